@@ -1,0 +1,7 @@
+"""Run the command line as `python -m bench`."""
+
+from __future__ import annotations
+
+from bench.cli import main
+
+main(prog_name="bench")

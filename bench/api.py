@@ -1,0 +1,88 @@
+"""Everything a plugin author imports.
+
+The names of the first block cost nothing to import: a catalogue needs no more. The others bring
+torch or numpy with them, when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from bench.config import NoSettings, setting
+from bench.errors import BadData, BadPlugin, BadValue, Unsupported, UsageError, suggest
+from bench.hookspecs import Family, Offer, hookimpl
+from bench.keys import digest, seed_of
+from bench.recipe import Recipe
+
+if TYPE_CHECKING:
+    from bench.contract import (
+        Backbone,
+        Batch,
+        Dataset,
+        DatasetInfo,
+        Embeddings,
+        Evaluator,
+        Features,
+        Images,
+        Method,
+        Place,
+        Scores,
+        Task,
+    )
+    from bench.metrics import classification_scores, require_finite
+    from bench.splits import Selection, choose, chosen_classes, stratified_holdout
+    from bench.views import View
+
+_HOMES = {
+    "bench.contract": (
+        "Backbone", "Batch", "Dataset", "DatasetInfo", "Embeddings", "Evaluator", "Features",
+        "Images", "Method", "Place", "Scores", "Task",
+    ),
+    "bench.metrics": ("classification_scores", "require_finite"),
+    "bench.splits": ("Selection", "choose", "chosen_classes", "stratified_holdout"),
+    "bench.views": ("View",),
+}  # fmt: skip
+
+__all__ = [
+    "Backbone",
+    "BadData",
+    "BadPlugin",
+    "BadValue",
+    "Batch",
+    "Dataset",
+    "DatasetInfo",
+    "Embeddings",
+    "Evaluator",
+    "Family",
+    "Features",
+    "Images",
+    "Method",
+    "NoSettings",
+    "Offer",
+    "Place",
+    "Recipe",
+    "Scores",
+    "Selection",
+    "Task",
+    "Unsupported",
+    "UsageError",
+    "View",
+    "choose",
+    "chosen_classes",
+    "classification_scores",
+    "digest",
+    "hookimpl",
+    "require_finite",
+    "seed_of",
+    "setting",
+    "stratified_holdout",
+    "suggest",
+]
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(home), name)
+    raise AttributeError(f"module 'bench.api' has no attribute {name!r}")

@@ -1,0 +1,158 @@
+"""Settings of a plugin: one frozen dataclass, from which help, checks and keys are derived.
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        temperature: float = setting(0.5, "softmax temperature", source="Chen 2020, B.9", above=0)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BadValue, UnknownName, suggest
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NoSettings:
+    """The Config of a plugin that has nothing to set."""
+
+
+def setting(
+    default: Any,
+    doc: str,
+    *,
+    source: str = "our choice",
+    above: float | None = None,
+    least: float | None = None,
+    most: float | None = None,
+    choices: tuple[Any, ...] = (),
+    file: bool = False,
+) -> Any:
+    """Declare a Config field with its meaning, its source and its range.
+
+    Args:
+        default: the value when nothing is set.
+        doc: one line for `bench show`.
+        source: where the default is from: paper and section, or repository and file.
+        above: the value must be larger than this.
+        least: the value must be at least this.
+        most: the value must be at most this.
+        choices: the only values allowed; empty for any.
+        file: the value is a path; its content, not its name, goes into the key.
+    """
+    limits = {"above": above, "least": least, "most": most, "choices": choices}
+    metadata = {"doc": doc, "source": source, "file": file, **limits}
+    if isinstance(default, (list, dict)):
+        raise TypeError(f"setting: the default {default!r} can change; use a tuple")
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def build(cls: type, values: Mapping[str, Any], where: str) -> Any:
+    """Make a Config from values as YAML gives them.
+
+    Args:
+        cls: the frozen dataclass.
+        values: field name to value; fields left out take their default.
+        where: what an error starts with, e.g. `simclr`.
+
+    Raises:
+        UnknownName: `values` names a field that `cls` does not have.
+        BadValue: a value has the wrong type or is out of range.
+    """
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    for name in values:
+        if name not in fields:
+            known = suggest(name, fields) or " It has nothing to set."
+            raise UnknownName(f"{where}: no setting is named {name!r}.{known}")
+    hints = typing.get_type_hints(cls)
+    checked = {
+        name: _checked(value, hints[name], fields[name].metadata, f"{where}.{name}")
+        for name, value in values.items()
+    }
+    return cls(**checked)
+
+
+def identity(config: Any) -> dict[str, Any]:
+    """Return what a key hashes of `config`: every field, a file by the digest of its content."""
+    plain = {}
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        if f.metadata.get("file") and value is not None:
+            value = file_digest(Path(value))
+        plain[f.name] = list(value) if isinstance(value, tuple) else value
+    return plain
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's content.
+
+    Raises:
+        BadValue: the file cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise BadValue(f"{path}: the file cannot be read ({error.strerror}).") from None
+
+
+def _checked(value: Any, hint: Any, limits: Mapping[str, Any], where: str) -> Any:
+    value = _coerced(value, hint, where)
+    choices = limits.get("choices") or ()
+    if choices and value not in choices:
+        near = suggest(str(value), map(str, choices))
+        raise BadValue(f"{where}: {value!r} is not one of its values.{near}")
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, (int, float)) and not isinstance(number, bool):
+            _in_range(number, limits, where)
+    return value
+
+
+def _in_range(number: float, limits: Mapping[str, Any], where: str) -> None:
+    above, least, most = (limits.get(name) for name in ("above", "least", "most"))
+    low = f"more than {above:g}" if above is not None else ""
+    low = f"at least {least:g}" if least is not None else low
+    wanted = " and ".join(filter(None, (low, f"at most {most:g}" if most is not None else "")))
+    wrong = (
+        not math.isfinite(number)
+        or (above is not None and number <= above)
+        or (least is not None and number < least)
+        or (most is not None and number > most)
+    )
+    if wrong:
+        raise BadValue(f"{where}: {number:g} is out of range. Use {wanted or 'a finite number'}.")
+
+
+def _coerced(value: Any, hint: Any, where: str) -> Any:
+    """Return `value` as `hint` wants it: an int may serve as a float, a list as a tuple."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in parts:
+            return None
+        return _coerced(value, next(p for p in parts if p is not type(None)), where)
+    if origin is tuple:
+        items = value if isinstance(value, (list, tuple)) else [value]
+        if parts[-1] is not Ellipsis and len(items) != len(parts):
+            raise BadValue(f"{where}: {value!r} has {len(items)} items. Use {len(parts)}.")
+        kinds = [parts[0]] * len(items) if parts[-1] is Ellipsis else parts
+        return tuple(_coerced(v, kind, where) for v, kind in zip(items, kinds, strict=True))
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if hint is float and isinstance(value, str):  # YAML 1.1 reads 1e-4 as a word
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if hint is str and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    wanted = {"bool": "true or false", "int": "a whole number", "float": "a number"}
+    kind = wanted.get(hint.__name__, f"a {hint.__name__}")
+    raise BadValue(f"{where}: {value!r} is {type(value).__name__}. Use {kind}.")

@@ -1,0 +1,331 @@
+"""What a plugin is: the four classes a plugin author extends, and the values they exchange."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from bench.config import NoSettings
+from bench.recipe import Recipe
+from bench.views import View
+
+Embeddings = dict[str, Tensor]  # by name, each (n, ...); the first is the one that is monitored
+
+
+# ---- datasets
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetInfo:
+    """What is known of a dataset without decoding it.
+
+    Args:
+        classes: the classes' names, in the order of their labels.
+        channels: 1 or 3.
+        size: native side in pixels; of mixed sizes, the side the images are loaded at.
+        mean: a value a channel, in [0, 1]; none is measured on the training images.
+        std: as `mean`.
+        flip: a mirrored image keeps its label.
+        colour: a changed colour keeps its label.
+        notes: what a reader of a record must know, e.g. how a split was made.
+    """
+
+    classes: tuple[str, ...]
+    channels: int
+    size: int
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    flip: bool = True
+    colour: bool = True
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images of one split, in memory.
+
+    Args:
+        pixels: (n, channels, h, w), uint8.
+        labels: (n,), int64, -1 where there is none.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
+            found = f"{self.pixels.dtype} of shape {tuple(self.pixels.shape)}"
+            raise ValueError(f"Images: pixels are {found}. Use uint8 of shape (n, c, h, w).")
+        if self.labels.shape != self.pixels.shape[:1]:
+            sizes = f"{len(self.pixels)} images and labels of shape {tuple(self.labels.shape)}"
+            raise ValueError(f"Images: there are {sizes}. Use a label an image.")
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def to(self, device: torch.device) -> Images:
+        """Return the images on `device`."""
+        return Images(self.pixels.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a dataset's files are; never part of a key.
+
+    Args:
+        root: the folder given for this dataset, if one was.
+        data_dir: where downloads are kept.
+        download: what is missing may be downloaded.
+    """
+
+    root: Path | None = None
+    data_dir: Path = Path("data")
+    download: bool = False
+
+
+class Dataset(ABC):
+    """Labelled images in splits. Making one is cheap: nothing is decoded before `load`.
+
+    Args:
+        name: the name it was asked for by.
+        config: a `Config` of its class.
+        place: where its files are.
+
+    Raises:
+        BadData: the files are missing or cannot be used; raised by the constructor, so that it is
+            known before any training.
+    """
+
+    Config: ClassVar[type] = NoSettings
+    version: ClassVar[int] = 1
+    reference: ClassVar[str] = ""
+
+    def __init__(self, name: str, config: Any, place: Place) -> None:
+        self.name, self.config, self.place = name, config, place
+
+    @property
+    @abstractmethod
+    def info(self) -> DatasetInfo:
+        """What is known without decoding."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Return a digest that changes whenever the images or labels do; cheap, for planning."""
+
+    @abstractmethod
+    def labels(self, split: str) -> Sequence[int]:
+        """Return the labels of `split` in the order of `load`, without decoding an image."""
+
+    @abstractmethod
+    def load(self, split: str) -> Images:
+        """Return the images of `split`: `train`, `test`, or `val` if `splits` names it."""
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits there are: `train` and `test` always, `val` where the data has one."""
+        return ("train", "test")
+
+
+# ---- backbones
+
+
+class Backbone(nn.Module):
+    """A network from images to features.
+
+    `forward` takes images (n, channels, h, w), float32, normalised, and returns features (n, dim).
+
+    Args:
+        name: the name it was asked for by; a family serves many.
+        config: a `Config` of its class.
+        channels: of the images.
+        image_size: side of the images.
+    """
+
+    Config: ClassVar[type] = NoSettings
+    version: ClassVar[int] = 1
+    reference: ClassVar[str] = ""
+    dim: int
+
+    def __init__(self, name: str, config: Any, channels: int, image_size: int) -> None:
+        super().__init__()
+
+    @classmethod
+    def check(cls, name: str, config: Any, channels: int, image_size: int) -> None:
+        """Raise what the constructor would, at the cost of planning.
+
+        Raises:
+            Unsupported: this backbone cannot work on these images: the cell is skipped.
+            BadValue: the config cannot work on any.
+        """
+
+
+# ---- methods
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What belongs to a batch beside its views.
+
+    Args:
+        index: (n,), int64, the images' places in the training split.
+        labels: (n,), int64. SSL methods do not look at them.
+    """
+
+    index: Tensor
+    labels: Tensor
+
+
+class Method(nn.Module):
+    """A way to train a backbone, in two stages with the harness between them.
+
+    `embed` works on each image by itself, so that it may run in chunks and on one device's share;
+    `terms` sees the embeddings of the whole batch. `embed` runs under autocast, `terms` in float32.
+
+    Args:
+        backbone: maps images to features (n, dim). Kept as `self.backbone`.
+        dim: of the features.
+        config: a `Config` of its class.
+        data: what is known of the training data.
+    """
+
+    Config: ClassVar[type] = NoSettings
+    version: ClassVar[int] = 1
+    reference: ClassVar[str] = ""
+    recipe: ClassVar[Recipe | None] = None  # none: nothing is trained
+    uses_labels: ClassVar[bool] = False
+
+    def __init__(self, backbone: nn.Module, dim: int, config: Any, data: DatasetInfo) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    @classmethod
+    def views(cls, config: Any, data: DatasetInfo, image_size: int) -> tuple[View, ...]:
+        """Return one augmentation recipe a view. What changes a label is dropped by the harness."""
+        return ()
+
+    def embed(self, views: Sequence[Tensor], batch: Batch) -> Embeddings:
+        """Return the embeddings of a batch.
+
+        Args:
+            views: an element a view, each (n, channels, h, w), float32, normalised.
+            batch: what belongs to it.
+        """
+        raise NotImplementedError
+
+    def terms(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
+        """Return the weighted terms of the loss by name, each a scalar; their sum is the loss."""
+        raise NotImplementedError
+
+    def monitors(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
+        """Return scalars to log beside the terms. Runs without gradient."""
+        return {}
+
+    def after_step(self, progress: float) -> None:
+        """Update what is not trained by gradient.
+
+        Args:
+            progress: share of the training that is done, in (0, 1].
+        """
+
+
+# ---- evaluators
+
+
+@dataclass(frozen=True)
+class Features:
+    """Frozen features of one split.
+
+    Args:
+        x: (n, dim), float32.
+        y: (n,), int64, in [0, classes).
+    """
+
+    x: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, index: Tensor) -> Features:
+        """Return the rows at `index`, (m,) int64."""
+        return Features(self.x[index], self.y[index])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """All an evaluator may see.
+
+    Args:
+        train: every labelled example that may be used, and no other.
+        test: to be predicted once, with everything chosen.
+        folds: pairs of row indices into `train`, (fit, val), to choose on: one pair where there are
+            labels enough for a hold-out, several for cross-validation, none where no class has
+            two examples. Each class of a val part is in its fit part.
+        classes: the classes' names.
+        seed: of every draw the evaluator makes.
+        device: where to compute.
+    """
+
+    train: Features
+    test: Features
+    folds: tuple[tuple[Tensor, Tensor], ...]
+    classes: tuple[str, ...]
+    seed: int
+    device: torch.device
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """What an evaluator found.
+
+    Args:
+        metrics: by name; accuracies in percent.
+        predictions: (n,), int64, the predicted class of each test image.
+        confidence: (n,), float32, the probability of the predicted class, where there is one.
+        per_class: by name, a value a class.
+        protocol: what was chosen and on what, for the record.
+        lower_is_better: the metrics of which less is better.
+    """
+
+    metrics: Mapping[str, float]
+    predictions: Tensor
+    confidence: Tensor | None = None
+    per_class: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    protocol: Mapping[str, Any] = field(default_factory=dict)
+    lower_is_better: frozenset[str] = frozenset({"nll", "ece"})
+
+
+class Evaluator(ABC):
+    """A measure of frozen features.
+
+    Args:
+        config: a `Config` of its class.
+    """
+
+    Config: ClassVar[type] = NoSettings
+    version: ClassVar[int] = 1
+    reference: ClassVar[str] = ""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def check(self, labelled: int, classes: int) -> None:
+        """Refuse, before any training, what cannot be evaluated.
+
+        Args:
+            labelled: examples that `Task.train` will have.
+            classes: number of classes.
+
+        Raises:
+            BadValue: the config does not fit.
+        """
+
+    @abstractmethod
+    def evaluate(self, task: Task) -> Scores:
+        """Choose on `task.folds`, predict `task.test` once."""

@@ -1,0 +1,65 @@
+"""The errors a user can mend.
+
+    BenchError
+    ├── UsageError          exit 2: what was asked cannot be done, found before training
+    │   ├── UnknownName     no plugin, field or dataset of that name
+    │   ├── BadValue        a field's value has the wrong type or is out of range
+    │   ├── BadData         a folder, archive or image that cannot be used
+    │   └── BadPlugin       a plugin that is installed but could not be loaded
+    ├── Unsupported         this combination cannot work: a skipped cell, with this reason
+    └── CellError           exit 1: this cell failed, the others go on
+        └── Diverged        the loss is not a finite number
+
+Each message is one line: where, what was asked, what was found, what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BenchError(Exception):
+    """Anything that is reported in one line, without a traceback."""
+
+
+class UsageError(BenchError):
+    """What was asked cannot be done."""
+
+
+class UnknownName(UsageError):
+    """Nothing is registered under the name that was asked for."""
+
+
+class BadValue(UsageError):
+    """A value has the wrong type or is outside its range."""
+
+
+class BadData(UsageError):
+    """A data set is missing, empty or damaged."""
+
+
+class BadPlugin(UsageError):
+    """A plugin is installed but could not be loaded."""
+
+
+class Unsupported(BenchError):
+    """A combination of parts cannot work; the message is the reason a table shows."""
+
+
+class CellError(BenchError):
+    """A cell failed while it ran."""
+
+
+class Diverged(CellError):
+    """The loss became infinite or not a number."""
+
+
+def suggest(asked: str, known: Iterable[str], most: int = 12) -> str:
+    """Return the end of an error about an unknown name: the nearest known ones, or all of them."""
+    names = sorted(set(known))
+    near = difflib.get_close_matches(asked, names, n=3, cutoff=0.6)
+    said = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    if names and len(names) <= most:
+        said += f" Known: {', '.join(names)}."
+    return said

@@ -1,0 +1,1 @@
+"""The built-in plugins, found the way anyone's are."""
