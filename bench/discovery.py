@@ -1,0 +1,285 @@
+"""Go through the installed distributions and collect what their plugins offer."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import re
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from importlib.metadata import Distribution, EntryPoint
+from typing import Any
+
+import pluggy
+
+from bench import hookspecs
+from bench.errors import suggest
+from bench.hookspecs import PROJECT, Family, Offer
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # no dot, colon, comma or slash: they have a meaning
+_TARGET = re.compile(r"(\.+|\.*\w+(\.\w+)*):\w+(\.\w+)*")
+_PARTS = frozenset({"method", "backbone", "dataset", "train", "views"})  # of `--set PART.FIELD`
+
+KINDS = {
+    "methods": "Method",
+    "backbones": "Backbone",
+    "datasets": "Dataset",
+    "evaluators": "Evaluator",
+}  # and the class of `bench.contract` that a plugin of the kind extends
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One entry point of one distribution.
+
+    Args:
+        dist: the distribution's name.
+        version: the distribution's version.
+        name: the entry point's name.
+        module: what the entry point names.
+        blocked: it was not imported because it is disabled.
+    """
+
+    dist: str
+    version: str
+    name: str
+    module: str
+    blocked: bool = False
+
+    @property
+    def id(self) -> str:
+        """The name that no other plugin has."""
+        return f"{self.dist}:{self.name}"
+
+    def called(self, name: str) -> bool:
+        """Tell whether `name` means this plugin: its entry point, distribution, or both."""
+        dist, _, point = name.rpartition(":")
+        if dist:
+            return same_dist(dist, self.dist) and point == self.name
+        return name == self.name or same_dist(name, self.dist)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What went wrong with a plugin.
+
+    Args:
+        plugin: whose it is.
+        phase: `metadata`, `import`, `register`, a hook's name, or `names` of a family.
+        error: one line.
+        traceback: all of it; empty where nothing was raised.
+    """
+
+    plugin: Plugin
+    phase: str
+    error: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One offer, its target made absolute.
+
+    Args:
+        kind: `methods`, `backbones`, `datasets` or `evaluators`.
+        name: its short name.
+        plugin: whose offer it is.
+        target: `module:attribute` of the class.
+        summary: one sentence.
+        family: it stands for many names, and is not itself one of them.
+        names: `module:function` of a family's names.
+        member_of: the family's name, of a name that one serves.
+    """
+
+    kind: str
+    name: str
+    plugin: Plugin
+    target: str
+    summary: str
+    family: bool = False
+    names: str = ""
+    member_of: str = ""
+
+    @property
+    def dist(self) -> str:
+        """The distribution it came with."""
+        return self.plugin.dist
+
+    @property
+    def version(self) -> str:
+        """The distribution's version."""
+        return self.plugin.version
+
+    @property
+    def qualified(self) -> str:
+        """The name that no other offer of the kind has."""
+        return f"{self.dist}:{self.name}"
+
+
+@dataclass
+class Discovery:
+    """All that was found.
+
+    Args:
+        manager: holds the hook implementations, each plugin under its `id`.
+        plugins: every entry point.
+        registered: those whose hooks can be called.
+        entries: every offer that is well formed.
+        failures: what went wrong.
+    """
+
+    manager: pluggy.PluginManager
+    plugins: list[Plugin] = field(default_factory=list)
+    registered: list[Plugin] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+    def only(self, plugin: Plugin, hook: str) -> pluggy.HookCaller:
+        """Return a hook as if `plugin` were the only one: what it raises stops no other."""
+        others = [p for name, p in self.manager.list_name_plugin() if name != plugin.id]
+        return self.manager.subset_hook_caller(hook, others)
+
+
+def discover(blocked: tuple[str, ...]) -> Discovery:
+    """Import every plugin that is not blocked, and ask it what it offers."""
+    found = Discovery(pluggy.PluginManager(PROJECT))
+    found.manager.add_hookspecs(hookspecs)
+    for plugin, point in _entry_points(found):
+        if any(map(plugin.called, blocked)):
+            found.plugins.append(replace(plugin, blocked=True))
+            continue
+        found.plugins.append(plugin)
+        _register(found, plugin, point)
+    for plugin in found.registered:
+        for kind in KINDS:
+            _collect(found, plugin, kind)
+    return found
+
+
+def failure(plugin: Plugin, phase: str, error: BaseException) -> Failure:
+    """Return the record of an exception."""
+    return Failure(plugin, phase, one_line(error), "".join(traceback.format_exception(error)))
+
+
+def one_line(error: BaseException) -> str:
+    """Return an exception's class and message on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+
+
+def same_dist(one: str, other: str) -> bool:
+    """Tell whether two spellings name one distribution (PEP 503)."""
+    return _normal(one) == _normal(other)
+
+
+def _normal(dist: str) -> str:
+    return re.sub(r"[-_.]+", "-", dist).lower()
+
+
+def _entry_points(found: Discovery) -> Iterator[tuple[Plugin, EntryPoint]]:
+    """Yield the group's entry points by distribution and name; a shadowed distribution's are not."""
+    points: dict[str, list[tuple[Plugin, EntryPoint]]] = {}
+    for dist in importlib.metadata.distributions():
+        try:
+            pairs = _declared(dist)
+        except Exception as error:  # noqa: BLE001 - a damaged distribution must not hide the others
+            found.failures.append(
+                failure(Plugin(str(dist.locate_file("")), "?", "?", "?"), "metadata", error)
+            )
+            continue
+        if pairs:
+            points.setdefault(_normal(pairs[0][0].dist), pairs)
+    for dist_name in sorted(points):
+        yield from sorted(points[dist_name], key=lambda pair: pair[0].name)
+
+
+def _declared(dist: Distribution) -> list[tuple[Plugin, EntryPoint]]:
+    if PROJECT not in (dist.read_text("entry_points.txt") or ""):  # parsing them all is slow
+        return []
+    name, version = dist.metadata["Name"], dist.version
+    points = dist.entry_points.select(group=PROJECT)
+    return [(Plugin(name, version, point.name, point.value), point) for point in points]
+
+
+def _register(found: Discovery, plugin: Plugin, point: EntryPoint) -> None:
+    try:
+        module = point.load()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin's boundary
+        found.failures.append(failure(plugin, "import", error))
+        return
+    try:
+        found.manager.register(module, plugin.id)
+    except Exception as error:  # noqa: BLE001 - the plugin's boundary
+        found.failures.append(failure(plugin, "register", error))
+        return
+    found.registered.append(plugin)
+    found.failures += (Failure(plugin, "register", error) for error in _mistaken_hooks(found, plugin, module))
+
+
+def _mistaken_hooks(found: Discovery, plugin: Plugin, module: Any) -> Iterator[str]:
+    """Yield what pluggy's `check_pending` would raise at the first of, and hooks left unmarked."""
+    known = [name for name in vars(hookspecs) if name.startswith("bench_")]
+    for caller in found.manager.get_hookcallers(module) or ():
+        own = [impl for impl in caller.get_hookimpls() if impl.plugin is module]
+        if not caller.has_spec() and not all(impl.optionalhook for impl in own):
+            yield f"no hook is named {caller.name!r}.{suggest(caller.name, known)}"
+    for name in known:
+        if hasattr(module, name) and found.manager.parse_hookimpl_opts(module, name) is None:
+            yield f"{name} is not marked as a hook. Write @hookimpl above it."
+
+
+def _collect(found: Discovery, plugin: Plugin, kind: str) -> None:
+    """Add the offers of one hook call; what is wrong with one of them leaves the others."""
+    hook = f"bench_{kind}"
+    try:
+        for offers in found.only(plugin, hook)():
+            for offer in offers:
+                _add(found, plugin, kind, offer)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin's boundary
+        found.failures.append(failure(plugin, hook, error))
+
+
+def _add(found: Discovery, plugin: Plugin, kind: str, offer: Any) -> None:
+    problem = _problem(found, plugin, kind, offer)
+    if not problem:
+        try:
+            found.entries.append(_entry(plugin, kind, offer, _package(plugin)))
+        except ImportError:
+            problem = f"{offer.name!r}: {offer.target!r} leads out of the package. Use 'module:attribute'."
+    if problem:
+        found.failures.append(Failure(plugin, f"bench_{kind}", problem))
+
+
+def _problem(found: Discovery, plugin: Plugin, kind: str, offer: Any) -> str:
+    """Return what is wrong with an offer, or nothing."""
+    if not isinstance(offer, (Offer, Family)):
+        return f"{offer!r} is not an Offer or a Family."
+    if not isinstance(offer.name, str) or not _NAME.fullmatch(offer.name):
+        return f"{offer.name!r} cannot be a name. Use letters, digits, - and _."
+    if kind == "evaluators" and offer.name in _PARTS:
+        return f"{offer.name!r} is a part of `--set` already. Choose another name."
+    if any(e.kind == kind and e.name == offer.name and same_dist(e.dist, plugin.dist) for e in found.entries):
+        return f"{offer.name!r} is offered twice by this distribution. The first offer is used."
+    targets = (offer.target, offer.names) if isinstance(offer, Family) else (offer.target,)
+    for target in targets:
+        if not isinstance(target, str) or not _TARGET.fullmatch(target):
+            return f"{offer.name!r}: {target!r} is not a target. Use 'module:attribute'."
+    return ""
+
+
+def _package(plugin: Plugin) -> str:
+    """Return the package that a leading dot stands for: the plugin's own, or the one it is in."""
+    module = importlib.import_module(plugin.module.partition(":")[0])
+    return module.__name__ if hasattr(module, "__path__") else module.__package__ or ""
+
+
+def _entry(plugin: Plugin, kind: str, offer: Offer | Family, package: str) -> Entry:
+    names = _absolute(offer.names, package) if isinstance(offer, Family) else ""
+    target = _absolute(offer.target, package)
+    family = isinstance(offer, Family)
+    return Entry(kind, offer.name, plugin, target, offer.summary, family=family, names=names)
+
+
+def _absolute(target: str, package: str) -> str:
+    module, _, attribute = target.partition(":")
+    return f"{importlib.util.resolve_name(module, package)}:{attribute}"

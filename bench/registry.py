@@ -1,0 +1,178 @@
+"""Find the plugins that are installed, contain those that are broken, look one up by its name.
+
+The loop over entry points is our own: pluggy's stops at the first ImportError and skips the
+second of two entry points of one name without a word. Here a plugin that fails is a `Failure`,
+and everything else goes on.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import importlib
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from bench.discovery import KINDS, Discovery, Entry, Failure, Plugin, discover, failure, one_line, same_dist
+from bench.errors import BadPlugin, UnknownName, suggest
+
+__all__ = ["KINDS", "Entry", "Failure", "Plugin", "Registry", "singular"]
+
+OBSERVERS = ("bench_epoch_end", "bench_cell_end")
+
+log = logging.getLogger("bench")
+
+
+def singular(kind: str) -> str:
+    """Return the kind as an error or a heading names one of it: `methods` is `method`."""
+    return kind.removesuffix("s")
+
+
+@dataclass
+class Registry:
+    """All offers of all plugins that could be loaded, and what is known of the others."""
+
+    _found: Discovery
+    _names: dict[Entry, tuple[str, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, blocked: Iterable[str] = ()) -> Registry:
+        """Import every installed plugin's catalogue.
+
+        Args:
+            blocked: plugins never to import, each an entry point's name, a distribution's name or
+                `distribution:entry point`.
+        """
+        return cls(discover(tuple(blocked)))
+
+    @property
+    def plugins(self) -> tuple[Plugin, ...]:
+        """Every entry point found, the blocked and the broken ones too."""
+        return tuple(self._found.plugins)
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """What went wrong, in the order it did."""
+        return tuple(self._found.failures)
+
+    def entries(self, kind: str) -> tuple[Entry, ...]:
+        """Return all offers of a kind, families as one entry each."""
+        return tuple(entry for entry in self._found.entries if entry.kind == kind)
+
+    def observed(self, plugin: Plugin) -> tuple[str, ...]:
+        """Return the observer hooks that a plugin has."""
+        if plugin not in self._found.registered:
+            return ()
+        return tuple(hook for hook in OBSERVERS if self._found.only(plugin, hook).get_hookimpls())
+
+    def find(self, kind: str, name: str) -> Entry:
+        """Return the offer that `name` means; of a family, the member of that name.
+
+        Args:
+            kind: one of `KINDS`.
+            name: `name` or `distribution:name`.
+
+        Raises:
+            UnknownName: nothing is offered under that name, or more than one thing is.
+        """
+        dist, _, short = name.rpartition(":")
+        entries = [e for e in self.entries(kind) if not dist or same_dist(e.dist, dist)]
+        matches = [e for e in entries if e.name == short and not e.family]
+        matches = matches or self._members(entries, short)
+        if not matches:
+            raise UnknownName(self._unknown(kind, name, short, entries or list(self.entries(kind))))
+        if len(matches) > 1:
+            given = " and ".join(sorted(e.qualified for e in matches))
+            raise UnknownName(
+                f"{len(matches)} {kind} are named {short!r}: {given}. Ask for one of them by its full name."
+            )
+        return matches[0]
+
+    def family_names(self, entry: Entry) -> tuple[str, ...]:
+        """Return every name that a family serves; none, and a failure kept, if it cannot tell."""
+        if entry not in self._names:
+            try:
+                self._names[entry] = tuple(map(str, imported(entry.names)()))
+            except Exception as error:  # noqa: BLE001 - the plugin's boundary
+                self._names[entry] = ()
+                self._found.failures.append(failure(entry.plugin, "names", error))
+        return self._names[entry]
+
+    def load_class(self, kind: str, name: str) -> type[Any]:
+        """Import the class that `name` means.
+
+        Raises:
+            UnknownName: see `find`.
+            BadPlugin: it cannot be imported, or is not what its kind extends.
+        """
+        entry = self.find(kind, name)
+        return self.import_class(entry)
+
+    def import_class(self, entry: Entry) -> type[Any]:
+        """Import the class of an offer, a family's too.
+
+        Raises:
+            BadPlugin: it cannot be imported, or is not what its kind extends.
+        """
+        where = f"{entry.name} (of {entry.dist} {entry.version})"
+        base = getattr(importlib.import_module("bench.contract"), KINDS[entry.kind])
+        try:
+            cls = imported(entry.target)
+        except Exception as error:
+            raise BadPlugin(
+                f"{where}: {entry.target} cannot be imported ({one_line(error)}). "
+                "Install what it needs, or see where it fails with `bench --traceback`."
+            ) from error
+        if not (isinstance(cls, type) and issubclass(cls, base)):
+            raise BadPlugin(f"{where}: {entry.target} is not a bench.api.{base.__name__}. Extend that class.")
+        return cls
+
+    def notify(self, hook: str, **values: Any) -> None:
+        """Call an observer hook of every plugin; what one raises is logged and goes no further.
+
+        Args:
+            hook: `bench_epoch_end` or `bench_cell_end`.
+            values: the hook's arguments; each plugin gets a copy of its own.
+        """
+        for plugin in self._found.registered:
+            caller = self._found.only(plugin, hook)
+            if not caller.get_hookimpls():
+                continue
+            try:
+                caller(**copy.deepcopy(values))
+            except Exception as error:
+                log.warning("%s: %s raised %s", plugin.id, hook, one_line(error))
+                log.debug("%s", plugin.id, exc_info=error)
+
+    def _members(self, entries: Iterable[Entry], name: str) -> list[Entry]:
+        families = [e for e in entries if e.family and name in self.family_names(e)]
+        return [replace(e, name=name, family=False, member_of=e.name) for e in families]
+
+    def _unknown(self, kind: str, name: str, short: str, entries: Iterable[Entry]) -> str:
+        known: list[str] = []
+        for entry in entries:
+            if entry.family and entry.name == short:
+                count = len(self.family_names(entry))
+                return (
+                    f"{short!r} is a family of {count:,} {kind}. Choose one with `bench list {kind} PATTERN`."
+                )
+            known += self.family_names(entry) if entry.family else (entry.name,)
+        said = f"no {singular(kind)} is named {name!r}.{suggest(short, known)}"
+        if "Known" not in said:
+            said += f" See `bench list {kind}`."
+        return said + self._hint()
+
+    def _hint(self) -> str:
+        """Return why a name may be missing: plugins that failed or were disabled."""
+        broken = dict.fromkeys(f.plugin.id for f in self.failures)
+        blocked = [plugin.id for plugin in self.plugins if plugin.blocked]
+        said = f" Failed to load: {', '.join(broken)} (see `bench plugins doctor`)." if broken else ""
+        return said + (f" Disabled: {', '.join(blocked)}." if blocked else "")
+
+
+def imported(target: str) -> Any:
+    """Import what `module:attribute` names."""
+    module, _, attribute = target.partition(":")
+    return functools.reduce(getattr, attribute.split("."), importlib.import_module(module))

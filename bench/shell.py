@@ -1,0 +1,107 @@
+"""Turn what goes wrong into one line and an exit status, for every command alike."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import traceback
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import click
+
+from bench.errors import BenchError, UnknownName, UsageError, suggest
+from bench.registry import Registry
+
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130  # exit statuses; 130 is what a shell gives Ctrl-C
+
+
+class Commands(click.Group):
+    """A group that suggests the command that was meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that `args` starts with.
+
+        Raises:
+            UnknownName: there is none of that name.
+        """
+        known = self.list_commands(ctx)
+        if args and args[0] not in known and not args[0].startswith("-"):
+            raise UnknownName(f"no command is named {args[0]!r}.{suggest(args[0], known)}")
+        return super().resolve_command(ctx, args)
+
+
+class Shell(Commands):
+    """The outermost group: every error a user can mend ends here, as one line."""
+
+    group_class = Commands
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except BenchError as error:
+            if ctx.params.get("traceback"):
+                traceback.print_exception(error)
+            click.echo(f"Error: {error}", err=True)
+            return MISUSED if isinstance(error, UsageError) else FAILED
+
+    def main(self, *args: Any, standalone_mode: bool = True, **more: Any) -> Any:
+        """Run the command line, and exit with its status.
+
+        A command returns its exit status, or none for success.
+        """
+        run = functools.partial(super().main, *args, **more)
+        if not standalone_mode:
+            return run(standalone_mode=False)
+        try:
+            status: int | None = run(standalone_mode=False)
+        except click.ClickException as error:
+            click.echo(f"Error: {_said(error)}", err=True)
+            status = error.exit_code
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("Interrupted.", err=True)
+            status = INTERRUPTED
+        sys.exit(status or 0)
+
+
+def _said(error: click.ClickException) -> str:
+    """Return click's message, with where to read on."""
+    where = getattr(error, "ctx", None)
+    message = " ".join(error.format_message().split())
+    return f"{message} See `{where.command_path} --help`." if where else message
+
+
+@dataclass
+class Session:
+    """What the options before the command set.
+
+    Args:
+        named: plugins disabled by `-p`.
+        listed: plugins disabled by the environment; unlike `named`, they need not be installed.
+    """
+
+    named: tuple[str, ...] = ()
+    listed: tuple[str, ...] = ()
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The plugins, loaded when a command first asks for them.
+
+        Raises:
+            UnknownName: `-p` names a plugin that is not installed.
+        """
+        registry = Registry.load(self.blocked)
+        for name in self.named:
+            if not any(plugin.called(name) for plugin in registry.plugins):
+                known = {n for p in registry.plugins for n in (p.id, p.name, p.dist)}
+                raise UnknownName(f"-p no:{name}: no plugin is named {name!r}.{suggest(name, known)}")
+        return registry
+
+    @property
+    def blocked(self) -> tuple[str, ...]:
+        """Every plugin that is not to be imported; a worker process is told the same."""
+        return self.named + self.listed

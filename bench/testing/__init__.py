@@ -1,0 +1,112 @@
+"""Check a plugin the way the harness will use it.
+
+    from bench.testing import check_method
+
+    def test_alignment_keeps_the_contract():
+        check_method(Alignment, "alignment")
+
+A `check_*` raises one AssertionError that names every check that failed; `check` yields them one
+by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from bench.contract import Backbone, Dataset, Evaluator, Method, Place
+from bench.errors import UnknownName
+from bench.registry import KINDS, Registry
+from bench.testing import backbones, datasets, evaluators, methods
+from bench.testing.checks import Outcome
+
+__all__ = [
+    "Outcome",
+    "check",
+    "check_backbone",
+    "check_dataset",
+    "check_evaluator",
+    "check_method",
+    "check_named",
+]
+
+_SUITES: dict[str, Callable[..., Iterator[Outcome]]] = {
+    "methods": methods.outcomes,
+    "backbones": backbones.outcomes,
+    "datasets": datasets.outcomes,
+    "evaluators": evaluators.outcomes,
+}
+
+
+def check(kind: str, cls: type[Any], name: str, **options: Any) -> Iterator[Outcome]:
+    """Run every check of a kind, and yield each one's name with its error, or none.
+
+    Args:
+        kind: `methods`, `backbones`, `datasets` or `evaluators`.
+        cls: the plugin class.
+        name: the name it is asked for by; of a family, any member.
+        options: `config` for all kinds, `place` for datasets.
+    """
+    return _SUITES[kind](cls, name, **options)
+
+
+def check_method(cls: type[Method], name: str, config: Any = None) -> None:
+    """Assert that a method keeps the contract.
+
+    Args:
+        cls: the method.
+        name: its name.
+        config: a `cls.Config`; none is the default one.
+
+    Raises:
+        AssertionError: a check failed.
+    """
+    _demand(check("methods", cls, name, config=config), name)
+
+
+def check_backbone(cls: type[Backbone], name: str, config: Any = None) -> None:
+    """Assert that a backbone keeps the contract; arguments as of `check_method`."""
+    _demand(check("backbones", cls, name, config=config), name)
+
+
+def check_dataset(cls: type[Dataset], name: str, config: Any = None, place: Place | None = None) -> None:
+    """Assert that a dataset keeps the contract; arguments as of `check_method`.
+
+    Args:
+        cls: the dataset.
+        name: its name.
+        config: a `cls.Config`; none is the default one.
+        place: where its files are. Without one, missing files are no failure.
+    """
+    _demand(check("datasets", cls, name, config=config, place=place), name)
+
+
+def check_evaluator(cls: type[Evaluator], name: str, config: Any = None) -> None:
+    """Assert that an evaluator keeps the contract; arguments as of `check_method`."""
+    _demand(check("evaluators", cls, name, config=config), name)
+
+
+def check_named(registry: Registry, name: str) -> Iterator[Outcome]:
+    """Check what is registered under a name, of whatever kind.
+
+    Raises:
+        UnknownName: nothing is.
+        BadPlugin: it cannot be imported.
+    """
+    unknown = []
+    for kind in KINDS:
+        try:
+            entry = registry.find(kind, name)
+        except UnknownName as error:
+            unknown.append(str(error))
+        else:
+            yield from check(kind, registry.import_class(entry), entry.name)
+    if len(unknown) == len(KINDS):
+        likely = [said for said in unknown if "Did you mean" in said or "are named" in said]
+        raise UnknownName((likely or [f"no plugin is named {name!r}. See `bench list`."])[0])
+
+
+def _demand(outcomes: Iterator[Outcome], name: str) -> None:
+    failed = [f"{title}: {error}" for title, error in outcomes if error is not None]
+    if failed:
+        raise AssertionError("\n".join([f"{name} fails {len(failed)} checks:", *failed]))

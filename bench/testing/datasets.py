@@ -1,0 +1,111 @@
+"""Check a dataset: what it says of itself is what it loads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from bench.contract import Dataset, DatasetInfo, Images, Place
+from bench.errors import BadData
+from bench.testing.checks import Check, Outcome, class_checks, require, run
+
+
+def outcomes(
+    cls: type[Dataset], name: str, config: Any = None, place: Place | None = None
+) -> Iterator[Outcome]:
+    """Yield every check of a dataset with its error, or none.
+
+    Where no `place` is given and the files are missing, it is checked that this is said in one
+    line; the checks that need the files are then left out.
+    """
+    yield from run(class_checks(cls, Dataset, name))
+    made: list[Dataset] = []
+
+    def build() -> None:
+        chosen = cls.Config() if config is None else config
+        try:
+            made.extend(cls(name, chosen, place or Place()) for _ in range(2))
+        except BadData as error:
+            require(place is None, str(error))
+            require("\n" not in str(error), f"the error has more than one line: {error}")
+
+    yield from run([("it is made at once, or says in one line what is missing", build)])
+    if len(made) == 2:  # noqa: PLR2004
+        yield from run(_checks(*made))
+
+
+def _checks(dataset: Dataset, again: Dataset) -> Iterator[Check]:
+    yield "info is a DatasetInfo that can be true", lambda: _info(dataset.info)
+    yield "fingerprint() is a text that stays the same", lambda: _fingerprint(dataset, again)
+    splits: list[str] = []
+    yield "splits are train, test and perhaps val", lambda: splits.extend(_splits(dataset))
+    for split in splits:
+        yield from _split_checks(dataset, again, split)
+
+
+def _split_checks(dataset: Dataset, again: Dataset, split: str) -> Iterator[Check]:
+    loaded: list[Images] = []
+    yield f"{split}: loads as Images", lambda: loaded.append(_loaded(dataset, split))
+    if loaded:
+        images = loaded[0]
+        yield f"{split}: pixels have info's channels and size", lambda: _pixels(dataset.info, images)
+        yield f"{split}: labels() are those of load()", lambda: _labels(dataset.labels(split), images)
+        yield f"{split}: labels are places in info.classes", lambda: _range(dataset, split, images)
+        yield f"{split}: loads alike again", lambda: _again(images, again.load(split))
+
+
+def _info(info: DatasetInfo) -> None:
+    require(isinstance(info, DatasetInfo), f"it is {type(info).__name__}")
+    require(len(info.classes) > 1, f"there are {len(info.classes)} classes")
+    require(len(set(info.classes)) == len(info.classes), "two classes have one name")
+    require(info.channels in (1, 3), f"there are {info.channels} channels")
+    require(info.size > 0, f"size is {info.size}")
+    for name, values in (("mean", info.mean), ("std", info.std)):
+        right = values is None or (len(values) == info.channels and all(0 <= v <= 1 for v in values))
+        require(right, f"{name} is {values}; give a value in [0, 1] a channel")
+
+
+def _fingerprint(dataset: Dataset, again: Dataset) -> None:
+    one, other = dataset.fingerprint(), again.fingerprint()
+    require(isinstance(one, str) and bool(one), f"it is {one!r}")
+    require(one == other, f"it is {one} and then {other}: everything would be computed anew")
+
+
+def _splits(dataset: Dataset) -> tuple[str, ...]:
+    splits = dataset.splits
+    require({"train", "test"} <= set(splits) <= {"train", "val", "test"}, f"they are {splits}")
+    return splits
+
+
+def _loaded(dataset: Dataset, split: str) -> Images:
+    images = dataset.load(split)
+    require(isinstance(images, Images), f"it is {type(images).__name__}")
+    require(len(images) > 0, "it is empty")
+    return images
+
+
+def _pixels(info: DatasetInfo, images: Images) -> None:
+    shape, wanted = tuple(images.pixels.shape[1:]), (info.channels, info.size, info.size)
+    require(shape == wanted, f"they are {shape}, info says {wanted}")
+
+
+def _labels(given: Sequence[int], images: Images) -> None:
+    labels = torch.as_tensor(given)
+    require(images.labels.dtype == torch.int64, f"they are {images.labels.dtype}; use int64")
+    require(len(labels) == len(images), f"{len(labels)} labels for {len(images)} images")
+    require(bool((labels == images.labels).all()), "they differ")
+
+
+def _range(dataset: Dataset, split: str, images: Images) -> None:
+    found, classes = set(images.labels.tolist()), dataset.info.classes
+    wrong = sorted(found - set(range(-1, len(classes))))
+    require(not wrong, f"{wrong[:3]} of {len(classes)} classes")
+    missing = [classes[label] for label in range(len(classes)) if label not in found]
+    require(split != "train" or not missing, f"no image of {', '.join(missing[:3])}")
+
+
+def _again(images: Images, again: Images) -> None:
+    same = torch.equal(images.pixels, again.pixels) and torch.equal(images.labels, again.labels)
+    require(same, "pixels or labels differ; a seed is missing")

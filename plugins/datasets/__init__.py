@@ -1,0 +1,16 @@
+"""Labelled images: what this folder offers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bench.api import Offer, hookimpl
+
+
+@hookimpl
+def bench_datasets() -> Iterator[Offer]:
+    """Offer the built-in datasets."""
+    yield Offer("digits", ".digits:Digits", "1,797 handwritten digits of 8x8, shipped with scikit-learn.")
+    yield Offer("cifar10", ".cifar:CIFAR10", "60,000 colour photographs of 32x32 in 10 classes.")
+    yield Offer("cifar100", ".cifar:CIFAR100", "60,000 colour photographs of 32x32 in 100 classes.")
+    yield Offer("image_folder", ".image_folder:ImageFolder", "Your images, in a folder a class.")

@@ -1,0 +1,18 @@
+"""Ways to train a backbone: what this folder offers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bench.api import Offer, hookimpl
+
+
+@hookimpl
+def bench_methods() -> Iterator[Offer]:
+    """Offer the built-in methods."""
+    yield Offer("simclr", ".simclr:SimCLR", "Contrast two views of an image against the batch.")
+    yield Offer("vicreg", ".vicreg:VICReg", "Pull two views together, keep variance, decorrelate dimensions.")
+    yield Offer(
+        "supervised", ".supervised:Supervised", "Train with the labels: what SSL is measured against."
+    )
+    yield Offer("random", ".random:Random", "Train nothing: the floor every method has to beat.")

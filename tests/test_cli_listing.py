@@ -1,0 +1,232 @@
+"""`bench list`, `bench show`, `bench plugins`, and how every command fails."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from bench.catalogue import plain
+from bench.cli import main
+from bench.errors import CellError
+
+KINDS = ("method", "backbone", "dataset", "evaluator")
+
+
+def bench(*args: str, **env: str) -> Result:
+    return CliRunner().invoke(main, args, env=env)
+
+
+def test_list_shows_every_kind_and_families_on_one_line() -> None:
+    result = bench("list")
+
+    assert result.exit_code == 0
+    assert [line for line in result.stdout.splitlines() if line and line[0] != " "] == [
+        "methods", "backbones", "datasets", "evaluators",
+    ]  # fmt: skip
+    assert "simclr" in result.stdout
+    assert sum("timm" in line for line in result.stdout.splitlines()) == 1
+    assert "resnet50" not in result.stdout
+
+
+def test_list_takes_a_kind_and_a_pattern() -> None:
+    assert "digits" not in bench("list", "method").stdout
+    assert "resnet50" in bench("list", "backbones", "resnet5?").stdout.split()
+    assert "resnet50d" not in bench("list", "backbones", "resnet5?").stdout.split()
+    assert bench("list", "cifar").stdout.splitlines()[0] == "datasets"
+
+
+def test_list_lists_all_of_timm_in_its_order() -> None:
+    import timm
+
+    rows = bench("list", "backbones", "*").stdout.splitlines()[1:]
+
+    assert [row.split()[0] for row in rows] == timm.list_models()
+
+
+def test_a_pattern_without_a_match_is_a_usage_error() -> None:
+    result = bench("list", "methods", "nonsense")
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: nothing that is listed matches 'nonsense'.")
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("kind", ["method", "methods", "METHOD"])
+def test_show_derives_settings_and_recipe_from_the_class(kind: str) -> None:
+    text = bench("show", kind, "simclr").stdout
+
+    assert "temperature    0.5" in text
+    assert "more than 0" in text
+    assert "Chen 2020, B.9" in text
+    assert "arXiv:2002.05709" in text
+    assert "lars" in text
+    assert "ssl-bench" in text
+
+
+def test_show_knows_members_of_a_family_and_the_family() -> None:
+    assert bench("show", "backbone", "resnet18").stdout.startswith("resnet18: backbone\n")
+    assert bench("show", "backbone", "timm").stdout.startswith("timm: family of backbones\n")
+
+
+def test_show_suggests_what_was_meant() -> None:
+    assert "Did you mean 'vicreg'?" in bench("show", "method", "vicregg").stderr
+    assert "Did you mean 'methods'?" in bench("show", "methodes", "vicreg").stderr
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(None, "none"), (True, "true"), (1, "1"), (1.0, "1"), (0, "0"), (1e-6, "1e-06"), ((1, 2.5), "[1, 2.5]")],
+)
+def test_a_value_is_shown_as_it_is_set(value: object, written: str) -> None:
+    assert plain(value) == written
+
+
+def test_plugins_lists_every_entry_point_and_plugins_list_is_the_same() -> None:
+    result = bench("plugins")
+
+    assert result.stdout == bench("plugins", "list").stdout
+    assert "ssl-bench:methods" in result.stdout
+    assert "FAILED" not in result.stdout
+
+
+def test_a_disabled_plugin_is_listed_as_disabled_and_offers_nothing() -> None:
+    assert "simclr" not in bench("-p", "no:methods", "list").stdout
+    assert "simclr" not in bench("list", BENCH_DISABLE="datasets, ssl-bench:methods").stdout
+    assert "disabled" in bench("-p", "no:ssl-bench:methods", "plugins").stdout
+
+
+def test_disabling_what_is_not_there_is_an_error_on_the_line_but_not_in_the_environment() -> None:
+    assert bench("list", BENCH_DISABLE="elsewhere").exit_code == 0
+    result = bench("-p", "no:elsewhere", "list")
+
+    assert result.exit_code == 2
+    assert "no plugin is named 'elsewhere'" in result.stderr
+
+
+def test_p_takes_only_no() -> None:
+    assert bench("-p", "simclr", "list").exit_code == 2
+
+
+def test_doctor_finds_nothing_wrong_with_what_is_built_in() -> None:
+    result = bench("plugins", "doctor")
+
+    assert result.exit_code == 0
+    assert "nothing is wrong" in result.stdout
+
+
+def test_check_prints_each_check() -> None:
+    result = bench("plugins", "check", "vicreg")
+
+    assert result.exit_code == 0
+    assert {line.split()[0] for line in result.stdout.splitlines()} == {"ok"}
+
+
+def test_check_of_nothing_is_a_usage_error() -> None:
+    assert bench("plugins", "check", "nonsense").exit_code == 2
+
+
+def test_new_plugins_of_every_kind_pass_their_own_tests(tmp_path: Path) -> None:
+    for kind in KINDS:
+        assert bench("plugins", "new", f"my-{kind}", "--kind", kind, "--output", str(tmp_path)).exit_code == 0
+    path = os.pathsep.join(str(tmp_path / f"bench-my-{kind}") for kind in KINDS)
+
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "--import-mode=importlib", str(tmp_path)]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path},
+        check=False,
+    )
+
+    assert "4 passed" in done.stdout, done.stdout
+
+
+def test_new_refuses_a_name_that_is_no_module_and_a_folder_that_is_there(tmp_path: Path) -> None:
+    assert bench("plugins", "new", "My Method", "--output", str(tmp_path)).exit_code == 2
+    assert bench("plugins", "new", "mine", "--output", str(tmp_path)).exit_code == 0
+    result = bench("plugins", "new", "mine", "--output", str(tmp_path))
+
+    assert result.exit_code == 2
+    assert "is there already" in result.stderr
+
+
+def test_an_unknown_command_is_answered_with_the_nearest() -> None:
+    result = bench("lst")
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: no command is named 'lst'. Did you mean 'list'?")
+
+
+def test_an_unknown_option_is_one_line() -> None:
+    result = bench("list", "--nonsense")
+
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert "Traceback" not in result.stderr
+
+
+def test_h_is_help_and_bench_alone_is_too() -> None:
+    assert bench("-h").stdout == bench("--help").stdout == bench().stdout
+    assert "bench show method simclr" in bench("show", "-h").stdout
+
+
+def test_traceback_shows_where_an_error_was_raised() -> None:
+    result = bench("--traceback", "show", "method", "vicregg")
+
+    assert "Traceback" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("Error: no method is named")
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that end in each way a command can."""
+
+    @click.command()
+    @click.argument("how")
+    def fail(how: str) -> None:
+        raise {"cell": CellError("it failed"), "interrupt": KeyboardInterrupt()}[how]
+
+    monkeypatch.setitem(main.commands, "fail", fail)
+
+
+@pytest.mark.usefixtures("failing")
+def test_a_failed_cell_exits_1_and_an_interrupt_130() -> None:
+    cell, interrupt = bench("fail", "cell"), bench("fail", "interrupt")
+
+    assert (cell.exit_code, cell.stderr) == (1, "Error: it failed\n")
+    assert (interrupt.exit_code, interrupt.stderr.strip()) == (130, "Interrupted.")
+
+
+def test_a_closed_pipe_is_quiet() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "list"], stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+
+    assert done.stderr == b""
+
+
+@pytest.mark.parametrize(
+    "args", [["--help"], ["--version"], ["list"], ["plugins"], ["list", "backbones", "*"]]
+)
+def test_listing_imports_neither_torch_nor_pandas(args: list[str]) -> None:
+    code = (
+        "import sys\nfrom bench.cli import main\n"
+        f"try: main({args!r})\nexcept SystemExit as stop: assert not stop.code\n"
+        "assert not {'torch', 'pandas', 'timm', 'sklearn', 'numpy'} & set(sys.modules)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")

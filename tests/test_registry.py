@@ -1,0 +1,279 @@
+"""Plugins are found, contained when they are broken, and looked up by name."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from bench.errors import BadPlugin, UnknownName
+from bench.registry import KINDS, Registry
+
+Install = Callable[..., None]
+
+OFFERS = """
+from bench.api import Family, Offer, hookimpl
+
+@hookimpl
+def bench_methods():
+    yield Offer("{name}", "it:It", "What it does.")
+"""
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Install distributions as pip leaves them: modules, and a dist-info beside them."""
+    monkeypatch.syspath_prepend(tmp_path)
+    before = set(sys.modules)
+
+    def make(dist: str, point: str = "point", version: str = "1.0", **modules: str) -> None:
+        info = tmp_path / f"{dist.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {dist}\nVersion: {version}\n")
+        first = next(iter(modules))
+        (info / "entry_points.txt").write_text(f"[bench]\n{point} = {first}\n")
+        for name, text in modules.items():
+            (tmp_path / f"{name}.py").write_text(dedent(text))
+
+    yield make
+    for name in set(sys.modules) - before:
+        if getattr(sys.modules[name], "__file__", None) and str(tmp_path) in str(sys.modules[name].__file__):
+            del sys.modules[name]
+
+
+def names(registry: Registry, kind: str) -> set[str]:
+    return {entry.name for entry in registry.entries(kind)}
+
+
+def failures(registry: Registry, dist: str) -> list[tuple[str, str]]:
+    return [(f.phase, f.error) for f in registry.failures if f.plugin.dist == dist]
+
+
+def test_built_in_plugins_are_found_like_anyones() -> None:
+    registry = Registry.load()
+
+    assert {"simclr", "vicreg", "supervised", "random"} <= names(registry, "methods")
+    assert {"digits", "cifar10"} <= names(registry, "datasets")
+    assert registry.find("backbones", "resnet18").member_of == "timm"
+    assert failures(registry, "ssl-bench") == []
+
+
+def test_a_relative_target_is_relative_to_the_offering_package() -> None:
+    entry = Registry.load().find("methods", "simclr")
+
+    assert entry.target.endswith(".methods.simclr:SimCLR")
+    assert not entry.target.startswith(".")
+
+
+def test_a_plugin_that_cannot_be_imported_leaves_the_others(install: Install) -> None:
+    install("broken", brokenmod="import nowhere_to_be_found")
+    install("fine", finemod=OFFERS.format(name="fine"))
+
+    registry = Registry.load()
+
+    assert {"fine", "simclr"} <= names(registry, "methods")
+    (failure,) = [f for f in registry.failures if f.plugin.dist == "broken"]
+    assert failure.phase == "import"
+    assert failure.error == "ModuleNotFoundError: No module named 'nowhere_to_be_found'"
+    assert "brokenmod.py" in failure.traceback
+    assert failure.plugin.version == "1.0"
+
+
+def test_a_plugin_that_exits_at_import_is_a_failure(install: Install) -> None:
+    install("leaver", leavermod="raise SystemExit(3)")
+
+    assert failures(Registry.load(), "leaver") == [("import", "SystemExit: 3")]
+
+
+def test_a_hook_that_raises_keeps_what_it_offered_before(install: Install) -> None:
+    install("halfway", halfwaymod=OFFERS.format(name="first") + "    raise RuntimeError('no more')\n")
+
+    registry = Registry.load()
+
+    assert "first" in names(registry, "methods")
+    assert failures(registry, "halfway") == [("bench_methods", "RuntimeError: no more")]
+
+
+def test_a_misspelt_hook_is_a_failure_with_a_suggestion(install: Install) -> None:
+    install("typo", typomod="from bench.api import hookimpl\n@hookimpl\ndef bench_method(): return ()\n")
+
+    ((phase, error),) = failures(Registry.load(), "typo")
+
+    assert phase == "register"
+    assert error.startswith("no hook is named 'bench_method'. Did you mean 'bench_methods'")
+
+
+def test_an_unmarked_hook_is_a_failure(install: Install) -> None:
+    install("bare", baremod="def bench_methods(): return ()\n")
+
+    assert failures(Registry.load(), "bare") == [
+        ("register", "bench_methods is not marked as a hook. Write @hookimpl above it.")
+    ]
+
+
+def test_a_hook_with_an_unknown_argument_is_a_failure(install: Install) -> None:
+    install(
+        "wants", wantsmod="from bench.api import hookimpl\n@hookimpl\ndef bench_methods(more): return ()\n"
+    )
+
+    ((phase, error),) = failures(Registry.load(), "wants")
+
+    assert phase == "register"
+    assert error.startswith("PluginValidationError")
+
+
+@pytest.mark.parametrize(
+    ("offer", "said"),
+    [
+        ("'simclr'", "'simclr' is not an Offer or a Family."),
+        ("Offer('a:b', 'm:C', 's')", "'a:b' cannot be a name."),
+        ("Offer('a', 'm.C', 's')", "'m.C' is not a target."),
+        ("Offer('a', 'm:', 's')", "'m:' is not a target."),
+        ("Offer('a', '.m:C', 's')", "'.m:C' leads out of the package."),
+        ("Family('a', 'm:C', 's', 'names')", "'names' is not a target."),
+    ],
+)
+def test_a_malformed_offer_is_a_failure_and_the_next_is_kept(install: Install, offer: str, said: str) -> None:
+    text = OFFERS.format(name="kept").replace("yield", f"yield {offer}\n    yield", 1)
+    install("crooked", crookedmod=text)
+
+    registry = Registry.load()
+
+    assert said in failures(registry, "crooked")[0][1]
+    assert "kept" in names(registry, "methods")
+
+
+def test_an_evaluator_cannot_be_named_like_a_part_of_set(install: Install) -> None:
+    text = OFFERS.format(name="train").replace("bench_methods", "bench_evaluators")
+    install("parts", partsmod=text)
+
+    registry = Registry.load()
+
+    assert "train" not in names(registry, "evaluators")
+    assert "part of `--set`" in failures(registry, "parts")[0][1]
+
+
+def test_a_name_offered_twice_by_one_distribution_is_a_failure(install: Install) -> None:
+    install("twice", twicemod=OFFERS.format(name="it") + "    yield Offer('it', 'm:C', 'Again.')\n")
+
+    registry = Registry.load()
+
+    assert "offered twice" in failures(registry, "twice")[0][1]
+    assert registry.find("methods", "it").summary == "What it does."
+
+
+def test_two_distributions_may_have_one_entry_point_name(install: Install) -> None:
+    install("one", point="same", onemod=OFFERS.format(name="first"))
+    install("two", point="same", twomod=OFFERS.format(name="second"))
+
+    assert {"first", "second"} <= names(Registry.load(), "methods")
+
+
+def test_a_name_of_two_distributions_is_an_error_only_when_asked_for(install: Install) -> None:
+    install("dist-one", onemod=OFFERS.format(name="twin"))
+    install("dist.two", twomod=OFFERS.format(name="twin"))
+    registry = Registry.load()
+
+    assert registry.failures == ()
+    with pytest.raises(UnknownName, match=r"dist-one:twin and dist\.two:twin"):
+        registry.find("methods", "twin")
+    assert registry.find("methods", "Dist_One:twin").dist == "dist-one"
+    assert registry.find("methods", "ssl-bench:simclr").qualified == "ssl-bench:simclr"
+
+
+@pytest.mark.parametrize("blocked", ["bad", "badpoint", "bad:badpoint"])
+def test_a_blocked_plugin_is_never_imported(install: Install, tmp_path: Path, blocked: str) -> None:
+    install("bad", point="badpoint", badmod=f"open({str(tmp_path / 'imported')!r}, 'w').close()")
+
+    registry = Registry.load([blocked])
+
+    assert not (tmp_path / "imported").exists()
+    (plugin,) = [p for p in registry.plugins if p.dist == "bad"]
+    assert plugin.blocked
+    assert registry.failures == ()
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    registry = Registry.load()
+
+    with pytest.raises(UnknownName) as told:
+        registry.find("methods", "vicregg")
+    assert str(told.value).startswith("no method is named 'vicregg'. Did you mean 'vicreg'?")
+    with pytest.raises(UnknownName, match="Did you mean 'resnet18'") as told:
+        registry.find("backbones", "resnet_18")
+    assert len(str(told.value)) < 300
+
+
+def test_an_unknown_name_hints_at_plugins_that_failed_or_are_disabled(install: Install) -> None:
+    install("broken", brokenmod="1 / 0")
+    registry = Registry.load(["datasets"])
+
+    with pytest.raises(UnknownName) as told:
+        registry.find("methods", "mine")
+    assert "Failed to load: broken:point (see `bench plugins doctor`)." in str(told.value)
+    assert "Disabled: ssl-bench:datasets." in str(told.value)
+
+
+def test_a_family_is_not_one_of_its_members() -> None:
+    with pytest.raises(UnknownName, match="is a family of"):
+        Registry.load().find("backbones", "timm")
+
+
+def test_a_plain_offer_goes_before_a_family(install: Install) -> None:
+    text = OFFERS.format(name="resnet18").replace("bench_methods", "bench_backbones")
+    install("mine", minemod=text)
+
+    assert Registry.load().find("backbones", "resnet18").dist == "mine"
+
+
+def test_a_family_that_cannot_name_its_members_is_a_failure(install: Install) -> None:
+    offer = "yield Family('lost', 'm:C', 's', 'nowhere_to_be_found:names')\n    yield"
+    text = OFFERS.format(name="kept").replace("bench_methods", "bench_backbones").replace("yield", offer, 1)
+    install("lost", lostmod=text)
+    registry = Registry.load()
+
+    assert registry.find("backbones", "resnet18").member_of == "timm"
+    assert [phase for phase, _ in failures(registry, "lost")] == ["names"]
+
+
+def test_a_class_that_cannot_be_imported_is_told_in_one_line(install: Install) -> None:
+    install("absent", absentmod=OFFERS.format(name="absent").replace("it:It", "absentmod:Missing"))
+
+    with pytest.raises(BadPlugin) as told:
+        Registry.load().load_class("methods", "absent")
+    assert str(told.value).startswith("absent (of absent 1.0): absentmod:Missing cannot be imported (Attrib")
+    assert "\n" not in str(told.value)
+
+
+def test_a_class_of_another_kind_is_refused(install: Install) -> None:
+    install("other", othermod=OFFERS.format(name="other").replace("it:It", "pathlib:Path"))
+
+    with pytest.raises(BadPlugin, match=r"pathlib:Path is not a bench\.api\.Method"):
+        Registry.load().load_class("methods", "other")
+
+
+def test_every_kind_has_its_class() -> None:
+    import bench.contract
+
+    assert all(isinstance(getattr(bench.contract, base), type) for base in KINDS.values())
+    assert Registry.load().load_class("methods", "simclr").__name__ == "SimCLR"
+
+
+def test_an_observer_that_raises_is_logged_and_the_next_one_is_called(
+    install: Install, caplog: pytest.LogCaptureFixture
+) -> None:
+    observer = "from bench.api import hookimpl\nseen = []\n@hookimpl\ndef bench_cell_end(record):\n    {}\n"
+    install("a-broken", abrokenmod=observer.format("record.clear(); 1 / 0"))
+    install("b-fine", bfinemod=observer.format("seen.append(record)"))
+    registry, record = Registry.load(), {"status": "ok"}
+
+    with caplog.at_level(logging.WARNING, "bench"):
+        registry.notify("bench_cell_end", record=record)
+
+    assert sys.modules["bfinemod"].seen == [{"status": "ok"}]
+    assert record == {"status": "ok"}
+    assert "a-broken:point: bench_cell_end raised ZeroDivisionError" in caplog.text

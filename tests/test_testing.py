@@ -1,0 +1,195 @@
+"""The conformance kit finds what a plugin does wrong."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from bench.api import (
+    Backbone,
+    Batch,
+    Dataset,
+    DatasetInfo,
+    Embeddings,
+    Evaluator,
+    Images,
+    Method,
+    Recipe,
+    Scores,
+    Task,
+    View,
+)
+from bench.testing import check, check_backbone, check_dataset, check_evaluator, check_method
+
+
+class Plain(Method):
+    """Pull two views together."""
+
+    recipe = Recipe(optimizer="sgd", lr=0.1, lr_scaling="none", weight_decay=0, source="a test")
+
+    @classmethod
+    def views(cls, config: Any, data: DatasetInfo, image_size: int) -> tuple[View, ...]:
+        return (View(), View())
+
+    def embed(self, views: Sequence[Tensor], batch: Batch) -> Embeddings:
+        return {"a": self.backbone(views[0]), "b": self.backbone(views[1])}
+
+    def terms(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
+        return {"distance": (embeddings["a"] - embeddings["b"]).square().mean()}
+
+
+class Mixing(Plain):
+    """Subtract the batch's mean in embed."""
+
+    def embed(self, views: Sequence[Tensor], batch: Batch) -> Embeddings:
+        return {name: h - h.mean(dim=0) for name, h in super().embed(views, batch).items()}
+
+
+class Detached(Plain):
+    """Lose the gradient to the backbone."""
+
+    def terms(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
+        return super().terms({k: h.detach().requires_grad_() for k, h in embeddings.items()}, batch)
+
+
+class Vector(Plain):
+    """Return a loss an image."""
+
+    def terms(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
+        return {"distance": (embeddings["a"] - embeddings["b"]).square().mean(dim=1)}
+
+
+class Peeking(Plain):
+    """Look at labels without saying so."""
+
+    def terms(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
+        return {"peek": (embeddings["a"].mean(dim=1) * batch.labels).sum() * 100}
+
+
+class Hiding(Plain):
+    """Keep a tensor that training changes out of the state."""
+
+    count = itertools.count()
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.shift = float(next(self.count))
+
+    def embed(self, views: Sequence[Tensor], batch: Batch) -> Embeddings:
+        return {name: h + self.shift for name, h in super().embed(views, batch).items()}
+
+
+class Thawed(Plain):
+    """Have a Config that can be changed and explains nothing."""
+
+    @dataclass
+    class Config:
+        weight: float = 1.0
+
+
+def failed(kind: str, cls: type[Any]) -> set[str]:
+    return {title for title, error in check(kind, cls, "it") if error is not None}
+
+
+def test_a_method_that_keeps_the_contract_passes() -> None:
+    check_method(Plain, "plain")
+
+
+@pytest.mark.parametrize(
+    ("cls", "titles"),
+    [
+        (Mixing, {"embed() is per sample: in chunks it equals the whole"}),
+        (Detached, {"the gradient reaches the backbone"}),
+        (Peeking, {"labels are not looked at, unless uses_labels says so"}),
+        (Hiding, {"its state can be loaded into another one"}),
+        (
+            Thawed,
+            {"Config is a frozen, keyword-only dataclass", "every setting has a meaning and a source"},
+        ),
+    ],
+)
+def test_a_method_that_breaks_the_contract_fails_where_it_does(cls: type[Method], titles: set[str]) -> None:
+    assert failed("methods", cls) == titles
+
+
+def test_a_loss_an_image_is_told_with_its_shape() -> None:
+    with pytest.raises(AssertionError, match=r"terms\(\): distance has shape \(8,\); return a scalar"):
+        check_method(Vector, "vector")
+
+
+class Wide(Backbone):
+    """Declare another dimension than it has."""
+
+    dim = 4
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.mean(dim=(2, 3))
+
+
+def test_a_backbone_of_another_dimension_fails() -> None:
+    with pytest.raises(AssertionError, match=r"shape \(4, 3\), not \(4, 4\)"):
+        check_backbone(Wide, "wide")
+
+
+class Unsteady(Dataset):
+    """Draw other images, another fingerprint and a label too many each time."""
+
+    count = itertools.count()
+
+    @property
+    def info(self) -> DatasetInfo:
+        return DatasetInfo(classes=("cat", "dog"), channels=1, size=4)
+
+    def fingerprint(self) -> str:
+        return str(next(self.count))
+
+    def labels(self, split: str) -> Sequence[int]:
+        return [0, 1, 2]
+
+    def load(self, split: str) -> Images:
+        return Images(torch.full((3, 1, 4, 5), next(self.count), dtype=torch.uint8), torch.tensor([0, 1, 2]))
+
+
+def test_a_dataset_that_changes_and_contradicts_itself_fails() -> None:
+    with pytest.raises(AssertionError) as told:
+        check_dataset(Unsteady, "unsteady")
+
+    assert "everything would be computed anew" in str(told.value)
+    assert "they are (1, 4, 5), info says (1, 4, 4)" in str(told.value)
+    assert "train: labels are places in info.classes: [2] of 2 classes" in str(told.value)
+    assert "test: loads alike again" in str(told.value)
+
+
+class Cheating(Evaluator):
+    """Predict the test labels."""
+
+    def evaluate(self, task: Task) -> Scores:
+        return Scores(metrics={"top1": 100.0}, predictions=task.test.y)
+
+
+class Guessing(Evaluator):
+    """Draw from the global generator, and change what it is given."""
+
+    def evaluate(self, task: Task) -> Scores:
+        task.train.x.zero_()
+        predictions = torch.randint(len(task.classes), (len(task.test),))
+        return Scores(metrics={"top1": 33.0}, predictions=predictions)
+
+
+def test_an_evaluator_that_looks_at_test_labels_fails() -> None:
+    assert failed("evaluators", Cheating) == {"test labels change no prediction"}
+
+
+def test_an_evaluator_that_guesses_fails() -> None:
+    with pytest.raises(AssertionError) as told:
+        check_evaluator(Guessing, "guessing")
+
+    assert "top1 is 33.0 percent" in str(told.value)
+    assert "draw from task.seed" in str(told.value)
+    assert "they were changed in place" in str(told.value)
