@@ -1,0 +1,205 @@
+"""Which images are used for what: seeded, stratified, and independent of how they are asked for.
+
+A class's images are put in an order fixed by (seed, purpose, class) and a part is the start of it.
+So a smaller part lies inside a larger one, and no class's part depends on the other classes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.config import setting
+from bench.errors import BadValue, UnknownName, suggest
+from bench.keys import KEY_LENGTH, seed_of
+
+Index = NDArray[np.int64]
+Labels = NDArray[np.integer[Any]]
+
+HOLDOUT_FROM = 10_000  # labels from which one hold-out is precise enough; our choice
+HOLDOUT_SHARE = 0.1  # BYOL, appendix D: 5,000 of CIFAR-10's 50,000
+FOLDS = 5  # our choice
+SELECTION_SEED = 0  # of max_train: the data does not change with the run's seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """The settings that every dataset has: which of its images are used."""
+
+    classes: tuple[str, ...] = setting((), "only these classes, labelled in this order; empty for all")
+    max_train: int | None = setting(
+        None, "at most this many training images, stratified, always the same ones", least=2
+    )
+
+
+def stratified_order(labels: Labels, seed: int, purpose: str) -> dict[int, Index]:
+    """Return each class's images in their seeded order.
+
+    Args:
+        labels: (n,), -1 where there is none.
+        seed: of the order.
+        purpose: what the order is for; two purposes draw apart.
+    """
+    by_class = np.argsort(labels, kind="stable")
+    present, starts = np.unique(labels[by_class], return_index=True)
+    groups = np.split(by_class, starts)[1:]
+    return {
+        int(label): group[_permutation(len(group), seed, purpose, int(label))]
+        for label, group in zip(present, groups, strict=True)
+        if label >= 0
+    }
+
+
+def stratified_subset(labels: Labels, fraction: float, seed: int) -> Index:
+    """Return the images, ascending, of a share of each class: at least one a class.
+
+    Args:
+        labels: (n,), -1 where there is none: such an image is in no subset.
+        fraction: in (0, 1]; of a class with n images it is round(fraction * n).
+        seed: of the draw; a smaller fraction of the same seed lies inside a larger one.
+
+    Raises:
+        BadValue: the fraction is outside (0, 1].
+    """
+    if not 0 < fraction <= 1:
+        raise BadValue(f"label fraction: {fraction:g} is out of range. Use more than 0 and at most 1.")
+    orders = stratified_order(labels, seed, "subset").values()
+    return _ascending([order[: max(1, round(fraction * len(order)))] for order in orders])
+
+
+def stratified_holdout(labels: Labels, share: float, seed: int) -> tuple[Index, Index]:
+    """Return the images, ascending, to fit on and those held out.
+
+    Each class gives round(share * n) images, at least one, and keeps at least one: a class with
+    a single image holds none out.
+
+    Args:
+        labels: (n,), -1 where there is none: such an image is in neither part.
+        share: of each class that is held out, in (0, 1).
+        seed: of the draw.
+    """
+    fit, held = [], []
+    for order in stratified_order(labels, seed, "holdout").values():
+        count = min(max(1, round(share * len(order))), len(order) - 1)
+        held.append(order[:count])
+        fit.append(order[count:])
+    return _ascending(fit), _ascending(held)
+
+
+def folds(labels: Labels, seed: int) -> tuple[tuple[Index, Index], ...]:
+    """Return the pairs (fit, val) of images to choose hyper-parameters on.
+
+    That is one hold-out of a tenth from 10,000 labels on, and stratified cross-validation below:
+    five folds, or fewer if no class has five images. Each class of a val part is in its fit part.
+
+    Args:
+        labels: (n,), -1 where there is none.
+        seed: of the draw.
+
+    Returns:
+        Pairs of ascending indices; none if no class has two images.
+    """
+    orders = list(stratified_order(labels, seed, "folds").values())
+    count = min(FOLDS, max(map(len, orders), default=0))
+    if count <= 1:
+        return ()
+    if sum(map(len, orders)) >= HOLDOUT_FROM:
+        return (stratified_holdout(labels, HOLDOUT_SHARE, seed),)
+    return _dealt(orders, count)
+
+
+def index_digest(indices: Index) -> str:
+    """Return the digest of `indices`, (n,), for a key: alike on every platform."""
+    return hashlib.sha256(np.asarray(indices, dtype="<i8").tobytes()).hexdigest()[:KEY_LENGTH]
+
+
+def _dealt(orders: Sequence[Index], count: int) -> tuple[tuple[Index, Index], ...]:
+    """Return the folds that dealing each class in turn gives, as cards to players."""
+    images, fold = [], []
+    dealt = 0  # each class goes on where the last one stopped, so that the folds are of one size
+    for order in orders:
+        single = len(order) == 1  # stays in every fit part
+        images.append(order)
+        fold.append(np.full(1, -1) if single else (dealt + np.arange(len(order))) % count)
+        dealt += 0 if single else len(order)
+    every, place = np.concatenate(images), np.concatenate(fold)
+    return tuple((np.sort(every[place != k]), np.sort(every[place == k])) for k in range(count))
+
+
+def _permutation(count: int, *place: int | str) -> Index:
+    # the bit stream of PCG64 is the same in every numpy, Generator.permutation need not be (NEP 19)
+    draws = np.random.PCG64(seed_of(*place)).random_raw(count)
+    return np.argsort(draws, kind="stable")
+
+
+def _ascending(parts: Sequence[Index]) -> Index:
+    return np.sort(np.concatenate([np.empty(0, dtype=np.int64), *parts]))
+
+
+def chosen_classes(names: Sequence[str], selection: Selection, where: str) -> tuple[str, ...]:
+    """Return the names of the classes that are used, in the order of their labels.
+
+    Args:
+        names: of all classes the data has, in the order of its labels.
+        selection: the dataset's settings.
+        where: what an error starts with: the dataset's name.
+
+    Raises:
+        UnknownName: a class is asked for that the data does not have.
+        BadValue: one class is asked for, or one of them twice, or fewer images than classes.
+    """
+    asked = selection.classes
+    for name in asked:
+        if name not in names:
+            raise UnknownName(f"{where}: no class is named {name!r}.{suggest(name, names)}")
+        if asked.count(name) > 1:
+            raise BadValue(f"{where}.classes: {name!r} is there twice. Name each class once.")
+    if len(asked) == 1:
+        raise BadValue(f"{where}.classes: there is one class, {asked[0]!r}. Name at least two.")
+    chosen = asked or tuple(names)
+    if selection.max_train is not None and selection.max_train < len(chosen):
+        raise BadValue(
+            f"{where}.max_train: {selection.max_train} images cannot show {len(chosen)} classes. "
+            f"Set it to at least {len(chosen)}."
+        )
+    return chosen
+
+
+def choose(
+    labels: Labels, names: Sequence[str], selection: Selection, where: str, split: str
+) -> tuple[Index, Index]:
+    """Return which images of a split are used, and their labels.
+
+    Args:
+        labels: (n,), in [0, len(names)).
+        names: of all classes the data has.
+        selection: the dataset's settings; its `max_train` is of the split `train` only.
+        where: what an error starts with: the dataset's name.
+        split: the name of the split.
+
+    Returns:
+        Ascending indices (m,), and labels (m,) that count in the order of the chosen classes.
+
+    Raises:
+        UnknownName: as `chosen_classes`.
+        BadValue: as `chosen_classes`.
+    """
+    place = {name: label for label, name in enumerate(chosen_classes(names, selection, where))}
+    renamed = np.array([place.get(name, -1) for name in names], dtype=np.int64)[labels]
+    index = np.flatnonzero(renamed >= 0)
+    if split == "train" and selection.max_train is not None:
+        index = index[_first(renamed[index], selection.max_train)]
+    return index, renamed[index]
+
+
+def _first(labels: Index, most: int) -> Index:
+    """Return at most `most` images, ascending: one a class first, then each class in proportion."""
+    orders = stratified_order(labels, SELECTION_SEED, "max_train").values()
+    ranks = [(np.arange(len(order)) > 0) * (np.arange(len(order)) + 0.5) / len(order) for order in orders]
+    turn = np.argsort(np.concatenate(ranks), kind="stable")
+    return np.sort(np.concatenate(list(orders))[turn[:most]])

@@ -1,0 +1,105 @@
+"""CIFAR-10 and CIFAR-100: 60,000 colour photographs of 32x32 pixels, 10,000 of them to test on.
+
+Data: Krizhevsky 2009, "Learning multiple layers of features from tiny images". The archives are
+read, checked and downloaded by torchvision; each file's MD5 is compared before it is unpickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torchvision
+from numpy.typing import NDArray
+from torchvision.datasets.utils import check_integrity
+
+from bench.api import BadData, Dataset, DatasetInfo, Images, Place, Selection, choose, chosen_classes, digest
+
+
+class CIFAR10(Dataset):
+    """Ten classes of animals and vehicles, 5,000 training images each."""
+
+    Config: ClassVar[type] = Selection
+    reference: ClassVar[str] = "Krizhevsky 2009, Learning multiple layers of features from tiny images"
+    source: ClassVar[type[torchvision.datasets.CIFAR10]] = torchvision.datasets.CIFAR10
+    mean: ClassVar[tuple[float, ...]] = (0.4914, 0.4822, 0.4465)  # of the training images
+    std: ClassVar[tuple[float, ...]] = (0.2470, 0.2435, 0.2616)
+
+    def __init__(self, name: str, config: Any, place: Place) -> None:
+        super().__init__(name, config, place)
+        self._root = _archive_parent(place, self.source.base_folder)
+        test = self._open("test", download=place.download)
+        self._names = tuple(test.classes)
+        self._labels = {"test": np.asarray(test.targets)}
+        self._classes = chosen_classes(self._names, config, name)
+
+    @property
+    def info(self) -> DatasetInfo:
+        """What is known without decoding."""
+        return DatasetInfo(classes=self._classes, channels=3, size=32, mean=self.mean, std=self.std)
+
+    def fingerprint(self) -> str:
+        """Return the digest of the published checksums, which the files were compared with."""
+        return digest([*self.source.train_list, *self.source.test_list, self.source.meta["md5"]])
+
+    def labels(self, split: str) -> Sequence[int]:
+        """Return the labels of `split`."""
+        if split not in self._labels:
+            self._labels[split] = np.asarray(self._open(split).targets)
+        return [int(label) for label in self._chosen(split)[1]]
+
+    def load(self, split: str) -> Images:
+        """Return the images of `split`."""
+        data = self._open(split)
+        self._labels[split] = np.asarray(data.targets)
+        index, labels = self._chosen(split)
+        pixels = torch.from_numpy(data.data[index]).permute(0, 3, 1, 2).contiguous()
+        return Images(pixels, torch.from_numpy(labels))
+
+    def _chosen(self, split: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return choose(self._labels[split], self._names, self.config, self.name, split)
+
+    def _open(self, split: str, *, download: bool = False) -> torchvision.datasets.CIFAR10:
+        train = {"train": True, "test": False}[split]
+        try:
+            with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+                # the archives are from 2009: their way to pickle a dtype is deprecated in numpy 2.4
+                warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
+                return self.source(self._root, train=train, download=download)
+        except (RuntimeError, OSError) as error:  # of torchvision: not found, damaged, no network
+            raise BadData(f"{self.name}: {self._fault(error)}") from None
+
+    def _fault(self, error: Exception) -> str:
+        """Return what is wrong with the files, and what to do."""
+        folder = self._root / self.source.base_folder
+        meta = [self.source.meta["filename"], self.source.meta["md5"]]
+        for name, md5 in [*self.source.train_list, *self.source.test_list, meta]:
+            path = folder / name
+            if path.is_file() and not check_integrity(path, md5):
+                remedy = f"Delete {folder} and use --download."
+                return f"{path} is damaged, its MD5 is not the published one. {remedy}"
+        if self.place.download:
+            reason = " ".join(str(error).split())
+            remedy = f"Try again, or put {self.source.filename} there by hand."
+            return f"the download to {self._root} failed ({reason}). {remedy}"
+        remedy = f"Use --download, or set dataset.root to the folder that holds {self.source.base_folder}."
+        return f"{folder} is not there or not complete. {remedy}"
+
+
+class CIFAR100(CIFAR10):
+    """A hundred classes, 500 training images each."""
+
+    source: ClassVar[type[torchvision.datasets.CIFAR10]] = torchvision.datasets.CIFAR100
+    mean: ClassVar[tuple[float, ...]] = (0.5071, 0.4865, 0.4409)  # of the training images
+    std: ClassVar[tuple[float, ...]] = (0.2673, 0.2564, 0.2762)
+
+
+def _archive_parent(place: Place, folder: str) -> Path:
+    root = (place.root or place.data_dir).expanduser()
+    return root.parent if root.name == folder else root

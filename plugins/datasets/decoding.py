@@ -1,0 +1,216 @@
+"""Decode image files into one array of bytes: whatever their mode, size and orientation.
+
+An image is turned upright by its EXIF tag, laid over white where it is transparent, converted to
+grey or RGB, and its largest centred square is resized to the side asked for (bicubic, antialiased),
+which is the same as resizing the short side and cropping the centre.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+import zlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import median_low
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from tqdm import tqdm
+
+from bench.api import BadData
+
+GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"})
+DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})  # grey of 16 bits
+CLEAR_MODES = frozenset({"RGBA", "RGBa", "LA", "La", "PA"})
+SAMPLED = 1_000  # headers that are read to find channels and size
+MOST_SIDE, LEAST_SIDE = 224, 8  # of images of mixed sizes; of any: our choice
+CHUNK = 64  # images a task: a task an image costs as much as decoding a small one
+PROGRESS_FROM = 5_000
+
+# What Pillow's decoders raise on a damaged file, beside its own errors, which are OSErrors.
+DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    EOFError,
+    NotImplementedError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+T = TypeVar("T")
+Failures = dict[int, str]  # why, by the place of the image that cannot be decoded
+
+
+def decode(path: Path, channels: int, size: int) -> NDArray[np.uint8]:
+    """Return one image as (channels, size, size).
+
+    Args:
+        path: of the file; of several frames the first is taken.
+        channels: 1 or 3.
+        size: side in pixels.
+
+    Raises:
+        OSError: the file is missing, empty, truncated or no image; Pillow's decoders raise other
+            errors on damaged files as well, those of `DAMAGED`.
+    """
+    with Image.open(path) as image:
+        image.draft(None, (2 * size, 2 * size))  # JPEG only: decodes at 1/2, 1/4 or 1/8, never below
+        ImageOps.exif_transpose(image, in_place=True)
+        plain = _square(_plain(image, "L" if channels == 1 else "RGB"), size)
+        return np.asarray(plain).reshape(size, size, channels).transpose(2, 0, 1)
+
+
+def _plain(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode in DEEP_MODES:
+        image = _eight_bits(image)
+    elif image.mode in CLEAR_MODES or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    elif image.mode == "F":
+        raise ValueError("the range of its floating-point values is not known")
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Return a grey image of 16 bits scaled to 8: Pillow's own conversion clips at 255."""
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > np.iinfo(np.uint16).max:
+        raise ValueError("the range of its 32-bit values is not known")
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+
+
+def _square(image: Image.Image, size: int) -> Image.Image:
+    width, height = image.size
+    if width == height == size:
+        return image
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    box = (left, top, left + side, top + side)
+    return image.resize((size, size), Image.Resampling.BICUBIC, box=box)
+
+
+def decode_all(
+    paths: Sequence[Path], channels: int, size: int, out: NDArray[np.uint8] | None = None
+) -> Failures:
+    """Decode all images in threads, and return what failed.
+
+    Args:
+        paths: n files.
+        channels: 1 or 3.
+        size: side in pixels.
+        out: (n, channels, size, size), filled in; none to find out only which can be decoded.
+    """
+    failures: Failures = {}
+    shown = len(paths) > PROGRESS_FROM and sys.stderr.isatty()
+    bar = tqdm(total=len(paths), desc="decoding", unit=" images", leave=False, disable=not shown)
+
+    def work(start: int) -> None:
+        places = range(start, min(start + CHUNK, len(paths)))
+        for i in places:
+            pixels = _or_reason(decode, paths[i], channels, size)
+            if isinstance(pixels, str):
+                failures[i] = pixels
+            elif out is not None:
+                out[i] = pixels
+        bar.update(len(places))
+
+    with bar, ThreadPoolExecutor(torch.get_num_threads()) as threads:  # Pillow decodes without the GIL
+        list(threads.map(work, range(0, len(paths), CHUNK)))
+    return dict(sorted(failures.items()))
+
+
+def measure(paths: Sequence[Path]) -> tuple[int, int, Failures]:
+    """Return the channels and the side that fit these images, from up to 1,000 of their headers.
+
+    One channel if all are grey. The side is theirs if all are squares of one size, else the median
+    short side, at most 224; at least 8 in both cases.
+
+    Args:
+        paths: n files, of which some, evenly spaced, are opened.
+
+    Returns:
+        Channels, side, and what failed; 3 and 8 if nothing could be opened.
+    """
+    failures: Failures = {}
+    modes, sizes = set(), []
+    for i in spaced(len(paths), SAMPLED):
+        header = _or_reason(_header, paths[i])
+        if isinstance(header, str):
+            failures[i] = header
+        else:
+            modes.add(header[0])
+            sizes.append(header[1])
+    channels = 1 if modes and modes <= GREY_MODES else 3
+    return channels, _common_side(sizes), failures
+
+
+def _header(path: Path) -> tuple[str, tuple[int, int]]:
+    with Image.open(path) as image:
+        return image.mode, image.size
+
+
+def _or_reason(read: Callable[..., T], path: Path, *rest: int) -> T | str:
+    """Return what `read` makes of the file, or why it cannot."""
+    try:
+        return read(path, *rest)
+    except UnidentifiedImageError:
+        return "not an image" if path.stat().st_size else "empty"
+    except FileNotFoundError:
+        return "a link to nothing"
+    except DAMAGED as error:
+        return str(error) or type(error).__name__
+
+
+def _common_side(sizes: Sequence[tuple[int, int]]) -> int:
+    if not sizes:
+        return LEAST_SIDE
+    side = median_low([min(size) for size in sizes])
+    alike = set(sizes) == {(side, side)}
+    return max(LEAST_SIDE, side if alike else min(side, MOST_SIDE))
+
+
+def spaced(count: int, most: int) -> list[int]:
+    """Return at most `most` places, evenly spaced in `range(count)`."""
+    return list(range(count)) if count <= most else [i * count // most for i in range(most)]
+
+
+def refuse_too_large(images: int, channels: int, size: int, free: int) -> None:
+    """Refuse images that do not fit into memory.
+
+    Args:
+        images: of one split.
+        channels: 1 or 3.
+        size: side in pixels.
+        free: bytes of memory that are available.
+
+    Raises:
+        BadData: they take more.
+    """
+    need = images * channels * size * size
+    if need > free:
+        raise BadData(
+            f"image_folder: {images:,} images of {size}x{size} take {need / 2**30:.3g} GiB of memory, "
+            f"{free / 2**30:.3g} GiB are free. Set a smaller dataset.size, or dataset.max_train."
+        )
+
+
+def available_memory() -> int:
+    """Return the bytes of memory that can be used without swapping."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        values = dict(line.split(":", 1) for line in lines)
+        return int(values["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError):  # not Linux: free pages, or all of them where that is not told
+        known = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"
+        return os.sysconf(known) * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,162 @@
+"""Any folder of images, a folder a class.
+
+    root/train/<class>/*   root/val/<class>/*   root/test/<class>/*     any of val and test may lack
+    root/<class>/*                                                      no split: one is drawn
+
+With val but without test, as ImageNet is published, val is the test split; without both, a fifth
+of each class is. What was done stands in the notes of `info`, and so in every record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from bench.api import (
+    BadData,
+    Dataset,
+    DatasetInfo,
+    Images,
+    Place,
+    Selection,
+    choose,
+    chosen_classes,
+    digest,
+    setting,
+)
+
+from .decoding import Failures, available_memory, decode_all, measure, refuse_too_large, spaced
+from .layout import Files, scan
+
+DIGESTED = 64  # files of which the content is in the fingerprint, beside the size of every file
+NAMED = 3  # images in an error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Selection):
+    """What is made of the files."""
+
+    size: int | None = setting(
+        None,
+        "side the images are stored at; none is their own if they agree, else the median short side, "
+        "at most 224",
+        least=8,
+    )
+    on_error: str = setting(
+        "fail",
+        "fail: an image that cannot be decoded is an error; skip: it is left out, at the cost of "
+        "decoding everything once more",
+        choices=("fail", "skip"),
+    )
+
+
+class ImageFolder(Dataset):
+    """Images found in a folder a class, all brought to one size."""
+
+    Config: ClassVar[type] = Config
+
+    def __init__(self, name: str, config: Any, place: Place) -> None:
+        super().__init__(name, config, place)
+        if place.root is None:
+            raise BadData(f"{name}: no folder was given. Set dataset.root=FOLDER.")
+        self._root = place.root.expanduser()
+        self._layout = scan(self._root)
+        self._classes = chosen_classes(self._layout.classes, config, name)
+        self._files = {split: self._chosen(split) for split in self._layout.splits}
+        self._skipped: dict[str, Failures] = {}
+        self._fingerprint = ""
+        self._channels, side = self._measured()
+        self._size = config.size or side
+        largest = max(len(files) for files in self._files.values())
+        refuse_too_large(largest, self._channels, self._size, available_memory())
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits there are."""
+        return tuple(self._files)
+
+    @property
+    def info(self) -> DatasetInfo:
+        """What is known of the folder; with on_error=skip, everything is decoded to know it."""
+        notes = self._layout.notes
+        if self.config.on_error == "skip":
+            lost = {split: len(self._files[split]) - len(self._good(split)) for split in self.splits}
+            told = ", ".join(f"{count} of {split}" for split, count in lost.items())
+            notes = (*notes, f"images left out because they cannot be decoded: {told}")
+        return DatasetInfo(classes=self._classes, channels=self._channels, size=self._size, notes=notes)
+
+    def fingerprint(self) -> str:
+        """Return the digest of all paths under the root and sizes, of 64 contents and of class.txt."""
+        if not self._fingerprint:
+            parts = self._layout.splits.values()
+            files = sorted(pair for part in parts for pair in zip(part.paths, part.sizes, strict=True))
+            some = [self._root / files[i][0] for i in spaced(len(files), DIGESTED)]
+            contents = [hashlib.sha256(path.read_bytes()).hexdigest() for path in some if path.is_file()]
+            named = [dict(self._layout.folders), self._layout.class_list]
+            self._fingerprint = digest([named, files, contents])
+        return self._fingerprint
+
+    def labels(self, split: str) -> Sequence[int]:
+        """Return the labels of `split`; with on_error=skip, its images are decoded to know them."""
+        return [int(label) for label in self._good(split).labels]
+
+    def load(self, split: str) -> Images:
+        """Return the images of `split`."""
+        files = self._good(split)
+        shape = (len(files), self._channels, self._size, self._size)
+        refuse_too_large(shape[0], self._channels, self._size, available_memory())
+        pixels = torch.empty(shape, dtype=torch.uint8)
+        failures = decode_all(self._paths(files), self._channels, self._size, out=pixels.numpy())
+        self._refuse(files, failures)
+        return Images(pixels, torch.from_numpy(files.labels))
+
+    def _chosen(self, split: str) -> Files:
+        files = self._layout.splits[split]
+        index, labels = choose(files.labels, self._layout.classes, self.config, self.name, split)
+        files = replace(files.take(index), labels=labels)
+        if self.config.on_error == "fail":
+            nothing = {i: "empty, or a link to nothing" for i, size in enumerate(files.sizes) if not size}
+            self._refuse(files, nothing)
+        return files
+
+    def _measured(self) -> tuple[int, int]:
+        """Return channels and side of all images, so that a selection of them does not change it."""
+        paths = tuple(path for files in self._layout.splits.values() for path in files.paths)
+        every = Files(paths, (), np.empty(0, dtype=np.int64))
+        channels, side, failures = measure(self._paths(every))
+        if self.config.on_error == "fail":
+            self._refuse(every, failures)
+        return channels, side
+
+    def _good(self, split: str) -> Files:
+        """Return the files of a split without those that are skipped."""
+        files = self._files[split]
+        if self.config.on_error == "fail":
+            return files
+        if split not in self._skipped:
+            self._skipped[split] = decode_all(self._paths(files), self._channels, self._size)
+        good = files.take(np.setdiff1d(np.arange(len(files)), list(self._skipped[split])))
+        gone = np.flatnonzero(np.bincount(good.labels, minlength=len(self._classes)) == 0)
+        if len(gone):
+            lost = f"no image of {self._classes[gone[0]]!r} in {split} can be decoded"
+            raise BadData(f"{self.name}: {lost}. Replace them, or leave the class out.")
+        return good
+
+    def _paths(self, files: Files) -> list[Path]:
+        return [self._root / path for path in files.paths]
+
+    def _refuse(self, files: Files, failures: Failures) -> None:
+        if failures:
+            some = ", ".join(f"{files.paths[i]} ({why})" for i, why in list(failures.items())[:NAMED])
+            more = f" and {len(failures) - NAMED} more" if len(failures) > NAMED else ""
+            count = f"{len(failures)} images" if len(failures) > 1 else "an image"
+            raise BadData(
+                f"{self.name}: {count} cannot be decoded: {some}{more}. "
+                "Replace or remove what is damaged, or set dataset.on_error=skip."
+            )
