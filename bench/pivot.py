@@ -1,0 +1,169 @@
+"""Which axes go down and which across, and the cells where they meet: averages over seeds only."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from bench.axes import CELL, Point, Survey, is_of_training
+from bench.errors import BadValue, UnknownName, suggest
+
+Place = tuple[Any, ...]  # a value an axis
+
+USUAL = (*CELL, "seed", "metric")
+IN_ROWS = frozenset({"method", "backbone", "key"})
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which axes go down and which across; the metric is an axis where there are several."""
+
+    rows: tuple[str, ...]
+    cols: tuple[str, ...]
+    metrics: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The records of one table cell, which differ in their seeds only, under one metric."""
+
+    points: tuple[Point, ...]
+    metric: str
+
+    @cached_property
+    def values(self) -> list[float]:
+        """The metric of each record that has it."""
+        found = [(point.record.get("metrics") or {}).get(self.metric) for point in self.points]
+        return [metric["value"] for metric in found if metric is not None]
+
+    @cached_property
+    def troubles(self) -> list[str]:
+        """Why records have no value, `failed: ...` or `skipped: ...`, each reason once."""
+        bad = (point.record for point in self.points if point.record["status"] != "ok")
+        return list(dict.fromkeys(f"{record['status']}: {reason_of(record)}" for record in bad))
+
+    @property
+    def mean(self) -> float | None:
+        """The mean over seeds; none without a value."""
+        return sum(self.values) / len(self.values) if self.values else None
+
+    @property
+    def std(self) -> float | None:
+        """The sample standard deviation (ddof 1); none for fewer than two values."""
+        if self.mean is None or len(self.values) < 2:  # noqa: PLR2004
+            return None
+        mean, n = self.mean, len(self.values)
+        return math.sqrt(sum((value - mean) ** 2 for value in self.values) / (n - 1))
+
+    @property
+    def status(self) -> str:
+        """`ok`, `partial`, `failed`, `skipped`, or `missing` where an evaluator lacks the metric."""
+        if len(self.values) == len(self.points):
+            return "ok"
+        if self.values:
+            return "partial"
+        statuses = {point.record["status"] for point in self.points}
+        return next((status for status in ("failed", "skipped") if status in statuses), "missing")
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Tell the metric's direction."""
+        found = ((point.record.get("metrics") or {}).get(self.metric) for point in self.points)
+        return all(metric.get("higher_is_better", True) for metric in found if metric)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table's cells by their place down and across, and both in the order of the table."""
+
+    layout: Layout
+    downs: tuple[Place, ...]
+    acrosses: tuple[Place, ...]
+    cells: Mapping[tuple[Place, Place], Cell]
+
+
+def grid_of(found: Survey, layout: Layout) -> Grid:
+    """Gather the records of each cell, none of which differ in more than their seeds."""
+    groups: dict[tuple[Place, Place, str], list[Point]] = defaultdict(list)
+    for point in found.points:
+        for metric in layout.metrics:
+            down, across = (_place(point, metric, axes) for axes in (layout.rows, layout.cols))
+            groups[down, across, metric].append(point)
+    cells = {place[:2]: Cell(tuple(points), place[2]) for place, points in groups.items()}
+    return Grid(
+        layout,
+        _ordered(found, layout, layout.rows, {down for down, _ in cells}),
+        _ordered(found, layout, layout.cols, {across for _, across in cells}),
+        cells,
+    )
+
+
+def layout_of(
+    found: Survey, rows: tuple[str, ...] | None, cols: tuple[str, ...] | None, metrics: tuple[str, ...]
+) -> Layout:
+    """Return where each axis goes: as asked, what else varies down, or across if none is asked for.
+
+    Args:
+        found: the records.
+        rows: the axes asked for in rows; none for the usual ones.
+        cols: the axes asked for in columns; none for the usual ones.
+        metrics: the metrics asked for, of which several are an axis.
+
+    Raises:
+        UnknownName: there is no such axis.
+        BadValue: an axis is asked for in rows and columns.
+    """
+    known = found.names()
+    for option, asked in (("--rows", rows or ()), ("--cols", cols or ())):
+        for name in asked:
+            if name not in known:
+                near = suggest(name, known) or suggest(name, (*USUAL, *found.telling), most=99)
+                raise UnknownName(f"{option}: no axis is named {name!r}.{near}")
+            if option == "--cols" and name in (rows or ()):
+                raise BadValue(f"--cols: {name} is also in --rows. Name it once.")
+    needed = _needed(found, metrics)
+    left = [name for name in needed if name not in (rows or ())]
+    across = cols if cols is not None else tuple(name for name in left if goes_across(name))
+    down = (*(rows or ()), *(name for name in left if name not in across))
+    if not down and cols is None:
+        down = ("method",)
+    return Layout(down, across, metrics)
+
+
+def reason_of(record: Mapping[str, Any]) -> str:
+    """Return in one line why a cell failed or was skipped."""
+    error = record.get("error") or {}
+    raised = ": ".join(str(error[part]) for part in ("type", "message") if error.get(part))
+    return " ".join((record.get("reason") or raised or "no reason was recorded").split())
+
+
+def goes_across(name: str) -> bool:
+    """Tell whether an axis is of the task that all methods are given, not of a method."""
+    return name not in IN_ROWS and (name.startswith("dataset.") or not is_of_training(name))
+
+
+def _needed(found: Survey, metrics: tuple[str, ...]) -> list[str]:
+    """Return the axes that vary; a dataset evaluated on itself needs no second name."""
+    needed = [name for name in (*CELL, *found.telling) if found.varies(name)]
+    crossed = any(point.at["eval_dataset"] != point.at["dataset"] for point in found.points)
+    if not crossed:
+        needed = [name for name in needed if name != "eval_dataset"]
+    elif "dataset" in needed and "eval_dataset" not in needed:
+        needed.insert(needed.index("dataset") + 1, "eval_dataset")
+    elif "eval_dataset" in needed and "dataset" not in needed:
+        needed.insert(needed.index("eval_dataset"), "dataset")
+    return needed + ["metric"] * (len(metrics) > 1)
+
+
+def _place(point: Point, metric: str, axes: tuple[str, ...]) -> Place:
+    return tuple(metric if axis == "metric" else point.at.get(axis) for axis in axes)
+
+
+def _ordered(found: Survey, layout: Layout, axes: tuple[str, ...], places: set[Place]) -> tuple[Place, ...]:
+    orders = [layout.metrics if axis == "metric" else found.values(axis) for axis in axes]
+    ranks = [{value: rank for rank, value in enumerate(order)} for order in orders]
+    return tuple(sorted(places, key=lambda place: [rank[v] for rank, v in zip(ranks, place, strict=True)]))

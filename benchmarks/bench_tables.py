@@ -1,0 +1,73 @@
+"""How long 10,000 records take to read, to tabulate and to frame: `pytest benchmarks/bench_tables.py`."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from bench.keys import digest
+from bench.store import Store, results
+from bench.tables import table
+
+FIELDS = {f"field{number}": number / 7 for number in range(8)}
+
+
+def record(
+    method: str, dataset: str, evaluator: str, frac: float, temperature: float, seed: int
+) -> dict[str, Any]:
+    cell = {"method": method, "backbone": "resnet18", "dataset": dataset, "eval_dataset": dataset}
+    cell |= {"evaluator": evaluator, "label_frac": frac, "seed": seed}
+    metrics = ("top1", "top5", "nll", "ece")
+    return {
+        "schema": 1,
+        "keys": {"backbone": "b", "features": "f", "score": digest([cell, temperature])},
+        "cell": cell,
+        "settings": {"method.temperature": temperature},
+        "config": {
+            "method": {"temperature": temperature, **FIELDS}, "evaluator": {"k": 20, **FIELDS},
+            "training": {"epochs": 100, **FIELDS}, "views": [FIELDS, {**FIELDS, "blur": 0.5}],
+        },
+        "status": "ok",
+        "metrics": {name: {"value": 70.0 + seed, "higher_is_better": True, "n": 10_000} for name in metrics},
+        "per_class": {"recall": [70.0] * 10},
+        "cost": {"seconds": {"pretrain": 1.0}, "images_per_s": 900.0, "peak_mb": 800.0, "params": 11_000_000},
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store of 10,000 records, written without waiting for the disk."""
+    store = Store(tmp_path_factory.mktemp("results"))
+    axes = (
+        [f"m{number}" for number in range(5)], [f"d{number}" for number in range(10)],
+        ["knn", "linear"], [0.01, 1.0], [0.1, 0.2, 0.3, 0.4, 0.5], range(10),
+    )  # fmt: skip
+    for place in itertools.product(*axes):
+        written = record(*place)
+        path = store.path(written["cell"], written["keys"]["score"])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(written, indent=1))
+    return store
+
+
+def test_read_ten_thousand_records(benchmark: BenchmarkFixture, store: Store) -> None:
+    read = benchmark.pedantic(lambda: list(store.records()), rounds=3)
+
+    assert len(read) == 10_000
+
+
+def test_tabulate_ten_thousand_records(benchmark: BenchmarkFixture, store: Store) -> None:
+    records = list(store.records())
+    text = benchmark.pedantic(lambda: table(records), rounds=3)
+
+    assert "m4" in text
+
+
+def test_frame_ten_thousand_records(benchmark: BenchmarkFixture, store: Store) -> None:
+    frame = benchmark.pedantic(lambda: results(store.folder), rounds=3)
+
+    assert len(frame) == 40_000
