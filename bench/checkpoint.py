@@ -1,0 +1,81 @@
+"""A pretraining that can be stopped: its whole state at the end of an epoch, in one file.
+
+No random state is in it: every draw is a function of its place in the run (`bench.keys.seed_of`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+FILE = "checkpoint.safetensors"
+
+
+def save(
+    folder: Path,
+    method: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    epochs: int,
+    seconds: float,
+) -> None:
+    """Write the state after `epochs` epochs and `seconds` of training, in place of an earlier one."""
+    tensors = {f"method.{name}": value for name, value in method.state_dict().items()}
+    for number, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
+    said = {"epochs": epochs, "seconds": seconds, "scaler": scaler.state_dict()}
+    part = folder / f"{FILE}.part"
+    save_file(whole(tensors), part, metadata={"state": json.dumps(said)})
+    os.replace(part, folder / FILE)
+
+
+def whole(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return copies in the CPU's memory that share nothing and are laid out as safetensors asks."""
+    return {
+        name: value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, value in tensors.items()
+    }
+
+
+def resume(
+    folder: Path,
+    method: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+) -> tuple[int, float]:
+    """Load the state of an earlier process, if it left one.
+
+    Returns:
+        The epochs that are done, and the seconds they took.
+    """
+    try:
+        with safe_open(folder / FILE, framework="pt") as file:
+            said = json.loads(file.metadata()["state"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (FileNotFoundError, SafetensorError):  # none, or not whole: begin at the beginning
+        return 0, 0.0
+    method.load_state_dict(_below("method", tensors))
+    state: dict[int, dict[str, Any]] = {}
+    for name, value in _below("optimizer", tensors).items():
+        number, field = name.split(".", 1)
+        state.setdefault(int(number), {})[field] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    scaler.load_state_dict(said["scaler"])
+    return said["epochs"], said["seconds"]
+
+
+def forget(folder: Path) -> None:
+    """Remove the checkpoint of a run that is finished."""
+    (folder / FILE).unlink(missing_ok=True)
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    cut = f"{prefix}."
+    return {k.removeprefix(cut): v for k, v in tensors.items() if k.startswith(cut)}

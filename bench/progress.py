@@ -1,0 +1,82 @@
+"""What a person sees while a run goes on: a live bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import TextIO
+
+from tqdm import tqdm
+
+LINE_EVERY_S = 15.0
+
+
+class Progress:
+    """Progress of one pretraining, on standard error.
+
+    Args:
+        what: the run, e.g. `simclr resnet18 digits seed 0`.
+        epochs: of the whole run.
+        images: that the whole run will see.
+        done: of them, those that an earlier process saw.
+        out: where to write.
+    """
+
+    def __init__(
+        self, what: str, epochs: int, images: int, done: int = 0, out: TextIO | None = None
+    ) -> None:
+        self.what, self.epochs, self.images, self.done = what, epochs, images, done
+        self.out = out or sys.stderr
+        self.bar: tqdm[None] | None = None
+        self.since = self.last_line = time.monotonic()
+        self.seen = 0
+        if self.out.isatty():
+            self.bar = tqdm(
+                desc=what, total=images, initial=done, unit="img", unit_scale=True, file=self.out,
+                dynamic_ncols=True, leave=False,
+            )  # fmt: skip
+
+    def step(self, epoch: int, images: int, terms: Mapping[str, float]) -> None:
+        """Show where the run is: `images` more have been seen, in epoch `epoch`, counted from 1."""
+        self.seen += images
+        if self.bar is not None:
+            self.bar.set_description_str(f"{self.what}  epoch {epoch}/{self.epochs}", refresh=False)
+            self.bar.set_postfix_str(_terms(terms), refresh=False)
+            self.bar.update(images)
+
+    def epoch_end(self, epoch: int, terms: Mapping[str, float]) -> None:
+        """Print a line every now and then where there is no bar, and always for the last epoch."""
+        now = time.monotonic()
+        if self.bar is not None or (now - self.last_line < LINE_EVERY_S and epoch < self.epochs):
+            return
+        rate = self.seen / max(1e-9, now - self.since)
+        left = (self.images - self.done - self.seen) / max(1e-9, rate)
+        print(
+            f"{self.what}  epoch {epoch}/{self.epochs}  {_terms(terms)}  "
+            f"{rate:.0f} img/s  {duration(left)} left",
+            file=self.out,
+            flush=True,
+        )
+        self.last_line = now
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.bar is not None:
+            self.bar.close()
+
+
+def duration(seconds: float) -> str:
+    """Return a time as a person says it: 42 s, 3 min 20 s, 2 h 5 min."""
+    whole = round(seconds)
+    if whole < 60:  # noqa: PLR2004
+        return f"{whole} s"
+    if whole < 3600:  # noqa: PLR2004
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _terms(terms: Mapping[str, float]) -> str:
+    total = sum(terms.values())
+    parts = [f"{name} {value:.3g}" for name, value in terms.items()] if len(terms) > 1 else []
+    return "  ".join([f"loss {total:.4g}", *parts])

@@ -1,0 +1,98 @@
+"""SimCLR: an image's two views are each other's class among all other views of the batch.
+
+Paper: Chen, Kornblith, Norouzi, Hinton 2020, "A Simple Framework for Contrastive Learning of
+Visual Representations", arXiv:2002.05709. Code followed: none; equation 1 and algorithm 1.
+
+    l(i, j) = -log( exp(s_ij / t) / sum over k != i of exp(s_ik / t) ),   s the cosine similarity
+    L       = mean of l(i, twin of i) over the 2N views
+
+Differs from the paper: batch norm statistics are of one device's share. On images up to 64 pixels
+the views are those of appendix B.9 (half the colour distortion, no blur).
+Differs from the authors' code: theirs sums the two halves, so its loss is twice this one; its
+projector has a third layer and batch norm after the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.api import Batch, DatasetInfo, Embeddings, Method, Recipe, View, setting
+
+SMALL = 64  # pixels up to which the paper's CIFAR-10 recipe is used, appendix B.9
+
+
+class SimCLR(Method):
+    """Contrast two views of an image against the batch (Chen 2020)."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        temperature: float = setting(0.5, "softmax temperature", source="Chen 2020, B.9", above=0)
+        hidden_dim: int = setting(2048, "projector's hidden width", source="Chen 2020, 2.1", least=1)
+        embedding_dim: int = setting(128, "projector's output width", source="Chen 2020, 2.1", least=1)
+
+    reference = "Chen et al. 2020, arXiv:2002.05709"
+    recipe = Recipe(
+        optimizer="lars",
+        lr=0.075,
+        lr_scaling="sqrt",
+        weight_decay=1e-6,
+        source="Chen 2020, B.1: square-root scaling is the better one up to a batch of 1024",
+    )
+
+    def __init__(self, backbone: nn.Module, dim: int, config: Config, data: DatasetInfo) -> None:
+        super().__init__(backbone, dim, config, data)
+        self.temperature = config.temperature
+        self.projector = nn.Sequential(
+            nn.Linear(dim, config.hidden_dim, bias=False),
+            nn.BatchNorm1d(config.hidden_dim),
+            nn.ReLU(inplace=True),
+            nn.Linear(config.hidden_dim, config.embedding_dim),
+        )
+
+    @classmethod
+    def views(cls, config: Any, data: DatasetInfo, image_size: int) -> tuple[View, ...]:
+        """Return two views alike: appendix A, or B.9 for small images."""
+        if image_size <= SMALL:
+            view = View(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
+        else:
+            view = View(blur=0.5)
+        return (view, view)
+
+    def embed(self, views: Sequence[Tensor], batch: Batch) -> Embeddings:
+        """Return `a` and `b`, the projections (n, embedding_dim) of both views, in one forward pass."""
+        a, b = self.projector(self.backbone(torch.cat(list(views)))).chunk(2)
+        return {"a": a, "b": b}
+
+    def terms(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
+        """Return the contrastive loss of the batch."""
+        logits, twin = contrast(embeddings["a"], embeddings["b"], self.temperature)
+        return {"contrastive": F.cross_entropy(logits, twin)}
+
+    def monitors(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
+        """Return how often the twin is the nearest of all other views, in percent."""
+        logits, twin = contrast(embeddings["a"], embeddings["b"], self.temperature)
+        return {"contrastive_top1": 100 * (logits.argmax(dim=1) == twin).float().mean()}
+
+
+def contrast(a: Tensor, b: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Return the logits of every view against all others, and where its twin stands.
+
+    Args:
+        a: (n, d), first views.
+        b: (n, d), second views.
+        temperature: divides the cosine similarities.
+
+    Returns:
+        (2n, 2n) logits, minus infinity on the diagonal, and (2n,) columns of the twins.
+    """
+    z = F.normalize(torch.cat([a, b]), dim=1)
+    logits = (z @ z.T) / temperature
+    logits = logits.masked_fill(torch.eye(len(z), dtype=torch.bool, device=z.device), -torch.inf)
+    twin = torch.arange(len(z), device=z.device).roll(len(a))
+    return logits, twin
