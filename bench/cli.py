@@ -1,0 +1,262 @@
+"""The command line: parse, call, print. What a command needs is imported when it runs."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from bench.errors import UsageError
+from bench.shell import FAILED, Commands, Session, Shell
+
+NO = "no:"  # of `-p no:NAME`, as pytest has it
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+session = click.make_pass_decorator(Session)
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001
+    if wanted and not ctx.resilient_parsing:
+        parts = ", ".join(f"{name} {version(name)}" for name in ("torch", "timm"))
+        click.echo(f"bench {version('ssl-bench')} (Python {platform.python_version()}, {parts})")
+        ctx.exit()
+
+
+def _disabled(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if not value.startswith(NO) or value == NO:
+            raise click.BadParameter(f"{value!r} is not no:NAME.")
+    return tuple(value.removeprefix(NO) for value in values)
+
+
+@click.group(cls=Shell, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-p", "disabled", multiple=True, metavar="no:NAME", callback=_disabled,
+              help="Do not import the plugin NAME: an entry point, a distribution or dist:entry. "
+                   "BENCH_DISABLE=NAME,NAME does the same.")  # fmt: skip
+@click.option("--traceback", is_flag=True, help="Show where an error was raised.")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version,
+              help="Show the versions of bench, Python, torch and timm.")  # fmt: skip
+@click.pass_context
+def main(ctx: click.Context, disabled: tuple[str, ...], traceback: bool) -> None:  # noqa: FBT001
+    """Benchmark self-supervised learning on images.
+
+    \b
+    bench run                   SimCLR on scikit-learn's digits: needs no download
+    bench table                 the records as a table
+    bench list                  what there is to run
+    bench show method simclr    its settings, where their defaults are from, its recipe
+    """  # noqa: D301
+    listed = os.environ.get("BENCH_DISABLE", "").split(",")
+    ctx.obj = Session(disabled, tuple(name.strip() for name in listed if name.strip()))
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def _axis(*names: str, metavar: str, text: str) -> Callable[[F], F]:
+    return click.option(*names, multiple=True, metavar=metavar, help=text)
+
+
+@main.command()
+@click.argument("grid", required=False, type=click.Path(path_type=Path))
+@_axis("--method", metavar="NAME,…", text="SSL methods and baselines.  [default: simclr]")
+@_axis("--backbone", metavar="NAME,…", text="Networks, by timm's names.  [default: resnet10t]")
+@_axis("--dataset", metavar="NAME,…", text="What to train on.  [default: digits]")
+@_axis("--eval", metavar="NAME,…", text="Evaluators.  [default: linear]")
+@_axis("--label-frac", metavar="F,…", text="Shares of the labels, in (0, 1].  [default: 1]")
+@_axis("--eval-dataset", metavar="NAME,…", text="What to evaluate on, if not what was trained on.")
+@_axis("--seed", metavar="N,…", text="Of training and evaluation; a table averages over them.  [default: 0]")
+@click.option("--epochs", metavar="N", help="Short for --set train.epochs=N.  [default: 100]")
+@click.option("--batch-size", metavar="N", help="Short for --set train.batch_size=N.  [default: 256]")
+@click.option("--image-size", metavar="N", help="Short for --set train.image_size=N.  [default: the data's]")
+@click.option("--precision", metavar="NAME", help="Of training: auto, float32, bfloat16 or float16.")
+@click.option("--set", "set_", multiple=True, metavar="PART.FIELD=VALUE,…",
+              help="Any setting. PART is method, backbone, dataset, eval_dataset, train, views or the name of "
+                   "a plugin; `bench show` lists the fields. More values are an axis.")  # fmt: skip
+@click.option("--data-dir", metavar="DIR", help="Where downloads are kept.  [default: data]")
+@click.option("--results", metavar="DIR", help="Where records and artifacts go.  [default: results]")
+@click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.  [default: auto]")
+@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Processes.  [default: 1]")
+@click.option("--download", is_flag=True, default=None, help="Download data that is missing.")
+@click.option("--dry-run", is_flag=True, help="Say what would be made and how long it takes; make nothing.")
+@session
+def run(session: Session, grid: Path | None, dry_run: bool, **options: Any) -> int:  # noqa: FBT001
+    """Pretrain, freeze, evaluate, and print the table.
+
+    Every option with a list is an axis of the grid. GRID is a YAML file with the same names (method,
+    label_frac, set, …); options go before what it says. What was made before is not made again.
+
+    \b
+    bench run
+    bench run --method simclr,vicreg,supervised,random --eval linear,knn --label-frac 0.01,0.1,1
+    bench run --dataset image_folder --set dataset.root=photos --backbone resnet50 --seed 0,1,2
+    bench run --set method.temperature=0.1,0.5 --epochs 200 --dry-run
+
+    The exit status is 1 if a cell failed and 2 if something asked for cannot be done.
+    """  # noqa: D301
+    from bench.request import merged
+
+    ask = sys.stdin.isatty() and sys.stderr.isatty()
+    merged_options = merged(grid, {name.rstrip("_").replace("_", "-"): v for name, v in options.items()})
+    from bench.command import run as run_grid
+
+    return run_grid(merged_options, session.registry, blocked=session.blocked, dry_run=dry_run, ask=ask)
+
+
+_results = click.option("--results", type=click.Path(path_type=Path), default=Path("results"), metavar="DIR",
+                        show_default=True, help="Where the records are.")  # fmt: skip
+
+
+@main.command()
+@_results
+@click.option("--rows", metavar="AXIS,…", help="Axes of the rows.  [default: method,backbone]")
+@click.option("--cols", metavar="AXIS,…", help="Axes of the columns.  [default: dataset,evaluator,label_frac]")
+@click.option("--metric", default="top1", show_default=True, metavar="NAME,…", help="What the cells show.")
+@click.option("--format", default="github", show_default=True, metavar="NAME",
+              help="github, plain, csv, json, latex or html.")  # fmt: skip
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
+def table(results: Path, output: Path | None, **options: str) -> None:
+    """Print the records as a table, averaged over seeds.
+
+    AXIS is method, backbone, dataset, eval_dataset, evaluator, label_frac, seed, metric or a setting.
+
+    \b
+    bench table --metric top1,balanced_accuracy
+    bench table --rows method --cols label_frac --format latex --output table.tex
+    """  # noqa: D301
+    from bench.store import Store
+    from bench.tables import table as laid_out
+
+    text = laid_out(Store(results).records(), folder=results, **options)
+    if output is None:
+        click.echo(text)
+        return
+    try:
+        output.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--output: {output} cannot be written ({error.strerror}).") from None
+
+
+@main.command()
+@_results
+def status(results: Path) -> None:
+    """Show what is done, what failed and why, and how much room it takes."""
+    from bench.store import Store
+    from bench.status import status as described
+
+    click.echo(described(Store(results).records(), folder=results))
+
+
+@main.command("list")
+@click.argument("what", metavar="[KIND]", required=False)
+@click.argument("pattern", required=False)
+@session
+def list_(session: Session, what: str | None, pattern: str | None) -> None:
+    """List methods, backbones, datasets and evaluators.
+
+    KIND is one of these four. PATTERN is a glob or a part of a name; a family of backbones is listed
+    name by name where a pattern is given.
+
+    \b
+    bench list
+    bench list methods
+    bench list backbones 'resnet*'
+    bench list cifar
+    """  # noqa: D301
+    from bench.catalogue import kind_or_pattern, listing
+
+    kind, pattern = kind_or_pattern(what, pattern)
+    click.echo(listing(session.registry, kind, pattern))
+    broken = {failure.plugin.id for failure in session.registry.failures}
+    if broken:
+        click.echo(f"Failed to load: {', '.join(sorted(broken))}. See `bench plugins doctor`.", err=True)
+
+
+@main.command()
+@click.argument("kind")
+@click.argument("name")
+@session
+def show(session: Session, kind: str, name: str) -> None:
+    """Show one plugin: its settings with defaults and sources, its recipe, its reference.
+
+    \b
+    bench show method simclr
+    bench show backbone resnet18
+    bench show evaluator knn
+    """  # noqa: D301
+    from bench.catalogue import kind_named, shown
+
+    click.echo(shown(session.registry, kind_named(kind), name))
+
+
+@main.group(cls=Commands, invoke_without_command=True)
+@click.pass_context
+def plugins(ctx: click.Context) -> None:
+    """List, diagnose, check and start plugins."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(plugins_list)
+
+
+@plugins.command("list")
+@session
+def plugins_list(session: Session) -> None:
+    """List every plugin that is installed, what it offers and what is wrong with it."""
+    from bench.catalogue import plugins_listing
+
+    click.echo(plugins_listing(session.registry))
+
+
+@plugins.command()
+@session
+def doctor(session: Session) -> int:
+    """Show why plugins failed, with tracebacks. The exit status is 1 if one did."""
+    from bench.catalogue import doctor as diagnosis
+
+    click.echo(diagnosis(session.registry))
+    return FAILED if session.registry.failures else 0
+
+
+@plugins.command()
+@click.argument("name")
+@session
+def check(session: Session, name: str) -> int:
+    """Run the conformance kit on one plugin. The exit status is 1 if a check failed.
+
+    \b
+    bench plugins check simclr
+    bench plugins check resnet18
+    """  # noqa: D301
+    from bench.testing import check_named
+
+    failed = False
+    for title, error in check_named(session.registry, name):
+        click.echo(f"ok      {title}" if error is None else f"FAILED  {title}: {error}")
+        failed = failed or error is not None
+    return FAILED if failed else 0
+
+
+@plugins.command()
+@click.argument("name")
+@click.option("--kind", default="method", show_default=True, help="What it adds: method, backbone, dataset "
+              "or evaluator.")  # fmt: skip
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=Path(),
+              help="Make it in this folder.  [default: the current one]")  # fmt: skip
+def new(name: str, kind: str, output: Path) -> None:
+    """Start a distribution that adds one plugin, ready for `pip install -e`.
+
+    \b
+    bench plugins new alignment --kind method
+    pip install -e bench-alignment
+    bench plugins check alignment
+    """  # noqa: D301
+    from bench.catalogue import kind_named
+    from bench.scaffold import write
+
+    folder = write(name, kind_named(kind), output)
+    click.echo(f"Made {folder}. Next: pip install -e {folder}, then bench plugins check {name}.")

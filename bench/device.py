@@ -1,0 +1,56 @@
+"""The device at hand: which there is, what arithmetic suits it, what it is called."""
+
+from __future__ import annotations
+
+import platform
+import re
+from pathlib import Path
+
+import torch
+
+from bench.errors import BadValue
+
+
+def choose(name: str) -> torch.device:
+    """Return the device called `name`; `auto` is the first of cuda, mps, cpu that is there.
+
+    Raises:
+        BadValue: it is not there.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, found in there.items() if found))
+    kind, _, number = name.partition(":")
+    known = ", ".join(["auto", *(kind for kind, found in there.items() if found)])
+    wrong = kind not in there or (number and not number.isdigit())
+    if wrong or not there[kind] or (kind == "cuda" and int(number or 0) >= torch.cuda.device_count()):
+        raise BadValue(f"--device: {name} was asked for, but it is not there. Use one of {known}.")
+    return torch.device(name)
+
+
+def auto_precision(device: torch.device) -> str:
+    """Return bfloat16 where the device computes in it, float32 elsewhere.
+
+    Never float16: it needs its loss scaled, and overflows where bfloat16 does not.
+    """
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    if device.type == "cpu":
+        can = torch.cpu.get_capabilities()
+        return "bfloat16" if can.get("avx512_bf16") or can.get("amx_bf16") else "float32"
+    return "float32"
+
+
+def describe(device: torch.device) -> str:
+    """Return what the device is, for the record."""
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"{device.type} ({_processor()}, {torch.get_num_threads()} threads)"
+
+
+def _processor() -> str:
+    try:
+        found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        found = None
+    return found[1] if found else platform.processor() or platform.machine()
