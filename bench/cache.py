@@ -57,13 +57,16 @@ class Cache:
     def making(self, key: str) -> Iterator[Path]:
         """Give a folder to write the artifact into, and keep what is in it when the block ends well.
 
-        One process at a time makes an artifact: another one waits, and should `find` it then.
+        It takes the place of one that is there. One process at a time makes an artifact: the others
+        are held off by `alone`, and should `find` it then.
         """
-        work = self.folder / ".work" / key
+        work, folder = self.folder / ".work" / key, self.folder / key
         work.mkdir(parents=True, exist_ok=True)
         yield work
         _write_manifest(work)
-        os.replace(work, self.folder / key)
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(work, folder)
 
     @contextlib.contextmanager
     def alone(self, key: str) -> Iterator[None]:
@@ -75,7 +78,8 @@ class Cache:
 
 
 def _write_manifest(folder: Path) -> None:
-    files = {p.name: {"bytes": p.stat().st_size, "sha256": _sha256(p)} for p in sorted(folder.iterdir())}
+    written = sorted(p for p in folder.iterdir() if p.name != MANIFEST)  # one may be left by a dead process
+    files = {p.name: {"bytes": p.stat().st_size, "sha256": _sha256(p)} for p in written}
     with (folder / MANIFEST).open("w") as file:
         json.dump({"files": files}, file, indent=1)
         file.flush()
@@ -96,13 +100,13 @@ def _sizes_match(folder: Path) -> bool:
         return False
     try:
         return all((folder / name).stat().st_size == said["bytes"] for name, said in files.items())
-    except OSError:
+    except (OSError, KeyError, TypeError):
         return False
 
 
 def _digests_match(folder: Path) -> bool:
     files = _manifest(folder) or {}
-    return all(_sha256(folder / name) == said["sha256"] for name, said in files.items())
+    return all(_sha256(folder / name) == said.get("sha256") for name, said in files.items())
 
 
 def _sha256(path: Path) -> str:

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 FILE = "checkpoint.safetensors"
+PART = f"{FILE}.part"  # while it is written
 
 
 def save(
@@ -31,9 +32,8 @@ def save(
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
     said = {"epochs": epochs, "seconds": seconds, "scaler": scaler.state_dict()}
-    part = folder / f"{FILE}.part"
-    save_file(whole(tensors), part, metadata={"state": json.dumps(said)})
-    os.replace(part, folder / FILE)
+    save_file(whole(tensors), folder / PART, metadata={"state": json.dumps(said)})
+    os.replace(folder / PART, folder / FILE)
 
 
 def whole(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -62,18 +62,26 @@ def resume(
     except (FileNotFoundError, SafetensorError):  # none, or not whole: begin at the beginning
         return 0, 0.0
     method.load_state_dict(_below("method", tensors))
+    params = [param for group in optimizer.param_groups for param in group["params"]]
     state: dict[int, dict[str, Any]] = {}
     for name, value in _below("optimizer", tensors).items():
         number, field = name.split(".", 1)
-        state.setdefault(int(number), {})[field] = value
+        state.setdefault(int(number), {})[field] = _laid_out_like(params[int(number)], value)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     scaler.load_state_dict(said["scaler"])
     return said["epochs"], said["seconds"]
 
 
 def forget(folder: Path) -> None:
-    """Remove the checkpoint of a run that is finished."""
-    (folder / FILE).unlink(missing_ok=True)
+    """Remove the checkpoint of a run that is finished, and what a dead process left of one."""
+    for name in (FILE, PART):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _laid_out_like(param: Tensor, value: Tensor) -> Tensor:
+    """Return an entry of a parameter's state with its strides: sums in another order differ in a bit."""
+    alike = value.shape == param.shape
+    return torch.empty_like(param, dtype=value.dtype, device="cpu").copy_(value) if alike else value
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

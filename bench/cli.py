@@ -72,21 +72,21 @@ def _axis(*names: str, metavar: str, text: str) -> Callable[[F], F]:
 @_axis("--label-frac", metavar="F,…", text="Shares of the labels, in (0, 1].  [default: 1]")
 @_axis("--eval-dataset", metavar="NAME,…", text="What to evaluate on, if not what was trained on.")
 @_axis("--seed", metavar="N,…", text="Of training and evaluation; a table averages over them.  [default: 0]")
-@click.option("--epochs", metavar="N", help="Short for --set train.epochs=N.  [default: 100]")
-@click.option("--batch-size", metavar="N", help="Short for --set train.batch_size=N.  [default: 256]")
-@click.option("--image-size", metavar="N", help="Short for --set train.image_size=N.  [default: the data's]")
-@click.option("--precision", metavar="NAME", help="Of training: auto, float32, bfloat16 or float16.")
+@_axis("--epochs", metavar="N,…", text="Short for --set train.epochs=N.  [default: 100]")
+@_axis("--batch-size", metavar="N,…", text="Short for --set train.batch_size=N.  [default: 256]")
+@_axis("--image-size", metavar="N,…", text="Short for --set train.image_size=N.  [default: the data's]")
+@_axis("--precision", metavar="NAME,…", text="Of training: auto, float32, bfloat16 or float16.")
 @click.option("--set", "set_", multiple=True, metavar="PART.FIELD=VALUE,…",
-              help="Any setting. PART is method, backbone, dataset, eval_dataset, train, views or the name of "
-                   "a plugin; `bench show` lists the fields. More values are an axis.")  # fmt: skip
+              help="Any setting. PART is method, backbone, dataset, eval_dataset, train, views or a plugin's "
+                   "name; `bench show` lists the fields. More values are an axis.")  # fmt: skip
 @click.option("--data-dir", metavar="DIR", help="Where downloads are kept.  [default: data]")
 @click.option("--results", metavar="DIR", help="Where records and artifacts go.  [default: results]")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.  [default: auto]")
-@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Processes.  [default: 1]")
-@click.option("--download", is_flag=True, default=None, help="Download data that is missing.")
+@click.option("--jobs", metavar="N", help="Processes.  [default: 1]")
+@click.option("--download/--no-download", default=None, help="Download data that is missing.")
 @click.option("--dry-run", is_flag=True, help="Say what would be made and how long it takes; make nothing.")
 @session
-def run(session: Session, grid: Path | None, dry_run: bool, **options: Any) -> int:  # noqa: FBT001
+def run(session: Session, /, grid: Path | None, dry_run: bool, **options: Any) -> int:  # noqa: FBT001
     """Pretrain, freeze, evaluate, and print the table.
 
     Every option with a list is an axis of the grid. GRID is a YAML file with the same names (method,
@@ -100,13 +100,14 @@ def run(session: Session, grid: Path | None, dry_run: bool, **options: Any) -> i
 
     The exit status is 1 if a cell failed and 2 if something asked for cannot be done.
     """  # noqa: D301
-    from bench.request import merged
+    from bench.request import asked
 
-    ask = sys.stdin.isatty() and sys.stderr.isatty()
-    merged_options = merged(grid, {name.rstrip("_").replace("_", "-"): v for name, v in options.items()})
+    options["set"] = options.pop("set_")
+    everything = asked(grid, options)
     from bench.command import run as run_grid
 
-    return run_grid(merged_options, session.registry, blocked=session.blocked, dry_run=dry_run, ask=ask)
+    ask = sys.stdin.isatty() and sys.stderr.isatty()
+    return run_grid(everything, session.registry, blocked=session.blocked, dry_run=dry_run, ask=ask)
 
 
 _results = click.option("--results", type=click.Path(path_type=Path), default=Path("results"), metavar="DIR",
@@ -116,12 +117,14 @@ _results = click.option("--results", type=click.Path(path_type=Path), default=Pa
 @main.command()
 @_results
 @click.option("--rows", metavar="AXIS,…", help="Axes of the rows.  [default: method,backbone]")
-@click.option("--cols", metavar="AXIS,…", help="Axes of the columns.  [default: dataset,evaluator,label_frac]")
-@click.option("--metric", default="top1", show_default=True, metavar="NAME,…", help="What the cells show.")
+@click.option("--cols", metavar="AXIS,…",
+              help="Axes of the columns.  [default: dataset,evaluator,label_frac]")  # fmt: skip
+@click.option("--metric", metavar="NAME,…",
+              help="What the cells show.  [default: top1, or the first there is]")  # fmt: skip
 @click.option("--format", default="github", show_default=True, metavar="NAME",
               help="github, plain, csv, json, latex or html.")  # fmt: skip
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
-def table(results: Path, output: Path | None, **options: str) -> None:
+def table(results: Path, output: Path | None, **options: Any) -> None:
     """Print the records as a table, averaged over seeds.
 
     AXIS is method, backbone, dataset, eval_dataset, evaluator, label_frac, seed, metric or a setting.
@@ -147,8 +150,8 @@ def table(results: Path, output: Path | None, **options: str) -> None:
 @_results
 def status(results: Path) -> None:
     """Show what is done, what failed and why, and how much room it takes."""
-    from bench.store import Store
     from bench.status import status as described
+    from bench.store import Store
 
     click.echo(described(Store(results).records(), folder=results))
 

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import logging
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
 from bench import device as devices
 from bench.cache import Cache
 from bench.dry import outlook
-from bench.errors import BadData, BadValue
+from bench.errors import BadData, UsageError
 from bench.grid import Cell, Datasets, plan
 from bench.jobs import run_in_processes
 from bench.registry import Registry
-from bench.request import build_request
+from bench.request import Options, Runtime
 from bench.run import Workshop
 from bench.store import Record, Store
 from bench.tables import table
+from bench.writable import refuse_unwritable
 
-log = logging.getLogger("bench")
+Planned = tuple[list[Cell], Datasets]
 
 
-def run(
-    options: Mapping[str, Any], registry: Registry, *, blocked: Sequence[str], dry_run: bool, ask: bool
-) -> int:
+def run(options: Options, registry: Registry, *, blocked: Sequence[str], dry_run: bool, ask: bool) -> int:
     """Run a grid; the table goes to standard output, everything else to standard error.
+
+    What can be refused is refused before anything is written.
 
     Args:
         options: merged from the grid file and the command line.
@@ -39,43 +37,63 @@ def run(
 
     Returns:
         The exit status: 1 if a cell failed.
+
+    Raises:
+        UsageError: something that was asked for cannot be done.
     """
-    device = devices.choose(str(options.get("device") or "auto"))
-    request = build_request(options, devices.auto_precision(device))
-    jobs = options.get("jobs", 1)
-    if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
-        raise BadValue(f"--jobs: {jobs!r} is not a number of processes. Use 1 or more.")
-    results, data_dir = Path(options.get("results") or "results"), Path(options.get("data-dir") or "data")
-    store, cache = Store(results), Cache(results)
-    if not dry_run:
-        store.check_writable()
+    runtime = Runtime(**options.runtime)
+    device = devices.choose(runtime.device)
+    request = options.request(devices.auto_precision(device))
+    store, cache = Store(runtime.results), Cache(runtime.results)
+    refuse_unwritable([store.root, cache.folder], runtime.results)
 
-    def planned(*, download: bool) -> tuple[list[Cell], Datasets]:
-        datasets = Datasets(registry, data_dir, download=download)
-        return plan(request, registry, datasets), datasets
+    def planned(*, download: bool) -> Planned:
+        datasets = Datasets(registry, runtime.data_dir, download=download)
+        return _readable(lambda: plan(request, registry, datasets)), datasets
 
-    cells, datasets = _with_downloads(planned, download=bool(options.get("download")), ask=ask)
+    cells, datasets = _with_downloads(planned, download=runtime.download, ask=ask)
+    workshop = Workshop(registry=registry, datasets=datasets, store=store, cache=cache, device=device)
+    _refuse_late(workshop, cells)
     if dry_run:
         click.echo(outlook(cells, datasets, registry, store, cache, device))
         return 0
-    workshop = Workshop(registry=registry, datasets=datasets, store=store, cache=cache, device=device)
-    made = workshop.run(cells) if jobs == 1 else run_in_processes(workshop, cells, jobs, blocked)
+    many = runtime.jobs > 1
+    made = run_in_processes(workshop, cells, runtime.jobs, blocked) if many else workshop.run(cells)
     records = list(_told(made, len(cells)))
-    click.echo(table(records, metric=None, folder=results))
+    click.echo(table(records, metric=None, folder=runtime.results))
     return 1 if any(record["status"] == "failed" for record in records) else 0
 
 
-def _with_downloads(
-    planned: Callable[..., tuple[list[Cell], Datasets]], *, download: bool, ask: bool
-) -> tuple[list[Cell], Datasets]:
+def _readable(planned: Callable[[], list[Cell]]) -> list[Cell]:
+    """Plan; a file that cannot be read is one that was named, whoever tried to read it."""
+    try:
+        return planned()
+    except OSError as error:
+        what = error.filename or "a file of the data"
+        raise BadData(
+            f"{what}: it cannot be read ({error.strerror or error}). Check its permissions."
+        ) from error
+
+
+def _with_downloads(planned: Callable[..., Planned], *, download: bool, ask: bool) -> Planned:
     """Plan; where data is missing that could be downloaded, ask the person at the terminal."""
     try:
         return planned(download=download)
     except BadData as error:
-        offered = "--download" in str(error)
-        if download or not ask or not offered or not click.confirm(f"{error}\nDownload it now?", err=True):
+        if download or not ask or "--download" not in str(error):
             raise
+        if not click.confirm(f"{error}\nDownload it now?", err=True):
+            raise UsageError("nothing was downloaded or run. Use --download, or another --dataset.") from None
         return planned(download=True)
+
+
+def _refuse_late(workshop: Workshop, cells: Sequence[Cell]) -> None:
+    """Refuse now what would end the run when a cell's turn comes: its folder, a newer bench's record."""
+    folders: dict[Path, None] = {}
+    for cell in cells:
+        if workshop.done(cell) is None:
+            folders[workshop.store.path(cell.names, cell.keys.score).parent] = None
+    refuse_unwritable(folders, workshop.store.folder)
 
 
 def _told(records: Iterator[Record], total: int) -> Iterator[Record]:
@@ -85,9 +103,11 @@ def _told(records: Iterator[Record], total: int) -> Iterator[Record]:
         names = [cell["method"], cell["backbone"], cell["dataset"]]
         if cell["eval_dataset"] != cell["dataset"]:
             names.append(f"-> {cell['eval_dataset']}")
-        where = " ".join([*names, f"seed {cell['seed']}", cell["evaluator"], f"{100 * cell['label_frac']:g} %"])
+        where = " ".join(
+            [*names, f"seed {cell['seed']}", cell["evaluator"], f"{100 * cell['label_frac']:g} %"]
+        )
         metrics = record["metrics"]
         first = next(iter(sorted(metrics, key=lambda name: name != "top1")), None)
         found = f"{first} {metrics[first]['value']:.2f}" if first else record["status"]
-        print(f"[{number}/{total}] {where}: {found}", file=sys.stderr, flush=True)
+        click.echo(f"[{number}/{total}] {where}: {found}", err=True)
         yield record

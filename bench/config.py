@@ -1,5 +1,7 @@
 """Settings of a plugin: one frozen dataclass, from which help, checks and keys are derived.
 
+A plugin's class declares it so:
+
     @dataclass(frozen=True, kw_only=True)
     class Config:
         temperature: float = setting(0.5, "softmax temperature", source="Chen 2020, B.9", above=0)
@@ -81,13 +83,24 @@ def build(cls: type, values: Mapping[str, Any], where: str) -> Any:
 
 def identity(config: Any) -> dict[str, Any]:
     """Return what a key hashes of `config`: every field, a file by the digest of its content."""
-    plain = {}
+    plain, hints = {}, typing.get_type_hints(type(config))
     for f in dataclasses.fields(config):
         value = getattr(config, f.name)
         if f.metadata.get("file") and value is not None:
             value = file_digest(Path(value))
-        plain[f.name] = list(value) if isinstance(value, tuple) else value
+        plain[f.name] = _plain(value, hints[f.name])
     return plain
+
+
+def _plain(value: Any, hint: Any) -> Any:
+    """Return `value` as JSON has it; a whole number that is hinted to be a float is one.
+
+    A default of 10 and a 10 that is set, which is 10.0, would be two keys of one config.
+    """
+    if isinstance(value, tuple):
+        return [_plain(item, hint) for item in value]
+    may_be_float = hint is float or float in typing.get_args(hint)
+    return float(value) if type(value) is int and may_be_float else value
 
 
 def file_digest(path: Path) -> str:
@@ -105,7 +118,7 @@ def file_digest(path: Path) -> str:
 def _checked(value: Any, hint: Any, limits: Mapping[str, Any], where: str) -> Any:
     value = _coerced(value, hint, where)
     choices = limits.get("choices") or ()
-    if choices and value not in choices:
+    if choices and value is not None and value not in choices:
         near = suggest(str(value), map(str, choices))
         raise BadValue(f"{where}: {value!r} is not one of its values.{near}")
     for number in value if isinstance(value, tuple) else (value,):

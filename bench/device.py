@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import platform
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,8 +24,8 @@ def choose(name: str) -> torch.device:
         return torch.device(next(kind for kind, found in there.items() if found))
     kind, _, number = name.partition(":")
     known = ", ".join(["auto", *(kind for kind, found in there.items() if found)])
-    wrong = kind not in there or (number and not number.isdigit())
-    if wrong or not there[kind] or (kind == "cuda" and int(number or 0) >= torch.cuda.device_count()):
+    numbered = kind == "cuda" and number.isdecimal() and int(number) < torch.cuda.device_count()
+    if not there.get(kind) or (name != kind and not numbered):
         raise BadValue(f"--device: {name} was asked for, but it is not there. Use one of {known}.")
     return torch.device(name)
 
@@ -36,7 +38,8 @@ def auto_precision(device: torch.device) -> str:
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     if device.type == "cpu":
-        can = torch.cpu.get_capabilities()
+        read = getattr(torch.cpu, "get_capabilities", dict)  # newer than the oldest torch we run on
+        can: Mapping[str, Any] = read()
         return "bfloat16" if can.get("avx512_bf16") or can.get("amx_bf16") else "float32"
     return "float32"
 

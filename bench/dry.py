@@ -11,13 +11,13 @@ import torch
 from tabulate import tabulate
 
 from bench.cache import Cache
+from bench.cells import Cell
 from bench.contract import Images
-from bench.errors import BenchError
-from bench.grid import Cell, Datasets
+from bench.fresh import fresh_method, run_of
+from bench.parts import Datasets
 from bench.pretrain import Loop
 from bench.progress import Progress, duration
 from bench.registry import Registry
-from bench.run import fresh_method, run_of
 from bench.store import Store
 
 SAMPLE_STEPS = 2  # timed, after as many to warm up
@@ -36,24 +36,49 @@ def outlook(
     The estimate is of pretraining: some steps of each backbone that is to be made are timed.
     """
     lines, seconds, unknown = [], 0.0, 0
-    backbones = {cell.keys.backbone: cell for cell in cells}
-    for key, cell in backbones.items():
-        mine = [c for c in cells if c.keys.backbone == key]
-        have = sum((store.find(c.names, c.keys.score) or {}).get("status") == "ok" for c in mine)
-        if cell.skip:
-            lines.append([cell.trained, "skip", "", f"skip {len(mine)}", cell.skip])
+    backbones: dict[str, list[Cell]] = {}
+    for cell in cells:
+        backbones.setdefault(cell.keys.backbone, []).append(cell)
+    for key, mine in backbones.items():
+        first, name = mine[0], _told_apart(mine[0], cells)
+        if first.skip:
+            lines.append([name, "skip", "", f"skip {len(mine)}", first.skip])
             continue
-        kept = cache.has(key) or have == len(mine)
-        estimate = None if kept else estimated(cell, datasets, registry, device)
-        seconds += estimate or 0.0
-        unknown += not kept and estimate is None
-        took = "" if kept else ("unknown" if estimate is None else duration(estimate))
-        scores = ", ".join(f"{word} {n}" for word, n in (("have", have), ("make", len(mine) - have)) if n)
-        lines.append([cell.trained, "have" if kept else "make", took, scores, ""])
-    headers = ["backbone", "", "takes", "scores", "why"]
-    body = tabulate(lines, headers, tablefmt="simple", disable_numparse=True)
+        left = [cell for cell in mine if not _has_score(cell, store)]
+        scores = {"have": len(mine) - len(left), "make": len(left)}
+        said = ", ".join(f"{word} {count}" for word, count in scores.items() if count)
+        if cache.has(key) or all(_has_features(cell, cache) for cell in left):
+            lines.append([name, "have", "", said, ""])
+            continue
+        estimate = estimated(first, datasets, registry, device)
+        seconds, unknown = seconds + (estimate or 0.0), unknown + (estimate is None)
+        lines.append([name, "make", "unknown" if estimate is None else duration(estimate), said, ""])
+    body = tabulate(
+        lines, ["backbone", "", "takes", "scores", "why"], tablefmt="simple", disable_numparse=True
+    )
     more = f", and {unknown} that could not be timed" if unknown else ""
     return f"{body}\n\nPretraining left: {duration(seconds)}{more}. Nothing was made."
+
+
+def _told_apart(cell: Cell, cells: Sequence[Cell]) -> str:
+    """Return a backbone's name with the settings that not all backbones of its name share."""
+    others = [c.settings for c in cells if c.trained == cell.trained]
+    trained = {cell.method.name, cell.backbone.name, cell.dataset.name}
+    trained |= {"method", "backbone", "dataset", "train", "views"}
+    told = [
+        f"{setting}={value}"
+        for setting, value in cell.settings.items()
+        if setting.partition(".")[0] in trained and any(o.get(setting) != value for o in others)
+    ]
+    return " ".join([cell.trained, *told])
+
+
+def _has_score(cell: Cell, store: Store) -> bool:
+    return (store.find(cell.names, cell.keys.score) or {}).get("status") == "ok"
+
+
+def _has_features(cell: Cell, cache: Cache) -> bool:
+    return all(map(cache.has, cell.keys.features.values()))
 
 
 def estimated(cell: Cell, datasets: Datasets, registry: Registry, device: torch.device) -> float | None:
@@ -61,16 +86,17 @@ def estimated(cell: Cell, datasets: Datasets, registry: Registry, device: torch.
     if cell.training is None:
         return 0.0
     data = datasets.open(cell.dataset)
-    count, side = cell.training.batch_size * SAMPLE_STEPS, data.info.size
-    pixels = torch.randint(0, 256, (count, data.info.channels, side, side), dtype=torch.uint8)
+    channels, side = data.info.channels, data.info.size
+    count = cell.training.batch_size * SAMPLE_STEPS
+    pixels = torch.randint(0, 256, (count, channels, side, side), dtype=torch.uint8)
     images = Images(pixels, torch.zeros(count, dtype=torch.int64)).to(device)
     try:
         method = fresh_method(cell, registry, data.info).to(device).train()
         with tempfile.TemporaryDirectory() as folder:
-            loop = Loop(method, images, run_of(cell, ((0.5,) * data.info.channels,) * 2, device, Path(folder)))
-            silent = Progress("", 1, count, out=io.StringIO())
+            told = run_of(cell, ((0.5,) * channels, (0.5,) * channels), device, Path(folder))
+            loop, silent = Loop(method, images, told), Progress("", 1, count, out=io.StringIO())
             speeds = [loop.epoch(0, silent)["images_per_s"] for _ in ("warm up", "time")]
-    except (BenchError, RuntimeError):
+    except Exception:  # noqa: BLE001 - the plugin's boundary; what fails here fails in the run, and is told
         return None
     steps = len(data.labels("train")) // cell.training.batch_size
     return steps * cell.training.batch_size * cell.training.epochs / speeds[-1]

@@ -6,17 +6,27 @@ import itertools
 import logging
 import multiprocessing
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from bench.cache import Cache
-from bench.grid import Cell, Datasets
+from bench.cells import Cell
+from bench.outcome import Breakdown
+from bench.parts import Datasets
 from bench.registry import Registry
 from bench.run import Workshop
 from bench.store import Record, Store
+
+DIED = Breakdown(
+    stage="process",
+    type="BrokenProcessPool",
+    message="the process ended in the middle, killed or out of memory. Use fewer --jobs.",
+    reason="the process ended in the middle, killed or out of memory. Use fewer --jobs.",
+)
 
 
 @dataclass(frozen=True)
@@ -33,14 +43,14 @@ class Bench:
 def run_in_processes(
     workshop: Workshop, cells: Sequence[Cell], jobs: int, blocked: Sequence[str]
 ) -> Iterator[Record]:
-    """Yield the records of all cells in the order of the cells, made by `jobs` processes.
+    """Yield the records of all cells in the order of the cells, made by `jobs` processes at a time.
 
-    Each process gets its share of the processor's threads. A process that dies (out of memory, say)
-    ends the run with its error; what the others finished is stored.
+    Each backbone has a process of its own, with its share of the processor's threads. One that dies
+    (out of memory, say) fails its cells and no others.
 
     Args:
         workshop: of this process, for its folders and device.
-        cells: of the whole grid.
+        cells: of the whole grid, those of one backbone one after the other.
         jobs: number of processes.
         blocked: plugins that are disabled.
     """
@@ -52,13 +62,26 @@ def run_in_processes(
         threads=max(1, torch.get_num_threads() // jobs),
         blocked=tuple(blocked),
     )
+    waiters = ThreadPoolExecutor(jobs)
+    try:
+        made = [waiters.submit(_in_a_process, workshop, bench, group) for group in groups]
+        for future in made:
+            yield from future.result()
+    finally:
+        waiters.shutdown(cancel_futures=True)
+
+
+def _in_a_process(workshop: Workshop, bench: Bench, cells: list[Cell]) -> list[Record]:
+    """Wait for a process that makes the cells of one backbone, unless all are there."""
+    stored = [record for cell in cells if (record := workshop.done(cell))]
+    if len(stored) == len(cells):
+        return stored
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(groups)), mp_context=spawn) as pool:
-        waiting = {pool.submit(run_group, bench, group): group for group in groups}
-        done: dict[str, Record] = {}
-        for future in as_completed(waiting):
-            done |= {record["keys"]["score"]: record for record in future.result()}
-    yield from (done[cell.keys.score] for cell in cells)
+    try:
+        with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+            return pool.submit(run_group, bench, cells).result()
+    except BrokenProcessPool:
+        return [workshop.give_up(cell, DIED) for cell in cells]
 
 
 def run_group(bench: Bench, cells: list[Cell]) -> list[Record]:

@@ -1,5 +1,7 @@
 """Optimisers, their parameter groups, and the learning rate of a step."""
 
+# ruff: noqa: SLF001  torch._foreach_* is how torch's own optimisers step hundreds of small tensors
+
 from __future__ import annotations
 
 import math
@@ -55,19 +57,20 @@ class LARS(torch.optim.Optimizer):
                 self._step(group, params)
 
     def _step(self, group: dict[str, Any], params: list[Tensor]) -> None:
-        grads = [p.grad for p in params]
+        grads = [p.grad for p in params if p.grad is not None]
         if group["weight_decay"]:
-            grads = torch._foreach_add(grads, params, alpha=group["weight_decay"])
-        rates: list[Tensor] | float = group["lr"]
-        if group["adapt"]:
-            rates = _trust_ratios(params, grads, group["trust"])
-            torch._foreach_mul_(rates, group["lr"])
+            grads = list(torch._foreach_add(grads, params, alpha=group["weight_decay"]))
         for p in params:
             if "momentum_buffer" not in self.state[p]:
                 self.state[p]["momentum_buffer"] = torch.zeros_like(p)
         buffers = [self.state[p]["momentum_buffer"] for p in params]
         torch._foreach_mul_(buffers, group["momentum"])
-        torch._foreach_add_(buffers, torch._foreach_mul(grads, rates))
+        if group["adapt"]:
+            rates = _trust_ratios(params, grads, group["trust"])
+            torch._foreach_mul_(rates, group["lr"])
+            torch._foreach_add_(buffers, torch._foreach_mul(grads, rates))
+        else:
+            torch._foreach_add_(buffers, grads, alpha=group["lr"])
         torch._foreach_sub_(params, buffers)
 
 
@@ -112,7 +115,7 @@ def lr_factor(step: int, steps: int, warmup: float) -> float:
     """
     if step + 1 < warmup:
         return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, steps - warmup)))
+    return 0.5 * (1 + math.cos(math.pi * max(0.0, step - warmup) / max(1.0, steps - warmup)))
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -85,7 +85,6 @@ def pretrain(method: Method, images: Images, run: Run) -> Spent:
     training = run.training
     if len(images) < training.batch_size:
         raise BadValue(too_few(training.batch_size, len(images)))
-    method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     loop = Loop(method, images, run)
     first, seconds = checkpoint.resume(run.folder, method, loop.optimizer, loop.scaler)
     keep_lines(run.folder / "metrics.jsonl", first)
@@ -120,12 +119,10 @@ class Loop:
     """The state of a pretraining, an epoch at a time."""
 
     def __init__(self, method: Method, images: Images, run: Run) -> None:
-        self.method, self.images, self.run = method, images, run
+        self.method, self.images, self.run = method.to(memory_format=torch.channels_last), images, run
         self.steps = len(images) // run.training.batch_size  # the last, smaller batch is dropped
         self.optimizer = build_optimizer(method, run.training)
-        self.scaler = torch.amp.GradScaler(
-            run.device.type, enabled=run.training.precision == "float16"
-        )
+        self.scaler = torch.amp.GradScaler(run.device.type, enabled=run.training.precision == "float16")
 
     def epoch(self, epoch: int, progress: Progress) -> dict[str, float]:
         """Train on every image once and return the epoch's line of `metrics.jsonl`.

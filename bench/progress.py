@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from tqdm import tqdm
 
@@ -23,12 +23,10 @@ class Progress:
         out: where to write.
     """
 
-    def __init__(
-        self, what: str, epochs: int, images: int, done: int = 0, out: TextIO | None = None
-    ) -> None:
+    def __init__(self, what: str, epochs: int, images: int, done: int = 0, out: TextIO | None = None) -> None:
         self.what, self.epochs, self.images, self.done = what, epochs, images, done
         self.out = out or sys.stderr
-        self.bar: tqdm[None] | None = None
+        self.bar: tqdm[NoReturn] | None = None
         self.since = self.last_line = time.monotonic()
         self.seen = 0
         if self.out.isatty():

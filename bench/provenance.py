@@ -48,7 +48,8 @@ def _code() -> dict[str, Any]:
 
 
 def _git(folder: Path, *args: str) -> str:
-    done = subprocess.run(["git", "-C", str(folder), *args], check=True, capture_output=True, text=True)
+    command = ["git", "-C", str(folder), *args]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own arguments
     return done.stdout.strip()
 
 
@@ -68,4 +69,5 @@ def forward_flops(backbone: nn.Module, channels: int, image_size: int, device: t
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         backbone(images)
     backbone.train(training)
-    return counter.get_total_flops()
+    total: int = counter.get_total_flops()
+    return total

@@ -76,12 +76,10 @@ def resolve(recipe: Recipe, config: TrainConfig, image_size: int, precision: str
     """Return the training that `recipe` prescribes, with what `config` sets in its place.
 
     Raises:
-        BadValue: an lr scaling is set without an lr that it belongs to.
+        BadValue: another optimiser is set without a learning rate of its own.
     """
     chosen = {
-        f.name: getattr(recipe, f.name)
-        if getattr(config, f.name, None) is None
-        else getattr(config, f.name)
+        f.name: getattr(recipe, f.name) if getattr(config, f.name, None) is None else getattr(config, f.name)
         for f in fields(Recipe)
     }
     optimizer_differs = config.optimizer not in (None, recipe.optimizer)
@@ -96,10 +94,10 @@ def resolve(recipe: Recipe, config: TrainConfig, image_size: int, precision: str
         image_size=image_size,
         precision=precision,
         optimizer=chosen["optimizer"],
-        lr=_scaled(chosen["lr"], chosen["lr_scaling"], config.batch_size),
-        weight_decay=chosen["weight_decay"],
-        momentum=chosen["momentum"],
-        warmup_epochs=min(chosen["warmup_epochs"], WARMUP_SHARE * config.epochs),
+        lr=float(_scaled(chosen["lr"], chosen["lr_scaling"], config.batch_size)),
+        weight_decay=float(chosen["weight_decay"]),  # 0 and 0.0 are one number and two keys
+        momentum=float(chosen["momentum"]),
+        warmup_epochs=min(float(chosen["warmup_epochs"]), WARMUP_SHARE * config.epochs),
     )
 
 

@@ -1,174 +1,228 @@
-"""From a command's options and a grid file to one request: both have the same names."""
+"""From a grid file and a command's options to one request: both have the same names."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from bench.errors import BadValue, UnknownName, UsageError, suggest
+from bench.errors import BadValue
 from bench.grid import Request
+from bench.grid_file import read_grid, read_value, split
 
-AXES = {  # option: field of the request
-    "method": "method",
-    "backbone": "backbone",
-    "dataset": "dataset",
-    "eval": "evaluator",
-    "label-frac": "label_frac",
-    "eval-dataset": "eval_dataset",
-    "seed": "seed",
-}
-TRAINING = {  # option: what it is short for
-    "epochs": "train.epochs",
-    "batch-size": "train.batch_size",
-    "image-size": "train.image_size",
-    "precision": "train.precision",
-}
-RUNTIME = ("data-dir", "results", "device", "jobs", "download")
-NUMBERS = {"label-frac": float, "seed": int}
+Where = Callable[[str], str]  # from an option's name to what an error about it starts with
 
 
-def read_grid(path: Path) -> dict[str, Any]:
-    """Return a grid file's options by name, with `-` between words.
-
-    Raises:
-        UnknownName: a key is not an option of `bench run`.
-        UsageError: the file cannot be read as YAML options.
-    """
-    try:
-        options = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: the grid file cannot be read ({error.strerror}).") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path}: the grid file is not UTF-8 text.") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: the grid file is not YAML ({_where(error)}).") from None
-    if not isinstance(options, dict):
-        raise UsageError(f"{path}: the grid file holds no options. Write `method: [simclr]`, for one.")
-    known = (*AXES, *TRAINING, *RUNTIME, "set")
-    named = {str(name).replace("_", "-"): value for name, value in options.items()}
-    for name in named:
-        if name not in known:
-            raise UnknownName(f"{path}: no option is named {name!r}.{suggest(name, known, most=0)}")
-    return named
-
-
-def merged(grid: Path | None, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a grid file with those of the command line over them.
-
-    `--set` goes over the file's `set` a setting at a time.
-    """
-    options = read_grid(grid) if grid is not None else {}
-    settings = read_settings(options.pop("set", None)) | read_settings(given.get("set") or None)
-    for name, setting in TRAINING.items():
-        if given.get(name) is not None:
-            settings.pop(setting, None)
-        elif setting in settings and given.get("set") and setting in read_settings(given["set"]):
-            options.pop(name, None)
-    options |= {name: value for name, value in given.items() if value not in (None, ()) and name != "set"}
-    return {**options, "set": settings}
-
-
-def build_request(options: Mapping[str, Any], auto_precision: str) -> Request:
-    """Return the request of merged options: each a value, a list, or text with commas.
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """Where and how a grid is run: nothing of it changes a number.
 
     Args:
-        options: by name, as a grid file has them; `set` is a mapping or a list of `PART.FIELD=VALUE`.
-        auto_precision: what `precision=auto` is on the device at hand.
+        data_dir: where downloads are kept.
+        results: where records and artifacts go.
+        device: as `bench.device.choose` takes it.
+        jobs: number of processes.
+        download: what is missing may be downloaded.
+    """
+
+    data_dir: Path = Path("data")
+    results: Path = Path("results")
+    device: str = "auto"
+    jobs: int = 1
+    download: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a grid file or a command line says, read and checked by itself.
+
+    Args:
+        axes: fields of a `Request` to their values.
+        settings: `part.field` to its values.
+        runtime: fields of `Runtime` to their values.
+    """
+
+    axes: Mapping[str, tuple[Any, ...]]
+    settings: Mapping[str, tuple[Any, ...]]
+    runtime: Mapping[str, Any]
+
+    def over(self, below: Options) -> Options:
+        """Return these options, and those of `below` that are not among them."""
+        return Options(
+            axes={**below.axes, **self.axes},
+            settings={**below.settings, **self.settings},
+            runtime={**below.runtime, **self.runtime},
+        )
+
+    def request(self, auto_precision: str) -> Request:
+        """Return what is asked for; `auto_precision` is what `precision=auto` is on the device at hand."""
+        return Request(**self.axes, settings=self.settings, auto_precision=auto_precision)
+
+
+def asked(grid: Path | None, given: Mapping[str, Any]) -> Options:
+    """Return the options of a grid file with those of the command line over them.
+
+    Args:
+        grid: the file, if there is one.
+        given: by name, with `_` between words; those that were left out are none or an empty tuple.
+            What may be repeated is a tuple of texts.
+
+    Raises:
+        UsageError: the file cannot be read, or a value is not of its option's type.
+    """
+    named = {name: value for name, value in given.items() if value is not None and value != ()}
+    said = read_options(named, lambda name: f"--{name.replace('_', '-')}")
+    if grid is None:
+        return said
+    written = read_grid(grid, (*AXES, *TRAINING, *RUNTIME, "set"))
+    return said.over(read_options(written, lambda name: f"{grid}: {name}"))
+
+
+def read_options(values: Mapping[str, Any], where: Where) -> Options:
+    """Return options of the types they shall have.
+
+    Args:
+        values: by name. A tuple has texts of a command line; anything else is as YAML reads it.
+        where: what an error about an option starts with.
 
     Raises:
         BadValue: a value is not of its option's type.
     """
     axes = {
-        field: tuple(dict.fromkeys(_typed(name, value) for value in as_list(options[name])))
-        for name, field in AXES.items()
-        if options.get(name) is not None
+        field: read_axis(values[name], where(name), check)
+        for name, (field, check) in AXES.items()
+        if name in values
     }
-    settings = {
-        setting: as_list(options[name])
-        for name, setting in TRAINING.items()
-        if options.get(name) is not None
+    short = {
+        f"train.{name}": read_axis(values[name], where(name), _anything)
+        for name in TRAINING
+        if name in values
     }
-    for setting, values in read_settings(options.get("set")).items():
-        if setting in settings:
-            option = next(name for name, meant in TRAINING.items() if meant == setting)
-            raise BadValue(f"--set {setting}: it is set by --{option} too. Set it once.")
-        settings[setting] = values
-    frozen = {setting: tuple(values) for setting, values in settings.items()}
-    return Request(**axes, settings=frozen, auto_precision=auto_precision)
+    settings = _settings(values["set"], where("set")) if "set" in values else {}
+    for setting in short.keys() & settings.keys():
+        option = where(setting.removeprefix("train."))
+        raise BadValue(f"{option}: {setting} is set too, which is the same. Set one of them.")
+    runtime = {name: check(values[name], where(name)) for name, check in RUNTIME.items() if name in values}
+    return Options(axes=axes, settings={**short, **settings}, runtime=runtime)
 
 
-def read_settings(given: Any) -> dict[str, list[Any]]:
-    """Return the values of each setting: a mapping as it is, `PART.FIELD=VALUE` texts parsed."""
-    if given is None:
-        return {}
-    if isinstance(given, Mapping):
-        return {str(name): as_list(value) for name, value in given.items()}
-    if not isinstance(given, (list, tuple)):
-        raise BadValue(f"set: {given!r} is not a mapping. Write `set: {{method.temperature: 0.1}}`.")
-    settings: dict[str, list[Any]] = {}
-    for text in given:
-        name, equals, value = str(text).partition("=")
-        if not equals or not value:
-            raise BadValue(f"--set: {text!r} is not PART.FIELD=VALUE.")
+def read_axis(value: Any, where: str, check: Callable[[Any, str], Any]) -> tuple[Any, ...]:
+    """Return the values of an axis, each once.
+
+    Text is split at its outer commas and each part is read: `0.1,0.5` is two numbers, `[cat,dog]` one
+    list. The entries of a list in a file are taken as they are.
+
+    Args:
+        value: as in `read_options`.
+        where: what an error starts with.
+        check: returns one value in its type, or raises.
+
+    Raises:
+        BadValue: there is no value, or one is empty.
+    """
+    texts = (value,) if isinstance(value, str) else value
+    if isinstance(texts, tuple):
+        parts = [part for text in texts for part in split(text, where)]
+        whole = isinstance(value, str) and len(parts) == 1  # YAML has read it already
+        found = parts if whole or check is _name else [read_value(part, where) for part in parts]
+    else:
+        found = value if isinstance(value, list) else [value]
+    if not found:
+        raise BadValue(f"{where}: there is no value. Name at least one, or leave it out.")
+    checked = [check(item, where) for item in found]
+    return tuple({repr(item): item for item in checked}.values())
+
+
+def _settings(given: Any, where: str) -> dict[str, tuple[Any, ...]]:
+    if isinstance(given, tuple):
+        pairs = [_pair(text, where) for text in given]
+    elif isinstance(given, Mapping):
+        pairs = [(str(name), value) for name, value in given.items()]
+    else:
+        raise BadValue(f"{where}: {given!r} is not a mapping. Write `set: {{method.temperature: 0.1}}`.")
+    settings: dict[str, tuple[Any, ...]] = {}
+    for name, value in pairs:
+        part, _, field = name.partition(".")
+        if not part or not field:
+            raise BadValue(f"{where}: {name!r} is not PART.FIELD. Write it like method.temperature.")
         if name in settings:
-            raise BadValue(f"--set {name}: it is set twice. Write its values as one list, {name}=A,B.")
-        settings[name.strip()] = as_list(value)
+            raise BadValue(f"{where} {name}: it is set twice. Write its values with a comma, {name}=A,B.")
+        settings[name] = read_axis(value, f"{where} {name}", _anything)
     return settings
 
 
-def as_list(value: Any) -> list[Any]:
-    """Return the values of an axis; text is split at its outer commas and each part read as YAML.
-
-    `0.1,0.5` is two numbers; `[cat,dog]` is one list; of a list in YAML each item is a value.
-
-    Raises:
-        BadValue: there is no value between two commas, or a part is not YAML.
-    """
-    if isinstance(value, (list, tuple)):
-        return [item for entry in value for item in (as_list(entry) if isinstance(entry, str) else [entry])]
-    return [_scalar(part, value) for part in _outer_parts(value)] if isinstance(value, str) else [value]
+def _pair(text: str, where: str) -> tuple[str, tuple[str]]:
+    name, equals, value = text.partition("=")
+    if not equals or not value.strip():
+        raise BadValue(f"{where}: {text!r} is not PART.FIELD=VALUE. Write it like method.temperature=0.1.")
+    return name.strip(), (value,)
 
 
-def _scalar(part: str, whole: str) -> Any:
-    if not part.strip():
-        raise BadValue(f"{whole!r}: a value between commas is empty. Take the comma out.")
+# ---- one value
+
+
+def _anything(value: Any, where: str) -> Any:
+    return value
+
+
+def _name(value: Any, where: str) -> str:
+    if value is None or value == "":
+        raise BadValue(f"{where}: it is empty. Name one, or leave it out.")
+    if not isinstance(value, str):
+        raise BadValue(
+            f"{where}: {value!r} is not a name. Write a name, in quotes if it looks like a number."
+        )
+    return value.strip()
+
+
+def _share(value: Any, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise BadValue(f"{where}: {value!r} is not a number. Use a share like 0.1.")
+    return float(value)
+
+
+def _seed(value: Any, where: str) -> int:
+    return _whole(value, where, least=0)
+
+
+def _jobs(value: Any, where: str) -> int:
+    return _whole(read_value(value, where) if isinstance(value, str) else value, where, least=1)
+
+
+def _whole(value: Any, where: str, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise BadValue(f"{where}: {value!r} is not a whole number of at least {least}.")
+    return value
+
+
+def _folder(value: Any, where: str) -> Path:
     try:
-        return yaml.safe_load(part)
-    except yaml.YAMLError as error:
-        raise BadValue(f"{whole!r}: not a YAML value ({_where(error)}).") from None
+        return Path(_name(value, where)).expanduser()
+    except RuntimeError:  # ~somebody
+        raise BadValue(f"{where}: {value} is the home of nobody here. Write the whole path.") from None
 
 
-def _outer_parts(text: str) -> list[str]:
-    """Return `text` split at the commas that are in no bracket."""
-    parts, depth = [""], 0
-    for letter in text:
-        depth += (letter in "[{") - (letter in "]}")
-        if letter == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return parts
+def _flag(value: Any, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise BadValue(f"{where}: {value!r} is neither true nor false.")
+    return value
 
 
-def _typed(name: str, value: Any) -> Any:
-    kind = NUMBERS.get(name, str)
-    wrong = isinstance(value, (bool, list, dict)) or value is None or (kind is str and not isinstance(value, str))
-    try:
-        typed = kind(value) if not wrong else None
-    except ValueError:
-        typed = None
-    if typed is None or (kind is int and typed != value and str(typed) != str(value)):
-        wanted = {float: "a number", int: "a whole number", str: "a name"}[kind]
-        raise BadValue(f"--{name}: {value!r} is not {wanted}.")
-    if kind is int and typed < 0:
-        raise BadValue(f"--{name}: {value} is negative. Use 0 or more.")
-    return typed
-
-
-def _where(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or "not readable"
-    return f"line {mark.line + 1}: {problem}" if mark else str(problem)
+AXES: dict[str, tuple[str, Callable[[Any, str], Any]]] = {  # option: field of the request, its type
+    "method": ("method", _name),
+    "backbone": ("backbone", _name),
+    "dataset": ("dataset", _name),
+    "eval": ("evaluator", _name),
+    "label_frac": ("label_frac", _share),
+    "eval_dataset": ("eval_dataset", _name),
+    "seed": ("seed", _seed),
+}
+TRAINING = ("epochs", "batch_size", "image_size", "precision")  # each short for `train.` and its name
+RUNTIME: dict[str, Callable[[Any, str], Any]] = {
+    "data_dir": _folder,
+    "results": _folder,
+    "device": _name,
+    "jobs": _jobs,
+    "download": _flag,
+}

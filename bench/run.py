@@ -1,16 +1,13 @@
 """The pipeline as a pull: a score needs features, features need a backbone, each made once.
 
-There is no scheduler. `_score` asks for features, `_features` asks for the backbone; each is taken
+There is no scheduler. `_scores` asks for features, `_features` asks for the backbone; each is taken
 from the cache, or made and put there. A second run finds everything and makes nothing.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -23,45 +20,21 @@ from safetensors.torch import load_file, save_file
 from bench import features as features_of
 from bench import splits
 from bench.cache import Cache
+from bench.cells import Cell, Part
 from bench.checkpoint import whole
-from bench.contract import Backbone, DatasetInfo, Features, Images, Method, Scores, Task
-from bench.errors import BenchError, CellError
-from bench.grid import Cell, Datasets, Part
-from bench.keys import digest, seed_of
-from bench.pretrain import Run, pretrain
+from bench.contract import Backbone, Features, Images, Scores, Task
+from bench.errors import CellError
+from bench.fresh import fresh_backbone, fresh_method, measured, run_of
+from bench.keys import digest
+from bench.outcome import Breakdown, Failed, blank_record, failure, stage
+from bench.parts import Datasets
+from bench.pretrain import pretrain
 from bench.provenance import forward_flops, peak_mb, provenance
 from bench.registry import Registry
-from bench.store import SCHEMA, Record, Store
+from bench.store import Record, Store
 
 BACKBONE, PREDICTIONS = "backbone.safetensors", "predictions.safetensors"
 ABOUT = "about.json"  # what an artifact cost and, of a backbone, how it is to be used
-TRACEBACK_LINES = 12
-
-log = logging.getLogger("bench")
-
-
-class Failed(Exception):  # noqa: N818 - carries an error from its stage to the record
-    """A stage of a cell failed.
-
-    Args:
-        stage: `data`, `pretrain`, `features` or `evaluate`.
-        cause: what was raised there.
-    """
-
-    def __init__(self, stage: str, cause: Exception) -> None:
-        super().__init__(stage)
-        self.stage, self.cause = stage, cause
-
-
-@contextlib.contextmanager
-def stage(name: str) -> Iterator[None]:
-    """Say in which stage an error was raised: the boundary between a cell and the harness."""
-    try:
-        yield
-    except Failed:
-        raise
-    except Exception as error:
-        raise Failed(name, error) from error
 
 
 @dataclass
@@ -84,7 +57,7 @@ class Workshop:
     _images: dict[tuple[str, str], Images] = field(default_factory=dict)
     _loaded: dict[str, Features] = field(default_factory=dict)
     _frozen: dict[str, Backbone] = field(default_factory=dict)
-    _failed: dict[str, Failed] = field(default_factory=dict)
+    _failed: dict[str, Breakdown] = field(default_factory=dict)
 
     def run(self, cells: Iterable[Cell]) -> Iterator[Record]:
         """Yield the record of each cell, from the store if it is there, else made and stored.
@@ -95,67 +68,46 @@ class Workshop:
             cells: those of one backbone one after the other, so that its features are in memory.
         """
         for cell in cells:
-            record = self.store.find(cell.names, cell.keys.score)
-            if record is None or record["status"] != "ok":
-                record = self._made(cell)
-                self.store.write(record)
-                self.registry.notify("bench_cell_end", record=record)
-            yield record
+            yield self.done(cell) or self._kept(self._made(cell))
+
+    def done(self, cell: Cell) -> Record | None:
+        """Return the stored record of a cell that is not to be tried again, if there is one."""
+        record = self.store.find(cell.names, cell.keys.score)
+        if record is None or record["status"] == "failed":
+            return None
+        return record if record["status"] == "ok" or record["reason"] == cell.skip else None
+
+    def give_up(self, cell: Cell, breakdown: Breakdown) -> Record:
+        """Store that a cell failed outside of this process, and return its record."""
+        blank = blank_record(cell, provenance(self.device, self.registry))
+        return self.done(cell) or self._kept({**blank, **failure(cell, breakdown)})
+
+    def _kept(self, record: Record) -> Record:
+        self.store.write(record)
+        self.registry.notify("bench_cell_end", record=record)
+        return record
 
     def _made(self, cell: Cell) -> Record:
         record = blank_record(cell, provenance(self.device, self.registry))
         if cell.skip:
             return {**record, "status": "skipped", "reason": cell.skip}
         try:
-            started = time.monotonic()
+            self._look_at_images(cell)
             parts = {split: self._features(cell, split) for split in cell.keys.features}
             with stage("evaluate"):
-                started = time.monotonic()
-                scores = self._scores(cell, parts)
-                seconds = time.monotonic() - started
-                return {**record, **self._found(cell, scores, seconds), "status": "ok"}
+                return {**record, **self._found(cell, parts), "status": "ok"}
         except Failed as failed:
-            return {**record, **failure(cell, failed), "status": "failed"}
+            return {**record, **failure(cell, failed.breakdown)}
 
     # ---- a score
 
-    def _scores(self, cell: Cell, parts: Mapping[str, Features]) -> Scores:
+    def _found(self, cell: Cell, parts: Mapping[str, Features]) -> dict[str, Any]:
+        """Evaluate, and return what a record says of a cell that went well."""
+        started = time.monotonic()
         cls = self.registry.load_class("evaluators", cell.evaluator.name)
         scores: Scores = cls(cell.evaluator.config).evaluate(self._task(cell, parts))
         self._keep_predictions(cell, scores, parts["test"])
-        return scores
-
-    def _task(self, cell: Cell, parts: Mapping[str, Features]) -> Task:
-        """Return what the evaluator may see: the labelled subset of train and val, and test."""
-        known = [parts[split] for split in ("train", "val") if split in parts]
-        pool = Features(torch.cat([p.x for p in known]), torch.cat([p.y for p in known]))
-        subset = splits.stratified_subset(pool.y.numpy(), cell.label_frac, cell.seed)
-        labelled = pool.take(torch.from_numpy(subset))
-        if len(known) > 1 and len(labelled) == len(pool):  # the data's own validation split
-            rows = np.arange(len(pool))
-            folds = ((rows[: len(known[0])], rows[len(known[0]) :]),)
-        else:
-            folds = splits.folds(labelled.y.numpy(), cell.seed)
-        return Task(
-            train=labelled,
-            test=parts["test"],
-            folds=tuple((torch.from_numpy(fit), torch.from_numpy(val)) for fit, val in folds),
-            classes=self.datasets.open(cell.eval_dataset).info.classes,
-            seed=cell.seed,
-            device=self.device,
-        )
-
-    def _keep_predictions(self, cell: Cell, scores: Scores, test: Features) -> None:
-        tensors = {"label": test.y.int(), "prediction": scores.predictions.cpu().int()}
-        if scores.confidence is not None:
-            tensors["confidence"] = scores.confidence.cpu().half()
-        with self.cache.alone(cell.keys.score):
-            if self.cache.find(cell.keys.score) is None:
-                with self.cache.making(cell.keys.score) as folder:
-                    save_file(tensors, folder / PREDICTIONS)
-
-    def _found(self, cell: Cell, scores: Scores, seconds: float) -> dict[str, Any]:
-        """Return what a record says of a cell that went well."""
+        cost = self._cost(cell, time.monotonic() - started)
         info = self.datasets.open(cell.eval_dataset).info
         return {
             "metrics": {
@@ -170,16 +122,44 @@ class Workshop:
             "classes": list(info.classes),
             "notes": list(dict.fromkeys((*self.datasets.open(cell.dataset).info.notes, *info.notes))),
             "protocol": dict(scores.protocol),
-            "cost": self._cost(cell, seconds),
+            "cost": cost,
         }
+
+    def _task(self, cell: Cell, parts: Mapping[str, Features]) -> Task:
+        """Return what the evaluator may see, and change: the labelled part of train and val, and test."""
+        known = [parts[split] for split in ("train", "val") if split in parts]
+        pool = Features(torch.cat([p.x for p in known]), torch.cat([p.y for p in known]))
+        subset = splits.stratified_subset(pool.y.numpy(), cell.label_frac, cell.seed)
+        labelled = pool.take(torch.from_numpy(subset))
+        if len(known) > 1 and cell.label_frac == 1:  # the data's own validation split
+            own = subset >= len(known[0])
+            folds = [(np.flatnonzero(~own), np.flatnonzero(own))]
+        else:
+            folds = list(splits.folds(labelled.y.numpy(), cell.seed))
+        return Task(
+            train=labelled,
+            test=Features(parts["test"].x.clone(), parts["test"].y.clone()),
+            folds=tuple((torch.from_numpy(fit), torch.from_numpy(val)) for fit, val in folds),
+            classes=self.datasets.open(cell.eval_dataset).info.classes,
+            seed=cell.seed,
+            device=self.device,
+        )
+
+    def _keep_predictions(self, cell: Cell, scores: Scores, test: Features) -> None:
+        tensors = {"label": test.y.int(), "prediction": scores.predictions.cpu().int()}
+        if scores.confidence is not None:
+            tensors["confidence"] = scores.confidence.cpu().half()
+        with self.cache.alone(cell.keys.score), self.cache.making(cell.keys.score) as folder:
+            save_file(tensors, folder / PREDICTIONS)
 
     def _cost(self, cell: Cell, seconds: float) -> dict[str, Any]:
         """Return the cost of a cell by stage, whether a stage was made now or in an earlier run."""
-        spent = {name: self._about(key)["seconds"] for name, key in cell.keys.features.items()}
-        about = self._about(cell.keys.backbone)
+        parts = [self._about(key) for key in cell.keys.features.values()]
+        trained = parts[0]["backbone"]
+        spent = sum(part["seconds"] for part in parts)
         return {
-            "seconds": {"pretrain": about["seconds"], "features": sum(spent.values()), "evaluate": seconds},
-            **{name: about[name] for name in ("images_per_s", "params", "flops")},
+            "seconds": {"pretrain": trained["seconds"], "features": spent, "evaluate": seconds},
+            **{name: trained[name] for name in ("images_per_s", "params", "flops")},
             "peak_mb": peak_mb(self.device),
         }
 
@@ -195,8 +175,7 @@ class Workshop:
             wanted = set(cell.keys.features.values())
             self._loaded = {k: v for k, v in self._loaded.items() if k in wanted}
             with stage("features"), self.cache.alone(key):
-                folder = self.cache.find(key)
-                if folder is None:
+                if self.cache.find(key) is None:
                     self._extract(cell, split)
                 self._loaded[key] = features_of.load(self.cache.folder / key)
         return self._loaded[key]
@@ -218,7 +197,7 @@ class Workshop:
             raise CellError(f"{cell.trained}: the features of {split} are not finite. Lower train.lr.")
         with self.cache.making(cell.keys.features[split]) as folder:
             features_of.save(found, folder)
-            _write(folder / ABOUT, {"seconds": time.monotonic() - started})
+            _write(folder / ABOUT, {"seconds": time.monotonic() - started, "backbone": about})
 
     # ---- a backbone
 
@@ -226,7 +205,7 @@ class Workshop:
         """Return the trained backbone; one that failed in this run fails again at once."""
         key = cell.keys.backbone
         if key in self._failed:
-            raise self._failed[key]
+            raise Failed(self._failed[key])
         if key not in self._frozen:
             try:
                 with stage("pretrain"), self.cache.alone(key):
@@ -234,15 +213,12 @@ class Workshop:
                         self._train(cell)
                     self._frozen = {key: self._restored(cell)}
             except Failed as failed:
-                self._failed[key] = failed
+                self._failed[key] = failed.breakdown
                 raise
         return self._frozen[key]
 
     def _train(self, cell: Cell) -> None:
-        data = self.datasets.open(cell.dataset)
-        with stage("data"):
-            images = self._images_of(cell.dataset, "train")
-        info = data.info
+        images, info = self._images_of(cell.dataset, "train"), self.datasets.open(cell.dataset).info
         mean, std = (info.mean, info.std) if info.mean and info.std else measured(images)
         method = fresh_method(cell, self.registry, info).to(self.device)
         backbone = method.backbone
@@ -269,121 +245,28 @@ class Workshop:
         """Return the trained backbone from its artifact, frozen."""
         backbone = fresh_backbone(cell, self.registry, self.datasets.open(cell.dataset).info.channels)
         backbone.load_state_dict(load_file(self.cache.folder / cell.keys.backbone / BACKBONE))
-        frozen: Backbone = backbone.requires_grad_(requires_grad=False).to(self.device).eval()
-        return frozen.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        backbone.requires_grad_(requires_grad=False).to(self.device).eval()
+        return backbone.to(memory_format=torch.channels_last)
 
     # ---- data
+
+    def _look_at_images(self, cell: Cell) -> None:
+        """Load what is evaluated on before a training: a damaged image is found now, not hours later."""
+        key = cell.keys.backbone
+        if key in self._failed or key in self._frozen or self.cache.has(key):
+            return
+        for split, features in cell.keys.features.items():
+            if not self.cache.has(features):
+                self._images_of(cell.eval_dataset, split)
 
     def _images_of(self, part: Part, split: str) -> Images:
         """Return the images of a split; those of other datasets are let go."""
         key = digest(part.identity)
         if (key, split) not in self._images:
             self._images = {k: v for k, v in self._images.items() if k[0] == key}
-            self._images[key, split] = self.datasets.open(part).load(split)
+            with stage("data"):
+                self._images[key, split] = self.datasets.open(part).load(split)
         return self._images[key, split]
-
-
-def fresh_backbone(cell: Cell, registry: Registry, channels: int) -> Backbone:
-    """Return the backbone of a cell as it is initialised, from the random state as it stands."""
-    cls = registry.load_class("backbones", cell.backbone.name)
-    backbone: Backbone = cls(cell.backbone.name, cell.backbone.config, channels, cell.image_size)
-    return backbone
-
-
-def fresh_method(cell: Cell, registry: Registry, info: DatasetInfo) -> Method:
-    """Return the method of a cell around a fresh backbone, initialised from the cell's seed."""
-    torch.manual_seed(seed_of(cell.seed, "init"))
-    backbone = fresh_backbone(cell, registry, info.channels)
-    cls = registry.load_class("methods", cell.method.name)
-    method: Method = cls(backbone, backbone.dim, cell.method.config, info)
-    return method
-
-
-def run_of(
-    cell: Cell, statistics: tuple[tuple[float, ...], tuple[float, ...]], device: torch.device, folder: Path
-) -> Run:
-    """Return what the training loop is told of a cell that trains.
-
-    Args:
-        cell: whose `training` is not none.
-        statistics: mean and standard deviation of the training data, a value a channel.
-        device: where to train.
-        folder: for metrics and checkpoints.
-    """
-    assert cell.training is not None  # noqa: S101
-    return Run(
-        what=cell.trained,
-        training=cell.training,
-        views=cell.views,
-        mean=statistics[0],
-        std=statistics[1],
-        seed=cell.seed,
-        device=device,
-        folder=folder,
-    )
-
-
-def measured(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the mean and the standard deviation of each channel, in [0, 1], exactly."""
-    values = torch.arange(256, dtype=torch.float64) / 255
-    mean, std = [], []
-    for channel in images.pixels.unbind(1):
-        share = torch.bincount(channel.flatten(), minlength=256).double()
-        share /= share.sum()
-        centre = float((share * values).sum())
-        mean.append(centre)
-        std.append(max(1 / 255, float((share * (values - centre) ** 2).sum().sqrt())))
-    return tuple(mean), tuple(std)
-
-
-def blank_record(cell: Cell, origin: Mapping[str, Any]) -> Record:
-    """Return the record of a cell before anything is known of its outcome."""
-    parts = ("method", "backbone", "dataset", "eval_dataset", "evaluator")
-    return {
-        "schema": SCHEMA,
-        "keys": asdict(cell.keys),
-        "cell": cell.names,
-        "settings": dict(cell.settings),
-        "config": {
-            **{role: _described(getattr(cell, role)) for role in parts},
-            "training": asdict(cell.training) if cell.training else {"image_size": cell.image_size},
-            "views": [asdict(view) for view in cell.views],
-        },
-        "status": "",
-        "reason": None,
-        "metrics": {},
-        "per_class": {},
-        "classes": [],
-        "notes": [],
-        "protocol": {},
-        "cost": {},
-        "provenance": dict(origin),
-        "error": None,
-    }
-
-
-def failure(cell: Cell, failed: Failed) -> dict[str, Any]:
-    """Return what a record says of a cell that failed, and log its one line."""
-    cause = failed.cause
-    kind = "" if isinstance(cause, BenchError) else f"{type(cause).__name__}: "
-    reason = " ".join(f"{kind}{cause}".split())
-    log.error("%s, %s: %s failed. %s", cell.trained, cell.evaluator.name, failed.stage, reason)
-    lines = "".join(traceback.format_exception(cause)).splitlines()
-    return {
-        "reason": reason,
-        "error": {
-            "stage": failed.stage,
-            "type": type(cause).__name__,
-            "message": str(cause),
-            "traceback": "\n".join(lines[-TRACEBACK_LINES:]),
-        },
-    }
-
-
-def _described(part: Part) -> dict[str, Any]:
-    """Return what a key hashed of a plugin beside its name, flat."""
-    told = {name: value for name, value in part.identity.items() if name not in ("name", "config")}
-    return {**part.identity["config"], **told}
 
 
 def _write(path: Path, value: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import sys
 import traceback
 from dataclasses import dataclass
@@ -57,6 +58,8 @@ class Shell(Commands):
         run = functools.partial(super().main, *args, **more)
         if not standalone_mode:
             return run(standalone_mode=False)
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a table has signs that not every terminal has
+            sys.stdout.reconfigure(errors="replace")
         try:
             status: int | None = run(standalone_mode=False)
         except click.ClickException as error:

@@ -7,21 +7,25 @@ of stride 1 and padding 1 in place of the 7x7 one of stride 2, and no max-pool.
 from __future__ import annotations
 
 import functools
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import timm
-import timm.layers
 import timm.models
 import torch
+from timm.layers.patch_embed import PatchEmbed
 from torch import Tensor, nn
 
-from bench.api import Backbone, BadValue, Unsupported, setting
+from bench.api import Backbone, BadValue, Unsupported, setting, suggest
 
 SMALL = 64  # pixels up to which `stem=auto` is the small one
 MIN_TOKENS = 8  # a side, of a vision transformer
 MIN_MAP = 2  # pixels a side, of the last feature map
+COUNTER = "num_batches_tracked"  # of a batch norm; not in files of before 2018, and in no feature
+CANNOT = (ArithmeticError, AssertionError, RuntimeError, ValueError)  # what timm raises for a size
 CONVNEXT_STRIDE = 8  # of the three downsamplings behind a ConvNeXt's stem
 
 
@@ -36,7 +40,9 @@ class Timm(Backbone):
             source="Chen 2020, B.9",
             choices=("auto", "standard", "small"),
         )
-        pretrained: bool = setting(False, "start from timm's ImageNet weights, downloaded on first use")
+        pretrained: bool = setting(
+            default=False, doc="start from timm's ImageNet weights, downloaded on first use"
+        )
         weights: str | None = setting(None, "start from this local checkpoint, strictly", file=True)
 
     reference = "Wightman 2019, PyTorch Image Models, doi:10.5281/zenodo.4414861"
@@ -44,9 +50,11 @@ class Timm(Backbone):
     def __init__(self, name: str, config: Config, channels: int, image_size: int) -> None:
         super().__init__(name, config, channels, image_size)
         self.net = create(name, config, channels, image_size)
-        self.dim = probe(name, config, channels, image_size)[0]
+        self.dim = probe(name, _stem(config), channels, image_size)[0]
         if config.weights is not None:
-            self.net.load_state_dict(read_weights(name, config.weights))
+            state = read_weights(name, config.weights)
+            compare_weights(state, self.net.state_dict(), f"{name} on {image_size} px", config)
+            self.net.load_state_dict(state)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the pooled features (n, dim) of images (n, channels, h, w)."""
@@ -60,103 +68,150 @@ class Timm(Backbone):
             raise BadValue(f"{name}: backbone.pretrained and backbone.weights are both set. Set one.")
         if config.pretrained and not timm.is_model_pretrained(name):
             raise BadValue(f"{name}: timm has no weights for it. Leave backbone.pretrained out.")
-        _, side = probe(name, config, channels, image_size)
+        if config.pretrained and config.stem == "small":
+            raise BadValue(f"{name}: timm's weights are for the standard stem. Leave backbone.stem out.")
+        _, side = probe(name, _stem(config), channels, image_size)
         if config.stem == "auto" and side is not None and side < MIN_MAP:
             raise Unsupported(
                 f"{name} shrinks {image_size} px to a last map of {side}x{side}. Set a larger "
                 "--image-size, or backbone.stem=standard to have it all the same."
             )
         if config.weights is not None:
-            _compare_weights(name, config, channels, image_size)
+            with torch.device("meta"):
+                wanted = create(name, config, channels, image_size).state_dict()
+            compare_weights(read_weights(name, config.weights), wanted, f"{name} on {image_size} px", config)
 
 
 def create(name: str, config: Timm.Config, channels: int, image_size: int) -> nn.Module:
     """Return the timm model for images of this size.
 
     Raises:
+        BadValue: timm has no model of this name, or its family no small stem.
         Unsupported: timm cannot build it for this size.
     """
-    sizes = _sizes(name, image_size)
-    small = config.stem == "small" or (
-        config.stem == "auto" and image_size <= SMALL and not config.pretrained
-    )
-    if not small:
-        sizes.pop("patch_size", None)
+    stem = _stem(config)
+    sizes = _sizes(name, stem, image_size)
     try:
         net: nn.Module = timm.create_model(
             name, pretrained=config.pretrained, num_classes=0, in_chans=channels, **sizes
         )
-    except (AssertionError, RuntimeError, ValueError) as error:
+    except CANNOT as error:
         raise Unsupported(f"{name} cannot be built for {image_size} px: {_line(error)}.") from error
-    if small and "patch_size" not in sizes:
-        _use_small_stem(name, net, required=config.stem == "small")
+    if _is_small(stem, image_size) and "patch_size" not in sizes:
+        known = _use_small_stem(net)
+        if not known and stem == "small":
+            raise BadValue(f"{name}: backbone.stem=small is not known for its family. Use stem=standard.")
     return net
 
 
-@functools.lru_cache(maxsize=None)
+def _stem(config: Timm.Config) -> str:
+    """Return `config.stem` with what pretrained weights ask of it."""
+    return "standard" if config.stem == "auto" and config.pretrained else config.stem
+
+
+def _is_small(stem: str, image_size: int) -> bool:
+    return stem == "small" or (stem == "auto" and image_size <= SMALL)
+
+
+@functools.cache
 def _shape_of(name: str) -> nn.Module:
     """Return the model as timm has it, without memory, to see what it is made of."""
+    if not timm.is_model(name):
+        raise BadValue(f"timm: it has no model named {name!r}.{suggest(name, timm.list_models())}")
     with torch.device("meta"):
         net: nn.Module = timm.create_model(name, num_classes=0)
     return net
 
 
-def _sizes(name: str, image_size: int) -> dict[str, int]:
+@functools.cache
+def _takes_patch(name: str) -> bool:
+    """Tell whether a patch size can be set: timm's mixers, for one, have theirs in their name."""
+    try:
+        with torch.device("meta"):
+            timm.create_model(name, num_classes=0, patch_size=MIN_TOKENS)
+    except TypeError:
+        return False
+    return True
+
+
+def _embed(net: nn.Module) -> PatchEmbed | None:
+    """Return the layer that cuts images in patches, if there is one."""
+    layers = (getattr(net, "patch_embed", None), getattr(net, "stem", None))
+    return next((layer for layer in layers if isinstance(layer, PatchEmbed)), None)
+
+
+def _sizes(name: str, stem: str, image_size: int) -> dict[str, Any]:
     """Return the sizes this model's family is told: of the image, and of a patch on small images."""
     net = _shape_of(name)
-    embed, stem = getattr(net, "patch_embed", None), getattr(net, "stem", None)
-    if isinstance(embed, timm.layers.PatchEmbed):
-        own = embed.patch_size[0]
-        fitting = [p for p in range(1, own + 1) if image_size % p == 0 and image_size // p >= MIN_TOKENS]
-        return {"img_size": image_size, "patch_size": max(fitting, default=1)}
-    first = stem[0] if isinstance(stem, nn.Sequential) else None
-    if isinstance(net, timm.models.ConvNeXt) and isinstance(first, nn.Conv2d):
-        return {"patch_size": min(first.stride[0], max(1, image_size // (4 * CONVNEXT_STRIDE)))}
-    return {"img_size": image_size} if embed is not None else {}
+    takes_image = "img_size" in inspect.signature(type(net)).parameters
+    sizes = {"img_size": image_size} if takes_image else {}
+    embed, first = _embed(net), getattr(net, "stem", None)
+    if embed is not None and stem != "standard" and _takes_patch(name):
+        sizes["patch_size"] = _patch(embed, image_size)
+    conv = first[0] if isinstance(first, nn.Sequential) else None
+    if isinstance(net, timm.models.ConvNeXt) and isinstance(conv, nn.Conv2d) and _is_small(stem, image_size):
+        sizes["patch_size"] = min(conv.stride[0], max(1, image_size // (4 * CONVNEXT_STRIDE)))
+    return sizes
 
 
-def _use_small_stem(name: str, net: nn.Module, *, required: bool) -> None:
-    """Give a ResNet-like or EfficientNet-like network a stem of stride 1, in place."""
-    first = getattr(net, "conv1", None)
-    if isinstance(net, timm.models.ResNet) and isinstance(first, nn.Conv2d):
-        net.conv1 = nn.Conv2d(first.in_channels, first.out_channels, 3, 1, 1, bias=False)
-        nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
-        net.maxpool = nn.Identity()
-    elif isinstance(net, timm.models.ResNet) and isinstance(first, nn.Sequential):
-        first[0].stride = (1, 1)
-        net.maxpool = nn.Identity()
-    elif isinstance(getattr(net, "conv_stem", None), nn.Conv2d):
-        net.conv_stem.stride = (1, 1)
-    elif required:
-        raise BadValue(f"{name}: backbone.stem=small is not known for its family. Use stem=standard.")
+def _patch(embed: PatchEmbed, image_size: int) -> int:
+    """Return the largest patch that tiles the image in at least 8x8 tokens, at most the model's own.
+
+    At its own image size and above, a model keeps its own patch, however few tokens that leaves.
+    """
+    own: int = embed.patch_size[0]
+    fits = [p for p in range(1, own + 1) if image_size % p == 0]
+    if embed.img_size is not None and image_size >= embed.img_size[0] and own in fits:
+        return own
+    return max((p for p in fits if image_size // p >= MIN_TOKENS), default=1)
 
 
-@functools.lru_cache(maxsize=None)
-def probe(name: str, config: Timm.Config, channels: int, image_size: int) -> tuple[int, int | None]:
+def _use_small_stem(net: nn.Module) -> bool:
+    """Give a ResNet-like or EfficientNet-like network a stem of stride 1, in place, if it is one."""
+    resnet = isinstance(net, timm.models.ResNet)
+    first: Any = getattr(net, "conv1" if resnet else "conv_stem", None)
+    if resnet:
+        net.add_module("maxpool", nn.Identity())
+    if resnet and isinstance(first, nn.Conv2d):
+        conv = nn.Conv2d(first.in_channels, first.out_channels, 3, 1, 1, bias=False)
+        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+        net.add_module("conv1", conv)
+        return True
+    conv = first[0] if resnet else first  # the deep stem of a ResNet-D is 3x3 convolutions already
+    if isinstance(conv, nn.Conv2d):
+        conv.stride = (1, 1)
+    return isinstance(conv, nn.Conv2d)
+
+
+@functools.cache
+def probe(name: str, stem: str, channels: int, image_size: int) -> tuple[int, int | None]:
     """Return the features' dimension and the side of the last feature map, by a pass without memory.
 
-    The side is none where the last features are tokens.
+    The side is that of the grid of patches where the last features are tokens, if it is known.
+
+    Raises:
+        Unsupported: the model does not run on images of this size.
     """
-    plain = Timm.Config(stem=_resolved_stem(config, image_size))
     with torch.device("meta"), torch.no_grad():
-        net = create(name, plain, channels, image_size).eval()
+        net = create(name, Timm.Config(stem=stem), channels, image_size).eval()
+        forward_features: Callable[[Tensor], Any] = net.forward_features  # type: ignore[assignment]
         images = torch.empty(2, channels, image_size, image_size)
         try:
-            maps = net.forward_features(images)
-            dim = net(images).shape[1]
-        except (RuntimeError, AssertionError, ValueError) as error:
+            maps, h = forward_features(images), net(images)
+        except CANNOT as error:
             raise Unsupported(f"{name} does not run on {image_size} px: {_line(error)}.") from error
-    if maps.ndim != 4:  # noqa: PLR2004
-        return dim, None
-    channels_first = maps.shape[1] == getattr(net, "num_features", maps.shape[1])
-    return dim, min(maps.shape[2:] if channels_first else maps.shape[1:3])
+    if not isinstance(h, Tensor) or h.ndim != 2:  # noqa: PLR2004
+        raise Unsupported(f"{name} does not pool its features to a vector an image. Use another backbone.")
+    return h.shape[1], _side(net, maps)
 
 
-def _resolved_stem(config: Timm.Config, image_size: int) -> str:
-    """Return `config.stem` with what pretrained weights ask of it."""
-    if config.stem == "auto" and (config.pretrained or image_size > SMALL):
-        return "standard"
-    return config.stem
+def _side(net: nn.Module, maps: Any) -> int | None:
+    """Return the side of a model's last features: maps (n, c, h, w) or (n, h, w, c), or tokens."""
+    if isinstance(maps, Tensor) and maps.ndim == 4:  # noqa: PLR2004
+        channels_first = maps.shape[1] == getattr(net, "num_features", maps.shape[1])
+        return min(maps.shape[2:] if channels_first else maps.shape[1:3])
+    embed = _embed(net)
+    return min(embed.grid_size) if embed is not None and embed.grid_size is not None else None
 
 
 def read_weights(name: str, path: str) -> dict[str, Tensor]:
@@ -176,19 +231,28 @@ def read_weights(name: str, path: str) -> dict[str, Tensor]:
     return {k: v for k, v in state.items() if not k.startswith(tuple(f"{h}." for h in heads))}
 
 
-def _compare_weights(name: str, config: Timm.Config, channels: int, image_size: int) -> None:
-    """Refuse a checkpoint that lacks a tensor, has one too many, or one of another shape."""
-    with torch.device("meta"):
-        wanted = create(name, config, channels, image_size).state_dict()
-    found = read_weights(name, config.weights or "")
-    missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
-    shapes = [k for k in wanted.keys() & found.keys() if wanted[k].shape != found[k].shape]
-    wrong = {"lacks": missing, "has in addition": extra, "has in another shape": sorted(shapes)}
-    said = [f"{what} {_some(keys)}" for what, keys in wrong.items() if keys]
+def compare_weights(
+    found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], what: str, config: Timm.Config
+) -> None:
+    """Refuse a checkpoint that lacks a tensor, has one too many, or one of another shape.
+
+    Args:
+        found: the checkpoint's tensors.
+        wanted: the model's.
+        what: the model and its image size, for the error.
+        config: of the model.
+
+    Raises:
+        BadValue: they differ; the error names the tensors.
+    """
+    missing = sorted(k for k in wanted.keys() - found.keys() if not k.endswith(COUNTER))
+    extra = sorted(found.keys() - wanted.keys())
+    shapes = sorted(k for k in wanted.keys() & found.keys() if wanted[k].shape != found[k].shape)
+    wrong = {"lacks": missing, "has in addition": extra, "has in another shape": shapes}
+    said = [f"{verb} {_some(keys)}" for verb, keys in wrong.items() if keys]
     if said:
-        path = Path(config.weights or "").name
         raise BadValue(
-            f"{path}: not the weights of {name} on {image_size} px with stem={config.stem}: it "
+            f"{Path(config.weights or '').name}: not the weights of {what} with stem={config.stem}: it "
             f"{'; it '.join(said)}. Set backbone.stem or --backbone as it was trained."
         )
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 from bench.api import (
+    BadData,
     Dataset,
     DatasetInfo,
     Images,
@@ -42,6 +43,11 @@ class Digits(Dataset):
 
     def __init__(self, name: str, config: Any, place: Place) -> None:
         super().__init__(name, config, place)
+        if place.root is not None:
+            raise BadData(
+                f"{name}: dataset.root is {place.root}, but these images come with scikit-learn. "
+                "Leave it out, or choose --dataset image_folder."
+            )
         self._classes = chosen_classes(NAMES, config, name)
 
     @property

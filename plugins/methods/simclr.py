@@ -32,7 +32,9 @@ class SimCLR(Method):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        temperature: float = setting(0.5, "softmax temperature", source="Chen 2020, B.9", above=0)
+        temperature: float = setting(
+            0.2, "softmax temperature", source="solo-learn, CIFAR; B.9: 0.5 is best beyond 300 epochs", above=0
+        )
         hidden_dim: int = setting(2048, "projector's hidden width", source="Chen 2020, 2.1", least=1)
         embedding_dim: int = setting(128, "projector's output width", source="Chen 2020, 2.1", least=1)
 

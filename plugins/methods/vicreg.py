@@ -71,9 +71,7 @@ class VICReg(Method):
         """Return two views alike: appendix C.1, without its blur for small images."""
         view = View(brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, blur=0.5, solarise=0.1)
         if image_size <= SMALL:
-            view = View(
-                crop_min=0.2, brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, solarise=0.1
-            )
+            view = View(crop_min=0.2, brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, solarise=0.1)
         return (view, view)
 
     def embed(self, views: Sequence[Tensor], batch: Batch) -> Embeddings:

@@ -1,0 +1,120 @@
+"""What was asked for, and what it becomes: a request, and the cells of its grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.recipe import Training
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What was asked for; every tuple is an axis of the grid.
+
+    Args:
+        method: names.
+        backbone: names.
+        dataset: names of what is trained on.
+        evaluator: names.
+        label_frac: shares of the labels, in (0, 1].
+        eval_dataset: names of what is evaluated on; none is the dataset that was trained on.
+        seed: of training and evaluation.
+        settings: `part.field` to the values it takes.
+        auto_precision: what `precision=auto` is on the device at hand.
+    """
+
+    method: tuple[str, ...] = ("simclr",)
+    backbone: tuple[str, ...] = ("resnet10t",)
+    dataset: tuple[str, ...] = ("digits",)
+    evaluator: tuple[str, ...] = ("linear",)
+    label_frac: tuple[float, ...] = (1.0,)
+    eval_dataset: tuple[str, ...] = ()
+    seed: tuple[int, ...] = (0,)
+    settings: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    auto_precision: str = "float32"
+
+    @property
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """The plugins that are named, by kind."""
+        return {
+            "methods": self.method,
+            "backbones": self.backbone,
+            "datasets": (*self.dataset, *self.eval_dataset),
+            "evaluators": self.evaluator,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A plugin that was chosen, with its settings resolved.
+
+    Args:
+        kind: `methods`, `backbones`, `datasets` or `evaluators`.
+        name: as it was asked for.
+        config: a `Config` of its class.
+        identity: what a key hashes of it.
+        root: of a dataset, the folder that was given.
+    """
+
+    kind: str
+    name: str
+    config: Any
+    identity: Mapping[str, Any]
+    root: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keys:
+    """The chain of a cell: `features` by split."""
+
+    backbone: str
+    features: Mapping[str, str]
+    score: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One point of the grid, with everything resolved.
+
+    Args:
+        training: none where nothing is trained.
+        views: resolved, empty where nothing is trained.
+        image_size: that the backbone sees.
+        settings: what was set explicitly and applies to this cell, by its `--set` name.
+        skip: why this combination cannot work, if it cannot.
+    """
+
+    method: Part
+    backbone: Part
+    dataset: Part
+    eval_dataset: Part
+    evaluator: Part
+    label_frac: float
+    seed: int
+    training: Training | None
+    views: tuple[Any, ...]
+    image_size: int
+    settings: Mapping[str, Any]
+    keys: Keys
+    skip: str | None = None
+
+    @property
+    def trained(self) -> str:
+        """How progress and errors name the backbone."""
+        return f"{self.method.name} {self.backbone.name} {self.dataset.name} seed {self.seed}"
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """The cell's place in the store and in tables."""
+        return {
+            "method": self.method.name,
+            "backbone": self.backbone.name,
+            "dataset": self.dataset.name,
+            "eval_dataset": self.eval_dataset.name,
+            "evaluator": self.evaluator.name,
+            "label_frac": self.label_frac,
+            "seed": self.seed,
+        }

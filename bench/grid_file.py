@@ -1,0 +1,133 @@
+"""Read what people write: a grid file, and values as they stand after `--set`. Both are YAML."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.errors import BadValue, UnknownName, UsageError, suggest
+
+# YAML 1.2's core schema. PyYAML follows YAML 1.1, in which 1e-4 is text, `no` is false, 010 is 8,
+# 12:30 is 750 and 2024-01-31 is a date.
+SCALARS = {
+    "null": r"~|null|Null|NULL|",
+    "bool": r"true|True|TRUE|false|False|FALSE",
+    "int": r"[-+]?(0|[1-9][0-9]*)",
+    "float": r"[-+]?(([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.(inf|Inf|INF))"
+    r"|\.(nan|NaN|NAN)",
+}
+BROKEN = (yaml.YAMLError, ValueError, RecursionError)  # the last two: `!!int x`, a thousand brackets
+
+
+class Loader(yaml.SafeLoader):
+    """YAML 1.2's plain values, and mappings without a key that is there twice."""
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - PyYAML's own name for it
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        """Return the mapping of `node`.
+
+        Raises:
+            ConstructorError: a key is there twice; PyYAML would take the last.
+        """
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                problem = f"{key.value!r} is there twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+for _tag, _pattern in SCALARS.items():
+    Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), None)
+
+
+def read_grid(path: Path, known: Collection[str]) -> dict[str, Any]:
+    """Return a grid file's options by name, with `_` between words.
+
+    Args:
+        path: of the file.
+        known: the names that options have.
+
+    Raises:
+        UnknownName: a key is not the name of an option.
+        UsageError: the file cannot be read, or does not hold options as YAML.
+    """
+    found = _loaded(path)
+    if not isinstance(found, dict):
+        kind = {"NoneType": "is empty", "list": "holds a list"}.get(type(found).__name__, "holds no options")
+        raise UsageError(f"{path}: the grid file {kind}. Write an option a line, e.g. `method: [simclr]`.")
+    options: dict[str, Any] = {}
+    for key, value in found.items():
+        name = str(key).replace("-", "_")
+        if name not in known:
+            there = suggest(name, known, most=len(known))
+            raise UnknownName(f"{path}: no option of a grid file is named {key!r}.{there}")
+        if name in options:
+            raise BadValue(f"{path}: {name} is there twice, with - and with _. Keep one of them.")
+        options[name] = value
+    return options
+
+
+def _loaded(path: Path) -> Any:
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader)  # noqa: S506 - it extends SafeLoader
+    except FileNotFoundError:
+        remedy = "Name a YAML file; methods are named with --method."
+        raise UsageError(f"{path}: there is no such grid file. {remedy}") from None
+    except OSError as error:
+        raise UsageError(f"{path}: the grid file cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: the grid file is not UTF-8 text.") from None
+    except BROKEN as error:
+        raise UsageError(f"{path}: the grid file is not readable as YAML ({_problem(error)}).") from None
+
+
+def read_value(text: str, where: str) -> Any:
+    """Return the value that `text` writes, as in a grid file.
+
+    Raises:
+        BadValue: it is not YAML.
+    """
+    try:
+        return yaml.load(text, Loader)  # noqa: S506 - it extends SafeLoader
+    except BROKEN as error:
+        raise BadValue(f"{where}: {text!r} is not readable as YAML ({_problem(error)}).") from None
+
+
+def split(text: str, where: str) -> list[str]:
+    """Return `text` split at the commas that are in no bracket and in no quotes.
+
+    Raises:
+        BadValue: there is nothing before, between or after commas.
+    """
+    parts, depth, quote = [""], 0, ""
+    for letter in text:
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "'\"" and not parts[-1].strip():
+            quote = letter
+        else:
+            depth += (letter in "[{") - (letter in "]}")
+        if letter == "," and depth <= 0 and not quote:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    if not all(part.strip() for part in parts):
+        found = (
+            f"a value of {text!r} is empty. Take the comma out" if len(parts) > 1 else "it is empty. Name one"
+        )
+        raise BadValue(f"{where}: {found}.")
+    return parts
+
+
+def _problem(error: BaseException) -> str:
+    """Return what YAML has to say, in one line."""
+    mark = getattr(error, "problem_mark", None)
+    said = getattr(error, "problem", None) or "too deep" * isinstance(error, RecursionError) or str(error)
+    return " ".join(f"line {mark.line + 1}: {said}".split() if mark else str(said).split())

@@ -1,0 +1,147 @@
+"""The plugins of a grid: each found, configured, opened and asked once, however many cells have it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from bench import splits
+from bench.cells import Part
+from bench.config import build, identity
+from bench.errors import Unsupported
+from bench.keys import digest
+from bench.registry import Registry
+from bench.splits import Index
+
+ROOT = "root"  # a setting of every dataset that says where it is, not what it is
+
+
+class Datasets:
+    """The datasets of a request, each opened once.
+
+    Args:
+        registry: of plugins.
+        data_dir: where downloads are kept.
+        download: what is missing may be downloaded.
+    """
+
+    def __init__(self, registry: Registry, data_dir: Path = Path("data"), *, download: bool = False) -> None:
+        self.registry, self.data_dir, self.download = registry, data_dir, download
+        self.opened: dict[tuple[str, str, Path | None], Any] = {}
+
+    def open(self, part: Part) -> Any:
+        """Return the `bench.contract.Dataset` of a part.
+
+        Raises:
+            BadData: its files are missing or cannot be used.
+        """
+        key = (part.name, repr(part.config), part.root)
+        if key not in self.opened:
+            from bench.contract import Place
+
+            place = Place(root=part.root, data_dir=self.data_dir, download=self.download)
+            cls = self.registry.load_class("datasets", part.name)
+            self.opened[key] = cls(part.name, part.config, place)
+        return self.opened[key]
+
+
+class Parts:
+    """The parts that cells are put together from; what cells have in common is worked out once.
+
+    Args:
+        registry: of plugins.
+        datasets: where datasets are opened.
+    """
+
+    def __init__(self, registry: Registry, datasets: Datasets) -> None:
+        self.registry, self.datasets = registry, datasets
+        self.memo: dict[Any, Any] = {}
+
+    def plugin(self, kind: str, name: str) -> Any:
+        """Return the class of a plugin."""
+        return self._once(("class", kind, name), lambda: self.registry.load_class(kind, name))
+
+    def choose(self, kind: str, name: str, role: str, settings: Mapping[str, Any]) -> Part:
+        """Return a plugin with what `settings` say of its role (`method.x`) or its name (`simclr.x`)."""
+        values = chosen(self.plugin(kind, name).Config, role, name, settings)
+        root = settings.get(f"{name}.{ROOT}", settings.get(f"{role}.{ROOT}"))
+        memo = ("part", kind, name, repr(sorted(values.items())), root)
+        return cast("Part", self._once(memo, lambda: self._make(kind, name, values, root)))
+
+    def unsupported(self, backbone: Part, channels: int, size: int) -> str | None:
+        """Return why a backbone cannot work on images of this size, if it cannot."""
+
+        def check() -> str | None:
+            try:
+                self.plugin("backbones", backbone.name).check(backbone.name, backbone.config, channels, size)
+            except Unsupported as error:
+                return str(error)
+            return None
+
+        memo = ("check", digest(backbone.identity), channels, size)
+        return cast("str | None", self._once(memo, check))
+
+    def labels(self, data: Part, split: str) -> Index:
+        """Return the labels of a split."""
+        memo = ("labels", digest(data.identity), data.root, split)
+        made = self._once(memo, lambda: np.asarray(self.datasets.open(data).labels(split), dtype=np.int64))
+        return cast("Index", made)
+
+    def subset(self, data: Part, fraction: float, seed: int) -> tuple[int, str]:
+        """Return how many labels of train and val a fraction gives, and the digest of which."""
+
+        def draw() -> tuple[int, str]:
+            given = [s for s in ("train", "val") if s in self.datasets.open(data).splits]
+            pool = np.concatenate([self.labels(data, split) for split in given])
+            index = splits.stratified_subset(pool, fraction, seed)
+            return len(index), splits.index_digest(index)
+
+        memo = ("subset", digest(data.identity), data.root, fraction, seed)
+        return cast("tuple[int, str]", self._once(memo, draw))
+
+    def _make(self, kind: str, name: str, values: Mapping[str, Any], root: Any) -> Part:
+        cls, entry = self.plugin(kind, name), self.registry.find(kind, name)
+        part = Part(
+            kind=kind,
+            name=name,
+            config=build(cls.Config, values, name),
+            identity={},
+            root=Path(str(root)).expanduser() if root is not None else None,
+        )
+        told = {
+            "dist": entry.dist,
+            "name": name.rpartition(":")[2],
+            "version": cls.version,
+            "config": identity(part.config),
+        }
+        if kind == "datasets":
+            told["fingerprint"] = self.datasets.open(part).fingerprint()
+        return dataclasses.replace(part, identity=told)
+
+    def _once(self, key: Any, make: Any) -> Any:
+        if key not in self.memo:
+            self.memo[key] = make()
+        return self.memo[key]
+
+
+def chosen(config: type | None, role: str, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of one plugin; those of its name go before those of its role.
+
+    Args:
+        config: the class whose fields count; none takes every setting of the role or name.
+        role: `method`, `backbone`, `dataset`, `eval_dataset`, `train` or `views`.
+        name: the plugin's.
+        settings: by their `--set` names.
+    """
+    fields = {f.name for f in dataclasses.fields(config)} if config else None
+    values = {}
+    for prefix in (role, name):
+        for setting, value in settings.items():
+            part, _, field_name = setting.partition(".")
+            if part == prefix and (fields is None or field_name in fields):
+                values[field_name] = value
+    return values

@@ -1,0 +1,71 @@
+"""Refuse what fits nothing: names, shares and settings, before any data is opened."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from bench.cells import Request
+from bench.errors import BadValue, UnknownName, suggest
+from bench.parts import ROOT, Parts
+from bench.recipe import TrainConfig
+from bench.registry import singular
+
+PARTS = ("method", "backbone", "dataset", "eval_dataset", "train", "views")
+
+
+def check_request(request: Request, parts: Parts) -> None:
+    """Refuse a request that names something that is not there.
+
+    Raises:
+        UnknownName: a plugin, a part or a field of that name does not exist.
+        BadValue: an axis is empty, a label fraction out of range, or a setting is not `part.field`.
+    """
+    for kind, names in request.names.items():
+        if not names:
+            raise BadValue(f"{singular(kind)}: none was named. Name at least one.")
+        for name in names:
+            parts.plugin(kind, name)
+    for fraction in request.label_frac:
+        if not 0 < fraction <= 1:
+            raise BadValue(f"label-frac: {fraction:g} is out of range. Use more than 0 and at most 1.")
+    for setting in request.settings:
+        _check_setting(setting, request, parts)
+
+
+def _check_setting(setting: str, request: Request, parts: Parts) -> None:
+    part, dot, name = setting.partition(".")
+    if not dot or not name:
+        raise BadValue(f"--set: {setting!r} is not PART.FIELD=VALUE. Parts: {', '.join(PARTS)}.")
+    known = {*PARTS, *(name for names in request.names.values() for name in names)}
+    if part not in known:
+        raise UnknownName(f"--set {setting}: nothing chosen is named {part!r}.{suggest(part, known)}")
+    fields = {f.name for config in _configs(part, request, parts) for f in dataclasses.fields(config)}
+    if part in {"dataset", "eval_dataset", *request.names["datasets"]}:
+        fields.add(ROOT)
+    if name not in fields:
+        there = suggest(name, fields) or " It has nothing to set."
+        raise UnknownName(f"--set {setting}: {part} has no setting named {name!r}.{there}")
+
+
+def _configs(part: str, request: Request, parts: Parts) -> list[type]:
+    """Return the classes whose fields a part of `--set` has."""
+    if part == "views":
+        from bench.views import View
+
+        return [View]
+    return [TrainConfig] if part == "train" else [cls.Config for cls in _meant(part, request, parts)]
+
+
+def _meant(part: str, request: Request, parts: Parts) -> list[Any]:
+    """Return the classes that a part of `--set` may mean: those of its role, or of its name."""
+    roles = {
+        "method": ("methods", request.method),
+        "backbone": ("backbones", request.backbone),
+        "dataset": ("datasets", request.dataset),
+        "eval_dataset": ("datasets", request.eval_dataset or request.dataset),
+    }
+    if part in roles:
+        kind, names = roles[part]
+        return [parts.plugin(kind, name) for name in names]
+    return [parts.plugin(kind, part) for kind, names in request.names.items() if part in names]

@@ -1,0 +1,98 @@
+"""What several test modules share: the registry, and a laboratory that runs tiny grids."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.cache import Cache
+from bench.cells import Cell, Request
+from bench.grid import plan
+from bench.parts import Datasets
+from bench.registry import Registry
+from bench.run import Workshop
+from bench.store import Record, Store
+
+torch.set_num_threads(1)  # on networks this small, threads only wait for each other
+
+PROBES = Path(__file__).parent / "probes"
+SMALL = {
+    "dataset.max_train": (48,),
+    "train.epochs": (2,),
+    "train.batch_size": (16,),
+    "train.image_size": (16,),
+}
+
+
+class Lab:
+    """A folder of results, and runs of tiny grids in it."""
+
+    def __init__(self, folder: Path, registry: Registry) -> None:
+        self.folder, self.registry, self.datasets = folder, registry, Datasets(registry)
+
+    def plan(self, settings: dict[str, Any] | None = None, **asked: Any) -> list[Cell]:
+        """Plan a grid; what is given alone is an axis of one value, and `none` takes a setting away."""
+        merged = {**SMALL, **{name: as_axis(value) for name, value in (settings or {}).items()}}
+        axes = {"method": ("random",), "backbone": ("test_resnet",), "evaluator": ("knn",)}
+        axes |= {name: as_axis(value) for name, value in asked.items()}
+        kept = {name: values for name, values in merged.items() if values != (None,)}
+        return plan(Request(**axes, settings=kept), self.registry, self.datasets)
+
+    def workshop(self) -> Workshop:
+        """Return a workshop that remembers nothing, as in a new process."""
+        return Workshop(
+            registry=self.registry,
+            datasets=self.datasets,
+            store=Store(self.folder),
+            cache=Cache(self.folder),
+            device=torch.device("cpu"),
+        )
+
+    def run(self, cells: Sequence[Cell]) -> list[Record]:
+        return list(self.workshop().run(cells))
+
+    def beside(self, name: str) -> Lab:
+        """Return a laboratory with results of its own."""
+        return Lab(self.folder.parent / name, self.registry)
+
+    def artifact(self, key: str) -> Path:
+        return self.folder / "artifacts" / key
+
+
+def as_axis(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def without_times(record: Record) -> Record:
+    """Return a record without what differs from run to run."""
+    return {**record, "cost": {}, "provenance": {}}
+
+
+@pytest.fixture(scope="session")
+def registry() -> Registry:
+    return Registry.load()
+
+
+@pytest.fixture
+def lab(tmp_path: Path, registry: Registry) -> Lab:
+    return Lab(tmp_path / "results", registry)
+
+
+@pytest.fixture
+def probes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Install the distribution of the probes, and return its module."""
+    monkeypatch.syspath_prepend(PROBES)
+    yield importlib.import_module("probes")
+    del sys.modules["probes"]
+
+
+@pytest.fixture
+def probing(lab: Lab, probes: Any) -> Lab:
+    """Return a laboratory that has the probes."""
+    return Lab(lab.folder, Registry.load())

@@ -1,0 +1,244 @@
+"""The fit against scikit-learn, and the choice against what it may look at."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import pytest
+import torch
+from bench_plugins.evaluators import logistic
+from bench_plugins.evaluators.linear import Linear
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+from torch.nn import functional as F
+
+from bench.api import BadValue, Features, Scores, Task
+from bench.errors import CellError
+
+CPU = torch.device("cpu")
+GRID = torch.logspace(-6, 2, 12, dtype=torch.float64)
+
+
+def draw(n: int, dim: int, classes: int, noise: float, seed: int = 0) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, dim, generator=generator)
+    signal = x @ torch.randn(dim, classes, generator=generator)
+    return x, (signal + noise * torch.randn(n, classes, generator=generator)).argmax(1)
+
+
+def problem(name: str) -> tuple[Tensor, Tensor, int]:
+    noisy, separable = draw(300, 8, 4, 4.0), draw(200, 10, 3, 0.0)
+    wide, two = draw(30, 100, 3, 1.0), draw(100, 5, 2, 1.0)
+    mix = (
+        torch.randn(8, 8, generator=torch.Generator().manual_seed(1)) * 10 ** -torch.arange(8.0)[:, None] / 2
+    )
+    return {
+        "noisy": (*noisy, 4),
+        "separable": (*separable, 3),
+        "correlated": (torch.relu(noisy[0] @ mix + 0.1), noisy[1], 4),
+        "unscaled": (noisy[0] * 10 ** torch.linspace(-4, 4, 8) + 3, noisy[1], 4),
+        "constant feature": (torch.cat((noisy[0], torch.full((300, 1), 0.1)), 1), noisy[1], 4),
+        "fewer rows than dimensions": (*wide, 3),
+        "two classes": (*two, 2),
+        "two rows": (wide[0][:2], torch.tensor([0, 1]), 2),
+    }[name]
+
+
+def objective(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, l2: float) -> float:
+    return float(F.cross_entropy(x @ weight.T + bias, y) + l2 / 2 * weight.square().sum())
+
+
+def reference(x: Tensor, y: Tensor, l2: float) -> float:
+    model = LogisticRegression(C=1 / (l2 * len(x)), tol=1e-10, solver="newton-cholesky", max_iter=300)
+    model.fit(x.numpy(), y.numpy())
+    weight, bias = torch.from_numpy(model.coef_), torch.from_numpy(model.intercept_)
+    if len(weight) == 1:  # of two classes it fits the second only: half the difference is the same optimum
+        weight, bias = torch.cat((-weight, weight)) / 2, torch.cat((-bias, bias)) / 2
+        l2 = 2 * l2
+    return objective(x, y, weight, bias, l2)
+
+
+def fit(x: Tensor, y: Tensor, classes: int, l2: Tensor = GRID, block: int = 2**22) -> logistic.Heads:
+    return logistic.fit(x, y, classes, l2, tolerance=1e-7, max_iter=1000, device=CPU, block=block)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["noisy", "separable", "correlated", "unscaled", "constant feature", "fewer rows than dimensions"],
+)
+def test_every_l2_reaches_scikit_learns_optimum(name: str) -> None:
+    x, y, classes = problem(name)
+    heads = fit(x, y, classes)
+    standard = (x.double() - heads.mean) / heads.scale
+    expected = [reference(standard, y, l2) for l2 in GRID.tolist()]
+    reached = [
+        objective(standard, y, weight, bias, l2)
+        for weight, bias, l2 in zip(heads.weight, heads.bias, GRID.tolist(), strict=True)
+    ]
+
+    assert heads.converged.all()
+    assert reached == pytest.approx(expected, abs=1e-5)
+    assert heads.loss.tolist() == pytest.approx(reached, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["noisy", "separable", "two classes", "two rows"])
+def test_the_gradient_at_the_end_is_none(name: str) -> None:
+    x, y, classes = problem(name)
+    heads = fit(x, y, classes)
+    standard = (x.double() - heads.mean) / heads.scale
+    for weight, bias, l2 in zip(heads.weight, heads.bias, GRID, strict=True):
+        p = (standard @ weight.T + bias).softmax(1) - F.one_hot(y, classes)
+        gradient = p.T @ standard / len(x) + l2 * weight
+        if l2 >= 1e-3:  # the gap is at most |gradient|^2 / (2 l2)
+            assert float(gradient.square().sum() / (2 * l2)) < 1e-4
+        assert float(gradient.abs().max()) < 1e-3
+
+
+def test_a_batch_of_heads_finds_what_each_finds_alone() -> None:
+    x, y, classes = problem("noisy")
+    together = fit(x, y, classes)
+    alone = [fit(x, y, classes, GRID[i : i + 1]).loss for i in range(len(GRID))]
+
+    assert together.loss.tolist() == pytest.approx(torch.cat(alone).tolist(), abs=1e-6)
+
+
+def test_blocks_reach_what_one_pass_reaches() -> None:
+    x, y, classes = problem("noisy")
+    whole, blocks = fit(x, y, classes), fit(x, y, classes, block=12 * 4 * 17)
+
+    assert blocks.loss.tolist() == pytest.approx(whole.loss.tolist(), abs=1e-6)
+
+
+def test_a_class_without_training_rows_is_never_predicted() -> None:
+    x, y = draw(100, 5, 3, 1.0)
+    heads = fit(x, y + 1, 5)
+
+    assert heads.converged.all()
+    assert set(heads.logits(x, 5).argmax(1).tolist()) <= {1, 2, 3}
+
+
+def made(n: int = 240, classes: int = 3, noise: float = 1.0, folds: int = 1) -> Task:
+    x, y = draw(n + 100, 12, classes, noise)
+    parts = torch.arange(n).chunk(10 if folds == 1 else max(folds, 1))
+    pairs = [(torch.cat([p for p in parts if p is not val]), val) for val in parts[:folds]]
+    return Task(
+        train=Features(x[:n], y[:n]),
+        test=Features(x[n:], y[n:]),
+        folds=tuple(pairs),
+        classes=tuple("abcdefgh"[:classes]),
+        seed=0,
+        device=CPU,
+    )
+
+
+def run(task: Task, **values: float) -> Scores:
+    scores: Scores = Linear(Linear.Config(**values)).evaluate(task)
+    return scores
+
+
+def test_a_linear_problem_is_solved() -> None:
+    scores = run(made(n=1000, noise=0.0))
+
+    assert scores.metrics["top1"] > 95
+    assert set(scores.metrics) == {"top1", "balanced_accuracy", "nll", "ece"}
+    assert scores.confidence is not None
+    assert scores.confidence.dtype == torch.float32
+    assert scores.protocol["converged"] is True
+
+
+@pytest.mark.parametrize(
+    ("folds", "said"),
+    [
+        (0, "nothing: no class has two labelled images"),
+        (1, "10% hold-out of train"),
+        (5, "5-fold cross-validation inside the labelled subset"),
+    ],
+)
+def test_the_protocol_says_what_l2_was_chosen_on(folds: int, said: str) -> None:
+    protocol = run(made(folds=folds)).protocol
+
+    assert protocol["selected_on"] == said
+    assert protocol["l2"] == 0.01 if folds == 0 else protocol["l2"] in protocol["grid"]
+
+
+def test_l2_is_the_best_of_the_held_out_rows() -> None:
+    task = made(n=60, noise=3.0, folds=3)
+    scores, found = run(task), {}
+    for l2 in scores.protocol["grid"]:
+        right, loss = 0.0, 0.0
+        for rows, val in task.folds:
+            part = task.train.take(rows)
+            heads = fit(part.x, part.y, 3, torch.tensor([l2], dtype=torch.float64))
+            logits, labels = heads.logits(task.train.x[val], 0), task.train.y[val]
+            right += float((logits.argmax(1) == labels).double().mean())
+            loss += float(F.cross_entropy(logits, labels))
+        found[l2] = (round(right, 9), -round(loss, 5), l2)
+
+    assert scores.protocol["l2"] == max(found, key=lambda l2: found[l2])
+
+
+def test_a_value_at_the_end_of_the_grid_is_flagged() -> None:
+    assert run(made(), l2_min=10, l2_max=100, l2_steps=2).protocol["grid_edge"] is True
+    assert run(made(folds=0)).protocol["grid_edge"] is False
+
+
+def test_test_labels_change_neither_choice_nor_prediction() -> None:
+    task = made(noise=3.0)
+    first = run(task)
+    second = run(replace(task, test=Features(task.test.x, task.test.y.roll(1))))
+
+    assert second.predictions.equal(first.predictions)
+    assert second.protocol == first.protocol
+
+
+def test_moving_and_scaling_features_changes_nothing() -> None:
+    task = made(noise=3.0)
+    scale = torch.linspace(0.01, 100, 12)
+    moved = replace(
+        task,
+        train=Features(task.train.x * scale + 5, task.train.y),
+        test=Features(task.test.x * scale + 5, task.test.y),
+    )
+    first, second = run(task), run(moved)
+
+    assert second.protocol["l2"] == first.protocol["l2"]
+    assert second.predictions.equal(first.predictions)
+
+
+def test_two_runs_are_one() -> None:
+    first, second = run(made()), run(made())
+
+    assert second.metrics == first.metrics
+    assert second.predictions.equal(first.predictions)
+
+
+def test_one_image_a_class_is_enough() -> None:
+    x, y = torch.eye(3, 6), torch.arange(3)
+    task = replace(made(folds=0), train=Features(x, y), test=Features(x, y))
+
+    assert run(task).metrics["top1"] == 100
+
+
+def test_a_fit_that_did_not_end_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        scores = run(made(folds=0), max_iter=2, default_l2=1e-6)
+
+    assert scores.protocol["converged"] is False
+    assert "Raise linear.max_iter" in caplog.text
+
+
+def test_what_cannot_be_fitted_is_refused() -> None:
+    with pytest.raises(BadValue, match=r"Set linear\.l2_min to at most 0\.1"):
+        Linear(Linear.Config(l2_min=1.0, l2_max=0.1)).check(10, 2)
+    with pytest.raises(BadValue, match="the number of classes is 1"):
+        Linear(Linear.Config()).check(10, 1)
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_features_that_are_not_numbers_are_refused(part: str) -> None:
+    task = made()
+    getattr(task, part).x[3, 2] = torch.inf
+
+    with pytest.raises(CellError, match=f"linear: the {part}"):
+        run(task)
