@@ -202,7 +202,9 @@ def _said(settings: Mapping[str, Any], parts: Mapping[str, Part], *, trained: bo
             applies = trained or setting == IMAGE_SIZE
         else:
             applies = name != ROOT and any(
-                part in (role, plugin.name) and hasattr(plugin.config, name) for role, plugin in parts.items()
+                hasattr(plugin.config, name)
+                and (part == plugin.name or (part == role and f"{plugin.name}.{name}" not in settings))
+                for role, plugin in parts.items()
             )
         if applies:
             listed = isinstance(value, Sequence) and not isinstance(value, str)

@@ -12,7 +12,7 @@ import numpy as np
 from bench import splits
 from bench.cells import Part
 from bench.config import build, identity
-from bench.errors import Unsupported
+from bench.errors import BadData, Unsupported
 from bench.keys import digest
 from bench.registry import Registry
 from bench.splits import Index
@@ -97,7 +97,12 @@ class Parts:
         def draw() -> tuple[int, str]:
             given = [s for s in ("train", "val") if s in self.datasets.open(data).splits]
             pool = np.concatenate([self.labels(data, split) for split in given])
-            index = splits.stratified_subset(pool, fraction, seed)
+            index, test = splits.stratified_subset(pool, fraction, seed), self.labels(data, "test")
+            if not (len(index) and len(test) and test.min() >= 0):
+                found = f"{len(index)} training and {(test >= 0).sum()} of {len(test)} test images"
+                raise BadData(
+                    f"{data.name}: there are labels of {found}. Evaluate on another --eval-dataset."
+                )
             return len(index), splits.index_digest(index)
 
         memo = ("subset", digest(data.identity), data.root, fraction, seed)

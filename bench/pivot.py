@@ -54,7 +54,7 @@ class Cell:
     @property
     def std(self) -> float | None:
         """The sample standard deviation (ddof 1); none for fewer than two values."""
-        if self.mean is None or len(self.values) < 2:  # noqa: PLR2004
+        if self.mean is None or len(self.values) < 2:
             return None
         mean, n = self.mean, len(self.values)
         return math.sqrt(sum((value - mean) ** 2 for value in self.values) / (n - 1))

@@ -53,23 +53,6 @@ class Store:
         )
         return self.root / method / backbone / dataset / f"{evaluator}-{score_key}.json"
 
-    def check_writable(self) -> None:
-        """Find out, before any training, whether records can be written.
-
-        Raises:
-            UsageError: the folder cannot be made or written to.
-        """
-        probe = self.root / f".{secrets.token_hex(8)}.tmp"
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            probe.write_bytes(b"")
-            probe.unlink()
-        except OSError as error:
-            raise UsageError(
-                f"--results {self.folder}: records cannot be written there ({error.strerror}). "
-                "Choose a folder that can be written with --results."
-            ) from None
-
     def write(self, record: Mapping[str, Any]) -> Path:
         """Put `record` in its place, whole or not at all; one that is there is replaced.
 

@@ -200,7 +200,7 @@ def _seeds(found: Survey, grid: Grid) -> str:
     seeds, n = found.values("seed"), _common_n(grid)
     if len(seeds) == 1:
         return f"seed {shown(seeds[0])}"
-    if all(len(cell.values) < 2 for cell in grid.cells.values()):  # noqa: PLR2004
+    if all(len(cell.values) < 2 for cell in grid.cells.values()):
         return "one seed a cell"
     return "mean ± std over seeds" + (f" (n={n})" if n else "")
 

@@ -29,7 +29,8 @@ def grid(folder: Path, text: str | bytes) -> Path:
         ("1e-4", 1e-4), ("1E3", 1000.0), ("-1.5e+2", -150.0), (".5", 0.5), ("3.", 3.0), ("1", 1), ("-2", -2),
         ("0", 0), (".inf", float("inf")), ("true", True), ("FALSE", False), ("null", None), ("~", None),
         ("no", "no"), ("on", "on"), ("010", "010"), ("1_000", "1_000"), ("12:30", "12:30"), ("0x10", "0x10"),
-        ("2024-01-31", "2024-01-31"), ("1e", "1e"), (".", "."), ("nan", "nan"), ("'1'", "1"), ("[a, 1e-2]", ["a", 0.01]),
+        ("2024-01-31", "2024-01-31"), ("1e", "1e"), (".", "."), ("nan", "nan"), ("'1'", "1"),
+        ("[a, 1e-2]", ["a", 0.01]),
     ],
 )  # fmt: skip
 def test_plain_values_are_those_of_yaml_1_2(text: str, value: Any) -> None:
@@ -44,7 +45,9 @@ def test_the_loader_of_pyyaml_itself_is_left_as_it_was() -> None:
     assert Loader.yaml_implicit_resolvers is not yaml.SafeLoader.yaml_implicit_resolvers
 
 
-@pytest.mark.parametrize("text", ["[1", "{a: 1, a: 2}", "a: b: c", "!!int x", "!!python/name:os.system", "[" * 3000])
+@pytest.mark.parametrize(
+    "text", ["[1", "{a: 1, a: 2}", "a: b: c", "!!int x", "!!python/name:os.system", "[" * 3000]
+)
 def test_what_is_not_yaml_is_one_line_that_says_where(text: str) -> None:
     with pytest.raises(BadValue, match=r"^--set x\.y: .* is not readable as YAML \(.+\)\.$"):
         read_value(text, "--set x.y")
@@ -54,7 +57,8 @@ def test_what_is_not_yaml_is_one_line_that_says_where(text: str) -> None:
     ("text", "parts"),
     [
         ("a", ["a"]), ("a,b", ["a", "b"]), ("[a,b],c", ["[a,b]", "c"]), ("{a: [1,2]},3", ["{a: [1,2]}", "3"]),
-        ("'a,b',c", ["'a,b'", "c"]), ('"a,b"', ['"a,b"']), ("o'brien,b", ["o'brien", "b"]), ("a],b", ["a]", "b"]),
+        ("'a,b',c", ["'a,b'", "c"]), ('"a,b"', ['"a,b"']), ("o'brien,b", ["o'brien", "b"]),
+        ("a],b", ["a]", "b"]),
     ],
 )  # fmt: skip
 def test_text_is_split_at_commas_in_no_bracket_and_no_quotes(text: str, parts: list[str]) -> None:
@@ -88,7 +92,7 @@ def test_a_grid_file_may_write_its_names_with_either_sign(tmp_path: Path) -> Non
         ("method: a\nmethod: b\n", r"line 2: 'method' is there twice"),
         ("set:\n  train.lr: 1\n  train.lr: 2\n", r"line 3: 'train.lr' is there twice"),
         ("label_frac: 1\nlabel-frac: 1\n", "label_frac is there twice, with - and with _"),
-        ("a: 1\n---\nb: 1\n", "single document"),
+        ("a: 1\n---\nb: 1\n", "another document"),
         ("? [a]\n: 1\n", "unhashable key"),
         (b"method: \xff\n", "not UTF-8"),
         ("method: \x00\n", "not readable as YAML"),
@@ -103,7 +107,9 @@ def test_a_file_that_holds_no_options_is_one_line(tmp_path: Path, text: str | by
 
 
 def test_an_unknown_option_gets_a_suggestion(tmp_path: Path) -> None:
-    with pytest.raises(UnknownName, match=r"named 'methods'\. Did you mean 'method'\? Known: label_frac, method"):
+    with pytest.raises(
+        UnknownName, match=r"named 'methods'\. Did you mean 'method'\? Known: label_frac, method"
+    ):
         read_grid(grid(tmp_path, "methods: simclr\n"), KNOWN)
 
 

@@ -104,7 +104,9 @@ def test_set_goes_over_the_file_a_setting_at_a_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["epochs: 5\n", "set: {train.epochs: 5}\n"])
 @pytest.mark.parametrize("given", [{"epochs": ("7",)}, {"set": ("train.epochs=7",)}])
-def test_a_short_option_is_the_setting_it_is_short_for(tmp_path: Path, text: str, given: dict[str, Any]) -> None:
+def test_a_short_option_is_the_setting_it_is_short_for(
+    tmp_path: Path, text: str, given: dict[str, Any]
+) -> None:
     assert options(tmp_path, text, **given).settings == {"train.epochs": (7,)}
 
 

@@ -32,7 +32,7 @@ def outcomes(
             require("\n" not in str(error), f"the error has more than one line: {error}")
 
     yield from run([("it is made at once, or says in one line what is missing", build)])
-    if len(made) == 2:  # noqa: PLR2004
+    if len(made) == 2:
         yield from run(_checks(*made))
 
 

@@ -73,7 +73,7 @@ def _separates(evaluator: Evaluator, task: Task) -> None:
     finite_scalars({name: torch.tensor(float(v)) for name, v in scores.metrics.items()}, "metrics")
     top1 = scores.metrics.get("top1")
     require(top1 is not None, f"there is no top1 among {', '.join(scores.metrics)}")
-    require(WELL_ABOVE_CHANCE <= float(top1 or 0) <= 100, f"top1 is {top1} percent")  # noqa: PLR2004
+    require(WELL_ABOVE_CHANCE <= float(top1 or 0) <= 100, f"top1 is {top1} percent")
 
 
 def _predicts(evaluator: Evaluator, task: Task) -> None:

@@ -200,14 +200,14 @@ def probe(name: str, stem: str, channels: int, image_size: int) -> tuple[int, in
             maps, h = forward_features(images), net(images)
         except CANNOT as error:
             raise Unsupported(f"{name} does not run on {image_size} px: {_line(error)}.") from error
-    if not isinstance(h, Tensor) or h.ndim != 2:  # noqa: PLR2004
+    if not isinstance(h, Tensor) or h.ndim != 2:
         raise Unsupported(f"{name} does not pool its features to a vector an image. Use another backbone.")
     return h.shape[1], _side(net, maps)
 
 
 def _side(net: nn.Module, maps: Any) -> int | None:
     """Return the side of a model's last features: maps (n, c, h, w) or (n, h, w, c), or tokens."""
-    if isinstance(maps, Tensor) and maps.ndim == 4:  # noqa: PLR2004
+    if isinstance(maps, Tensor) and maps.ndim == 4:
         channels_first = maps.shape[1] == getattr(net, "num_features", maps.shape[1])
         return min(maps.shape[2:] if channels_first else maps.shape[1:3])
     embed = _embed(net)
@@ -258,7 +258,7 @@ def compare_weights(
 
 
 def _some(keys: list[str]) -> str:
-    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""  # noqa: PLR2004
+    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
     return ", ".join(keys[:3]) + more
 
 

@@ -68,7 +68,8 @@ def decode(path: Path, channels: int, size: int) -> NDArray[np.uint8]:
         image.draft(None, (2 * size, 2 * size))  # JPEG only: decodes at 1/2, 1/4 or 1/8, never below
         ImageOps.exif_transpose(image, in_place=True)
         plain = _square(_plain(image, "L" if channels == 1 else "RGB"), size)
-        return np.asarray(plain).reshape(size, size, channels).transpose(2, 0, 1)
+        pixels: NDArray[np.uint8] = np.asarray(plain).reshape(size, size, channels).transpose(2, 0, 1)
+        return pixels
 
 
 def _plain(image: Image.Image, mode: str) -> Image.Image:

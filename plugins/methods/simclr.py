@@ -6,8 +6,8 @@ Visual Representations", arXiv:2002.05709. Code followed: none; equation 1 and a
     l(i, j) = -log( exp(s_ij / t) / sum over k != i of exp(s_ik / t) ),   s the cosine similarity
     L       = mean of l(i, twin of i) over the 2N views
 
-Differs from the paper: batch norm statistics are of one device's share. On images up to 64 pixels
-the views are those of appendix B.9 (half the colour distortion, no blur).
+Differs from the paper: the temperature is 0.2, and batch norm statistics are of one device's share.
+On images up to 64 pixels the views are those of appendix B.9 (half the colour distortion, no blur).
 Differs from the authors' code: theirs sums the two halves, so its loss is twice this one; its
 projector has a third layer and batch norm after the last.
 """
@@ -33,7 +33,10 @@ class SimCLR(Method):
     @dataclass(frozen=True, kw_only=True)
     class Config:
         temperature: float = setting(
-            0.2, "softmax temperature", source="solo-learn, CIFAR; B.9: 0.5 is best beyond 300 epochs", above=0
+            0.2,
+            "softmax temperature",
+            source="solo-learn, CIFAR; B.9: 0.5 is best beyond 300 epochs",
+            above=0,
         )
         hidden_dim: int = setting(2048, "projector's hidden width", source="Chen 2020, 2.1", least=1)
         embedding_dim: int = setting(128, "projector's output width", source="Chen 2020, 2.1", least=1)

@@ -10,8 +10,8 @@ Self-Supervised Learning", arXiv:2105.04906. Code followed: facebookresearch/vic
 Differs from the paper: invariance is a mean over dimensions where equation 5 sums, and variance is
 halved (`variance_reduction=sum` is the paper's). The projector is 2048 wide where ImageNet's is
 8192. On images up to 64 pixels there is no blur, and crops keep a fifth of the area.
-Differs from the authors' code: the learning rate scales with the square root of the batch; both views have the same recipe (appendix C.1); the learning rate
-decays to 0 and stands inside LARS's momentum.
+Differs from the authors' code: both views have the same recipe (appendix C.1); the learning rate
+scales with the square root of the batch, decays to 0 and stands inside LARS's momentum.
 """
 
 from __future__ import annotations

@@ -1,0 +1,108 @@
+"""A dry run says what a run would do, and does nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from conftest import Lab
+
+from bench.cells import Cell
+from bench.dry import estimated, outlook
+
+
+def look(lab: Lab, cells: Sequence[Cell]) -> list[str]:
+    workshop = lab.workshop()
+    text = outlook(cells, lab.datasets, lab.registry, workshop.store, workshop.cache, torch.device("cpu"))
+    return text.splitlines()
+
+
+def rows(lab: Lab, cells: Sequence[Cell]) -> list[list[str]]:
+    """Return the table's body, a cell being what stands between two spaces or more."""
+    lines = look(lab, cells)
+    return [re.split(r" {2,}", line.strip()) for line in lines[2 : lines.index("")]]
+
+
+def test_what_is_not_there_is_to_be_made_and_nothing_is_written(probing: Lab) -> None:
+    cells = probing.plan(method="simclr", backbone="tiny", evaluator=("knn", "witness"))
+    (row,) = rows(probing, cells)
+
+    assert row[:2] == ["simclr tiny digits seed 0", "make"]
+    assert re.fullmatch(r"\d+ s", row[2])
+    assert row[3] == "make 2"
+    assert not probing.folder.exists()
+
+
+def test_what_is_there_is_had_and_takes_no_time(probing: Lab, probes: Any) -> None:
+    cells = probing.plan(method="probe", backbone="tiny", evaluator=("knn", "witness"))
+    probing.run(cells[:1])
+    partly, made = rows(probing, cells), len(probes.MADE)
+    probing.run(cells)
+
+    assert partly == [["probe tiny digits seed 0", "have", "have 1, make 1"]]
+    assert rows(probing, cells) == [["probe tiny digits seed 0", "have", "have 2"]]
+    assert made == 1
+    assert look(probing, cells)[-1] == "Pretraining left: 0 s. Nothing was made."
+
+
+def test_what_has_its_features_needs_no_backbone(probing: Lab, probes: Any) -> None:
+    probing.run(probing.plan({"knn.k": 3}, method="probe", backbone="tiny"))
+    (cell,) = probing.plan({"knn.k": 4}, method="probe", backbone="tiny")
+    (probing.artifact(cell.keys.backbone) / "manifest.json").unlink()
+
+    assert rows(probing, [cell]) == [["probe tiny digits seed 0", "have", "make 1"]]
+
+
+def test_a_failed_cell_is_to_be_made(probing: Lab, probes: Any) -> None:
+    cells = probing.plan(backbone="tiny", evaluator="witness")
+    probes.BREAK["evaluator"] = True
+    probing.run(cells)
+
+    assert rows(probing, cells) == [["random tiny digits seed 0", "have", "make 1"]]
+
+
+def test_what_cannot_work_is_skipped_with_its_reason(probing: Lab) -> None:
+    cells = probing.plan({"train.image_size": (8, 16)}, backbone="tiny")
+    small, large = rows(probing, cells)
+
+    assert small[1:] == ["skip", "skip 1", "tiny needs 16 px, the images have 8. Set --image-size."]
+    assert large[1:] == ["make", "0 s", "make 1"]
+
+
+def test_backbones_of_one_name_are_told_apart_by_what_was_set(probing: Lab) -> None:
+    settings = {"method.temperature": (0.1, 0.2), "knn.k": (1, 2)}
+    found = rows(probing, probing.plan(settings, method="simclr", backbone="tiny"))
+
+    assert [row[0].removeprefix("simclr tiny digits seed 0 ") for row in found] == [
+        "method.temperature=0.1",
+        "method.temperature=0.2",
+    ]
+    assert [row[3] for row in found] == ["make 2", "make 2"]
+
+
+def test_the_estimate_grows_with_the_epochs(probing: Lab) -> None:
+    short, long = probing.plan({"train.epochs": (100, 100_000)}, method="simclr", backbone="tiny")
+    seconds = [
+        estimated(cell, probing.datasets, probing.registry, torch.device("cpu")) for cell in (short, long)
+    ]
+
+    assert seconds[0] is not None
+    assert seconds[1] is not None
+    assert 0 < 20 * seconds[0] < seconds[1]
+    assert re.fullmatch(
+        r"Pretraining left: (\d+ (h|min|s) ?)+\. Nothing was made\.", look(probing, [long])[-1]
+    )
+
+
+@pytest.mark.parametrize("how", ["raise", "nan"])
+def test_what_cannot_be_timed_is_said_to_be_unknown(probing: Lab, probes: Any, how: str) -> None:
+    probes.BREAK |= {"how": how, "step": 1}
+    cells = probing.plan(method="probe", backbone="tiny")
+
+    assert rows(probing, cells)[0][1:3] == ["make", "unknown"]
+    assert look(probing, cells)[-1] == (
+        "Pretraining left: 0 s, and 1 that could not be timed. Nothing was made."
+    )

@@ -1,0 +1,64 @@
+"""Several processes give what one gives, and one that dies takes nobody with it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import Lab, without_times
+
+from bench import jobs
+from bench.jobs import Bench, run_group, run_in_processes
+from bench.outcome import Breakdown
+
+
+def test_two_jobs_give_the_records_of_one_as_they_come_and_outlive_one_that_dies(
+    probing: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    methods = ("random", "simclr", "probe")
+    there, *others, dead = probing.plan(backbone="tiny", method=methods, evaluator="knn")
+    monkeypatch.setenv("PROBES_KILL", f"{dead.keys.backbone}:1")
+    store, cells = probing.workshop().store, [there, *others, dead]
+    (first,) = probing.run([there])
+    arriving = run_in_processes(probing.workshop(), cells, 2, ())
+    records = [next(arriving)]
+    early = store.find(others[0].names, others[0].keys.score)
+    records += arriving
+    monkeypatch.delenv("PROBES_KILL")
+    alone = probing.beside("alone").run(cells)
+
+    assert early is None
+    assert records[0] == first
+    assert [without_times(record) for record in records[:2]] == [without_times(r) for r in alone[:2]]
+    assert (records[2]["status"], records[2]["error"]["stage"]) == ("failed", "process")
+    assert records[2]["reason"] == jobs.DIED.reason
+    assert [store.find(cell.names, cell.keys.score) for cell in cells] == records
+    assert [without_times(record) for record in probing.run(cells)] == [without_times(r) for r in alone]
+
+
+def test_what_is_there_starts_no_process(lab: Lab) -> None:
+    cells = lab.plan(method="random", seed=(0, 1))
+    before = lab.run(cells)
+    workshop = lab.workshop()
+    workshop.device = torch.device("meta")  # on which no process could make anything
+
+    assert list(run_in_processes(workshop, cells, 2, ())) == before
+
+
+def test_a_group_is_run_with_its_share_of_the_threads(lab: Lab) -> None:
+    cells = lab.plan(method="random", evaluator=("knn", "linear"))
+    bench = Bench(results=lab.folder, data_dir=lab.folder, device="cpu", threads=1, blocked=())
+    records = run_group(bench, cells)
+
+    assert [record["status"] for record in records] == ["ok", "ok"]
+    assert torch.get_num_threads() == 1
+    assert records[0]["provenance"]["device"].endswith("1 threads)")
+
+
+def test_a_cell_that_was_stored_before_its_process_died_is_kept(lab: Lab) -> None:
+    made, other = lab.plan(method="random", seed=(0, 1))
+    (record,) = lab.run([made])
+    died = Breakdown(stage="process", type="X", message="it died", reason="it died")
+    found = [lab.workshop().give_up(cell, died) for cell in (made, other)]
+
+    assert found[0] == record
+    assert (found[1]["status"], found[1]["reason"]) == ("failed", "it died")

@@ -1,0 +1,90 @@
+"""Progress is lines in a file and a bar on a terminal."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from bench.progress import LINE_EVERY_S, Progress, duration
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_file_gets_whole_lines_and_always_one_for_the_last_epoch() -> None:
+    out = io.StringIO()
+    progress = Progress("simclr resnet18 digits seed 0", 3, 300, out=out)
+    for epoch in (1, 2, 3):
+        progress.step(epoch, 100, {"contrastive": 2.0})
+        progress.epoch_end(epoch, {"contrastive": 2.0})
+    progress.close()
+    lines = out.getvalue().splitlines()
+
+    assert len(lines) == 1
+    assert lines[0].startswith("simclr resnet18 digits seed 0  epoch 3/3  loss 2  ")
+    assert lines[0].endswith("0 s left")
+    assert "\r" not in out.getvalue()
+
+
+def test_a_line_is_printed_when_the_last_one_is_long_ago() -> None:
+    out = io.StringIO()
+    progress = Progress("run", 100, 1000, out=out)
+    progress.since = progress.last_line = progress.since - LINE_EVERY_S
+    for epoch in (1, 2):
+        progress.step(epoch, 10, {"loss": 1.0})
+        progress.epoch_end(epoch, {"loss": 1.0})
+
+    assert len(out.getvalue().splitlines()) == 1
+    assert "epoch 1/100" in out.getvalue()
+
+
+def test_the_rate_is_of_this_process_and_the_rest_of_the_whole_run() -> None:
+    out = io.StringIO()
+    progress = Progress("run", 10, images=1000, done=500, out=out)
+    progress.since -= 100
+    progress.step(10, 100, {"loss": 1.0})
+    progress.epoch_end(10, {"loss": 1.0})
+
+    assert "  1 img/s  " in out.getvalue()
+    assert "6 min 40 s left" in out.getvalue()
+
+
+def test_terms_stand_beside_their_sum_when_there_are_several() -> None:
+    out = io.StringIO()
+    progress = Progress("run", 1, 1, out=out)
+    progress.epoch_end(1, {"invariance": 1.5, "variance": 2.25})
+
+    assert "loss 3.75  invariance 1.5  variance 2.25" in out.getvalue()
+
+
+def test_a_terminal_gets_a_bar_that_is_taken_away() -> None:
+    out = Terminal()
+    progress = Progress("run", 2, 200, done=100, out=out)
+    progress.step(2, 100, {"loss": 1.0})
+    progress.epoch_end(2, {"loss": 1.0})
+    shown = out.getvalue()
+    progress.close()
+
+    assert "run" in shown
+    assert "\n" not in out.getvalue()
+    assert out.getvalue().endswith("\r")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "0 s"),
+        (0.4, "0 s"),
+        (42, "42 s"),
+        (59.6, "1 min 0 s"),
+        (200, "3 min 20 s"),
+        (3599.7, "1 h 0 min"),
+        (7500, "2 h 5 min"),
+        (90_000, "25 h 0 min"),
+    ],
+)
+def test_a_duration_is_said_as_a_person_says_it(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
