@@ -61,9 +61,9 @@ def test_a_pattern_without_a_match_is_a_usage_error() -> None:
 def test_show_derives_settings_and_recipe_from_the_class(kind: str) -> None:
     text = bench("show", kind, "simclr").stdout
 
-    assert "temperature    0.5" in text
+    assert "temperature    0.2" in text
     assert "more than 0" in text
-    assert "Chen 2020, B.9" in text
+    assert "solo-learn, CIFAR" in text
     assert "arXiv:2002.05709" in text
     assert "lars" in text
     assert "ssl-bench" in text

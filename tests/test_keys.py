@@ -210,6 +210,10 @@ def test_the_drawn_subset_is_in_the_score_key(lab: Lab, monkeypatch: pytest.Monk
     assert moved(before, trained(lab, label_frac=0.5)) == "score"
 
 
+def test_fractions_that_draw_the_same_images_are_two_scores(lab: Lab) -> None:
+    assert moved(trained(lab, label_frac=0.001), trained(lab, label_frac=0.002)) == "score"
+
+
 def test_a_changed_image_moves_what_was_trained_or_evaluated_on_it(lab: Lab, tmp_path: Path) -> None:
     old, new = photos(tmp_path / "old"), photos(tmp_path / "new", shade=9)
 

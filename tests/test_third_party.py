@@ -141,7 +141,7 @@ def test_a_name_offered_by_two_is_asked_for_in_full(target: Path, tmp_path: Path
 
 
 def test_its_method_is_run_on_its_dataset(target: Path, tmp_path: Path) -> None:
-    parts = ("--method", "toy", "--dataset", "toyset", "--backbone", "test_resnet")
+    parts = ("--method", "toy", "--dataset", "toyset", "--backbone", "test_resnet", "--batch-size", "64")
     done = bench(target, tmp_path, "run", *parts, "--epochs", "1", "--eval", "linear", "--device", "cpu")
 
     assert done.returncode == 0, done.stderr
