@@ -1,18 +1,19 @@
 PYTHON ?= python3
 READY = .venv/ready
+DEMO = --backbone test_resnet --batch-size 128 --epochs 20 --results demo
 
 demo: $(READY)
-	.venv/bin/bench run --epochs 5 --results .venv/demo
+	.venv/bin/bench run --method simclr,vicreg,supervised,random --eval linear,knn --label-frac 0.01,0.1,1 $(DEMO)
 test: $(READY)
 	.venv/bin/python -m pytest -q
 bench: $(READY)
-	.venv/bin/python -m pytest -q benchmarks --benchmark-sort=name
+	.venv/bin/python -m pytest -q benchmarks -o 'python_files=bench_*.py' --benchmark-sort=name
 lint: $(READY)
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .
 types: $(READY)
 	.venv/bin/mypy
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .benchmarks
+	rm -rf .venv demo build *.egg-info .mypy_cache .pytest_cache .ruff_cache .benchmarks
 $(READY): setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && touch $@
 

@@ -27,7 +27,7 @@ class Request:
     """
 
     method: tuple[str, ...] = ("simclr",)
-    backbone: tuple[str, ...] = ("resnet10t",)
+    backbone: tuple[str, ...] = ("test_resnet",)
     dataset: tuple[str, ...] = ("digits",)
     evaluator: tuple[str, ...] = ("linear",)
     label_frac: tuple[float, ...] = (1.0,)

@@ -48,7 +48,7 @@ def main(ctx: click.Context, disabled: tuple[str, ...], traceback: bool) -> None
     """Benchmark self-supervised learning on images.
 
     \b
-    bench run                   SimCLR on scikit-learn's digits: needs no download
+    bench run                   SimCLR and a tiny ResNet on scikit-learn's digits: needs no download
     bench table                 the records as a table
     bench list                  what there is to run
     bench show method simclr    its settings, where their defaults are from, its recipe
@@ -66,7 +66,7 @@ def _axis(*names: str, metavar: str, text: str) -> Callable[[F], F]:
 @main.command()
 @click.argument("grid", required=False, type=click.Path(path_type=Path))
 @_axis("--method", metavar="NAME,…", text="SSL methods and baselines.  [default: simclr]")
-@_axis("--backbone", metavar="NAME,…", text="Networks, by timm's names.  [default: resnet10t]")
+@_axis("--backbone", metavar="NAME,…", text="Networks, by timm's names.  [default: test_resnet]")
 @_axis("--dataset", metavar="NAME,…", text="What to train on.  [default: digits]")
 @_axis("--eval", metavar="NAME,…", text="Evaluators.  [default: linear]")
 @_axis("--label-frac", metavar="F,…", text="Shares of the labels, in (0, 1].  [default: 1]")

@@ -184,8 +184,8 @@ class Batch:
 class Method(nn.Module):
     """A way to train a backbone, in two stages with the harness between them.
 
-    `embed` works on each image by itself, so that it may run in chunks and on one device's share;
-    `terms` sees the embeddings of the whole batch. `embed` runs under autocast, `terms` in float32.
+    `embed` works on each image by itself (but for batch norm); `terms` sees the embeddings of the
+    whole batch. `embed` runs under autocast, `terms` in float32.
 
     Args:
         backbone: maps images to features (n, dim). Kept as `self.backbone`.
