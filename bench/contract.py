@@ -269,6 +269,7 @@ class Task:
             two examples. Each class of a val part is in its fit part.
         classes: the classes' names.
         seed: of every draw the evaluator makes.
+        own_val: the val part of `folds` is the data's own validation split.
         device: where to compute.
     """
 
@@ -278,6 +279,7 @@ class Task:
     classes: tuple[str, ...]
     seed: int
     device: torch.device
+    own_val: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

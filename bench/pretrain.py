@@ -141,7 +141,7 @@ class Loop:
             embeddings, terms = self._step(self._views(index, epoch, step), batch, epoch, step)
             self.method.after_step((epoch * self.steps + step + 1) / (self.steps * self.run.training.epochs))
             meter.add(terms)
-            progress.step(epoch + 1, batch_size, meter.latest)
+            progress.step(epoch + 1, step + 1, batch_size, meter.latest)
             last = (embeddings, batch)
         means = meter.close()
         seconds = time.monotonic() - started

@@ -10,6 +10,8 @@ from typing import NoReturn, TextIO
 from tqdm import tqdm
 
 LINE_EVERY_S = 15.0
+LONG_EPOCH_S = 60.0  # without a line: then one is printed within the epoch
+BAR = "{desc}  {percentage:.0f} %  {rate_fmt}  {remaining} left{postfix}"  # of tqdm, without its bar
 
 
 class Progress:
@@ -31,32 +33,40 @@ class Progress:
         self.seen = 0
         if self.out.isatty():
             self.bar = tqdm(
-                desc=what, total=images, initial=done, unit="img", unit_scale=True, file=self.out,
-                dynamic_ncols=True, leave=False,
+                desc=what, total=images, initial=done, unit=" img", unit_scale=True, bar_format=BAR,
+                file=self.out, dynamic_ncols=True, leave=False,
             )  # fmt: skip
 
-    def step(self, epoch: int, images: int, terms: Mapping[str, float]) -> None:
-        """Show where the run is: `images` more have been seen, in epoch `epoch`, counted from 1."""
+    def step(self, epoch: int, step: int, images: int, terms: Mapping[str, float]) -> None:
+        """Show where the run is.
+
+        Args:
+            epoch: counted from 1.
+            step: within the epoch, counted from 1.
+            images: that this step saw.
+            terms: of the loss, as they were last read.
+        """
         self.seen += images
         if self.bar is not None:
-            self.bar.set_description_str(f"{self.what}  epoch {epoch}/{self.epochs}", refresh=False)
+            where = f"{self.what}  epoch {epoch}/{self.epochs} step {step}"
+            self.bar.set_description_str(where, refresh=False)
             self.bar.set_postfix_str(_terms(terms), refresh=False)
             self.bar.update(images)
+        elif time.monotonic() - self.last_line > LONG_EPOCH_S:
+            self._line(f"{epoch}/{self.epochs} step {step}", terms)
 
     def epoch_end(self, epoch: int, terms: Mapping[str, float]) -> None:
         """Print a line every now and then where there is no bar, and always for the last epoch."""
-        now = time.monotonic()
-        if self.bar is not None or (now - self.last_line < LINE_EVERY_S and epoch < self.epochs):
-            return
-        rate = self.seen / max(1e-9, now - self.since)
+        late = time.monotonic() - self.last_line >= LINE_EVERY_S
+        if self.bar is None and (late or epoch == self.epochs):
+            self._line(f"{epoch}/{self.epochs}", terms)
+
+    def _line(self, where: str, terms: Mapping[str, float]) -> None:
+        self.last_line = time.monotonic()
+        rate = self.seen / max(1e-9, self.last_line - self.since)
         left = (self.images - self.done - self.seen) / max(1e-9, rate)
-        print(
-            f"{self.what}  epoch {epoch}/{self.epochs}  {_terms(terms)}  "
-            f"{rate:.0f} img/s  {duration(left)} left",
-            file=self.out,
-            flush=True,
-        )
-        self.last_line = now
+        said = f"{_terms(terms)}  {rate:.0f} img/s  {duration(left)} left"
+        print(f"{self.what}  epoch {where}  {said}", file=self.out, flush=True)
 
     def close(self) -> None:
         """Take the bar away."""

@@ -131,7 +131,8 @@ class Workshop:
         pool = Features(torch.cat([p.x for p in known]), torch.cat([p.y for p in known]))
         subset = splits.stratified_subset(pool.y.numpy(), cell.label_frac, cell.seed)
         labelled = pool.take(torch.from_numpy(subset))
-        if len(known) > 1 and cell.label_frac == 1:  # the data's own validation split
+        own_val = len(known) > 1 and cell.label_frac == 1
+        if own_val:
             own = subset >= len(known[0])
             folds = [(np.flatnonzero(~own), np.flatnonzero(own))]
         else:
@@ -143,6 +144,7 @@ class Workshop:
             classes=self.datasets.open(cell.eval_dataset).info.classes,
             seed=cell.seed,
             device=self.device,
+            own_val=own_val,
         )
 
     def _keep_predictions(self, cell: Cell, scores: Scores, test: Features) -> None:

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from bench.progress import LINE_EVERY_S, Progress, duration
+from bench.progress import LINE_EVERY_S, LONG_EPOCH_S, Progress, duration
 
 
 class Terminal(io.StringIO):
@@ -18,7 +18,7 @@ def test_a_file_gets_whole_lines_and_always_one_for_the_last_epoch() -> None:
     out = io.StringIO()
     progress = Progress("simclr resnet18 digits seed 0", 3, 300, out=out)
     for epoch in (1, 2, 3):
-        progress.step(epoch, 100, {"contrastive": 2.0})
+        progress.step(epoch, 7, 100, {"contrastive": 2.0})
         progress.epoch_end(epoch, {"contrastive": 2.0})
     progress.close()
     lines = out.getvalue().splitlines()
@@ -34,18 +34,28 @@ def test_a_line_is_printed_when_the_last_one_is_long_ago() -> None:
     progress = Progress("run", 100, 1000, out=out)
     progress.since = progress.last_line = progress.since - LINE_EVERY_S
     for epoch in (1, 2):
-        progress.step(epoch, 10, {"loss": 1.0})
+        progress.step(epoch, 1, 10, {"loss": 1.0})
         progress.epoch_end(epoch, {"loss": 1.0})
 
     assert len(out.getvalue().splitlines()) == 1
     assert "epoch 1/100" in out.getvalue()
 
 
+def test_an_epoch_that_takes_long_gets_lines_of_its_own() -> None:
+    out = io.StringIO()
+    progress = Progress("run", 2, 1000, out=out)
+    progress.since = progress.last_line = progress.since - LONG_EPOCH_S - 1
+    for step in (1, 2):
+        progress.step(1, step, 10, {"loss": 1.0})
+
+    assert [line.split("  ")[1] for line in out.getvalue().splitlines()] == ["epoch 1/2 step 1"]
+
+
 def test_the_rate_is_of_this_process_and_the_rest_of_the_whole_run() -> None:
     out = io.StringIO()
     progress = Progress("run", 10, images=1000, done=500, out=out)
     progress.since -= 100
-    progress.step(10, 100, {"loss": 1.0})
+    progress.step(10, 1, 100, {"loss": 1.0})
     progress.epoch_end(10, {"loss": 1.0})
 
     assert "  1 img/s  " in out.getvalue()
@@ -63,12 +73,14 @@ def test_terms_stand_beside_their_sum_when_there_are_several() -> None:
 def test_a_terminal_gets_a_bar_that_is_taken_away() -> None:
     out = Terminal()
     progress = Progress("run", 2, 200, done=100, out=out)
-    progress.step(2, 100, {"loss": 1.0})
+    progress.step(2, 1, 100, {"loss": 1.0})
     progress.epoch_end(2, {"loss": 1.0})
     shown = out.getvalue()
     progress.close()
 
-    assert "run" in shown
+    assert "run  epoch 2/2 step 1" in shown
+    assert "img/s" in shown
+    assert "left, loss 1" in shown
     assert "\n" not in out.getvalue()
     assert out.getvalue().endswith("\r")
 

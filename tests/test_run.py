@@ -234,6 +234,7 @@ def test_the_validation_split_of_the_data_is_chosen_on_where_all_labels_are_used
 
     assert len(task.train) == fraction * 30
     assert (len(task.folds) == 1) is own
+    assert task.own_val is own
     assert ((len(fit), len(val)) == (18, 12)) is own
     assert sorted(torch.cat([fit, val]).tolist()) == list(range(len(task.train)))
 

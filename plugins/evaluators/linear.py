@@ -141,6 +141,8 @@ class Linear(Evaluator):
 
 
 def _held_out(task: Task) -> str:
+    if task.own_val:
+        return "the data's own validation split"
     if len(task.folds) > 1:
         return f"{len(task.folds)}-fold cross-validation inside the labelled subset"
     return f"{100 * len(task.folds[0][1]) / len(task.train):.0f}% hold-out of train"

@@ -147,6 +147,12 @@ def test_a_linear_problem_is_solved() -> None:
     assert scores.protocol["converged"] is True
 
 
+def test_the_protocol_names_the_data_s_own_validation_split() -> None:
+    protocol = run(replace(made(folds=1), own_val=True)).protocol
+
+    assert protocol["selected_on"] == "the data's own validation split"
+
+
 @pytest.mark.parametrize(
     ("folds", "said"),
     [
