@@ -75,6 +75,8 @@ def test_a_terminal_gets_a_bar_that_is_taken_away() -> None:
     progress = Progress("run", 2, 200, done=100, out=out)
     progress.step(2, 1, 100, {"loss": 1.0})
     progress.epoch_end(2, {"loss": 1.0})
+    assert progress.bar is not None
+    progress.bar.refresh()  # a bar is drawn ten times a second at most
     shown = out.getvalue()
     progress.close()
 
