@@ -17,7 +17,7 @@ from bench.config import build
 from bench.errors import BadValue
 from bench.keys import digest
 from bench.parts import ROOT, Datasets, Parts, chosen
-from bench.recipe import TrainConfig, Training, resolve
+from bench.recipe import TrainConfig, Training, resolve, too_few
 from bench.refuse import check_request
 from bench.registry import Registry
 
@@ -122,10 +122,7 @@ class Planner:
             return None
         labels = self.parts.labels(data, "train")
         if len(labels) < train.batch_size:
-            raise BadValue(
-                f"train.batch_size: a step takes {train.batch_size} images, but {data.name} has "
-                f"{len(labels)} to train on. Set --batch-size to at most {len(labels)}."
-            )
+            raise too_few(train.batch_size, len(labels), data.name)
         if cls.uses_labels and labels.min() < 0:
             raise BadValue(f"{method.name}: it needs labels, but not every image of {data.name} has one.")
         auto = train.precision == "auto"

@@ -15,11 +15,11 @@ from torch import Tensor
 from bench import checkpoint
 from bench.collapse import embedding_std, rankme
 from bench.contract import Batch, Embeddings, Images, Method
-from bench.errors import BadValue, Diverged
+from bench.errors import Diverged
 from bench.keys import seed_of
 from bench.optim import build_optimizer, lr_factor, set_lr
 from bench.progress import Progress
-from bench.recipe import Training
+from bench.recipe import Training, too_few
 from bench.views import View, augment, normalise
 
 READ_EVERY_S = 1.0  # between looks at the loss: a look makes the device wait
@@ -84,7 +84,7 @@ def pretrain(method: Method, images: Images, run: Run) -> Spent:
     """
     training = run.training
     if len(images) < training.batch_size:
-        raise BadValue(too_few(training.batch_size, len(images)))
+        raise too_few(training.batch_size, len(images))
     loop = Loop(method, images, run)
     first, seconds = checkpoint.resume(run.folder, method, loop.optimizer, loop.scaler)
     keep_lines(run.folder / "metrics.jsonl", first)
@@ -105,14 +105,6 @@ def pretrain(method: Method, images: Images, run: Run) -> Spent:
         progress.close()
     checkpoint.forget(run.folder)
     return Spent(seconds, per_epoch * training.epochs / max(seconds, 1e-9))
-
-
-def too_few(batch_size: int, images: int) -> str:
-    """Return the error about a batch that is larger than the data."""
-    return (
-        f"train.batch_size: a step takes {batch_size} images, but there are {images} to train on. "
-        f"Set --batch-size to at most {images}."
-    )
 
 
 class Loop:

@@ -106,3 +106,11 @@ def _scaled(lr: float, scaling: str, batch_size: int) -> float:
     if scaling == "linear":
         return lr * batch_size / 256
     return lr * math.sqrt(batch_size) if scaling == "sqrt" else lr
+
+
+def too_few(batch_size: int, images: int, data: str = "the data") -> BadValue:
+    """Return the error about a batch that is larger than the data."""
+    return BadValue(
+        f"train.batch_size: a step takes {batch_size} images, but {data} has {images} to train on. "
+        f"Set --batch-size to at most {images}."
+    )

@@ -315,7 +315,7 @@ def test_a_loss_that_is_not_finite_names_its_step_and_its_terms(tmp_path: Path, 
 
 
 def test_fewer_images_than_a_batch_are_refused(tmp_path: Path) -> None:
-    message = "a step takes 46 images, but there are 45 to train on. Set --batch-size to at most 45"
+    message = "a step takes 46 images, but the data has 45 to train on. Set --batch-size to at most 45"
     with pytest.raises(BadValue, match=message):
         pretrain.pretrain(Watching(), IMAGES, run_in(tmp_path, batch_size=46))
 
