@@ -95,5 +95,6 @@ def run_group(bench: Bench, cells: list[Cell]) -> list[Record]:
         store=Store(bench.results),
         cache=Cache(bench.results),
         device=torch.device(bench.device),
+        live=False,
     )
     return list(workshop.run(cells))

@@ -41,6 +41,7 @@ class Run:
         folder: where metrics and checkpoints go.
         on_epoch: called with (epoch, metrics) at the end of each.
         checkpoint_every_s: at least so many seconds between checkpoints.
+        live: this process has the terminal to itself, and may draw on it.
     """
 
     what: str
@@ -53,6 +54,7 @@ class Run:
     folder: Path
     on_epoch: Callable[[int, Mapping[str, float]], None] = field(default=lambda _epoch, _metrics: None)
     checkpoint_every_s: float = 60.0
+    live: bool = True
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ def pretrain(method: Method, images: Images, run: Run) -> Spent:
     first, seconds = checkpoint.resume(run.folder, method, loop.optimizer, loop.scaler)
     keep_lines(run.folder / "metrics.jsonl", first)
     per_epoch = loop.steps * training.batch_size
-    progress = Progress(run.what, training.epochs, per_epoch * training.epochs, per_epoch * first)
+    total, done = per_epoch * training.epochs, per_epoch * first
+    progress = Progress(run.what, training.epochs, total, done, live=run.live)
     saved = time.monotonic()
     method.train()
     try:

@@ -23,15 +23,25 @@ class Progress:
         images: that the whole run will see.
         done: of them, those that an earlier process saw.
         out: where to write.
+        live: a bar may be drawn; not where several processes share a terminal.
     """
 
-    def __init__(self, what: str, epochs: int, images: int, done: int = 0, out: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        what: str,
+        epochs: int,
+        images: int,
+        done: int = 0,
+        out: TextIO | None = None,
+        *,
+        live: bool = True,
+    ) -> None:
         self.what, self.epochs, self.images, self.done = what, epochs, images, done
         self.out = out or sys.stderr
         self.bar: tqdm[NoReturn] | None = None
         self.since = self.last_line = time.monotonic()
         self.seen = 0
-        if self.out.isatty():
+        if live and self.out.isatty():
             self.bar = tqdm(
                 desc=what, total=images, initial=done, unit=" img", unit_scale=True, bar_format=BAR,
                 file=self.out, dynamic_ncols=True, leave=False,

@@ -47,6 +47,7 @@ class Workshop:
         store: of records.
         cache: of artifacts.
         device: where to compute.
+        live: this process has the terminal to itself, and may draw on it.
     """
 
     registry: Registry
@@ -54,6 +55,7 @@ class Workshop:
     store: Store
     cache: Cache
     device: torch.device
+    live: bool = True
     _images: dict[tuple[str, str], Images] = field(default_factory=dict)
     _loaded: dict[str, Features] = field(default_factory=dict)
     _frozen: dict[str, Backbone] = field(default_factory=dict)
@@ -231,7 +233,8 @@ class Workshop:
         with self.cache.making(cell.keys.backbone) as folder:
             about |= {"seconds": 0.0, "images_per_s": None}
             if cell.training is not None:
-                told = replace(run_of(cell, (mean, std), self.device, folder), on_epoch=self._on_epoch(cell))
+                told = run_of(cell, (mean, std), self.device, folder)
+                told = replace(told, on_epoch=self._on_epoch(cell), live=self.live)
                 about |= asdict(pretrain(method, images.to(self.device), told))
             save_file(whole(backbone.state_dict()), folder / BACKBONE)
             _write(folder / ABOUT, about)

@@ -70,6 +70,14 @@ def test_terms_stand_beside_their_sum_when_there_are_several() -> None:
     assert "loss 3.75  invariance 1.5  variance 2.25" in out.getvalue()
 
 
+def test_processes_that_share_a_terminal_write_lines() -> None:
+    out = Terminal()
+    Progress("run", 1, 100, out=out, live=False).epoch_end(1, {"loss": 1.0})
+
+    assert out.getvalue().startswith("run  epoch 1/1  loss 1  ")
+    assert "\r" not in out.getvalue()
+
+
 def test_a_terminal_gets_a_bar_that_is_taken_away() -> None:
     out = Terminal()
     progress = Progress("run", 2, 200, done=100, out=out)
