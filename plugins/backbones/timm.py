@@ -76,10 +76,28 @@ class Timm(Backbone):
                 f"{name} shrinks {image_size} px to a last map of {side}x{side}. Set a larger "
                 "--image-size, or backbone.stem=standard to have it all the same."
             )
+        if config.pretrained:
+            download(name)
         if config.weights is not None:
             with torch.device("meta"):
                 wanted = create(name, config, channels, image_size).state_dict()
             compare_weights(read_weights(name, config.weights), wanted, f"{name} on {image_size} px", config)
+
+
+@functools.cache
+def download(name: str) -> None:
+    """Bring timm's weights of a model into its cache, where training finds them.
+
+    Raises:
+        BadValue: they cannot be had.
+    """
+    try:
+        timm.create_model(name, pretrained=True, num_classes=0)
+    except Exception as error:
+        raise BadValue(
+            f"{name}: timm's weights cannot be downloaded ({_line(error)}). Connect to the internet, or "
+            "set backbone.weights=FILE."
+        ) from error
 
 
 def create(name: str, config: Timm.Config, channels: int, image_size: int) -> nn.Module:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -217,3 +220,22 @@ def test_pretrained_weights_ask_for_the_standard_stem(monkeypatch: pytest.Monkey
     assert asked.count(True) == 2
     assert resnet.conv1.stride == (2, 2)
     assert vit.patch_embed.patch_size == (16, 16)
+
+
+def test_weights_that_cannot_be_downloaded_are_missed_before_training(tmp_path: Path) -> None:
+    """Offline, with an empty cache: in a process of its own, for the library reads this when imported."""
+    asked = ("--method", "random", "--backbone", "resnet18", "--set", "backbone.pretrained=true")
+    rest = ("--image-size", "64", "--eval", "knn", "--results", str(tmp_path / "results"))
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "run", *asked, *rest],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub")},
+    )
+    last = done.stderr.splitlines()[-1]
+
+    assert done.returncode == 2
+    assert last.startswith("Error: resnet18: timm's weights cannot be downloaded (")
+    assert last.endswith("Connect to the internet, or set backbone.weights=FILE.")
+    assert not (tmp_path / "results").exists()
