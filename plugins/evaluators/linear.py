@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from bench.api import BadValue, Evaluator, Scores, Task, classification_scores, require_finite, setting
 
+from .choice import at_edge, chosen_on
 from .logistic import Heads, fit
 
 log = logging.getLogger(__name__)
@@ -86,16 +87,15 @@ class Linear(Evaluator):
     def _choose(self, task: Task) -> tuple[float, dict[str, Any]]:
         """Return the l2 and what a record says of the choice."""
         if not task.folds:
-            nothing = "nothing: no class has two labelled images"
-            return self.config.default_l2, {"selected_on": nothing, "grid": [], "grid_edge": False}
+            return self.config.default_l2, {"selected_on": chosen_on(task), "grid": [], "grid_edge": False}
         grid = self._grid()
         folds = [self._judge(task, rows, held_out, grid) for rows, held_out in task.folds]
         top1, loss = torch.stack(folds).mean(0)
         place = max(range(len(grid)), key=lambda i: (round(float(top1[i]), 9), -float(loss[i]), grid[i]))
         return grid[place], {
-            "selected_on": _held_out(task),
+            "selected_on": chosen_on(task),
             "grid": grid,
-            "grid_edge": len(grid) > 1 and place in (0, len(grid) - 1),
+            "grid_edge": at_edge(grid[place], grid),
             "val_top1": float(top1[place]),
         }
 
@@ -138,11 +138,3 @@ class Linear(Evaluator):
                 ", ".join(unfinished),
             )
         return heads
-
-
-def _held_out(task: Task) -> str:
-    if task.own_val:
-        return "the data's own validation split"
-    if len(task.folds) > 1:
-        return f"{len(task.folds)}-fold cross-validation inside the labelled subset"
-    return f"{100 * len(task.folds[0][1]) / len(task.train):.0f}% hold-out of train"

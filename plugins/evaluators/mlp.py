@@ -1,0 +1,164 @@
+"""Fit a multi-layer perceptron on frozen features: what a linear readout of them misses.
+
+Code followed: none. No protocol is agreed on, so every number below is our choice.
+
+    logits = V ReLU(BN(W x)) + b, one W and BN for each hidden layer
+
+Features are standardised by the rows that are fitted. Each pair of a learning rate and a weight decay
+is trained, all at once; the best pair and epoch on held-out training rows are trained again on all of
+them, along the same schedule up to that epoch, and the test rows are predicted once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from bench.api import (
+    BadValue,
+    Evaluator,
+    Scores,
+    Task,
+    classification_scores,
+    require_finite,
+    seed_of,
+    setting,
+)
+
+from .choice import at_edge, chosen_on
+from .perceptron import AdamW, Perceptrons, Standard, descend, heads_at_once, step_rows
+
+
+class Choice(NamedTuple):
+    """What a fit is made with."""
+
+    lr: float
+    weight_decay: float
+    epochs: int
+
+
+class MLP(Evaluator):
+    """Multi-layer perceptron, with what it is trained by chosen on held-out training rows."""
+
+    reference: ClassVar[str] = "our protocol; AdamW: Loshchilov 2019, https://arxiv.org/abs/1711.05101"
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """What changes the fit."""
+
+        hidden: tuple[int, ...] = setting((512,), "width of each hidden layer", least=1)
+        lr_grid: tuple[float, ...] = setting((3e-4, 1e-3, 3e-3), "learning rates tried", above=0)
+        weight_decay_grid: tuple[float, ...] = setting((1e-2, 1e-1, 1.0), "weight decays tried", least=0)
+        epochs: int = setting(20, "length of the schedule, and most epochs", least=1)
+        batch_size: int = setting(1024, "most rows a step; small sets take fewer", least=32)
+        default_lr: float = setting(1e-3, "learning rate where there is nothing to choose on", above=0)
+        default_weight_decay: float = setting(1e-1, "as default_lr, of the weight decay", least=0)
+
+    config: Config
+
+    def check(self, labelled: int, classes: int) -> None:
+        """Refuse an empty grid, a single class and an empty training set."""
+        for name in ("hidden", "lr_grid", "weight_decay_grid"):
+            if not getattr(self.config, name):
+                raise BadValue(f"mlp: {name} is empty. Give mlp.{name} at least one value.")
+        if classes <= 1:
+            raise BadValue(f"mlp: the number of classes is {classes}. Use a dataset of at least 2.")
+        if labelled < 1:
+            raise BadValue("mlp: there are no training features. Raise the label fraction.")
+
+    def evaluate(self, task: Task) -> Scores:
+        """Choose on the folds, refit on all training rows, predict the test rows."""
+        self.check(len(task.train), len(task.classes))
+        require_finite(task.train.x, "mlp: the training features")
+        require_finite(task.test.x, "mlp: the test features")
+        choice, chosen = self._choose(task)
+        logits = self._predict(task, choice)
+        require_finite(logits, "mlp: the logits")
+        metrics, per_class = classification_scores(logits, task.test.y.cpu(), probabilities=True)
+        confidence, predictions = logits.softmax(1).max(1)
+        return Scores(
+            metrics=metrics,
+            predictions=predictions,
+            confidence=confidence,
+            per_class=per_class,
+            protocol={
+                "features": "frozen",
+                "selected": "lr, weight_decay, epochs",
+                **chosen,
+                **choice._asdict(),
+                "hidden": list(self.config.hidden),
+                "batch_size": step_rows(len(task.train), self.config.batch_size),
+            },
+        )
+
+    def _choose(self, task: Task) -> tuple[Choice, dict[str, Any]]:
+        """Return the choice and what a record says of it."""
+        c = self.config
+        if not task.folds:
+            default = Choice(c.default_lr, c.default_weight_decay, c.epochs)
+            return default, {"selected_on": chosen_on(task), "grid": {}, "grid_edge": False}
+        pairs = list(product(c.lr_grid, c.weight_decay_grid))
+        top1, loss = torch.stack([self._judge(task, *fold, pairs) for fold in task.folds]).mean(0)
+        places = product(range(c.epochs), range(len(pairs)))
+        epoch, pair = max(places, key=lambda at: (round(float(top1[at]), 9), -float(loss[at])))
+        lr, weight_decay = pairs[pair]
+        return Choice(lr, weight_decay, epoch + 1), {
+            "selected_on": chosen_on(task),
+            "grid": {"lr": list(c.lr_grid), "weight_decay": list(c.weight_decay_grid)},
+            "grid_edge": at_edge(lr, c.lr_grid) or at_edge(weight_decay, c.weight_decay_grid),
+            "val_top1": float(top1[epoch, pair]),
+        }
+
+    def _judge(
+        self, task: Task, rows: Tensor, held_out: Tensor, pairs: Sequence[tuple[float, float]]
+    ) -> Tensor:
+        """Return top-1 in percent and negative log-likelihood of the held-out rows.
+
+        Returns:
+            (2, epochs, pairs), float64; a likelihood that is not a number is infinitely bad.
+        """
+        part, val = task.train.take(rows), task.train.take(held_out)
+        standard = Standard.of(part.x)
+        x, y = standard.apply(part.x, task.device), part.y.to(task.device)
+        val_x, val_y = standard.apply(val.x, task.device), val.y.to(task.device)
+        found = []
+        for settings in torch.tensor(pairs).split(self._heads_at_once(task, len(rows))):
+            model, optimizer = self._start(task, settings)
+            epochs = descend(model, x, y, optimizer, **self._schedule(task))
+            found.append(torch.stack([model.judge(val_x, val_y) for _ in epochs], 1))
+        return torch.cat(found, 2).nan_to_num(torch.inf)
+
+    def _predict(self, task: Task, choice: Choice) -> Tensor:
+        """Fit all training rows and return the logits of the test rows, (n, classes), on the CPU."""
+        standard = Standard.of(task.train.x)
+        x, y = standard.apply(task.train.x, task.device), task.train.y.to(task.device)
+        model, optimizer = self._start(task, torch.tensor([[choice.lr, choice.weight_decay]]))
+        for epoch in descend(model, x, y, optimizer, **self._schedule(task)):
+            if epoch == choice.epochs:
+                break
+        return model.logits(standard.apply(task.test.x, task.device))[:, 0].cpu()
+
+    def _start(self, task: Task, settings: Tensor) -> tuple[Perceptrons, AdamW]:
+        """Make a head for each row of `settings`, (heads, 2): learning rate and weight decay."""
+        seed = seed_of(task.seed, "mlp", "weights")
+        model = Perceptrons(self._widths(task), len(settings), seed).to(task.device)
+        return model, AdamW(model, settings[:, 0], settings[:, 1])
+
+    def _widths(self, task: Task) -> tuple[int, ...]:
+        return (task.train.x.shape[1], *self.config.hidden, len(task.classes))
+
+    def _heads_at_once(self, task: Task, rows: int) -> int:
+        return heads_at_once(self._widths(task), step_rows(rows, self.config.batch_size))
+
+    def _schedule(self, task: Task) -> dict[str, int]:
+        c = self.config
+        return {
+            "epochs": c.epochs,
+            "batch_size": c.batch_size,
+            "seed": seed_of(task.seed, "mlp", "order"),
+        }

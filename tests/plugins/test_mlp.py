@@ -1,0 +1,286 @@
+"""The batch of perceptrons against torch's own modules, and the choice against what it may look at."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from bench_plugins.evaluators import perceptron
+from bench_plugins.evaluators.linear import Linear
+from bench_plugins.evaluators.mlp import MLP
+from torch import nn
+from torch.nn import functional as F
+
+from bench.api import BadValue, Features, Scores, Task
+from bench.errors import CellError
+
+CPU = torch.device("cpu")
+SMALL = {"hidden": (16,), "lr_grid": (1e-3, 1e-2), "weight_decay_grid": (0.0, 1.0), "epochs": 5}
+WIDTHS = (6, 9, 7, 3)
+LR, DECAY = torch.tensor([1e-3, 1e-2, 3e-2]), torch.tensor([0.0, 1.0, 0.1])
+
+
+def rings(n: int, seed: int) -> Features:
+    """Draw three rings around one centre in two of eight dimensions: no line parts them."""
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.arange(n) % 3
+    angle = 6.2832 * torch.rand(n, generator=generator)
+    plane = (1.0 + y)[:, None] * torch.stack((angle.cos(), angle.sin()), 1)
+    noise = torch.randn(n, 8, generator=generator)
+    return Features(torch.cat((plane + 0.1 * noise[:, :2], noise[:, 2:]), 1), y)
+
+
+def made(n: int = 150, folds: int = 1) -> Task:
+    parts = torch.arange(n).chunk(5)
+    pairs = [(torch.cat([p for p in parts if p is not val]), val) for val in parts[:folds]]
+    return Task(
+        train=rings(n, 0),
+        test=rings(90, 1),
+        folds=tuple(pairs),
+        classes=("inner", "middle", "outer"),
+        seed=0,
+        device=CPU,
+    )
+
+
+def run(task: Task, **values: Any) -> Scores:
+    scores: Scores = MLP(MLP.Config(**{**SMALL, **values})).evaluate(task)
+    return scores
+
+
+def plain(model: perceptron.Perceptrons, head: int) -> nn.Sequential:
+    """Return one head as torch's own modules, before any step."""
+    layers: list[nn.Module] = []
+    for weight, width in zip(model.weights, WIDTHS[1:], strict=True):
+        last = width == WIDTHS[-1]
+        linear = nn.Linear(weight.shape[1], width, bias=last)
+        linear.weight.data = weight.data[head].T.clone()
+        if last:
+            linear.bias.data = model.bias.data[head].clone()
+        layers += [linear] if last else [linear, nn.BatchNorm1d(width), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+def train_plain(model: nn.Sequential, batches: list[Features], lr: float, decay: float) -> None:
+    matrices = [p for p in model.parameters() if p.ndim == 2]
+    vectors = [p for p in model.parameters() if p.ndim == 1]
+    groups = [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=lr)
+    for step, batch in enumerate(batches):
+        for module in model:
+            if isinstance(module, nn.BatchNorm1d):
+                module.momentum = max(0.1, 1 / (step + 1))
+        for group in optimizer.param_groups:
+            group["lr"] = lr * (1 - step / len(batches))
+        optimizer.zero_grad()
+        F.cross_entropy(model(batch.x), batch.y).backward()
+        optimizer.step()
+
+
+def test_each_head_is_what_torchs_own_modules_train() -> None:
+    generator = torch.Generator().manual_seed(3)
+    batches = [
+        Features(torch.randn(20, 6, generator=generator), torch.randint(3, (20,), generator=generator))
+        for _ in range(12)
+    ]
+    model = perceptron.Perceptrons(WIDTHS, 3, seed=1)
+    singles = [plain(model, head) for head in range(3)]
+    optimizer = perceptron.AdamW(model, LR, DECAY)
+    for step, batch in enumerate(batches):
+        perceptron.train_step(model, batch.x, batch.y, optimizer, 1 - step / len(batches))
+    found = model.logits(batches[0].x)
+
+    for head, single in enumerate(singles):
+        train_plain(single, batches, float(LR[head]), float(DECAY[head]))
+        expected = single.eval()(batches[0].x)
+
+        assert torch.allclose(found[:, head], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_heads_start_alike_and_part_by_their_settings() -> None:
+    model = perceptron.Perceptrons(WIDTHS, 3, seed=1)
+    x, y = torch.randn(20, 6, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 3
+    before = model.logits(x)
+    perceptron.train_step(model, x, y, perceptron.AdamW(model, LR, DECAY), 1.0)
+    after = model.logits(x)
+
+    assert before[:, 1].equal(before[:, 0])
+    assert not torch.allclose(after[:, 1], after[:, 0], atol=1e-3)
+
+
+def test_the_held_out_rows_are_judged_as_torch_does() -> None:
+    model, data = perceptron.Perceptrons((8, 5, 3), 2, seed=0), rings(2000, 0)
+    logits = model.logits(data.x)[:, 1]
+    top1, loss = model.judge(data.x, data.y)[:, 1].tolist()
+
+    assert top1 == pytest.approx(100 * float((logits.argmax(1) == data.y).double().mean()))
+    assert loss == pytest.approx(float(F.cross_entropy(logits, data.y)), abs=1e-6)
+
+
+def test_a_problem_that_no_line_solves_is_solved() -> None:
+    task = made(n=900)
+    scores = MLP(MLP.Config(hidden=(64,), epochs=15, lr_grid=(3e-3, 1e-2))).evaluate(task)
+
+    assert scores.metrics["top1"] > 90
+    assert Linear(Linear.Config()).evaluate(task).metrics["top1"] < 60
+    assert set(scores.metrics) == {"top1", "balanced_accuracy", "nll", "ece"}
+
+
+def test_two_hidden_layers_are_fitted() -> None:
+    assert run(made(), hidden=(8, 4)).protocol["hidden"] == [8, 4]
+
+
+@pytest.mark.parametrize(
+    ("folds", "said"),
+    [
+        (0, "nothing: no class has two labelled images"),
+        (1, "20% hold-out of train"),
+        (5, "5-fold cross-validation inside the labelled subset"),
+    ],
+)
+def test_the_protocol_says_what_was_chosen_and_on_what(folds: int, said: str) -> None:
+    protocol = run(made(folds=folds), default_lr=0.5, default_weight_decay=0.25).protocol
+    chosen = (protocol["lr"], protocol["weight_decay"], protocol["epochs"])
+
+    assert protocol["selected_on"] == said
+    if folds:
+        assert chosen[0] in SMALL["lr_grid"]
+        assert chosen[1] in SMALL["weight_decay_grid"]
+        assert 1 <= chosen[2] <= 5
+    else:
+        assert chosen == (0.5, 0.25, 5)
+
+
+def test_a_learning_rate_that_does_nothing_is_not_chosen() -> None:
+    protocol = run(made(n=600), lr_grid=(1e-9, 1e-2, 1e-8), weight_decay_grid=(0.0,), epochs=8).protocol
+
+    assert protocol["lr"] == 1e-2
+    assert protocol["grid_edge"] is True
+    assert run(made(), lr_grid=(1e-2,), weight_decay_grid=(0.0,)).protocol["grid_edge"] is False
+
+
+def test_groups_of_heads_choose_what_all_heads_at_once_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    together = run(made())
+    monkeypatch.setattr("bench_plugins.evaluators.mlp.heads_at_once", lambda *_: 3)
+    grouped = run(made())
+
+    assert grouped.protocol == together.protocol
+
+
+def test_what_is_held_at_a_time_is_bounded() -> None:
+    assert perceptron.heads_at_once((512, 512, 10), 1024) >= 9
+    assert perceptron.heads_at_once((2048, 8192, 8192, 1000), 1024) == 1
+
+
+def test_small_sets_take_smaller_batches() -> None:
+    found = [perceptron.step_rows(rows, 1024) for rows in (1, 20, 100, 1000, 50_000)]
+
+    assert found == [2, 20, 32, 100, 1024]
+
+
+def test_test_labels_change_neither_choice_nor_prediction() -> None:
+    task = made()
+    first = run(task)
+    second = run(replace(task, test=Features(task.test.x, task.test.y.roll(1))))
+
+    assert second.predictions.equal(first.predictions)
+    assert second.protocol == first.protocol
+
+
+def test_held_out_rows_do_not_train_what_they_judge() -> None:
+    task = made(n=60)
+    _, val = task.folds[0]
+    found = 0.0
+    for turn in range(3):
+        y = task.train.y.clone()
+        y[val] = (y[val] + turn) % 3
+        turned = replace(task, train=Features(task.train.x, y))
+        protocol = run(turned, lr_grid=(1e-2,), weight_decay_grid=(0.0,), epochs=1).protocol
+        found += protocol["val_top1"]
+
+    # of predictions that stay each row is right under exactly one of the three labellings
+    assert found == pytest.approx(100)
+
+
+def test_an_epoch_has_steps_enough_however_few_the_rows() -> None:
+    for n in (1, 2, 3, 33, 319, 700):
+        model = perceptron.Perceptrons((8, 4, 3), 1, seed=0)
+        optimizer = perceptron.AdamW(model, torch.tensor([1e-3]), torch.tensor([0.0]))
+        data = rings(n, 0)
+        list(perceptron.descend(model, data.x, data.y, optimizer, epochs=1, batch_size=64, seed=0))
+
+        assert optimizer.steps >= 10
+        assert torch.isfinite(model.logits(data.x)).all()
+
+
+def test_a_feature_that_is_constant_in_training_has_no_effect() -> None:
+    task = made()
+    train = Features(torch.cat((task.train.x, torch.full((150, 1), 0.1)), 1), task.train.y)
+    tests = [torch.cat((task.test.x, torch.full((90, 1), value)), 1) for value in (0.1, 50.0)]
+    first, second = (run(replace(task, train=train, test=Features(x, task.test.y))) for x in tests)
+
+    assert second.metrics == first.metrics
+
+
+def test_moving_and_scaling_features_changes_nothing() -> None:
+    task, scale = made(), torch.logspace(-3, 3, 8)
+    moved = [Features(part.x * scale + 5 * scale, part.y) for part in (task.train, task.test)]
+    first, second = run(task), run(replace(task, train=moved[0], test=moved[1]))
+
+    assert second.protocol["lr"] == first.protocol["lr"]
+    assert second.metrics["nll"] == pytest.approx(first.metrics["nll"], abs=1e-3)
+
+
+def test_two_runs_are_one_and_another_seed_is_another() -> None:
+    first, second, other = run(made()), run(made()), run(replace(made(), seed=1))
+
+    assert second.metrics == first.metrics
+    assert second.predictions.equal(first.predictions)
+    assert other.metrics["nll"] != first.metrics["nll"]
+
+
+def test_one_image_a_class_is_enough() -> None:
+    x, y = 5 * torch.eye(3, 8), torch.arange(3)
+    task = replace(made(folds=0), train=Features(x, y), test=Features(x, y))
+
+    assert run(task, epochs=20).metrics["top1"] == 100
+
+
+def test_a_single_row_gives_finite_scores() -> None:
+    one = made(folds=0).train.take(torch.tensor([1]))
+
+    assert set(run(replace(made(folds=0), train=one)).predictions.tolist()) <= {0, 1, 2}
+
+
+def test_a_fold_that_fits_a_single_row_is_judged() -> None:
+    pair = (torch.tensor([0]), torch.tensor([1]))
+    train = Features(torch.eye(2, 8), torch.zeros(2, dtype=torch.long))
+    scores = run(replace(made(), train=train, folds=(pair, pair[::-1])))
+
+    assert 0 <= scores.protocol["val_top1"] <= 100
+
+
+def test_a_class_without_training_rows_is_not_predicted() -> None:
+    task = made(n=300)
+    scores = run(replace(task, classes=("a", "b", "c", "absent")), epochs=8, lr_grid=(1e-2,))
+
+    assert set(scores.predictions.tolist()) <= {0, 1, 2}
+
+
+def test_what_cannot_be_fitted_is_refused() -> None:
+    for values in ({"hidden": ()}, {"lr_grid": ()}, {"weight_decay_grid": ()}):
+        with pytest.raises(BadValue, match="is empty"):
+            MLP(MLP.Config(**values)).check(10, 2)
+    with pytest.raises(BadValue, match="the number of classes is 1"):
+        MLP(MLP.Config()).check(10, 1)
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_features_that_are_not_numbers_are_refused(part: str) -> None:
+    task = made()
+    getattr(task, part).x[3, 2] = torch.inf
+
+    with pytest.raises(CellError, match=f"mlp: the {part}"):
+        run(task)
