@@ -131,6 +131,14 @@ class Dataset(ABC):
         """The splits there are: `train` and `test` always, `val` where the data has one."""
         return ("train", "test")
 
+    @property
+    def pretrain(self) -> str:
+        """The split to pretrain on: `train`, or one that `load` and `labels` know beside `splits`.
+
+        Its labels may be -1 where there is none; such a split is never evaluated on.
+        """
+        return "train"
+
 
 # ---- backbones
 

@@ -98,5 +98,5 @@ def estimated(cell: Cell, datasets: Datasets, registry: Registry, device: torch.
             speeds = [loop.epoch(0, silent)["images_per_s"] for _ in ("warm up", "time")]
     except Exception:  # noqa: BLE001 - the plugin's boundary; what fails here fails in the run, and is told
         return None
-    steps = len(data.labels("train")) // cell.training.batch_size
+    steps = len(data.labels(data.pretrain)) // cell.training.batch_size
     return steps * cell.training.batch_size * cell.training.epochs / speeds[-1]

@@ -120,7 +120,7 @@ class Planner:
         cls = self.parts.plugin("methods", method.name)
         if cls.recipe is None:
             return None
-        labels = self.parts.labels(data, "train")
+        labels = self.parts.labels(data, self.datasets.open(data).pretrain)
         if len(labels) < train.batch_size:
             raise too_few(train.batch_size, len(labels), data.name)
         if cls.uses_labels and labels.min() < 0:

@@ -222,7 +222,8 @@ class Workshop:
         return self._frozen[key]
 
     def _train(self, cell: Cell) -> None:
-        images, info = self._images_of(cell.dataset, "train"), self.datasets.open(cell.dataset).info
+        data = self.datasets.open(cell.dataset)
+        images, info = self._images_of(cell.dataset, data.pretrain), data.info
         mean, std = (info.mean, info.std) if info.mean and info.std else measured(images)
         method = fresh_method(cell, self.registry, info).to(self.device)
         backbone = method.backbone
@@ -265,13 +266,19 @@ class Workshop:
                 self._images_of(cell.eval_dataset, split)
 
     def _images_of(self, part: Part, split: str) -> Images:
-        """Return the images of a split; those of other datasets are let go."""
-        key = digest(part.identity)
-        if (key, split) not in self._images:
-            self._images = {k: v for k, v in self._images.items() if k[0] == key}
-            with stage("data"):
-                self._images[key, split] = self.datasets.open(part).load(split)
-        return self._images[key, split]
+        """Return the images of a split; those of other datasets are let go.
+
+        A split that is there to pretrain on only is not kept: it may be far larger than the others.
+        """
+        key, data = digest(part.identity), self.datasets.open(part)
+        if (key, split) in self._images:
+            return self._images[key, split]
+        self._images = {k: v for k, v in self._images.items() if k[0] == key}
+        with stage("data"):
+            images: Images = data.load(split)
+        if split in data.splits:
+            self._images[key, split] = images
+        return images
 
 
 def _write(path: Path, value: Mapping[str, Any]) -> None:

@@ -41,7 +41,7 @@ def _checks(dataset: Dataset, again: Dataset) -> Iterator[Check]:
     yield "fingerprint() is a text that stays the same", lambda: _fingerprint(dataset, again)
     splits: list[str] = []
     yield "splits are train, test and perhaps val", lambda: splits.extend(_splits(dataset))
-    for split in splits:
+    for split in dict.fromkeys((*splits, dataset.pretrain)):
         yield from _split_checks(dataset, again, split)
 
 

@@ -10,7 +10,6 @@ import contextlib
 import sys
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,6 +19,8 @@ from numpy.typing import NDArray
 from torchvision.datasets.utils import check_integrity
 
 from bench.api import BadData, Dataset, DatasetInfo, Images, Place, Selection, choose, chosen_classes, digest
+
+from .archives import archive_parent, failed_download
 
 
 class CIFAR10(Dataset):
@@ -33,7 +34,7 @@ class CIFAR10(Dataset):
 
     def __init__(self, name: str, config: Any, place: Place) -> None:
         super().__init__(name, config, place)
-        self._root = _archive_parent(place, self.source.base_folder)
+        self._root = archive_parent(place, self.source.base_folder)
         test = self._open("test", download=place.download)
         self._names = tuple(test.classes)
         self._labels = {"test": np.asarray(test.targets)}
@@ -73,23 +74,21 @@ class CIFAR10(Dataset):
                 warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
                 return self.source(self._root, train=train, download=download)
         except (RuntimeError, OSError) as error:  # of torchvision: not found, damaged, no network
-            raise BadData(f"{self.name}: {self._fault(error)}") from None
+            raise self._fault(error) from None
 
-    def _fault(self, error: Exception) -> str:
-        """Return what is wrong with the files, and what to do."""
+    def _fault(self, error: Exception) -> BadData:
+        """Return the error about what is wrong with the files, and what to do."""
         folder = self._root / self.source.base_folder
         meta = [self.source.meta["filename"], self.source.meta["md5"]]
         for name, md5 in [*self.source.train_list, *self.source.test_list, meta]:
             path = folder / name
             if path.is_file() and not check_integrity(path, md5):
                 remedy = f"Delete {folder} and use --download."
-                return f"{path} is damaged, its MD5 is not the published one. {remedy}"
+                return BadData(f"{self.name}: {path} is damaged, its MD5 is not the published one. {remedy}")
         if self.place.download:
-            reason = " ".join(str(error).split())
-            remedy = f"Try again, or put {self.source.filename} there by hand."
-            return f"the download to {self._root} failed ({reason}). {remedy}"
+            return failed_download(self.name, self._root, error, self.source.filename)
         remedy = f"Use --download, or set dataset.root to the folder that holds {self.source.base_folder}."
-        return f"{folder} is not there or not complete. {remedy}"
+        return BadData(f"{self.name}: {folder} is not there or not complete. {remedy}")
 
 
 class CIFAR100(CIFAR10):
@@ -98,8 +97,3 @@ class CIFAR100(CIFAR10):
     source: ClassVar[type[torchvision.datasets.CIFAR10]] = torchvision.datasets.CIFAR100
     mean: ClassVar[tuple[float, ...]] = (0.5071, 0.4865, 0.4409)  # of the training images
     std: ClassVar[tuple[float, ...]] = (0.2673, 0.2564, 0.2762)
-
-
-def _archive_parent(place: Place, folder: str) -> Path:
-    root = (place.root or place.data_dir).expanduser()
-    return root.parent if root.name == folder else root

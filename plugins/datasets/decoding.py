@@ -2,7 +2,7 @@
 
 An image is turned upright by its EXIF tag, laid over white where it is transparent, converted to
 grey or RGB, and its largest centred square is resized to the side asked for (bicubic, antialiased),
-which is the same as resizing the short side and cropping the centre.
+which is the same as resizing the short side and cropping the centre; or all of it is, if that is asked.
 """
 
 from __future__ import annotations
@@ -52,13 +52,14 @@ T = TypeVar("T")
 Failures = dict[int, str]  # why, by the place of the image that cannot be decoded
 
 
-def decode(path: Path, channels: int, size: int) -> NDArray[np.uint8]:
+def decode(path: Path, channels: int, size: int, whole: bool = False) -> NDArray[np.uint8]:  # noqa: FBT001, FBT002
     """Return one image as (channels, size, size).
 
     Args:
         path: of the file; of several frames the first is taken.
         channels: 1 or 3.
         size: side in pixels.
+        whole: nothing is cropped, the image is stretched to a square.
 
     Raises:
         OSError: the file is missing, empty, truncated or no image; Pillow's decoders raise other
@@ -67,7 +68,7 @@ def decode(path: Path, channels: int, size: int) -> NDArray[np.uint8]:
     with Image.open(path) as image:
         image.draft(None, (2 * size, 2 * size))  # JPEG only: decodes at 1/2, 1/4 or 1/8, never below
         ImageOps.exif_transpose(image, in_place=True)
-        plain = _square(_plain(image, "L" if channels == 1 else "RGB"), size)
+        plain = _square(_plain(image, "L" if channels == 1 else "RGB"), size, whole=whole)
         pixels: NDArray[np.uint8] = np.asarray(plain).reshape(size, size, channels).transpose(2, 0, 1)
         return pixels
 
@@ -91,10 +92,12 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 
-def _square(image: Image.Image, size: int) -> Image.Image:
+def _square(image: Image.Image, size: int, *, whole: bool) -> Image.Image:
     width, height = image.size
     if width == height == size:
         return image
+    if whole:
+        return image.resize((size, size), Image.Resampling.BICUBIC)
     side = min(width, height)
     left, top = (width - side) / 2, (height - side) / 2
     box = (left, top, left + side, top + side)
@@ -102,7 +105,12 @@ def _square(image: Image.Image, size: int) -> Image.Image:
 
 
 def decode_all(
-    paths: Sequence[Path], channels: int, size: int, out: NDArray[np.uint8] | None = None
+    paths: Sequence[Path],
+    channels: int,
+    size: int,
+    out: NDArray[np.uint8] | None = None,
+    *,
+    whole: bool = False,
 ) -> Failures:
     """Decode all images in threads, and return what failed.
 
@@ -111,6 +119,7 @@ def decode_all(
         channels: 1 or 3.
         size: side in pixels.
         out: (n, channels, size, size), filled in; none to find out only which can be decoded.
+        whole: as of `decode`.
     """
     failures: Failures = {}
     shown = len(paths) > PROGRESS_FROM and sys.stderr.isatty()
@@ -119,7 +128,7 @@ def decode_all(
     def work(start: int) -> None:
         places = range(start, min(start + CHUNK, len(paths)))
         for i in places:
-            pixels = _or_reason(decode, paths[i], channels, size)
+            pixels = _or_reason(decode, paths[i], channels, size, whole)
             if isinstance(pixels, str):
                 failures[i] = pixels
             elif out is not None:
@@ -186,7 +195,14 @@ def spaced(count: int, most: int) -> list[int]:
     return list(range(count)) if count <= most else [i * count // most for i in range(most)]
 
 
-def refuse_too_large(images: int, channels: int, size: int, free: int) -> None:
+def refuse_too_large(
+    images: int,
+    channels: int,
+    size: int,
+    free: int,
+    where: str = "image_folder",
+    remedy: str = "Set a smaller dataset.size, or dataset.max_train.",
+) -> None:
     """Refuse images that do not fit into memory.
 
     Args:
@@ -194,6 +210,8 @@ def refuse_too_large(images: int, channels: int, size: int, free: int) -> None:
         channels: 1 or 3.
         size: side in pixels.
         free: bytes of memory that are available.
+        where: what the error starts with: the dataset's name.
+        remedy: what to do.
 
     Raises:
         BadData: they take more.
@@ -201,8 +219,8 @@ def refuse_too_large(images: int, channels: int, size: int, free: int) -> None:
     need = images * channels * size * size
     if need > free:
         raise BadData(
-            f"image_folder: {images:,} images of {size}x{size} take {need / 2**30:.3g} GiB of memory, "
-            f"{free / 2**30:.3g} GiB are free. Set a smaller dataset.size, or dataset.max_train."
+            f"{where}: {images:,} images of {size}x{size} take {need / 2**30:.3g} GiB of memory, "
+            f"{free / 2**30:.3g} GiB are free. {remedy}"
         )
 
 

@@ -1,0 +1,36 @@
+"""Where published archives are unpacked, and what to say when they could not be fetched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.api import BadData, Place
+
+
+def archive_parent(place: Place, *inner: str) -> Path:
+    """Return the folder that an archive is unpacked in, which may be given by a folder of the archive.
+
+    Args:
+        place: where the files are.
+        inner: the archive's folder, and the one below it; each may be the root that is given.
+    """
+    root = (place.root or place.data_dir).expanduser()
+    for depth in range(len(inner), 0, -1):
+        if root.parts[-depth:] == inner[:depth]:
+            return root.parents[depth - 1]
+    return root
+
+
+def failed_download(name: str, root: Path, error: Exception, files: str) -> BadData:
+    """Return the error about a download that failed, in one line.
+
+    Args:
+        name: the dataset's.
+        root: where it was to go.
+        error: what was raised.
+        files: what can be put there by hand.
+    """
+    reason = " ".join(str(error).split())
+    return BadData(
+        f"{name}: the download to {root} failed ({reason}). Try again, or put {files} there by hand."
+    )

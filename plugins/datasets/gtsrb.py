@@ -1,0 +1,209 @@
+"""GTSRB: photographs of traffic signs, 43 classes, stored at 32x32 pixels.
+
+Data: Stallkamp et al. 2012, "Man vs. computer", doi:10.1016/j.neunet.2012.02.016. torchvision downloads
+and unpacks the archives, and compares their MD5; what it takes for the training split is the one of the
+competition of 2011. A sign was filmed while the car came nearer: XXXXX_YYYYY.ppm is frame YYYYY of
+track XXXXX of its class. Frames of one track are nearly alike, so a track is in `train` or in `val`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torchvision
+from numpy.typing import NDArray
+from torchvision.datasets.folder import make_dataset
+
+from bench.api import (
+    BadData,
+    Dataset,
+    DatasetInfo,
+    Images,
+    Place,
+    Selection,
+    choose,
+    chosen_classes,
+    digest,
+    setting,
+    stratified_holdout,
+)
+
+from .archives import archive_parent, failed_download
+from .decoding import available_memory, decode_all, refuse_too_large, spaced
+
+NAMES = (
+    *(f"Speed limit ({limit}km/h)" for limit in (20, 30, 50, 60, 70, 80)),
+    "End of speed limit (80km/h)", "Speed limit (100km/h)", "Speed limit (120km/h)", "No passing",
+    "No passing for vehicles over 3.5 metric tons", "Right-of-way at the next intersection",
+    "Priority road", "Yield", "Stop", "No vehicles", "Vehicles over 3.5 metric tons prohibited",
+    "No entry", "General caution", "Dangerous curve to the left", "Dangerous curve to the right",
+    "Double curve", "Bumpy road", "Slippery road", "Road narrows on the right", "Road work",
+    "Traffic signals", "Pedestrians", "Children crossing", "Bicycles crossing", "Beware of ice/snow",
+    "Wild animals crossing", "End of all speed and passing limits", "Turn right ahead",
+    "Turn left ahead", "Ahead only", "Go straight or right", "Go straight or left", "Keep right",
+    "Keep left", "Roundabout mandatory", "End of no passing",
+    "End of no passing by vehicles over 3.5 metric tons",
+)  # fmt: skip
+FOLDERS = {f"{label:05d}": label for label in range(len(NAMES))}
+FRAME = re.compile(r"(\d{5})_\d{5}\.ppm")
+VAL_SHARE, VAL_SEED = 0.1, 0  # of the tracks of each class; our choice
+DIGESTED = 64  # files of which the content is in the fingerprint, beside the size of every file
+NOTES = (
+    "torchvision's GTSRB training split has 26,640 images; the official one has 39,209",
+    f"the val split is a tenth of each class's tracks, so no sign is in both, drawn with seed {VAL_SEED}",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Selection):
+    """What is made of the files."""
+
+    size: int = setting(32, "side the images are stretched to, which are 15 to 250 pixels", least=8)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Images of one split: n paths, and labels (n,)."""
+
+    paths: tuple[Path, ...]
+    labels: NDArray[np.int64]
+
+    def take(self, index: NDArray[np.int64]) -> Files:
+        """Return the files at `index`, (m,)."""
+        return Files(tuple(self.paths[i] for i in index), self.labels[index])
+
+
+class GTSRB(Dataset):
+    """German traffic signs; neither mirrored nor recoloured, for both change what a sign says."""
+
+    Config: ClassVar[type] = Config
+    reference: ClassVar[str] = "Stallkamp et al. 2012, doi:10.1016/j.neunet.2012.02.016"
+
+    def __init__(self, name: str, config: Any, place: Place) -> None:
+        super().__init__(name, config, place)
+        self._root = archive_parent(place, "gtsrb", "GTSRB")
+        self._folder = self._root / "gtsrb"
+        self._training = self._folder / "GTSRB" / "Training"
+        self._testing = self._folder / "GTSRB" / "Final_Test" / "Images"
+        self._answers = self._folder / "GT-final_test.csv"
+        self._classes = chosen_classes(NAMES, config, name)
+        self._fetch()
+        train = self._list_training()
+        fit, held = self._by_track(train)
+        self._files = {"train": train.take(fit), "val": train.take(held), "test": self._list_testing()}
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits there are; `val` is drawn by track."""
+        return ("train", "val", "test")
+
+    @property
+    def info(self) -> DatasetInfo:
+        """What is known without decoding."""
+        size = self.config.size
+        return DatasetInfo(
+            classes=self._classes, channels=3, size=size, flip=False, colour=False, notes=NOTES
+        )
+
+    def fingerprint(self) -> str:
+        """Return the digest of all paths, sizes and labels, and of 64 contents."""
+        return self._digest
+
+    def labels(self, split: str) -> Sequence[int]:
+        """Return the labels of `split`."""
+        return [int(label) for label in self._chosen(split).labels]
+
+    def load(self, split: str) -> Images:
+        """Return the images of `split`."""
+        files, size = self._chosen(split), self.config.size
+        refuse_too_large(len(files.paths), 3, size, available_memory(), self.name)
+        pixels = torch.empty((len(files.paths), 3, size, size), dtype=torch.uint8)
+        failures = decode_all(files.paths, 3, size, out=pixels.numpy(), whole=True)
+        if failures:
+            first, why = next(iter(failures.items()))
+            more = f", as {len(failures) - 1} more are" if len(failures) > 1 else ""
+            raise self._damaged(files.paths[first], f"it cannot be decoded ({why}){more}")
+        return Images(pixels, torch.from_numpy(files.labels))
+
+    @cached_property
+    def _digest(self) -> str:
+        named = [
+            [path.relative_to(self._folder).as_posix(), path.stat().st_size, int(label)]
+            for files in self._files.values()
+            for path, label in zip(files.paths, files.labels, strict=True)
+        ]
+        paths = [path for files in self._files.values() for path in files.paths]
+        some = [paths[i] for i in spaced(len(paths), DIGESTED)]
+        return digest([named, [hashlib.sha256(path.read_bytes()).hexdigest() for path in some]])
+
+    def _chosen(self, split: str) -> Files:
+        files = self._files[split]
+        index, labels = choose(files.labels, NAMES, self.config, self.name, split)
+        return Files(files.take(index).paths, labels)
+
+    def _fetch(self) -> None:
+        """Download what is missing, if that is allowed."""
+        if self._training.is_dir() and self._testing.is_dir() and self._answers.is_file():
+            return
+        if not self.place.download:
+            remedy = "Use --download, or set dataset.root to the folder that holds gtsrb."
+            raise BadData(f"{self.name}: {self._folder} is not there or not complete. {remedy}")
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                for split in ("train", "test"):
+                    torchvision.datasets.GTSRB(self._root, split=split, download=True)
+        except (RuntimeError, OSError) as error:  # no network, another MD5
+            raise failed_download(self.name, self._folder, error, "the unpacked archives") from None
+
+    def _list_training(self) -> Files:
+        unknown = sorted({p.name for p in self._training.iterdir() if p.is_dir()} - set(FOLDERS))
+        if unknown:
+            raise self._damaged(self._training / unknown[0], f"it is none of the {len(NAMES)} classes")
+        try:
+            found = make_dataset(str(self._training), class_to_idx=FOLDERS, extensions=(".ppm",))
+        except OSError as error:  # a class without an image
+            raise self._damaged(self._training, " ".join(str(error).split()).rstrip(".")) from None
+        return Files(tuple(Path(path) for path, _ in found), np.array([label for _, label in found]))
+
+    def _list_testing(self) -> Files:
+        try:
+            with self._answers.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file, delimiter=";", skipinitialspace=True))
+            paths = tuple(self._testing / row["Filename"] for row in rows)
+            labels = np.array([int(row["ClassId"]) for row in rows], dtype=np.int64)
+        except (OSError, LookupError, TypeError, ValueError, csv.Error):
+            raise self._damaged(self._answers, "it is no table with Filename and ClassId") from None
+        wrong = labels[(labels < 0) | (labels >= len(NAMES))]
+        if len(wrong):
+            raise self._damaged(self._answers, f"a label is {wrong[0]}, of {len(NAMES)} classes")
+        present = set(self._testing.glob("*.ppm"))
+        if present != set(paths) or not paths:
+            beside = f"there are {len(present)} images and {len(paths)} labels"
+            raise self._damaged(self._answers, f"{beside}, they are not of one archive")
+        return Files(paths, labels)
+
+    def _by_track(self, train: Files) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return which training files are of tracks to fit on, and of those that are held out."""
+        frames = [FRAME.fullmatch(path.name) for path in train.paths]
+        for path, frame in zip(train.paths, frames, strict=True):
+            if frame is None:
+                raise self._damaged(path, "its name is not XXXXX_YYYYY.ppm, a track and a frame")
+        track = np.array([int(frame[1]) for frame in frames if frame])
+        tracks, of = np.unique(np.stack([train.labels, track]), axis=1, return_inverse=True)
+        fit, held = stratified_holdout(tracks[0], VAL_SHARE, VAL_SEED)
+        return np.flatnonzero(np.isin(of, fit)), np.flatnonzero(np.isin(of, held))
+
+    def _damaged(self, path: Path, why: str) -> BadData:
+        remedy = f"Delete {self._folder} and use --download."
+        return BadData(f"{self.name}: {path} is damaged: {why}. {remedy}")

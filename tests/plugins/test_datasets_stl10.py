@@ -1,0 +1,219 @@
+"""STL-10 from small files in the official format, with torchvision's list of checksums set to theirs."""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from bench_plugins.datasets.stl10 import NAMES, STL10, Config
+from conftest import Lab
+
+from bench.api import BadData, BadValue, Place, UsageError
+from bench.config import build
+from bench.testing import check_dataset
+
+SOURCE = torchvision.datasets.STL10
+COUNTS = {"train": 40, "test": 20, "unlabeled": 30}
+
+
+def pixels(part: str) -> Any:
+    seed = list(COUNTS).index(part)
+    return np.random.Generator(np.random.PCG64(seed)).integers(
+        0, 256, (COUNTS[part], 3, 96, 96), dtype=np.uint8
+    )
+
+
+def write(folder: Path, monkeypatch: pytest.MonkeyPatch, **changed: bytes) -> Path:
+    """Write the files, some of them changed; labels count from 1 and images are stored by column."""
+    files = {f"{part}_X": pixels(part).transpose(0, 1, 3, 2).tobytes() for part in COUNTS}
+    files |= {f"{p}_y": bytes(i % 10 + 1 for i in range(COUNTS[p])) for p in ("train", "test")}
+    files |= changed
+    folder.mkdir(parents=True)
+    for name, content in files.items():
+        (folder / f"{name}.bin").write_bytes(content)
+    (folder / "class_names.txt").write_text("\n".join(NAMES) + "\n")
+    folds = [" ".join(str((fold + i) % 40) for i in range(20)) + " \n" for fold in range(10)]
+    (folder / "fold_indices.txt").write_text("".join(folds))
+    sums = {name: hashlib.md5(content, usedforsecurity=False).hexdigest() for name, content in files.items()}
+    train = [[f"{name}.bin", sums[name]] for name in ("train_X", "train_y", "unlabeled_X")]
+    monkeypatch.setattr(SOURCE, "train_list", train)
+    monkeypatch.setattr(SOURCE, "test_list", [[f"{name}.bin", sums[name]] for name in ("test_X", "test_y")])
+    return folder.parent
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return write(tmp_path / "stl" / "stl10_binary", monkeypatch)
+
+
+def stl10(root: Path, **settings: Any) -> STL10:
+    return STL10("stl10", Config(**settings), Place(root=root))
+
+
+def test_stl10_is_read_from_the_official_files(root: Path) -> None:
+    data = stl10(root)
+    train, test = data.load("train"), data.load("test")
+
+    assert train.pixels.equal(torch.from_numpy(pixels("train")))
+    assert test.pixels.equal(torch.from_numpy(pixels("test")))
+    assert train.labels.tolist() == data.labels("train") == list(range(10)) * 4
+    assert data.info.classes == tuple(SOURCE(root, "test").classes)
+    assert (data.info.size, data.info.channels, data.info.flip, data.info.colour) == (96, 3, True, True)
+
+
+@pytest.mark.parametrize("split", ["train", "test", "train+unlabeled"])
+@pytest.mark.parametrize("fold", [None, 3])
+def test_every_split_is_what_torchvision_reads(root: Path, split: str, fold: int | None) -> None:
+    ours, theirs = stl10(root, fold=fold).load(split), SOURCE(root, split, folds=fold)
+
+    assert ours.pixels.equal(torch.from_numpy(np.ascontiguousarray(theirs.data)))
+    assert ours.labels.tolist() == theirs.labels.tolist()
+
+
+@pytest.mark.parametrize("unlabeled", [True, False])
+def test_stl10_keeps_the_contract(root: Path, *, unlabeled: bool) -> None:
+    check_dataset(STL10, "stl10", Config(unlabeled=unlabeled), place=Place(root=root))
+
+
+def test_pretraining_has_the_unlabelled_images_and_evaluation_has_not(root: Path) -> None:
+    data, without = stl10(root), stl10(root, unlabeled=False)
+
+    assert (data.pretrain, without.pretrain) == ("train+unlabeled", "train")
+    assert data.splits == ("train", "test")
+    assert data.labels(data.pretrain) == data.labels("train") + [-1] * 30
+    assert "the 30 unlabelled images" in data.info.notes[0]
+    assert without.info.notes == ()
+
+
+def test_a_selection_is_of_the_labelled_images(root: Path) -> None:
+    data = stl10(root, classes=("ship", "cat"), max_train=4, fold=2)
+    pretrain = data.load(data.pretrain)
+
+    assert sorted(data.labels("train")) == [0, 0, 1, 1]
+    assert data.load("train").pixels.equal(pretrain.pixels[:4])
+    assert pretrain.labels.tolist() == data.labels("train") + [-1] * 30
+    with pytest.raises(UsageError, match="stl10: no class is named 'shp'"):
+        stl10(root, classes=("shp", "cat"))
+
+
+@pytest.mark.parametrize("fold", [-1, 10])
+def test_there_are_ten_folds(fold: int) -> None:
+    with pytest.raises(BadValue, match=r"stl10\.fold: .* out of range"):
+        build(Config, {"fold": fold}, "stl10")
+
+
+def test_the_fold_is_in_the_fingerprint(root: Path) -> None:
+    before, every = stl10(root, fold=0).fingerprint(), stl10(root).fingerprint()
+    folds = root / "stl10_binary" / "fold_indices.txt"
+    folds.write_text("\n".join(reversed(folds.read_text().splitlines())))
+
+    assert stl10(root, fold=0).fingerprint() != before
+    assert stl10(root).fingerprint() == every
+
+
+def test_missing_files_are_one_line_that_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match=r"stl10_binary is not there .* Use --download.*dataset\.root"):
+        STL10("stl10", Config(), Place(data_dir=tmp_path))
+
+
+@pytest.mark.parametrize("name", ["train_X", "train_y", "unlabeled_X", "test_X", "test_y"])
+def test_a_file_of_another_checksum_is_named(root: Path, name: str) -> None:
+    path = root / "stl10_binary" / f"{name}.bin"
+    path.write_bytes(path.read_bytes()[:-1])
+
+    with pytest.raises(BadData, match=rf"^stl10: .*{name}\.bin is damaged: its MD5 is not .*--download\.$"):
+        stl10(root)
+
+
+@pytest.mark.parametrize(
+    ("labels", "why"),
+    [
+        (bytes([11] * 40), "a label is 11; use 1 to 10"),
+        (bytes([0] * 40), "a label is 0; use 1 to 10"),
+        (bytes([1] * 39), "there are 40 images and 39 labels, they are not of one archive"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labels: bytes, why: str
+) -> None:
+    with pytest.raises(BadData, match=rf"train_y\.bin is damaged: {why}"):
+        stl10(write(tmp_path / "stl10_binary", monkeypatch, train_y=labels))
+
+
+@pytest.mark.parametrize("folds", ["", "0 1\n2 x\n", "0 1\n2 40\n", "0 1\n2 2\n"])
+def test_folds_that_do_not_fit_are_refused(root: Path, folds: str) -> None:
+    (root / "stl10_binary" / "fold_indices.txt").write_text(folds)
+
+    with pytest.raises(BadData, match=r"fold_indices\.txt is damaged: "):
+        stl10(root, fold=1)
+
+
+def test_a_download_unpacks_the_archive_and_prints_nothing_on_stdout(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = tmp_path / "new" / SOURCE.filename  # what is there already is not fetched again
+    archive.parent.mkdir()
+    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
+        tar.add(root / "stl10_binary", "stl10_binary")
+    monkeypatch.setattr(
+        SOURCE, "tgz_md5", hashlib.md5(archive.read_bytes(), usedforsecurity=False).hexdigest()
+    )
+    data = STL10("stl10", Config(), Place(data_dir=archive.parent, download=True))
+
+    assert len(data.labels("train")) == 40
+    assert not capsys.readouterr().out
+
+
+def test_a_failed_download_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SOURCE, "url", (tmp_path / "none.tar.gz").as_uri())
+
+    with pytest.raises(BadData, match=r"the download to .* failed \(.*\)\. Try again") as caught:
+        STL10("stl10", Config(), Place(data_dir=tmp_path / "data", download=True))
+    assert "\n" not in str(caught.value)
+
+
+# ---- in a run
+
+
+SMALL = {"dataset.max_train": 20, "train.epochs": 1, "train.batch_size": 25}
+
+
+def test_a_run_pretrains_on_all_images_and_evaluates_on_labelled_ones(
+    root: Path, probing: Lab, probes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+    load = STL10.load
+    monkeypatch.setattr(STL10, "load", lambda self, split: loaded.append(split) or load(self, split))
+    asked = {"method": "probe", "dataset": "stl10", "evaluator": "witness"}
+    cells = probing.plan({**SMALL, "dataset.root": str(root)}, **asked)
+    (record,) = probing.run(cells)
+    (task,) = probes.SEEN
+
+    assert record["status"] == "ok"
+    assert sorted(loaded) == ["test", "train", "train+unlabeled"]
+    assert (len(task.train), len(task.test)) == (20, 20)
+    assert min(task.train.y.min(), task.test.y.min()) == 0
+    assert record["notes"] == ["pretraining uses the 30 unlabelled images, too"]
+
+
+def test_a_batch_may_be_larger_than_the_labelled_images(root: Path, lab: Lab) -> None:
+    asked = {"method": "simclr", "dataset": "stl10"}
+    settings = {**SMALL, "dataset.root": str(root)}
+
+    assert lab.plan(settings, **asked)
+    with pytest.raises(BadValue, match="a step takes 25 images, but stl10 has 20 to train on"):
+        lab.plan({**settings, "dataset.unlabeled": False}, **asked)
+
+
+def test_supervised_asks_for_labels_of_all_it_is_trained_on(root: Path, lab: Lab) -> None:
+    settings = {"dataset.root": str(root), "train.batch_size": 16}
+
+    with pytest.raises(BadValue, match="supervised: it needs labels, but not every image of stl10 has one"):
+        lab.plan(settings, method="supervised", dataset="stl10")
+    assert lab.plan({**settings, "dataset.unlabeled": False}, method="supervised", dataset="stl10")
