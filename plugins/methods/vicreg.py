@@ -53,7 +53,7 @@ class VICReg(Method):
         lr=0.094,
         lr_scaling="sqrt",
         weight_decay=1e-6,
-        source="FFCV-SSL: 1.5 at a batch of 256 and 4 at 2048, which a square root joins; paper: C.4",
+        source="FFCV-SSL README: 1.5 at a batch of 256; the square root is our choice; paper: C.4",
     )
 
     def __init__(self, backbone: nn.Module, dim: int, config: Config, data: DatasetInfo) -> None:
