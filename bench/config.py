@@ -9,6 +9,7 @@ A plugin's class declares it so:
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import math
@@ -158,10 +159,8 @@ def _coerced(value: Any, hint: Any, where: str) -> Any:
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
     if hint is float and isinstance(value, str):  # YAML 1.1 reads 1e-4 as a word
-        try:
+        with contextlib.suppress(ValueError):  # the error below says what is wanted
             return float(value)
-        except ValueError:
-            pass
     if hint is str and isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
     if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):

@@ -19,7 +19,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.api import BadValue, Evaluator, Scores, Task, classification_scores, require_finite, setting
+from bench.api import BadValue, Evaluator, Scores, Task, classification_scores, setting
+
+from .refusals import refuse_broken
 
 DEFAULT_K = 20  # DINO, eval_knn.py: "20 is usually working the best"
 ROWS, BANK = 256, 65_536  # a block of similarities: 64 MB
@@ -51,8 +53,7 @@ class KNN(Evaluator):
     def evaluate(self, task: Task) -> Scores:
         """Let the training rows vote on the test rows."""
         self.check(len(task.train), len(task.classes))
-        require_finite(task.train.x, "knn: the training features")
-        require_finite(task.test.x, "knn: the test features")
+        refuse_broken("knn", task)
         k = self.config.k or min(DEFAULT_K, len(task.train))
         bank = unit_rows(task.train.x.to(task.device))
         queries = unit_rows(task.test.x.to(task.device))

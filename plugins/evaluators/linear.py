@@ -22,10 +22,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.api import BadValue, Evaluator, Scores, Task, classification_scores, require_finite, setting
+from bench.api import BadValue, Evaluator, Scores, Task, classification_scores, setting
 
 from .choice import at_edge, chosen_on
 from .logistic import Heads, fit
+from .refusals import refuse_broken, refuse_too_little
 
 log = logging.getLogger(__name__)
 
@@ -54,16 +55,12 @@ class Linear(Evaluator):
         if low > high:
             found = f"l2_min is {low:g}, but l2_max is {high:g}"
             raise BadValue(f"linear: {found}. Set linear.l2_min to at most {high:g}.")
-        if classes <= 1:
-            raise BadValue(f"linear: the number of classes is {classes}. Use a dataset of at least 2.")
-        if labelled < 1:
-            raise BadValue("linear: there are no training features. Raise the label fraction.")
+        refuse_too_little("linear", labelled, classes)
 
     def evaluate(self, task: Task) -> Scores:
         """Choose l2 on the folds, refit on all training rows, predict the test rows."""
         self.check(len(task.train), len(task.classes))
-        require_finite(task.train.x, "linear: the training features")
-        require_finite(task.test.x, "linear: the test features")
+        refuse_broken("linear", task)
         l2, chosen = self._choose(task)
         heads = self._fit(task, torch.arange(len(task.train)), [l2])
         logits = heads.logits(task.test.x, 0).cpu()

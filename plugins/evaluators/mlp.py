@@ -32,6 +32,7 @@ from bench.api import (
 
 from .choice import at_edge, chosen_on
 from .perceptron import AdamW, Perceptrons, Standard, descend, heads_at_once, step_rows
+from .refusals import refuse_broken, refuse_too_little
 
 
 class Choice(NamedTuple):
@@ -66,16 +67,12 @@ class MLP(Evaluator):
         for name in ("hidden", "lr_grid", "weight_decay_grid"):
             if not getattr(self.config, name):
                 raise BadValue(f"mlp: {name} is empty. Give mlp.{name} at least one value.")
-        if classes <= 1:
-            raise BadValue(f"mlp: the number of classes is {classes}. Use a dataset of at least 2.")
-        if labelled < 1:
-            raise BadValue("mlp: there are no training features. Raise the label fraction.")
+        refuse_too_little("mlp", labelled, classes)
 
     def evaluate(self, task: Task) -> Scores:
         """Choose on the folds, refit on all training rows, predict the test rows."""
         self.check(len(task.train), len(task.classes))
-        require_finite(task.train.x, "mlp: the training features")
-        require_finite(task.test.x, "mlp: the test features")
+        refuse_broken("mlp", task)
         choice, chosen = self._choose(task)
         logits = self._predict(task, choice)
         require_finite(logits, "mlp: the logits")
