@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -67,10 +67,28 @@ class Parts:
 
     def choose(self, kind: str, name: str, role: str, settings: Mapping[str, Any]) -> Part:
         """Return a plugin with what `settings` say of its role (`method.x`) or its name (`simclr.x`)."""
-        values = chosen(self.plugin(kind, name).Config, role, name, settings)
-        root = settings.get(f"{name}.{ROOT}", settings.get(f"{role}.{ROOT}"))
+        values, root = self._said(kind, name, role, settings)
         memo = ("part", kind, name, repr(sorted(values.items())), root)
-        return cast("Part", self._once(memo, lambda: self._make(kind, name, values, root)))
+        made = self._once(memo, lambda: self._identified(self.configured(kind, name, role, settings)))
+        return cast("Part", made)
+
+    def configured(self, kind: str, name: str, role: str, settings: Mapping[str, Any]) -> Part:
+        """Return a plugin as `choose` does, but without its identity: no data is opened."""
+        values, root = self._said(kind, name, role, settings)
+        return Part(
+            kind=kind,
+            name=name,
+            config=build(self.plugin(kind, name).Config, values, name),
+            identity={},
+            root=Path(str(root)).expanduser() if root is not None else None,
+        )
+
+    def _said(
+        self, kind: str, name: str, role: str, settings: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], Any]:
+        """Return what settings say of a plugin, and of where its files are."""
+        values = chosen(self.plugin(kind, name).Config, role, name, settings)
+        return values, settings.get(f"{name}.{ROOT}", settings.get(f"{role}.{ROOT}"))
 
     def unsupported(self, backbone: Part, channels: int, size: int) -> str | None:
         """Return why a backbone cannot work on images of this size, if it cannot."""
@@ -95,35 +113,33 @@ class Parts:
         """Return how many labels of train and val a fraction gives, and the digest of which."""
 
         def draw() -> tuple[int, str]:
-            given = [s for s in ("train", "val") if s in self.datasets.open(data).splits]
+            dataset = self.datasets.open(data)
+            given = [s for s in ("train", "val") if s in dataset.splits]
             pool = np.concatenate([self.labels(data, split) for split in given])
-            index, test = splits.stratified_subset(pool, fraction, seed), self.labels(data, "test")
-            if not (len(index) and len(test) and test.min() >= 0):
-                found = f"{len(index)} training and {(test >= 0).sum()} of {len(test)} test images"
+            test = self.labels(data, "test")
+            if not ((pool >= 0).any() and len(test) and test.min() >= 0):
+                found = f"{(pool >= 0).sum()} training and {(test >= 0).sum()} of {len(test)} test images"
                 raise BadData(
                     f"{data.name}: there are labels of {found}. Evaluate on another --eval-dataset."
                 )
+            classes = dataset.info.classes
+            for split, labels in (("training", pool), ("test", test)):
+                refuse_unfit(data.name, split, labels, classes)
+            index = splits.stratified_subset(pool, fraction, seed, data.name, classes)
             return len(index), splits.index_digest(index)
 
         memo = ("subset", digest(data.identity), data.root, fraction, seed)
         return cast("tuple[int, str]", self._once(memo, draw))
 
-    def _make(self, kind: str, name: str, values: Mapping[str, Any], root: Any) -> Part:
-        cls, entry = self.plugin(kind, name), self.registry.find(kind, name)
-        part = Part(
-            kind=kind,
-            name=name,
-            config=build(cls.Config, values, name),
-            identity={},
-            root=Path(str(root)).expanduser() if root is not None else None,
-        )
+    def _identified(self, part: Part) -> Part:
+        cls, entry = self.plugin(part.kind, part.name), self.registry.find(part.kind, part.name)
         told = {
             "dist": entry.dist,
-            "name": name.rpartition(":")[2],
+            "name": part.name.rpartition(":")[2],
             "version": cls.version,
             "config": identity(part.config),
         }
-        if kind == "datasets":
+        if part.kind == "datasets":
             told["fingerprint"] = self.datasets.open(part).fingerprint()
         return dataclasses.replace(part, identity=told)
 
@@ -131,6 +147,28 @@ class Parts:
         if key not in self.memo:
             self.memo[key] = make()
         return self.memo[key]
+
+
+def refuse_unfit(where: str, split: str, labels: Index, classes: Sequence[str]) -> None:
+    """Refuse labels that are not those of all classes.
+
+    Args:
+        where: the dataset's name.
+        split: `training` or `test`.
+        labels: (n,), -1 where there is none.
+        classes: the classes' names.
+
+    Raises:
+        BadData: a label is out of range, or a class has no image.
+    """
+    splits.refuse_outside(labels, len(classes), where, split, least=-1)
+    present = set(np.unique(labels).tolist())
+    absent = [name for label, name in enumerate(classes) if label not in present]
+    if absent:
+        raise BadData(
+            f"{where}: there is no {split} image of {splits.some(absent)}. "
+            "Add some, or leave these classes out with dataset.classes."
+        )
 
 
 def chosen(config: type | None, role: str, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:

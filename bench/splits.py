@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config import setting
-from bench.errors import BadValue, UnknownName, suggest
+from bench.errors import BadData, BadValue, UnknownName, Unsupported, suggest
 from bench.keys import KEY_LENGTH, seed_of
 
 Index = NDArray[np.int64]
@@ -25,6 +25,7 @@ HOLDOUT_FROM = 10_000  # labels from which one hold-out is precise enough; our c
 HOLDOUT_SHARE = 0.1  # BYOL, appendix D: 5,000 of CIFAR-10's 50,000
 FOLDS = 5  # our choice
 SELECTION_SEED = 0  # of max_train: the data does not change with the run's seed
+SHOWN = 3  # classes in an error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,21 +56,49 @@ def stratified_order(labels: Labels, seed: int, purpose: str) -> dict[int, Index
     }
 
 
-def stratified_subset(labels: Labels, fraction: float, seed: int) -> Index:
-    """Return the images, ascending, of a share of each class: at least one a class.
+def stratified_subset(
+    labels: Labels, fraction: float, seed: int, where: str = "labels", names: Sequence[str] = ()
+) -> Index:
+    """Return the images, ascending, of a share of each class.
 
     Args:
         labels: (n,), -1 where there is none: such an image is in no subset.
         fraction: in (0, 1]; of a class with n images it is round(fraction * n).
         seed: of the draw; a smaller fraction of the same seed lies inside a larger one.
+        where: what an error starts with: the dataset's name.
+        names: of the classes, for an error; without them it has their labels.
 
     Raises:
         BadValue: the fraction is outside (0, 1].
+        Unsupported: the fraction leaves a class without an image.
     """
     if not 0 < fraction <= 1:
         raise BadValue(f"label fraction: {fraction:g} is out of range. Use more than 0 and at most 1.")
-    orders = stratified_order(labels, seed, "subset").values()
-    return _ascending([order[: max(1, round(fraction * len(order)))] for order in orders])
+    orders = stratified_order(labels, seed, "subset")
+    counts = {label: round(fraction * len(order)) for label, order in orders.items()}
+    empty = [names[label] if names else str(label) for label, count in counts.items() if not count]
+    if empty:
+        least = min(map(len, orders.values()))
+        raise Unsupported(
+            f"{where}: a label fraction of {fraction:g} leaves {some(empty)} without an image "
+            f"(the least class has {least}). Use at least {least_fraction(least):g}."
+        )
+    return _ascending([order[: counts[label]] for label, order in orders.items()])
+
+
+def least_fraction(count: int) -> float:
+    """Return the smallest fraction, to three digits or four, that leaves a class of `count` one image.
+
+    It is more than half an image, for `round` takes the half itself down to none.
+    """
+    unit: int = 10 ** (len(str(2 * count)) + 2)
+    return (unit // (2 * count) + 1) / unit
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first names of classes, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 def stratified_holdout(labels: Labels, share: float, seed: int) -> tuple[Index, Index]:
@@ -188,13 +217,29 @@ def choose(
     Raises:
         UnknownName: as `chosen_classes`.
         BadValue: as `chosen_classes`.
+        BadData: a label is out of range.
     """
+    refuse_outside(labels, len(names), where, split)
     place = {name: label for label, name in enumerate(chosen_classes(names, selection, where))}
     renamed = np.array([place.get(name, -1) for name in names], dtype=np.int64)[labels]
     index = np.flatnonzero(renamed >= 0)
     if split == "train" and selection.max_train is not None:
         index = index[_first(renamed[index], selection.max_train)]
     return index, renamed[index]
+
+
+def refuse_outside(labels: Labels, classes: int, where: str, split: str, least: int = 0) -> None:
+    """Raise an error if a label, of (n,), is below `least` or is not below the number of classes.
+
+    Raises:
+        BadData: there is one.
+    """
+    outside = labels[(labels < least) | (labels >= classes)]
+    if len(outside):
+        raise BadData(
+            f"{where}: a {split} label is {outside[0]}, but there are {classes} classes. "
+            f"Use labels from 0 to {classes - 1}."
+        )
 
 
 def _first(labels: Index, most: int) -> Index:

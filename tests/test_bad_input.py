@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from bench import command
+from bench.cells import Part
 from bench.cli import main
 from bench.errors import BadData
 from bench.grid import Datasets
@@ -104,6 +105,10 @@ def images(folder: Path, *places: str) -> None:
         ("--label-frac 0", "label-frac: 0 is out of range. Use more than 0 and at most 1."),
         ("--label-frac 0.5,1.5", "label-frac: 1.5 is out of range."),
         ("--label-frac nan", "--label-frac: 'nan' is not a number."),
+        (
+            "--label-frac 0.001",
+            "leaves 0, 1, 2 and 7 more without an image (the least class has 139). Use at least 0.0036.",
+        ),
         ("--epochs 0", "train.epochs: 0 is out of range. Use at least 1."),
         ("--epochs -3", "train.epochs: -3 is out of range."),
         ("--epochs abc", "train.epochs: 'abc' is str. Use a whole number."),
@@ -261,6 +266,61 @@ def test_data_without_the_labels_to_evaluate_on_is_refused(split: str, count: in
         BadData, match=r"^digits: there are labels of .* Evaluate on another --eval-dataset\.$"
     ):
         parts.subset(data, 0.5, seed=0)
+
+
+def with_labels(split: str, swapped: dict[int, int]) -> tuple[Parts, Part]:
+    """Return digits of which some labels are others."""
+    registry = Registry.load()
+    datasets = Datasets(registry)
+    parts = Parts(registry, datasets)
+    data = parts.choose("datasets", "digits", "dataset", {})
+    digits = datasets.open(data)
+    labels = {name: digits.labels(name) for name in ("train", "test")}
+    labels[split] = [swapped.get(label, label) for label in labels[split]]
+    (key,) = datasets.opened
+    datasets.opened[key] = SimpleNamespace(splits=tuple(labels), labels=labels.get, info=digits.info)
+    return parts, data
+
+
+@pytest.mark.parametrize(("split", "said"), [("train", "training"), ("test", "test")])
+@pytest.mark.parametrize(
+    ("swapped", "names"), [({3: 4}, "3"), (dict.fromkeys(range(5), 9), "0, 1, 2 and 2 more")]
+)
+def test_a_split_without_a_class_is_refused(
+    split: str, said: str, swapped: dict[int, int], names: str
+) -> None:
+    parts, data = with_labels(split, swapped)
+
+    with pytest.raises(
+        BadData, match=rf"^digits: there is no {said} image of {names}\. Add some, or .* dataset\.classes\.$"
+    ):
+        parts.subset(data, 1.0, seed=0)
+
+
+@pytest.mark.parametrize(("split", "label"), [("train", 10), ("test", 10), ("train", -2)])
+def test_a_label_of_no_class_is_refused(split: str, label: int) -> None:
+    parts, data = with_labels(split, {3: label})
+
+    with pytest.raises(
+        BadData, match=rf"^digits: a \w+ label is {label}, but there are 10 classes\. Use labels"
+    ):
+        parts.subset(data, 1.0, seed=0)
+
+
+def test_the_least_fraction_that_an_error_names_is_enough(folder: Path) -> None:
+    refused = line_of(run("--label-frac", "0.001", "--method", "random"))
+    least = refused.removesuffix(".").rpartition(" ")[2]
+
+    assert run("--label-frac", least, "--method", "random", "--set", "knn.k=1").exit_code == 0
+
+
+def test_a_fraction_that_leaves_a_class_empty_is_a_skipped_cell_beside_the_others(folder: Path) -> None:
+    result = run("--label-frac", "0.001,1", "--method", "random")
+    records = [*Store(folder / "results").records()]
+
+    assert result.exit_code == 0, result.output
+    assert {r["cell"]["label_frac"]: r["status"] for r in records} == {0.001: "skipped", 1.0: "ok"}
+    assert "leaves 0, 1, 2 and 7 more without an image" in result.output
 
 
 @pytest.mark.parametrize(

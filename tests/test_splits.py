@@ -7,13 +7,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from bench.errors import BadValue, UnknownName
+from bench.errors import BadData, BadValue, UnknownName, Unsupported
 from bench.splits import (
     Selection,
     choose,
     chosen_classes,
     folds,
     index_digest,
+    least_fraction,
     stratified_holdout,
     stratified_subset,
 )
@@ -35,16 +36,37 @@ def test_a_subset_has_the_same_share_of_every_class() -> None:
 
 
 def test_a_small_subset_lies_inside_a_larger_one() -> None:
-    parts = [set(stratified_subset(LABELS, f, seed=3).tolist()) for f in (0.001, 0.01, 0.1, 0.5, 1)]
+    parts = [set(stratified_subset(LABELS, f, seed=3).tolist()) for f in (0.005, 0.01, 0.1, 0.5, 1)]
 
     assert all(small < large for small, large in pairwise(parts))
     assert parts[-1] == set(range(1_000))
 
 
-def test_the_smallest_subset_has_an_image_of_every_class() -> None:
-    subset = stratified_subset(LABELS, 1e-6, seed=0)
+def test_a_fraction_that_leaves_a_class_without_an_image_is_refused_in_one_line() -> None:
+    with pytest.raises(Unsupported) as every:
+        stratified_subset(LABELS, 1e-6, seed=0, where="pets")
+    with pytest.raises(Unsupported) as one:
+        stratified_subset(np.repeat([0, 1], [100, 10]), 0.05, seed=0, names=NAMES)
 
-    assert counts(LABELS[subset]) == [1] * 7
+    assert str(every.value) == (
+        "pets: a label fraction of 1e-06 leaves 0, 1, 2 and 4 more without an image "
+        "(the least class has 127). Use at least 0.00394."
+    )
+    assert str(one.value) == (
+        "labels: a label fraction of 0.05 leaves dog without an image "
+        "(the least class has 10). Use at least 0.0501."
+    )
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 10, 50, 127, 140, 500, 5_000, 99_999, 1_000_000])
+def test_the_fraction_that_is_suggested_is_enough_and_hardly_more(count: int) -> None:
+    fraction = least_fraction(count)
+    labels = np.zeros(count, dtype=np.int64)
+
+    assert float(f"{fraction:g}") == fraction  # as an error prints it
+    assert len(stratified_subset(labels, fraction, seed=0)) == 1
+    with pytest.raises(Unsupported, match=f"Use at least {fraction:g}"):
+        stratified_subset(labels, 0.98 * fraction, seed=0)
 
 
 def test_a_class_is_drawn_alike_whatever_the_other_classes_are() -> None:
@@ -62,6 +84,12 @@ def test_the_draw_is_the_one_it_always_was() -> None:
     subset = stratified_subset(np.repeat([0, 1], 10), 0.3, seed=0)
 
     assert subset.tolist() == [2, 4, 5, 11, 12, 13]  # a change here changes every result at a label fraction
+    assert [index_digest(stratified_subset(LABELS, f, seed=3)) for f in (0.01, 0.1, 0.5, 1)] == [
+        "717ece000c3d3b3d43e4",
+        "e07138f95330df96668b",
+        "409ef56ab947f833b349",
+        "702746827e553786bb02",
+    ]
 
 
 def test_an_image_without_a_label_is_in_no_part() -> None:
@@ -146,6 +174,14 @@ def test_classes_are_chosen_in_the_order_that_was_given() -> None:
 
     assert index.tolist() == [0, 2, 4]
     assert chosen.tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_a_label_that_is_of_no_class_is_refused(label: int) -> None:
+    message = rf"^pets: a test label is {label}, but there are 3 classes\. Use labels from 0 to 2\.$"
+
+    with pytest.raises(BadData, match=message):
+        choose(np.array([0, 1, 2, label]), NAMES, Selection(), "pets", "test")
 
 
 def test_max_train_is_exact_stratified_and_of_the_training_split_only() -> None:

@@ -10,6 +10,7 @@ import contextlib
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -40,10 +41,15 @@ class CIFAR10(Dataset):
         self._labels = {"test": np.asarray(test.targets)}
         self._classes = chosen_classes(self._names, config, name)
 
+    @classmethod
+    def about(cls, config: Any) -> DatasetInfo:
+        """Return all of `info` but the classes."""
+        return DatasetInfo(classes=(), channels=3, size=32, mean=cls.mean, std=cls.std)
+
     @property
     def info(self) -> DatasetInfo:
         """What is known without decoding."""
-        return DatasetInfo(classes=self._classes, channels=3, size=32, mean=self.mean, std=self.std)
+        return replace(self.about(self.config), classes=self._classes)
 
     def fingerprint(self) -> str:
         """Return the digest of the published checksums, which the files were compared with."""

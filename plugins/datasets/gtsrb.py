@@ -14,7 +14,7 @@ import hashlib
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -108,13 +108,18 @@ class GTSRB(Dataset):
         """The splits there are; `val` is drawn by track."""
         return ("train", "val", "test")
 
+    @classmethod
+    def about(cls, config: Any) -> DatasetInfo:
+        """Return `info` without the classes and how many images were found."""
+        return DatasetInfo(classes=(), channels=3, size=config.size, flip=False, colour=False, notes=NOTES)
+
     @property
     def info(self) -> DatasetInfo:
         """What is known without decoding."""
-        size = self.config.size
-        return DatasetInfo(
-            classes=self._classes, channels=3, size=size, flip=False, colour=False, notes=NOTES
-        )
+        about = self.about(self.config)
+        found = sum(len(self._files[split].paths) for split in ("train", "val"))
+        notes = (*about.notes, f"images found in GTSRB/Training: {found:,}")
+        return replace(about, classes=self._classes, notes=notes)
 
     def fingerprint(self) -> str:
         """Return the digest of all paths, sizes and labels, and of 64 contents."""
@@ -188,7 +193,7 @@ class GTSRB(Dataset):
         if len(wrong):
             raise self._damaged(self._answers, f"a label is {wrong[0]}, of {len(NAMES)} classes")
         present = set(self._testing.glob("*.ppm"))
-        if present != set(paths) or not paths:
+        if present != set(paths) or len(present) != len(paths) or not paths:
             beside = f"there are {len(present)} images and {len(paths)} labels"
             raise self._damaged(self._answers, f"{beside}, they are not of one archive")
         return Files(paths, labels)

@@ -1,8 +1,9 @@
 """MNIST and KMNIST: 70,000 handwritten characters of 28x28 pixels, 10,000 of them to test on.
 
 Data: LeCun et al. 1998, "Gradient-based learning applied to document recognition", and Clanuwat et
-al. 2018, arXiv:1812.01718. torchvision downloads the archives, compares their MD5 and unpacks them;
-the unpacked files have no published checksum, so it is their content that is in the fingerprint.
+al. 2018, arXiv:1812.01718. torchvision downloads the archives, compares their MD5 and unpacks them.
+It has no checksum of the unpacked files: where an archive lies beside its file, they are compared, and
+MNIST's files have a known digest. A subset may be used, and is noted; its content is in the fingerprint.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import contextlib
 import hashlib
 import struct
 import sys
+import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,6 +24,7 @@ import torch
 import torchvision
 from numpy.typing import NDArray
 from torchvision.datasets.mnist import read_image_file, read_label_file
+from torchvision.datasets.utils import check_integrity
 
 from bench.api import BadData, Dataset, DatasetInfo, Images, Place, Selection, choose, chosen_classes
 
@@ -28,7 +32,15 @@ from .archives import archive_parent, failed_download
 
 SIDE = 28
 IMAGES_MAGIC, HEADER = 2051, struct.Struct(">4I")  # of an IDX file of bytes: magic, count, rows, columns
+TRAILER = struct.Struct("<2I")  # of a gzip archive: CRC-32 and length of what is packed
 PREFIX = {"train": "train", "test": "t10k"}
+PUBLISHED = {"train": 60_000, "test": 10_000}  # images
+MNIST_SHA256 = {  # of the unpacked files; torchvision has the checksums of the archives only
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
 
 
 class MNIST(Dataset):
@@ -47,20 +59,22 @@ class MNIST(Dataset):
         self._raw = self._root / self.source.__name__ / "raw"
         self._classes = chosen_classes(self.names, config, name)
         self._fetch()
-        self._labels = {"test": self._read_labels("test")}
+        self._labels = {split: self._read_labels(split) for split in PREFIX}
+        for split in PREFIX:
+            for what in ("images", "labels"):
+                self._refuse_other_file(split, what)
+
+    @classmethod
+    def about(cls, config: Any) -> DatasetInfo:
+        """Return `info` without classes and notes."""
+        return DatasetInfo(
+            classes=(), channels=1, size=SIDE, mean=cls.mean, std=cls.std, flip=False, colour=False
+        )
 
     @property
     def info(self) -> DatasetInfo:
         """What is known without decoding."""
-        return DatasetInfo(
-            classes=self._classes,
-            channels=1,
-            size=SIDE,
-            mean=self.mean,
-            std=self.std,
-            flip=False,
-            colour=False,
-        )
+        return replace(self.about(self.config), classes=self._classes, notes=self._notes())
 
     def fingerprint(self) -> str:
         """Return the digest of the four files."""
@@ -84,9 +98,14 @@ class MNIST(Dataset):
         return found.hexdigest()
 
     def _chosen(self, split: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        if split not in self._labels:
-            self._labels[split] = self._read_labels(split)
         return choose(self._labels[split], self.names, self.config, self.name, split)
+
+    def _notes(self) -> tuple[str, ...]:
+        found = {split: len(labels) for split, labels in self._labels.items()}
+        if found == PUBLISHED:
+            return ()
+        told, whole = (f"{c['train']:,} training and {c['test']:,} test images" for c in (found, PUBLISHED))
+        return (f"the files have {told}; those of {self.source.__name__} as published have {whole}",)
 
     def _file(self, split: str, what: str) -> Path:
         return self._raw / f"{PREFIX[split]}-{what}-idx{3 if what == 'images' else 1}-ubyte"
@@ -135,6 +154,23 @@ class MNIST(Dataset):
             raise self._damaged(path, f"its length is not that of the {count} images it promises")
         return int(count)
 
+    def _refuse_other_file(self, split: str, what: str) -> None:
+        """Compare a file with its archive, if that is there, and with what is known of MNIST's."""
+        path = self._file(split, what)
+        content = path.read_bytes()
+        archive = path.with_name(f"{path.name}.gz")
+        if archive.is_file():
+            if not check_integrity(archive, dict(self.source.resources)[archive.name]):
+                raise self._damaged(archive, "its MD5 is not the published one")
+            if TRAILER.unpack(archive.read_bytes()[-TRAILER.size :]) != (zlib.crc32(content), len(content)):
+                raise self._damaged(path, f"it is not what {archive.name} beside it holds")
+        found = hashlib.sha256(content).hexdigest()
+        if self.source is torchvision.datasets.MNIST:
+            if len(self._labels[split]) == PUBLISHED[split] and found != MNIST_SHA256[path.name]:
+                raise self._damaged(path, "its SHA-256 is not that of MNIST's file, which is as long")
+        elif found in MNIST_SHA256.values():
+            raise self._damaged(path, "it is a file of MNIST")
+
     def _damaged(self, path: Path, why: str) -> BadData:
         remedy = f"Delete {self._raw} and use --download."
         return BadData(f"{self.name}: {path} is damaged: {why}. {remedy}")
@@ -146,5 +182,5 @@ class KMNIST(MNIST):
     reference: ClassVar[str] = "Clanuwat et al. 2018, arXiv:1812.01718"
     source: ClassVar[type[torchvision.datasets.MNIST]] = torchvision.datasets.KMNIST
     names: ClassVar[tuple[str, ...]] = tuple(torchvision.datasets.KMNIST.classes)
-    mean: ClassVar[tuple[float, ...]] = (0.1918,)  # of the training images
+    mean: ClassVar[tuple[float, ...]] = (0.1918,)  # in common use for its training images
     std: ClassVar[tuple[float, ...]] = (0.3483,)

@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -73,27 +73,27 @@ class STL10(Dataset):
         self._refuse_other_classes()
         self._used = self._fold()
         self._labels = {split: self._read_labels(split) for split in self.splits}
+        self._unlabeled = self._count("unlabeled")
 
     @property
     def pretrain(self) -> str:
         """The split to pretrain on."""
         return ALL if self.config.unlabeled else "train"
 
+    @classmethod
+    def about(cls, config: Any) -> DatasetInfo:
+        """Return `info` without classes and notes; mean and deviation are of the 5,000 training images."""
+        mean, std = (0.4467, 0.4398, 0.4066), (0.2603, 0.2566, 0.2713)
+        return DatasetInfo(classes=(), channels=3, size=SIDE, mean=mean, std=std)
+
     @property
     def info(self) -> DatasetInfo:
-        """What is known without decoding; mean and deviation are of the 5,000 training images."""
-        count = self._count("unlabeled")
+        """What is known without decoding."""
+        count = self._unlabeled
         notes = [f"pretraining uses the {count:,} unlabelled images, too"] if self.config.unlabeled else []
         if self.config.fold is not None:
             notes.append(f"the training images are the published fold {self.config.fold}")
-        return DatasetInfo(
-            classes=self._classes,
-            channels=3,
-            size=SIDE,
-            mean=(0.4467, 0.4398, 0.4066),
-            std=(0.2603, 0.2566, 0.2713),
-            notes=tuple(notes),
-        )
+        return replace(self.about(self.config), classes=self._classes, notes=tuple(notes))
 
     def fingerprint(self) -> str:
         """Return the digest of the published checksums, which the files were compared with, and the fold."""
@@ -103,7 +103,7 @@ class STL10(Dataset):
     def labels(self, split: str) -> Sequence[int]:
         """Return the labels of `split`; of `train+unlabeled` they end in many -1."""
         labels = [int(label) for label in self._chosen("train" if split == ALL else split)[1]]
-        return labels + [-1] * self._count("unlabeled") * (split == ALL)
+        return labels + [-1] * self._unlabeled * (split == ALL)
 
     def load(self, split: str) -> Images:
         """Return the images of `split`: `train`, `test` or `train+unlabeled`."""
@@ -130,8 +130,12 @@ class STL10(Dataset):
         return pixels
 
     def _count(self, part: str) -> int:
-        size: int = (self._folder / f"{part}_X.bin").stat().st_size
-        return size // IMAGE
+        path = self._folder / f"{part}_X.bin"
+        size: int = path.stat().st_size
+        count, rest = divmod(size, IMAGE)
+        if rest or not count:
+            raise self._damaged(path, f"its length is not that of images of {SIDE}x{SIDE}")
+        return count
 
     def _read_labels(self, split: str) -> NDArray[np.int64]:
         path = self._folder / f"{split}_y.bin"

@@ -6,48 +6,20 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from bench_plugins.datasets.gtsrb import FOLDERS, GTSRB, NAMES, Config
-from PIL import Image
+from archives import FRAMES, TRACKS, sign, write_gtsrb
+from bench_plugins.datasets.gtsrb import GTSRB, NAMES, Config
 
 from bench.api import BadData, Place, UsageError
 from bench.testing import check_dataset
 
-TRACKS, FRAMES = 3, 2  # of each class; class 1 has 20 tracks
-HEADER = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"
-
-
-def sign(path: Path, label: int, width: int = 20, height: int = 24) -> None:
-    """Write an image of which the red is its label, and the blue is at the left edge only."""
-    pixels = np.zeros((height, width, 3), dtype=np.uint8)
-    pixels[..., 0] = label
-    pixels[:, :2, 2] = 255
-    Image.fromarray(pixels).save(path)
-
-
-def write(folder: Path) -> None:
-    for name, label in FOLDERS.items():
-        place = folder / "GTSRB" / "Training" / name
-        place.mkdir(parents=True)
-        for track in range(20 if label == 1 else TRACKS):
-            for frame in range(FRAMES):
-                sign(place / f"{track:05d}_{frame:05d}.ppm", label)
-        (place / f"GT-{name}.csv").write_text(f"{HEADER}\n")
-    images = folder / "GTSRB" / "Final_Test" / "Images"
-    images.mkdir(parents=True)
-    rows = [HEADER]
-    for i in range(len(NAMES)):
-        label = (i * 7) % len(NAMES)
-        sign(images / f"{i:05d}.ppm", label)
-        rows.append(f"{i:05d}.ppm;20;24;5;5;15;19;{label}")
-    (folder / "GT-final_test.csv").write_text("\n".join(rows) + "\n")
+ROW = "00001.ppm;20;24;5;5;15;19;7"
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("signs")
-    write(root / "gtsrb")
+    write_gtsrb(root / "gtsrb")
     return root
 
 
@@ -94,6 +66,7 @@ def test_signs_are_neither_mirrored_nor_recoloured_and_the_notes_say_what_is_spe
 
     assert (info.flip, info.colour, info.channels, info.size) == (False, False, 3, 32)
     assert "26,640 images; the official one has 39,209" in info.notes[0]
+    assert info.notes[2] == "images found in GTSRB/Training: 292"
     assert "tracks" in info.notes[1]
 
 
@@ -154,10 +127,10 @@ def spoil(folder: Path, what: str) -> None:
         (training / "00043").mkdir()
     elif what == "name":
         (training / "00000" / "00000_00000.ppm").rename(training / "00000" / "sign.ppm")
-    elif what == "label":
-        answers.write_text(
-            answers.read_text().replace("00001.ppm;20;24;5;5;15;19;7", "00001.ppm;20;24;5;5;15;19;43")
-        )
+    elif what in ("43", "-1"):
+        answers.write_text(answers.read_text().replace(ROW, ROW[:-1] + what))
+    elif what == "twice":
+        answers.write_text(answers.read_text() + ROW + "\n")
     elif what == "row":
         answers.write_text("\n".join(answers.read_text().splitlines()[:-1]))
     elif what == "image":
@@ -172,7 +145,9 @@ def spoil(folder: Path, what: str) -> None:
         ("class", "Training is damaged: .*00042"),
         ("another", "00043 is damaged: it is none of the 43 classes"),
         ("name", r"sign\.ppm is damaged: its name is not XXXXX_YYYYY\.ppm"),
-        ("label", r"GT-final_test\.csv is damaged: a label is 43, of 43 classes"),
+        ("43", r"GT-final_test\.csv is damaged: a label is 43, of 43 classes"),
+        ("-1", r"GT-final_test\.csv is damaged: a label is -1, of 43 classes"),
+        ("twice", "there are 43 images and 44 labels, they are not of one archive"),
         ("row", "there are 43 images and 42 labels, they are not of one archive"),
         ("image", "there are 42 images and 43 labels, they are not of one archive"),
         ("table", "it is no table with Filename and ClassId"),

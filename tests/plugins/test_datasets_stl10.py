@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from bench_plugins.datasets.stl10 import NAMES, STL10, Config
+from archives import md5, stl10_pixels, write_stl10
+from bench_plugins.datasets.stl10 import STL10, Config
 from conftest import Lab
 
 from bench.api import BadData, BadValue, Place, UsageError
@@ -19,37 +19,11 @@ from bench.config import build
 from bench.testing import check_dataset
 
 SOURCE = torchvision.datasets.STL10
-COUNTS = {"train": 40, "test": 20, "unlabeled": 30}
-
-
-def pixels(part: str) -> Any:
-    seed = list(COUNTS).index(part)
-    return np.random.Generator(np.random.PCG64(seed)).integers(
-        0, 256, (COUNTS[part], 3, 96, 96), dtype=np.uint8
-    )
-
-
-def write(folder: Path, monkeypatch: pytest.MonkeyPatch, **changed: bytes) -> Path:
-    """Write the files, some of them changed; labels count from 1 and images are stored by column."""
-    files = {f"{part}_X": pixels(part).transpose(0, 1, 3, 2).tobytes() for part in COUNTS}
-    files |= {f"{p}_y": bytes(i % 10 + 1 for i in range(COUNTS[p])) for p in ("train", "test")}
-    files |= changed
-    folder.mkdir(parents=True)
-    for name, content in files.items():
-        (folder / f"{name}.bin").write_bytes(content)
-    (folder / "class_names.txt").write_text("\n".join(NAMES) + "\n")
-    folds = [" ".join(str((fold + i) % 40) for i in range(20)) + " \n" for fold in range(10)]
-    (folder / "fold_indices.txt").write_text("".join(folds))
-    sums = {name: hashlib.md5(content, usedforsecurity=False).hexdigest() for name, content in files.items()}
-    train = [[f"{name}.bin", sums[name]] for name in ("train_X", "train_y", "unlabeled_X")]
-    monkeypatch.setattr(SOURCE, "train_list", train)
-    monkeypatch.setattr(SOURCE, "test_list", [[f"{name}.bin", sums[name]] for name in ("test_X", "test_y")])
-    return folder.parent
 
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return write(tmp_path / "stl" / "stl10_binary", monkeypatch)
+    return write_stl10(tmp_path / "stl" / "stl10_binary", monkeypatch)
 
 
 def stl10(root: Path, **settings: Any) -> STL10:
@@ -60,8 +34,8 @@ def test_stl10_is_read_from_the_official_files(root: Path) -> None:
     data = stl10(root)
     train, test = data.load("train"), data.load("test")
 
-    assert train.pixels.equal(torch.from_numpy(pixels("train")))
-    assert test.pixels.equal(torch.from_numpy(pixels("test")))
+    assert train.pixels.equal(torch.from_numpy(stl10_pixels("train")))
+    assert test.pixels.equal(torch.from_numpy(stl10_pixels("test")))
     assert train.labels.tolist() == data.labels("train") == list(range(10)) * 4
     assert data.info.classes == tuple(SOURCE(root, "test").classes)
     assert (data.info.size, data.info.channels, data.info.flip, data.info.colour) == (96, 3, True, True)
@@ -143,7 +117,30 @@ def test_labels_that_do_not_fit_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labels: bytes, why: str
 ) -> None:
     with pytest.raises(BadData, match=rf"train_y\.bin is damaged: {why}"):
-        stl10(write(tmp_path / "stl10_binary", monkeypatch, train_y=labels))
+        stl10(write_stl10(tmp_path / "stl10_binary", monkeypatch, train_y=labels))
+
+
+@pytest.mark.parametrize("part", ["train", "test", "unlabeled"])
+@pytest.mark.parametrize("length", [0, 1, 40 * 3 * 96 * 96 - 1])
+def test_a_file_whose_length_is_not_that_of_images_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, length: int
+) -> None:
+    changed = {f"{part}_X": bytes(length)}
+
+    with pytest.raises(BadData, match=rf"^stl10: .*{part}_X\.bin is damaged: its length is not .*\.$"):
+        stl10(write_stl10(tmp_path / "stl10_binary", monkeypatch, **changed))
+
+
+def test_the_files_of_train_and_test_swapped_are_refused(root: Path) -> None:
+    folder = root / "stl10_binary"
+    for what in ("X", "y"):
+        train, test = folder / f"train_{what}.bin", folder / f"test_{what}.bin"
+        content = train.read_bytes()
+        train.write_bytes(test.read_bytes())
+        test.write_bytes(content)
+
+    with pytest.raises(BadData, match=r"^stl10: .*train_X\.bin is damaged: its MD5 is not the published one"):
+        stl10(root)
 
 
 @pytest.mark.parametrize("folds", ["", "0 1\n2 x\n", "0 1\n2 40\n", "0 1\n2 2\n"])
@@ -161,9 +158,7 @@ def test_a_download_unpacks_the_archive_and_prints_nothing_on_stdout(
     archive.parent.mkdir()
     with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
         tar.add(root / "stl10_binary", "stl10_binary")
-    monkeypatch.setattr(
-        SOURCE, "tgz_md5", hashlib.md5(archive.read_bytes(), usedforsecurity=False).hexdigest()
-    )
+    monkeypatch.setattr(SOURCE, "tgz_md5", md5(archive.read_bytes()))
     data = STL10("stl10", Config(), Place(data_dir=archive.parent, download=True))
 
     assert len(data.labels("train")) == 40
@@ -181,7 +176,7 @@ def test_a_failed_download_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
 # ---- in a run
 
 
-SMALL = {"dataset.max_train": 20, "train.epochs": 1, "train.batch_size": 25}
+SMALL = {"dataset.max_train": 20, "train.epochs": 1, "train.batch_size": 20}
 
 
 def test_a_run_pretrains_on_all_images_and_evaluates_on_labelled_ones(
@@ -204,16 +199,15 @@ def test_a_run_pretrains_on_all_images_and_evaluates_on_labelled_ones(
 
 def test_a_batch_may_be_larger_than_the_labelled_images(root: Path, lab: Lab) -> None:
     asked = {"method": "simclr", "dataset": "stl10"}
-    settings = {**SMALL, "dataset.root": str(root)}
+    settings = {**SMALL, "dataset.root": str(root), "train.batch_size": 25}
 
     assert lab.plan(settings, **asked)
     with pytest.raises(BadValue, match="a step takes 25 images, but stl10 has 20 to train on"):
         lab.plan({**settings, "dataset.unlabeled": False}, **asked)
 
 
-def test_supervised_asks_for_labels_of_all_it_is_trained_on(root: Path, lab: Lab) -> None:
-    settings = {"dataset.root": str(root), "train.batch_size": 16}
+def test_a_method_that_uses_labels_is_trained_on_the_labelled_images(root: Path, lab: Lab) -> None:
+    (cell,) = lab.plan({**SMALL, "dataset.root": str(root)}, method="supervised", dataset="stl10")
+    labels = lab.datasets.open(cell.dataset).labels(cell.split)
 
-    with pytest.raises(BadValue, match="supervised: it needs labels, but not every image of stl10 has one"):
-        lab.plan(settings, method="supervised", dataset="stl10")
-    assert lab.plan({**settings, "dataset.unlabeled": False}, method="supervised", dataset="stl10")
+    assert (len(labels), min(labels)) == (20, 0)
