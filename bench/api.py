@@ -16,30 +16,33 @@ from bench.keys import digest, seed_of
 from bench.recipe import Recipe
 
 if TYPE_CHECKING:
+    from bench.collapse import embedding_std, rankme
     from bench.contract import (
         Backbone,
         Batch,
         Dataset,
         DatasetInfo,
         Embeddings,
-        Evaluator,
-        Features,
         Images,
         Method,
         Place,
-        Scores,
-        Task,
     )
+    from bench.evaluation import Evaluator, Features, Network, Scores, Task
     from bench.metrics import classification_scores, require_finite
+    from bench.monitors import contrastive_monitors
+    from bench.neighbours import first_largest, nearest, unit_rows, votes
     from bench.splits import Selection, choose, chosen_classes, stratified_holdout
     from bench.views import View
 
 _HOMES = {
+    "bench.collapse": ("embedding_std", "rankme"),
     "bench.contract": (
-        "Backbone", "Batch", "Dataset", "DatasetInfo", "Embeddings", "Evaluator", "Features",
-        "Images", "Method", "Place", "Scores", "Task",
+        "Backbone", "Batch", "Dataset", "DatasetInfo", "Embeddings", "Images", "Method", "Place",
     ),
+    "bench.evaluation": ("Evaluator", "Features", "Network", "Scores", "Task"),
     "bench.metrics": ("classification_scores", "require_finite"),
+    "bench.monitors": ("contrastive_monitors",),
+    "bench.neighbours": ("first_largest", "nearest", "unit_rows", "votes"),
     "bench.splits": ("Selection", "choose", "chosen_classes", "stratified_holdout"),
     "bench.views": ("View",),
 }  # fmt: skip
@@ -58,6 +61,7 @@ __all__ = [
     "Features",
     "Images",
     "Method",
+    "Network",
     "NoSettings",
     "Offer",
     "Place",
@@ -71,13 +75,20 @@ __all__ = [
     "choose",
     "chosen_classes",
     "classification_scores",
+    "contrastive_monitors",
     "digest",
+    "embedding_std",
+    "first_largest",
     "hookimpl",
+    "nearest",
+    "rankme",
     "require_finite",
     "seed_of",
     "setting",
     "stratified_holdout",
     "suggest",
+    "unit_rows",
+    "votes",
 ]
 
 

@@ -80,6 +80,9 @@ class Cell:
     """One point of the grid, with everything resolved.
 
     Args:
+        label_frac: of the labels; none where the evaluator takes no fraction.
+        split: that the backbone is trained on.
+        label_share: of the training labels that the method sees, 0 where it looks at none.
         training: none where nothing is trained.
         views: resolved, empty where nothing is trained.
         image_size: that the backbone sees.
@@ -92,8 +95,10 @@ class Cell:
     dataset: Part
     eval_dataset: Part
     evaluator: Part
-    label_frac: float
+    label_frac: float | None
     seed: int
+    split: str
+    label_share: float
     training: Training | None
     views: tuple[Any, ...]
     image_size: int
@@ -104,7 +109,8 @@ class Cell:
     @property
     def trained(self) -> str:
         """How progress and errors name the backbone."""
-        return f"{self.method.name} {self.backbone.name} {self.dataset.name} seed {self.seed}"
+        share = f" {100 * self.label_share:g} % of labels" if 0 < self.label_share < 1 else ""
+        return f"{self.method.name} {self.backbone.name} {self.dataset.name}{share} seed {self.seed}"
 
     @property
     def names(self) -> dict[str, Any]:

@@ -1,10 +1,13 @@
-"""What a plugin is: the four classes a plugin author extends, and the values they exchange."""
+"""What a plugin is: the classes a plugin author extends, and the values they exchange.
+
+The fourth, `Evaluator`, is in `bench.evaluation`.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -69,6 +72,10 @@ class Images:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    def take(self, index: Tensor) -> Images:
+        """Return the images at `index`, (m,) int64."""
+        return Images(self.pixels[index], self.labels[index])
+
     def to(self, device: torch.device) -> Images:
         """Return the images on `device`."""
         return Images(self.pixels.to(device), self.labels.to(device))
@@ -108,6 +115,11 @@ class Dataset(ABC):
 
     def __init__(self, name: str, config: Any, place: Place) -> None:
         self.name, self.config, self.place = name, config, place
+
+    @classmethod
+    def about(cls, config: Any) -> DatasetInfo | None:
+        """Return what of `info` is known without the files, `classes` left empty; none: nothing is."""
+        return None
 
     @property
     @abstractmethod
@@ -206,7 +218,8 @@ class Method(nn.Module):
     version: ClassVar[int] = 1
     reference: ClassVar[str] = ""
     recipe: ClassVar[Recipe | None] = None  # none: nothing is trained
-    uses_labels: ClassVar[bool] = False
+    uses_labels: ClassVar[bool] = False  # trained on the labelled images only, at each label fraction
+    fixed_backbone: ClassVar[str | None] = None  # the one it goes with, whichever is asked for
 
     def __init__(self, backbone: nn.Module, dim: int, config: Any, data: DatasetInfo) -> None:
         super().__init__()
@@ -240,102 +253,3 @@ class Method(nn.Module):
         Args:
             progress: share of the training that is done, in (0, 1].
         """
-
-
-# ---- evaluators
-
-
-@dataclass(frozen=True)
-class Features:
-    """Frozen features of one split.
-
-    Args:
-        x: (n, dim), float32.
-        y: (n,), int64, in [0, classes).
-    """
-
-    x: Tensor
-    y: Tensor
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def take(self, index: Tensor) -> Features:
-        """Return the rows at `index`, (m,) int64."""
-        return Features(self.x[index], self.y[index])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """All an evaluator may see.
-
-    Args:
-        train: every labelled example that may be used, and no other.
-        test: to be predicted once, with everything chosen.
-        folds: pairs of row indices into `train`, (fit, val), to choose on: one pair where there are
-            labels enough for a hold-out, several for cross-validation, none where no class has
-            two examples. Each class of a val part is in its fit part.
-        classes: the classes' names.
-        seed: of every draw the evaluator makes.
-        own_val: the val part of `folds` is the data's own validation split.
-        device: where to compute.
-    """
-
-    train: Features
-    test: Features
-    folds: tuple[tuple[Tensor, Tensor], ...]
-    classes: tuple[str, ...]
-    seed: int
-    device: torch.device
-    own_val: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scores:
-    """What an evaluator found.
-
-    Args:
-        metrics: by name; accuracies in percent.
-        predictions: (n,), int64, the predicted class of each test image.
-        confidence: (n,), float32, the probability of the predicted class, where there is one.
-        per_class: by name, a value a class.
-        protocol: what was chosen and on what, for the record.
-        lower_is_better: the metrics of which less is better.
-    """
-
-    metrics: Mapping[str, float]
-    predictions: Tensor
-    confidence: Tensor | None = None
-    per_class: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    protocol: Mapping[str, Any] = field(default_factory=dict)
-    lower_is_better: frozenset[str] = frozenset({"nll", "ece"})
-
-
-class Evaluator(ABC):
-    """A measure of frozen features.
-
-    Args:
-        config: a `Config` of its class.
-    """
-
-    Config: ClassVar[type] = NoSettings
-    version: ClassVar[int] = 1
-    reference: ClassVar[str] = ""
-
-    def __init__(self, config: Any) -> None:
-        self.config = config
-
-    def check(self, labelled: int, classes: int) -> None:
-        """Refuse, before any training, what cannot be evaluated.
-
-        Args:
-            labelled: examples that `Task.train` will have.
-            classes: number of classes.
-
-        Raises:
-            BadValue: the config does not fit.
-        """
-
-    @abstractmethod
-    def evaluate(self, task: Task) -> Scores:
-        """Choose on `task.folds`, predict `task.test` once."""

@@ -26,7 +26,7 @@ KINDS = {
     "backbones": "Backbone",
     "datasets": "Dataset",
     "evaluators": "Evaluator",
-}  # and the class of `bench.contract` that a plugin of the kind extends
+}  # and the class of `bench.api` that a plugin of the kind extends
 
 
 @dataclass(frozen=True)

@@ -41,18 +41,20 @@ def outlook(
         backbones.setdefault(cell.keys.backbone, []).append(cell)
     for key, mine in backbones.items():
         first, name = mine[0], _told_apart(mine[0], cells)
-        if first.skip:
-            lines.append([name, "skip", "", f"skip {len(mine)}", first.skip])
-            continue
-        left = [cell for cell in mine if not _has_score(cell, store)]
-        scores = {"have": len(mine) - len(left), "make": len(left)}
+        skipped = [cell for cell in mine if cell.skip]
+        left = [cell for cell in mine if not cell.skip and not _has_score(cell, store)]
+        scores = {"have": len(mine) - len(left) - len(skipped), "make": len(left), "skip": len(skipped)}
         said = ", ".join(f"{word} {count}" for word, count in scores.items() if count)
+        why = "; ".join(dict.fromkeys(cell.skip for cell in skipped if cell.skip))
+        if len(skipped) == len(mine):
+            lines.append([name, "skip", "", said, why])
+            continue
         if cache.has(key) or all(_has_features(cell, cache) for cell in left):
-            lines.append([name, "have", "", said, ""])
+            lines.append([name, "have", "", said, why])
             continue
         estimate = estimated(first, datasets, registry, device)
         seconds, unknown = seconds + (estimate or 0.0), unknown + (estimate is None)
-        lines.append([name, "make", "unknown" if estimate is None else duration(estimate), said, ""])
+        lines.append([name, "make", "unknown" if estimate is None else duration(estimate), said, why])
     body = tabulate(
         lines, ["backbone", "", "takes", "scores", "why"], tablefmt="simple", disable_numparse=True
     )
@@ -98,5 +100,5 @@ def estimated(cell: Cell, datasets: Datasets, registry: Registry, device: torch.
             speeds = [loop.epoch(0, silent)["images_per_s"] for _ in ("warm up", "time")]
     except Exception:  # noqa: BLE001 - the plugin's boundary; what fails here fails in the run, and is told
         return None
-    steps = len(data.labels(data.pretrain)) // cell.training.batch_size
+    steps = len(data.labels(cell.split)) // cell.training.batch_size
     return steps * cell.training.batch_size * cell.training.epochs / speeds[-1]

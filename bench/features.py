@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from bench.contract import Features, Images
+from bench.contract import Images
+from bench.evaluation import Features
 from bench.views import match_channels, normalise, resize
 
 CHUNK_PIXELS = 1 << 20  # of images at the backbone's resolution, a pass: 1,024 of 32 px, 20 of 224 px

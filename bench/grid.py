@@ -14,8 +14,9 @@ from typing import Any
 
 from bench.cells import Cell, Keys, Part, Request
 from bench.config import build
-from bench.errors import BadValue
+from bench.errors import BadValue, Unsupported
 from bench.keys import digest
+from bench.operations import changed_views
 from bench.parts import ROOT, Datasets, Parts, chosen
 from bench.recipe import TrainConfig, Training, resolve, too_few
 from bench.refuse import check_request
@@ -56,6 +57,8 @@ class Source:
     backbone: Part
     dataset: Part
     seed: int
+    split: str
+    label_share: float
     training: Training | None
     views: tuple[Any, ...]
     image_size: int
@@ -76,18 +79,34 @@ class Planner:
             settings = dict(zip(request.settings, point, strict=True))
             trained = itertools.product(request.dataset, request.backbone, request.method, request.seed)
             for dataset, backbone, method, seed in trained:
-                source = self._source(method, backbone, dataset, seed, settings)
-                evaluated = itertools.product(
-                    request.eval_dataset or (dataset,), request.evaluator, request.label_frac
-                )
-                for eval_dataset, evaluator, fraction in evaluated:
-                    yield self._cell(source, eval_dataset, evaluator, fraction, settings)
+                sources: dict[float, Source] = {}
+                for eval_dataset in request.eval_dataset or (dataset,):
+                    for evaluator, fraction in self._evaluations():
+                        share = self._label_share(method, fraction)
+                        if share not in sources:
+                            sources[share] = self._source(method, backbone, dataset, seed, share, settings)
+                        yield self._cell(sources[share], eval_dataset, evaluator, fraction, settings)
+
+    def _evaluations(self) -> Iterator[tuple[str, float | None]]:
+        """Yield each evaluator with each label fraction; with none if it takes none."""
+        for name in self.request.evaluator:
+            takes = self.parts.plugin("evaluators", name).takes_fraction
+            for fraction in self.request.label_frac if takes else (None,):
+                yield name, fraction
+
+    def _label_share(self, method: str, fraction: float | None) -> float:
+        """Return the share of the training labels that a method sees in a cell: never more than a probe."""
+        if not self.parts.plugin("methods", method).uses_labels:
+            return 0.0
+        return 1.0 if fraction is None else fraction
 
     # ---- a backbone
 
     def _source(
-        self, method: str, backbone: str, dataset: str, seed: int, settings: Mapping[str, Any]
+        self, method: str, backbone: str, dataset: str, seed: int, share: float, settings: Mapping[str, Any]
     ) -> Source:
+        cls = self.parts.plugin("methods", method)
+        backbone = cls.fixed_backbone or backbone
         parts = {
             "method": self.parts.choose("methods", method, "method", settings),
             "backbone": self.parts.choose("backbones", backbone, "backbone", settings),
@@ -96,7 +115,8 @@ class Planner:
         info = self.datasets.open(parts["dataset"]).info
         train = build(TrainConfig, chosen(TrainConfig, "train", "train", settings), "train")
         size = train.image_size or max(SMALLEST_IMAGE, info.size)
-        training = self._training(parts["method"], parts["dataset"], train, size)
+        split = "train" if cls.uses_labels else self.datasets.open(parts["dataset"]).pretrain
+        training = self._training(parts["method"], parts["dataset"], split, train, size)
         views = self._views(parts["method"], info, size, settings) if training else ()
         told = {
             "stage": "backbone",
@@ -105,22 +125,29 @@ class Planner:
             "views": [asdict(view) for view in views],
             "seed": seed,
         }
+        lacking = None
+        if 0 < share < 1:
+            _, told["labels"], lacking = self._subset(parts["dataset"], share, seed)
         return Source(
             **parts,
             seed=seed,
+            split=split,
+            label_share=share,
             training=training,
             views=views,
             image_size=size,
             key=digest(told),
-            skip=self.parts.unsupported(parts["backbone"], info.channels, size),
+            skip=lacking or self.parts.unsupported(parts["backbone"], info.channels, size),
         )
 
-    def _training(self, method: Part, data: Part, train: TrainConfig, size: int) -> Training | None:
+    def _training(
+        self, method: Part, data: Part, split: str, train: TrainConfig, size: int
+    ) -> Training | None:
         """Return the resolved training; none where the method trains nothing."""
         cls = self.parts.plugin("methods", method.name)
         if cls.recipe is None:
             return None
-        labels = self.parts.labels(data, self.datasets.open(data).pretrain)
+        labels = self.parts.labels(data, split)
         if len(labels) < train.batch_size:
             raise too_few(train.batch_size, len(labels), data.name)
         if cls.uses_labels and labels.min() < 0:
@@ -130,10 +157,9 @@ class Planner:
 
     def _views(self, method: Part, info: Any, size: int, settings: Mapping[str, Any]) -> tuple[Any, ...]:
         """Return the method's views, changed by `settings` and without what changes a label."""
-        changed = chosen(None, "views", "views", settings)
-        views = self.parts.plugin("methods", method.name).views(method.config, info, size)
-        built = (build(type(view), {**asdict(view), **changed}, "views") for view in views)
-        return tuple(view.label_preserving(info) for view in built)
+        own = self.parts.plugin("methods", method.name).views(method.config, info, size)
+        views = changed_views(own, chosen(None, "views", "views", settings), method.name)
+        return tuple(view.label_preserving(info) for view in views)
 
     # ---- a cell
 
@@ -142,14 +168,16 @@ class Planner:
         source: Source,
         eval_name: str,
         evaluator_name: str,
-        fraction: float,
+        fraction: float | None,
         settings: Mapping[str, Any],
     ) -> Cell:
         data = self._evaluated(source, eval_name, settings)
         evaluator = self.parts.choose("evaluators", evaluator_name, "evaluator", settings)
-        count, subset = self.parts.subset(data, fraction, source.seed)
-        classes = len(self.datasets.open(data).info.classes)
-        self.parts.plugin("evaluators", evaluator_name)(evaluator.config).check(count, classes)
+        count, subset, lacking = self._subset(data, fraction or 1.0, source.seed)
+        cls = self.parts.plugin("evaluators", evaluator_name)
+        if lacking is None:
+            classes = len(self.datasets.open(data).info.classes)
+            cls(evaluator.config).check(count, classes)
         features = self._feature_keys(source, data)
         told = {
             "stage": "score",
@@ -165,12 +193,30 @@ class Planner:
             **parts,
             label_frac=fraction,
             seed=source.seed,
+            split=source.split,
+            label_share=source.label_share,
             training=source.training,
             views=source.views,
             image_size=source.image_size,
             settings=_said(settings, parts, trained=source.training is not None),
             keys=Keys(backbone=source.key, features=features, score=digest(told)),
-            skip=source.skip,
+            skip=source.skip or lacking or self._unfit(source, evaluator),
+        )
+
+    def _subset(self, data: Part, fraction: float, seed: int) -> tuple[int, str, str | None]:
+        """Return how many labels a fraction gives, the digest of which, and why it cannot be drawn."""
+        try:
+            return *self.parts.subset(data, fraction, seed), None
+        except Unsupported as error:
+            return 0, "", str(error)
+
+    def _unfit(self, source: Source, evaluator: Part) -> str | None:
+        """Return why an evaluator cannot work on what a method gives, if it cannot."""
+        fixed = self.parts.plugin("methods", source.method.name).fixed_backbone
+        if fixed is None or self.parts.plugin("evaluators", evaluator.name).needs == "features":
+            return None
+        return (
+            f"{evaluator.name}: it needs a backbone to work on, but {source.method.name} has features only."
         )
 
     def _evaluated(self, source: Source, name: str, settings: Mapping[str, Any]) -> Part:

@@ -85,6 +85,7 @@ def blank_record(cell: Cell, origin: Mapping[str, Any]) -> Record:
         "status": "",
         "reason": None,
         "metrics": {},
+        "headline": None,
         "per_class": {},
         "classes": [],
         "notes": [],

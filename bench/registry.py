@@ -117,7 +117,7 @@ class Registry:
             BadPlugin: it cannot be imported, or is not what its kind extends.
         """
         where = f"{entry.name} (of {entry.dist} {entry.version})"
-        base = getattr(importlib.import_module("bench.contract"), KINDS[entry.kind])
+        base = getattr(importlib.import_module("bench.api"), KINDS[entry.kind])
         try:
             cls = imported(entry.target)
         except Exception as error:

@@ -13,27 +13,29 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
 from bench import features as features_of
-from bench import splits
 from bench.cache import Cache
 from bench.cells import Cell, Part
 from bench.checkpoint import whole
-from bench.contract import Backbone, Features, Images, Scores, Task
+from bench.contract import Backbone, Images
 from bench.errors import CellError
+from bench.evaluation import Features, Network, Scores
 from bench.fresh import fresh_backbone, fresh_method, measured, run_of
 from bench.keys import digest
+from bench.monitors import KnnSample, knn_sample
 from bench.outcome import Breakdown, Failed, blank_record, failure, stage
 from bench.parts import Datasets
 from bench.pretrain import pretrain
 from bench.provenance import forward_flops, peak_mb, provenance
 from bench.registry import Registry
 from bench.store import Record, Store
+from bench.tasks import labelled_share, network_of, task_of
 
 BACKBONE, PREDICTIONS = "backbone.safetensors", "predictions.safetensors"
+USUAL_PROTOCOL = {"features": "frozen", "probe": "offline", "checkpoint": "last epoch"}
 ABOUT = "about.json"  # what an artifact cost and, of a backbone, how it is to be used
 
 
@@ -105,51 +107,40 @@ class Workshop:
 
     def _found(self, cell: Cell, parts: Mapping[str, Features]) -> dict[str, Any]:
         """Evaluate, and return what a record says of a cell that went well."""
-        started = time.monotonic()
         cls = self.registry.load_class("evaluators", cell.evaluator.name)
-        scores: Scores = cls(cell.evaluator.config).evaluate(self._task(cell, parts))
+        info = self.datasets.open(cell.eval_dataset).info
+        task = task_of(cell, parts, info.classes, self.device)
+        if cls.needs == "backbone":
+            task = replace(task, network=self._network(cell))
+        started = time.monotonic()
+        scores: Scores = cls(cell.evaluator.config).evaluate(task)
         self._keep_predictions(cell, scores, parts["test"])
         cost = self._cost(cell, time.monotonic() - started)
-        info = self.datasets.open(cell.eval_dataset).info
         return {
             "metrics": {
                 name: {
                     "value": float(value),
                     "higher_is_better": name not in scores.lower_is_better,
-                    "n": len(scores.predictions),
+                    "n": len(parts["test"]),
                 }
                 for name, value in scores.metrics.items()
             },
+            "headline": next(iter(scores.metrics), None),
             "per_class": {name: list(values) for name, values in scores.per_class.items()},
             "classes": list(info.classes),
             "notes": list(dict.fromkeys((*self.datasets.open(cell.dataset).info.notes, *info.notes))),
-            "protocol": dict(scores.protocol),
+            "protocol": {**USUAL_PROTOCOL, "training_labels": cell.label_share, **scores.protocol},
             "cost": cost,
         }
 
-    def _task(self, cell: Cell, parts: Mapping[str, Features]) -> Task:
-        """Return what the evaluator may see, and change: the labelled part of train and val, and test."""
-        known = [parts[split] for split in ("train", "val") if split in parts]
-        pool = Features(torch.cat([p.x for p in known]), torch.cat([p.y for p in known]))
-        subset = splits.stratified_subset(pool.y.numpy(), cell.label_frac, cell.seed)
-        labelled = pool.take(torch.from_numpy(subset))
-        own_val = len(known) > 1 and cell.label_frac == 1
-        if own_val:
-            own = subset >= len(known[0])
-            folds = [(np.flatnonzero(~own), np.flatnonzero(own))]
-        else:
-            folds = list(splits.folds(labelled.y.numpy(), cell.seed))
-        return Task(
-            train=labelled,
-            test=Features(parts["test"].x.clone(), parts["test"].y.clone()),
-            folds=tuple((torch.from_numpy(fit), torch.from_numpy(val)) for fit, val in folds),
-            classes=self.datasets.open(cell.eval_dataset).info.classes,
-            seed=cell.seed,
-            device=self.device,
-            own_val=own_val,
-        )
+    def _network(self, cell: Cell) -> Network:
+        trained, info = self._backbone(cell), self.datasets.open(cell.eval_dataset).info
+        images = {split: self._images_of(cell.eval_dataset, split) for split in cell.keys.features}
+        return network_of(cell, images, info, trained, self._about(cell.keys.backbone), self.device)
 
     def _keep_predictions(self, cell: Cell, scores: Scores, test: Features) -> None:
+        if scores.predictions is None:
+            return
         tensors = {"label": test.y.int(), "prediction": scores.predictions.cpu().int()}
         if scores.confidence is not None:
             tensors["confidence"] = scores.confidence.cpu().half()
@@ -223,8 +214,10 @@ class Workshop:
 
     def _train(self, cell: Cell) -> None:
         data = self.datasets.open(cell.dataset)
-        images, info = self._images_of(cell.dataset, data.pretrain), data.info
+        images, info = self._images_of(cell.dataset, cell.split), data.info
         mean, std = (info.mean, info.std) if info.mean and info.std else measured(images)
+        if 0 < cell.label_share < 1:
+            images = labelled_share(cell, images, data)
         method = fresh_method(cell, self.registry, info).to(self.device)
         backbone = method.backbone
         about: dict[str, Any] = {"cell": cell.trained, "mean": mean, "std": std, "channels": info.channels}
@@ -235,10 +228,16 @@ class Workshop:
             about |= {"seconds": 0.0, "images_per_s": None}
             if cell.training is not None:
                 told = run_of(cell, (mean, std), self.device, folder)
-                told = replace(told, on_epoch=self._on_epoch(cell), live=self.live)
+                told = replace(told, on_epoch=self._on_epoch(cell), live=self.live, knn=self._knn(cell))
                 about |= asdict(pretrain(method, images.to(self.device), told))
             save_file(whole(backbone.state_dict()), folder / BACKBONE)
             _write(folder / ABOUT, about)
+
+    def _knn(self, cell: Cell) -> KnnSample | None:
+        """Return the labelled images that training is watched on: of train and val, never of test."""
+        own_val = "val" in self.datasets.open(cell.dataset).splits
+        val = self._images_of(cell.dataset, "val") if own_val else None
+        return knn_sample(self._images_of(cell.dataset, "train"), val)
 
     def _on_epoch(self, cell: Cell) -> Callable[[int, Mapping[str, float]], None]:
         def tell(epoch: int, metrics: Mapping[str, float]) -> None:

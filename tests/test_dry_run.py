@@ -72,6 +72,13 @@ def test_what_cannot_work_is_skipped_with_its_reason(probing: Lab) -> None:
     assert large[1:] == ["make", "0 s", "make 1"]
 
 
+def test_what_cannot_work_is_told_beside_what_can(probing: Lab) -> None:
+    (row,) = rows(probing, probing.plan(label_frac=(0.01, 1.0), backbone="tiny"))
+
+    assert row[1:4] == ["make", "0 s", "make 1, skip 1"]
+    assert row[4].startswith("digits: a label fraction of 0.01 leaves")
+
+
 def test_backbones_of_one_name_are_told_apart_by_what_was_set(probing: Lab) -> None:
     settings = {"method.temperature": (0.1, 0.2), "knn.k": (1, 2)}
     found = rows(probing, probing.plan(settings, method="simclr", backbone="tiny"))

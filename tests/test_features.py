@@ -12,7 +12,8 @@ from conftest import Lab
 from torch import Tensor, nn
 
 from bench import features
-from bench.contract import Features, Images
+from bench.contract import Images
+from bench.evaluation import Features
 from bench.fresh import fresh_backbone
 from bench.views import resize
 

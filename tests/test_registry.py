@@ -257,9 +257,9 @@ def test_a_class_of_another_kind_is_refused(install: Install) -> None:
 
 
 def test_every_kind_has_its_class() -> None:
-    import bench.contract
+    import bench.api
 
-    assert all(isinstance(getattr(bench.contract, base), type) for base in KINDS.values())
+    assert all(isinstance(getattr(bench.api, base), type) for base in KINDS.values())
     assert Registry.load().load_class("methods", "simclr").__name__ == "SimCLR"
 
 

@@ -132,7 +132,7 @@ def test_a_record_has_its_costs(lab: Lab) -> None:
     assert set(trained) == {"seconds", "images_per_s", "params", "flops", "peak_mb"}
     assert set(trained["seconds"]) == {"pretrain", "features", "evaluate"}
     assert all(value > 0 for value in trained["seconds"].values())
-    assert trained["images_per_s"] == pytest.approx(96 / trained["seconds"]["pretrain"])
+    assert trained["images_per_s"] >= 96 / trained["seconds"]["pretrain"]  # without the monitors' time
     assert (random["images_per_s"], random["seconds"]["pretrain"]) == (None, 0)
     assert random["params"] == trained["params"] > 100_000
     assert random["flops"] == trained["flops"] > 2 * random["params"]

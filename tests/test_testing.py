@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import pytest
 import torch
@@ -190,6 +190,57 @@ def test_an_evaluator_that_guesses_fails() -> None:
     with pytest.raises(AssertionError) as told:
         check_evaluator(Guessing, "guessing")
 
-    assert "top1 is 33.0 percent" in str(told.value)
+    assert "of the predictions are right" in str(told.value)
     assert "draw from task.seed" in str(told.value)
-    assert "they were changed in place" in str(told.value)
+    assert "features, images or the backbone were changed in place" in str(told.value)
+
+
+class Claiming(Evaluator):
+    """Give a top-1 that its predictions do not have, and not first."""
+
+    def evaluate(self, task: Task) -> Scores:
+        nearest = torch.cdist(task.test.x, task.train.x).argmin(1)
+        return Scores(metrics={"nll": 1.0, "top1": 50.0}, predictions=task.train.y[nearest])
+
+
+def test_an_evaluator_whose_top1_is_not_that_of_its_predictions_fails() -> None:
+    with pytest.raises(AssertionError) as told:
+        check_evaluator(Claiming, "claiming")
+
+    assert "top1 is not the first of nll, top1" in str(told.value)
+    assert "top1 is 50.0, but 100 percent are right" in str(told.value)
+
+
+class Training(Evaluator):
+    """Train the backbone that all share, and go on where there is none."""
+
+    needs: ClassVar[Literal["features", "backbone"]] = "backbone"
+
+    def evaluate(self, task: Task) -> Scores:
+        if task.network is not None:
+            with torch.no_grad():
+                next(task.network.trained.parameters()).add_(1)
+        return Scores(metrics={"norm": float(task.test.x.norm())})
+
+
+def test_an_evaluator_that_trains_the_shared_backbone_fails() -> None:
+    assert failed("evaluators", Training) == {
+        "what it is given is left as it is",
+        "features alone are refused in one line",
+    }
+
+
+class Measuring(Evaluator):
+    """Measure without predicting, on a copy of the backbone."""
+
+    needs: ClassVar[Literal["features", "backbone"]] = "backbone"
+
+    def evaluate(self, task: Task) -> Scores:
+        network = task.needed_network("measuring")
+        with torch.inference_mode():
+            found = network.backbone()(network.clean(network.test.pixels))
+        return Scores(metrics={"norm": float(found.norm())})
+
+
+def test_an_evaluator_without_predictions_passes() -> None:
+    check_evaluator(Measuring, "measuring")

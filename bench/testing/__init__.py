@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bench.contract import Backbone, Dataset, Evaluator, Method, Place
+from bench.contract import Backbone, Dataset, Method, Place
 from bench.errors import UnknownName
+from bench.evaluation import Evaluator
 from bench.registry import KINDS, Registry
 from bench.testing import backbones, datasets, evaluators, methods
 from bench.testing.checks import Outcome

@@ -56,6 +56,8 @@ def _per_sample(backbone: Backbone, images: Tensor) -> None:
 
 
 def _gradient(backbone: Backbone, images: Tensor) -> None:
+    if not any(p.requires_grad for p in backbone.parameters()):
+        return
     weights = torch.randn(backbone.dim, generator=torch.Generator().manual_seed(1))
     backbone.train()(images).matmul(weights).square().sum().backward()
     without = [name for name, p in backbone.named_parameters() if p.requires_grad and p.grad is None]

@@ -16,3 +16,4 @@ def bench_methods() -> Iterator[Offer]:
         "supervised", ".supervised:Supervised", "Train with the labels: what SSL is measured against."
     )
     yield Offer("random", ".random:Random", "Train nothing: the floor every method has to beat.")
+    yield Offer("pixels", ".pixels:Pixels", "Leave out the network: what raw pixels give.")

@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +50,7 @@ def bench_backbones() -> Iterator[Offer]:
 @hookimpl
 def bench_evaluators() -> Iterator[Offer]:
     yield Offer("witness", "probes:Witness", "Keep the task, and ruin it when told to.")
+    yield Offer("norm", "probes:Norm", "Measure the norm of what the backbone gives, without labels.")
 
 
 @hookimpl
@@ -141,3 +142,21 @@ class Witness(Evaluator):
             metrics={"top1": 100 * right, "nll": 1.0},
             predictions=torch.zeros(len(task.test), dtype=torch.int64),
         )
+
+
+class Norm(Evaluator):
+    """Measure the mean norm of test features that it makes itself, and train the copy it made them with."""
+
+    needs: ClassVar[Literal["features", "backbone"]] = "backbone"
+    takes_fraction: ClassVar[bool] = False
+
+    def evaluate(self, task: Task) -> Scores:
+        SEEN.append(task)
+        network = task.needed_network("norm")
+        backbone = network.backbone()
+        found = backbone(network.clean(network.test.pixels))
+        found.sum().backward()
+        with torch.no_grad():
+            for parameter in backbone.parameters():
+                parameter.zero_()
+        return Scores(metrics={"norm": float(found.norm(dim=1).mean())})

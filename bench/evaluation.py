@@ -1,0 +1,212 @@
+"""What an evaluator is: the class its author extends, what it is given, and what it returns."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from bench import splits
+from bench.config import NoSettings
+from bench.contract import Backbone, DatasetInfo, Images
+from bench.errors import BadValue
+from bench.views import View, augment, match_channels, normalise, resize
+
+
+@dataclass(frozen=True)
+class Features:
+    """Frozen features of one split.
+
+    Args:
+        x: (n, dim), float32.
+        y: (n,), int64, in [0, classes).
+    """
+
+    x: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, index: Tensor) -> Features:
+        """Return the rows at `index`, (m,) int64."""
+        return Features(self.x[index], self.y[index])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A trained backbone and the images, for an evaluator whose `needs` is `backbone`.
+
+    Args:
+        trained: the backbone, which is not to be changed: `backbone()` returns copies.
+        train: the images of `Task.train`, row by row.
+        test: the images of `Task.test`, row by row.
+        data: what is known of these images.
+        image_size: that the backbone takes.
+        channels: that the backbone takes.
+        mean: of the data it was trained on, a value a channel.
+        std: of the data it was trained on, a value a channel.
+        device: where the backbone is.
+    """
+
+    trained: Backbone
+    train: Images
+    test: Images
+    data: DatasetInfo
+    image_size: int
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    device: torch.device
+
+    def backbone(self) -> Backbone:
+        """Return a copy of one's own, in eval mode, whose parameters can be trained."""
+        return copy.deepcopy(self.trained).requires_grad_(requires_grad=True).eval()
+
+    def clean(self, pixels: Tensor) -> Tensor:
+        """Return what the backbone takes of images, as the features were made.
+
+        Args:
+            pixels: (n, channels, h, w), uint8, on any device.
+
+        Returns:
+            (n, channels, image_size, image_size), float32, normalised.
+        """
+        return self._normalised(resize(pixels.to(self.device), self.image_size))
+
+    def augmented(self, pixels: Tensor, view: View, generator: torch.Generator) -> Tensor:
+        """Return one view of each image, without what would change a label.
+
+        Args:
+            pixels: as of `clean`.
+            view: the recipe.
+            generator: of the draws, on the CPU.
+
+        Returns:
+            As `clean`.
+        """
+        view = view.label_preserving(self.data)
+        return self._normalised(augment(pixels.to(self.device), view, self.image_size, generator))
+
+    def _normalised(self, x: Tensor) -> Tensor:
+        return normalise(match_channels(x, self.channels), self.mean, self.std)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """All an evaluator may see.
+
+    Args:
+        train: every labelled example that may be used, and no other.
+        test: to be predicted once, with everything chosen.
+        folds: pairs of row indices into `train`, (fit, val), to choose on: one pair where there are
+            labels enough for a hold-out, several for cross-validation, none where no class has
+            two examples. Each class of a val part is in its fit part.
+        classes: the classes' names.
+        seed: of every draw the evaluator makes.
+        own_val: the val part of `folds` is the data's own validation split.
+        device: where to compute.
+        network: the backbone and the images, for an evaluator that needs them.
+    """
+
+    train: Features
+    test: Features
+    folds: tuple[tuple[Tensor, Tensor], ...]
+    classes: tuple[str, ...]
+    seed: int
+    device: torch.device
+    own_val: bool = False
+    network: Network | None = None
+
+    def subset(self, fraction: float, seed: int) -> Task:
+        """Return the task with a share of the labels: stratified, with folds of its own.
+
+        Args:
+            fraction: in (0, 1]; of each class. 1 is the task as it is.
+            seed: of the draw; a smaller fraction of the same seed lies inside a larger one.
+
+        Raises:
+            BadValue: the fraction is out of range.
+            Unsupported: it leaves a class without an example.
+        """
+        if fraction == 1:
+            return self
+        rows = splits.stratified_subset(self.train.y.numpy(), fraction, seed)
+        train = self.train.take(torch.from_numpy(rows))
+        return replace(self, train=train, folds=folds_of(train, seed), own_val=False, network=None)
+
+    def needed_network(self, evaluator: str) -> Network:
+        """Return the network.
+
+        Raises:
+            BadValue: the task has features only.
+        """
+        if self.network is None:
+            raise BadValue(f"{evaluator}: it needs a backbone and images, but was given features only.")
+        return self.network
+
+
+def folds_of(labelled: Features, seed: int) -> tuple[tuple[Tensor, Tensor], ...]:
+    """Return the folds of labelled examples, as `Task.folds` has them."""
+    pairs = splits.folds(labelled.y.numpy(), seed)
+    return tuple((torch.from_numpy(fit), torch.from_numpy(val)) for fit, val in pairs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """What an evaluator found.
+
+    Args:
+        metrics: by name, the headline first; accuracies in percent.
+        predictions: (n,), int64, the predicted class of each test image; none of what does not
+            classify.
+        confidence: (n,), float32, the probability of the predicted class, where there is one.
+        per_class: by name, a value a class.
+        protocol: for the record: what was chosen and on what. Left out are what every evaluator of
+            frozen features shares: `features` frozen, `probe` offline.
+        lower_is_better: the metrics of which less is better.
+    """
+
+    metrics: Mapping[str, float]
+    predictions: Tensor | None = None
+    confidence: Tensor | None = None
+    per_class: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    protocol: Mapping[str, Any] = field(default_factory=dict)
+    lower_is_better: frozenset[str] = frozenset({"nll", "ece"})
+
+
+class Evaluator(ABC):
+    """A measure of a trained backbone, by its features unless it needs more.
+
+    Args:
+        config: a `Config` of its class.
+    """
+
+    Config: ClassVar[type] = NoSettings
+    version: ClassVar[int] = 1
+    reference: ClassVar[str] = ""
+    needs: ClassVar[Literal["features", "backbone"]] = "features"  # or `Task.network`, too
+    takes_fraction: ClassVar[bool] = True  # or it is given all labels, once
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def check(self, labelled: int, classes: int) -> None:
+        """Refuse, before any training, what cannot be evaluated.
+
+        Args:
+            labelled: examples that `Task.train` will have.
+            classes: number of classes.
+
+        Raises:
+            BadValue: the config does not fit.
+        """
+
+    @abstractmethod
+    def evaluate(self, task: Task) -> Scores:
+        """Choose on `task.folds`, predict `task.test` once."""
