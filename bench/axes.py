@@ -30,6 +30,11 @@ class Point:
     at: Mapping[str, Any]
     record: Mapping[str, Any]
 
+    @property
+    def crosses(self) -> bool:
+        """Tell whether it is evaluated on another data set than it was trained on."""
+        return bool(self.at["dataset"] != self.at["eval_dataset"])
+
 
 @dataclass(frozen=True)
 class Survey:
@@ -61,8 +66,20 @@ class Survey:
         return [None] * (len(found) > len(there)) + there
 
     def varies(self, axis: str) -> bool:
-        """Tell whether `axis` has more than one value."""
-        return len({point.at.get(axis) for point in self.points}) > 1
+        """Tell whether `axis` has more than one value.
+
+        That some evaluators take no label fraction does not make it vary among those that do.
+        """
+        values = {point.at.get(axis) for point in self.points}
+        if axis != "label_frac" or None not in values:
+            return len(values) > 1
+        by_evaluator = {(point.at["evaluator"], point.at[axis]) for point in self.points}
+        return len(values) > 2 or len(by_evaluator) > len({evaluator for evaluator, _ in by_evaluator})
+
+    @property
+    def crossed(self) -> bool:
+        """Tell whether any record is evaluated on another data set than it was trained on."""
+        return any(point.crosses for point in self.points)
 
 
 def survey(records: Iterable[Mapping[str, Any]]) -> Survey:

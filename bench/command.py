@@ -60,7 +60,7 @@ def run(options: Options, registry: Registry, *, blocked: Sequence[str], dry_run
     many = runtime.jobs > 1
     made = run_in_processes(workshop, cells, runtime.jobs, blocked) if many else workshop.run(cells)
     records = list(_told(made, len(cells)))
-    click.echo(table(records, metric=None, folder=runtime.results))
+    click.echo(table(records, mix_protocols=True, folder=runtime.results))
     return 1 if any(record["status"] == "failed" for record in records) else 0
 
 
@@ -103,11 +103,9 @@ def _told(records: Iterator[Record], total: int) -> Iterator[Record]:
         names = [cell["method"], cell["backbone"], cell["dataset"]]
         if cell["eval_dataset"] != cell["dataset"]:
             names.append(f"-> {cell['eval_dataset']}")
-        where = " ".join(
-            [*names, f"seed {cell['seed']}", cell["evaluator"], f"{100 * cell['label_frac']:g} %"]
-        )
-        metrics = record["metrics"]
-        first = next(iter(sorted(metrics, key=lambda name: name != "top1")), None)
-        found = f"{first} {metrics[first]['value']:.2f}" if first else record["status"]
+        share = [] if cell["label_frac"] is None else [f"{100 * cell['label_frac']:g} %"]
+        where = " ".join([*names, f"seed {cell['seed']}", cell["evaluator"], *share])
+        first = record.get("headline")
+        found = f"{first} {record['metrics'][first]['value']:.2f}" if first else record["status"]
         click.echo(f"[{number}/{total}] {where}: {found}", err=True)
         yield record

@@ -131,7 +131,7 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return ",".join(map(shown, value))
+        return ",".join(map(shown, value)) or "[]"
     return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
@@ -141,7 +141,8 @@ TIDY: dict[str, Callable[[Sequence[Mapping[str, Any]]], str]] = {"csv": as_csv, 
 _TEX = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    "±": r"$\pm$", "–": "--", "->": r"$\to$",
+    "±": r"$\pm$", "–": "--", "->": r"$\to$", "†": r"$^\dagger$", "…": r"\ldots{}",
+    "×": r"$\times$", "≥": r"$\geq$", "≤": r"$\leq$", "−": "$-$",
     **{sign: "\\" + sign for sign in "&%$#_{}"},
     **{sign: f"{{{sign}}}" for sign in "[]*"},  # after \\ these would be its arguments
 }  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.axes import CELL, Point, Survey, is_of_training
 from bench.errors import BadValue, UnknownName, suggest
+from bench.measures import Measures
 
 Place = tuple[Any, ...]  # a value an axis
 
@@ -20,19 +21,34 @@ IN_ROWS = frozenset({"method", "backbone", "key"})
 
 @dataclass(frozen=True)
 class Layout:
-    """Which axes go down and which across; the metric is an axis where there are several."""
+    """Which axes go down and which across; the metric is an axis where there are several.
+
+    Args:
+        rows: the axes that go down.
+        cols: the axes that go across.
+        measures: the metrics of each evaluator.
+        crossed: some records are evaluated on another data set than they were trained on.
+    """
 
     rows: tuple[str, ...]
     cols: tuple[str, ...]
-    metrics: tuple[str, ...]
+    measures: Measures
+    crossed: bool
 
 
 @dataclass(frozen=True)
 class Cell:
-    """The records of one table cell, which differ in their seeds only, under one metric."""
+    """The records of one table cell, which differ in their seeds only, under one metric.
+
+    Args:
+        points: the records.
+        metric: what is shown of them.
+        on_diagonal: trained and evaluated on one data set, in a table where others are not.
+    """
 
     points: tuple[Point, ...]
     metric: str
+    on_diagonal: bool
 
     @cached_property
     def values(self) -> list[float]:
@@ -85,15 +101,24 @@ class Grid:
     acrosses: tuple[Place, ...]
     cells: Mapping[tuple[Place, Place], Cell]
 
+    @property
+    def common_n(self) -> int | None:
+        """How many seeds every complete cell has; none if they differ or there is none."""
+        counts = {len(cell.values) for cell in self.cells.values() if cell.status == "ok"}
+        return counts.pop() if len(counts) == 1 else None
+
 
 def grid_of(found: Survey, layout: Layout) -> Grid:
     """Gather the records of each cell, none of which differ in more than their seeds."""
     groups: dict[tuple[Place, Place, str], list[Point]] = defaultdict(list)
     for point in found.points:
-        for metric in layout.metrics:
+        for metric in layout.measures.by_evaluator[point.at["evaluator"]]:
             down, across = (_place(point, metric, axes) for axes in (layout.rows, layout.cols))
             groups[down, across, metric].append(point)
-    cells = {place[:2]: Cell(tuple(points), place[2]) for place, points in groups.items()}
+    cells = {
+        (down, across): Cell(tuple(points), metric, layout.crossed and not points[0].crosses)
+        for (down, across, metric), points in groups.items()
+    }
     return Grid(
         layout,
         _ordered(found, layout, layout.rows, {down for down, _ in cells}),
@@ -103,15 +128,17 @@ def grid_of(found: Survey, layout: Layout) -> Grid:
 
 
 def layout_of(
-    found: Survey, rows: tuple[str, ...] | None, cols: tuple[str, ...] | None, metrics: tuple[str, ...]
+    found: Survey, rows: tuple[str, ...] | None, cols: tuple[str, ...] | None, measures: Measures
 ) -> Layout:
     """Return where each axis goes: as asked, what else varies down, or across if none is asked for.
+
+    Where data sets are crossed, what was trained on goes down and what is evaluated on across.
 
     Args:
         found: the records.
         rows: the axes asked for in rows; none for the usual ones.
         cols: the axes asked for in columns; none for the usual ones.
-        metrics: the metrics asked for, of which several are an axis.
+        measures: the metrics, of which several are an axis.
 
     Raises:
         UnknownName: there is no such axis.
@@ -125,13 +152,14 @@ def layout_of(
                 raise UnknownName(f"{option}: no axis is named {name!r}.{near}")
             if option == "--cols" and name in (rows or ()):
                 raise BadValue(f"--cols: {name} is also in --rows. Name it once.")
-    needed = _needed(found, metrics)
-    left = [name for name in needed if name not in (rows or ())]
-    across = cols if cols is not None else tuple(name for name in left if goes_across(name))
+    left = [name for name in _needed(found, measures) if name not in (rows or ())]
+    matrix = found.crossed and "eval_dataset" not in (rows or ())
+    usual = (name for name in left if goes_across(name) and not (matrix and _is_of_dataset(name)))
+    across = cols if cols is not None else tuple(usual)
     down = (*(rows or ()), *(name for name in left if name not in across))
     if not down and cols is None:
         down = ("method",)
-    return Layout(down, across, metrics)
+    return Layout(down, across, measures, found.crossed)
 
 
 def reason_of(record: Mapping[str, Any]) -> str:
@@ -146,17 +174,16 @@ def goes_across(name: str) -> bool:
     return name not in IN_ROWS and (name.startswith("dataset.") or not is_of_training(name))
 
 
-def _needed(found: Survey, metrics: tuple[str, ...]) -> list[str]:
-    """Return the axes that vary; a dataset evaluated on itself needs no second name."""
+def _is_of_dataset(name: str) -> bool:
+    return name == "dataset" or name.startswith("dataset.")
+
+
+def _needed(found: Survey, measures: Measures) -> list[str]:
+    """Return the axes that vary; a data set evaluated on itself needs no second name."""
     needed = [name for name in (*CELL, *found.telling) if found.varies(name)]
-    crossed = any(point.at["eval_dataset"] != point.at["dataset"] for point in found.points)
-    if not crossed:
+    if not found.crossed:
         needed = [name for name in needed if name != "eval_dataset"]
-    elif "dataset" in needed and "eval_dataset" not in needed:
-        needed.insert(needed.index("dataset") + 1, "eval_dataset")
-    elif "eval_dataset" in needed and "dataset" not in needed:
-        needed.insert(needed.index("eval_dataset"), "dataset")
-    return needed + ["metric"] * (len(metrics) > 1)
+    return needed + ["metric"] * (len(measures.metrics) > 1)
 
 
 def _place(point: Point, metric: str, axes: tuple[str, ...]) -> Place:
@@ -164,6 +191,6 @@ def _place(point: Point, metric: str, axes: tuple[str, ...]) -> Place:
 
 
 def _ordered(found: Survey, layout: Layout, axes: tuple[str, ...], places: set[Place]) -> tuple[Place, ...]:
-    orders = [layout.metrics if axis == "metric" else found.values(axis) for axis in axes]
+    orders = [layout.measures.metrics if axis == "metric" else found.values(axis) for axis in axes]
     ranks = [{value: rank for rank, value in enumerate(order)} for order in orders]
     return tuple(sorted(places, key=lambda place: [rank[v] for rank, v in zip(ranks, place, strict=True)]))

@@ -1,0 +1,51 @@
+"""Records made by hand, and what a table of them says."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from bench.keys import digest
+from bench.tables import table
+
+
+def make(method: str = "simclr", value: float = 70.0, **changes: Any) -> dict[str, Any]:
+    """Return a record; a change names a field of the cell, a part of the record or of its config."""
+    names = ("backbone", "dataset", "eval_dataset", "evaluator", "label_frac", "seed")
+    usual = ("resnet18", "digits", None, "knn", 1.0, 0)
+    cell = {"method": method, **dict(zip(names, usual, strict=True))}
+    cell |= {name: changes.pop(name) for name in names if name in changes}
+    config = {"method": {}, "evaluator": {}, "training": {"epochs": 100}, **changes.pop("config", {})}
+    directions = {"top1": True, "nll": False}
+    metrics = {name: {"value": value, "higher_is_better": up} for name, up in directions.items()}
+    return {
+        "schema": 1, "cell": cell, "config": config, "settings": {}, "status": "ok", "reason": None,
+        "metrics": metrics if changes.get("status", "ok") == "ok" else {},
+        "keys": {"score": digest([repr(cell), repr(config)])},
+        **changes,
+    }  # fmt: skip
+
+
+def cells(text: str) -> list[list[str]]:
+    """Return the cells of a GitHub table, its header first."""
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line] for line in lines]
+
+
+def caption(text: str) -> str:
+    return text.splitlines()[0]
+
+
+def tidy(records: list[dict[str, Any]], **options: Any) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(table(records, format="json", **options))
+    return rows
+
+
+def swept(name: str, *values: Any, **changes: Any) -> list[dict[str, Any]]:
+    """Return a record for each value of the setting `name`."""
+    part, field = name.split(".")
+    section = {"train": "training", "method": "method"}.get(part, "evaluator")
+    return [
+        make(settings={name: value}, config={section: {field: value}}, value=70.0 + place, **changes)
+        for place, value in enumerate(values)
+    ]
