@@ -12,14 +12,13 @@ from typing import Any, TypeVar
 
 import click
 
+from bench.cli_plugins import plugins
 from bench.errors import UsageError
-from bench.shell import FAILED, Commands, Session, Shell
+from bench.shell import Session, Shell, session
 
 NO = "no:"  # of `-p no:NAME`, as pytest has it
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-session = click.make_pass_decorator(Session)
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001
@@ -120,7 +119,9 @@ _results = click.option("--results", type=click.Path(path_type=Path), default=Pa
 @click.option("--cols", metavar="AXIS,…",
               help="Axes of the columns.  [default: dataset,evaluator,label_frac]")  # fmt: skip
 @click.option("--metric", metavar="NAME,…",
-              help="What the cells show.  [default: top1, or the first there is]")  # fmt: skip
+              help="What the cells show.  [default: top1, or an evaluator's first]")  # fmt: skip
+@click.option("--mix-protocols", is_flag=True,
+              help="Let a column have scores of two protocols, such as frozen and fine-tuned.")  # fmt: skip
 @click.option("--format", default="github", show_default=True, metavar="NAME",
               help="github, plain, csv, json, latex or html.")  # fmt: skip
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
@@ -181,85 +182,73 @@ def list_(session: Session, what: str | None, pattern: str | None) -> None:
         click.echo(f"Failed to load: {', '.join(sorted(broken))}. See `bench plugins doctor`.", err=True)
 
 
+def _of_views(command: F) -> F:
+    """Add the options that say which views are meant."""
+    options = (
+        _axis("--dataset", metavar="NAME", text="What the views are of.  [default: digits]"),
+        _axis("--image-size", metavar="N", text="Side of a view.  [default: the data's]"),
+        click.option("--set", "set_", multiple=True, metavar="PART.FIELD=VALUE", help="As of `bench run`."),
+        click.option("--data-dir", metavar="DIR", help="Where downloads are kept.  [default: data]"),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @main.command()
 @click.argument("kind")
 @click.argument("name")
+@_of_views
 @session
-def show(session: Session, kind: str, name: str) -> None:
+def show(session: Session, /, kind: str, name: str, **options: Any) -> None:
     """Show one plugin: its settings with defaults and sources, its recipe, its reference.
+
+    `bench show views METHOD` shows what is done to an image before the method sees it. The options are
+    for that only.
 
     \b
     bench show method simclr
     bench show backbone resnet18
     bench show evaluator knn
+    bench show views simclr --dataset cifar10 --set views.blur=0.5
     """  # noqa: D301
+    options["set"] = options.pop("set_")
+    if kind.lower() in ("view", "views"):
+        from bench.show_views import shown_views
+
+        click.echo(shown_views(session.registry, name, options))
+        return
     from bench.catalogue import kind_named, shown
 
+    for option in (option for option, value in options.items() if value):
+        raise UsageError(f"--{option.replace('_', '-')}: it is for `bench show views METHOD`. Leave it out.")
     click.echo(shown(session.registry, kind_named(kind), name))
 
 
-@main.group(cls=Commands, invoke_without_command=True)
-@click.pass_context
-def plugins(ctx: click.Context) -> None:
-    """List, diagnose, check and start plugins."""
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(plugins_list)
-
-
-@plugins.command("list")
+@main.command()
+@_axis("--method", metavar="NAME", text="Whose views.  [default: simclr]")
+@_of_views
+@click.option("--count", type=click.IntRange(1, 200), default=8, show_default=True, help="Images.")
+@click.option("--draws", type=click.IntRange(1, 20), default=4, show_default=True, help="Of each view.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
+              help="Of the images and the draws.")  # fmt: skip
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), default=Path("preview.png"),
+              show_default=True, help="The picture.")  # fmt: skip
+@click.option("--download/--no-download", default=None, help="Download data that is missing.")
 @session
-def plugins_list(session: Session) -> None:
-    """List every plugin that is installed, what it offers and what is wrong with it."""
-    from bench.catalogue import plugins_listing
-
-    click.echo(plugins_listing(session.registry))
-
-
-@plugins.command()
-@session
-def doctor(session: Session) -> int:
-    """Show why plugins failed, with tracebacks. The exit status is 1 if one did."""
-    from bench.catalogue import doctor as diagnosis
-
-    click.echo(diagnosis(session.registry))
-    return FAILED if session.registry.failures else 0
-
-
-@plugins.command()
-@click.argument("name")
-@session
-def check(session: Session, name: str) -> int:
-    """Run the conformance kit on one plugin. The exit status is 1 if a check failed.
+def preview(session: Session, /, count: int, draws: int, seed: int, output: Path, **options: Any) -> None:
+    """Draw training images and their views, as a method sees them.
 
     \b
-    bench plugins check simclr
-    bench plugins check resnet18
+    bench preview
+    bench preview --method vicreg --dataset cifar10 --set views.blur=0.5 --output blurred.png
+    bench preview --dataset image_folder --set dataset.root=photos --image-size 96
     """  # noqa: D301
-    from bench.testing import check_named
+    options["set"] = options.pop("set_")
+    from bench.preview import Sheet, write
 
-    failed = False
-    for title, error in check_named(session.registry, name):
-        click.echo(f"ok      {title}" if error is None else f"FAILED  {title}: {error}")
-        failed = failed or error is not None
-    return FAILED if failed else 0
+    write(session.registry, options, Sheet(count=count, draws=draws, seed=seed), output)
+    click.echo(output)
 
 
-@plugins.command()
-@click.argument("name")
-@click.option("--kind", default="method", show_default=True, help="What it adds: method, backbone, dataset "
-              "or evaluator.")  # fmt: skip
-@click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=Path(),
-              help="Make it in this folder.  [default: the current one]")  # fmt: skip
-def new(name: str, kind: str, output: Path) -> None:
-    """Start a distribution that adds one plugin, ready for `pip install -e`.
-
-    \b
-    bench plugins new alignment --kind method
-    pip install -e bench-alignment
-    bench plugins check alignment
-    """  # noqa: D301
-    from bench.catalogue import kind_named
-    from bench.scaffold import write
-
-    folder = write(name, kind_named(kind), output)
-    click.echo(f"Made {folder}. Next: pip install -e {folder}, then bench plugins check {name}.")
+main.add_command(plugins)

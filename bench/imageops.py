@@ -128,7 +128,7 @@ def blur(x: Tensor, sigma: Tensor) -> Tensor:
     borders are reflected.
     """
     side = x.shape[2]
-    radius = min(max(1, side // 20), side - 1)
+    radius = blur_radius(side)
     offsets = torch.arange(-radius, radius + 1, device=x.device)
     safe = torch.where(sigma > 0, sigma, torch.ones_like(sigma)).unsqueeze(1)
     kernel = torch.exp(-0.5 * (offsets / safe) ** 2)
@@ -139,6 +139,11 @@ def blur(x: Tensor, sigma: Tensor) -> Tensor:
     spread = F.one_hot(at, side).to(x.dtype)  # (side, kernel, side)
     matrix = torch.einsum("nk,ikj->nij", kernel, spread).unsqueeze(1)
     return matrix @ x @ matrix.transpose(2, 3)
+
+
+def blur_radius(side: int) -> int:
+    """Return how far the kernel of `blur` reaches on images of `side` pixels."""
+    return min(max(1, side // 20), side - 1)
 
 
 def solarise(x: Tensor) -> Tensor:

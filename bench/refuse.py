@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.cells import Request
 from bench.errors import BadValue, UnknownName, suggest
+from bench.operations import OPS, check_ops
 from bench.parts import ROOT, Parts
 from bench.recipe import TrainConfig
 from bench.registry import singular
@@ -43,9 +44,14 @@ def _check_setting(setting: str, request: Request, parts: Parts) -> None:
     fields = {f.name for config in _configs(part, request, parts) for f in dataclasses.fields(config)}
     if part in {"dataset", "eval_dataset", *request.names["datasets"]}:
         fields.add(ROOT)
+    if part == "views":
+        fields.add(OPS)
     if name not in fields:
         there = suggest(name, fields) or " It has nothing to set."
         raise UnknownName(f"--set {setting}: {part} has no setting named {name!r}.{there}")
+    if setting == f"views.{OPS}":
+        for ops in request.settings[setting]:
+            check_ops(ops)
 
 
 def _configs(part: str, request: Request, parts: Parts) -> list[type]:

@@ -108,3 +108,6 @@ class Session:
     def blocked(self) -> tuple[str, ...]:
         """Every plugin that is not to be imported; a worker process is told the same."""
         return self.named + self.listed
+
+
+session = click.make_pass_decorator(Session)

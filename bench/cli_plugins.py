@@ -1,0 +1,76 @@
+"""The commands of `bench plugins`. What a command needs is imported when it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bench.shell import FAILED, Commands, Session, session
+
+
+@click.group(cls=Commands, invoke_without_command=True)
+@click.pass_context
+def plugins(ctx: click.Context) -> None:
+    """List, diagnose, check and start plugins."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(plugins_list)
+
+
+@plugins.command("list")
+@session
+def plugins_list(session: Session) -> None:
+    """List every plugin that is installed, what it offers and what is wrong with it."""
+    from bench.catalogue import plugins_listing
+
+    click.echo(plugins_listing(session.registry))
+
+
+@plugins.command()
+@session
+def doctor(session: Session) -> int:
+    """Show why plugins failed, with tracebacks. The exit status is 1 if one did."""
+    from bench.catalogue import doctor as diagnosis
+
+    click.echo(diagnosis(session.registry))
+    return FAILED if session.registry.failures else 0
+
+
+@plugins.command()
+@click.argument("name")
+@session
+def check(session: Session, name: str) -> int:
+    """Run the conformance kit on one plugin. The exit status is 1 if a check failed.
+
+    \b
+    bench plugins check simclr
+    bench plugins check resnet18
+    """  # noqa: D301
+    from bench.testing import check_named
+
+    failed = False
+    for title, error in check_named(session.registry, name):
+        click.echo(f"ok      {title}" if error is None else f"FAILED  {title}: {error}")
+        failed = failed or error is not None
+    return FAILED if failed else 0
+
+
+@plugins.command()
+@click.argument("name")
+@click.option("--kind", default="method", show_default=True, help="What it adds: method, backbone, dataset "
+              "or evaluator.")  # fmt: skip
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=Path(),
+              help="Make it in this folder.  [default: the current one]")  # fmt: skip
+def new(name: str, kind: str, output: Path) -> None:
+    """Start a distribution that adds one plugin, ready for `pip install -e`.
+
+    \b
+    bench plugins new alignment --kind method
+    pip install -e bench-alignment
+    bench plugins check alignment
+    """  # noqa: D301
+    from bench.catalogue import kind_named
+    from bench.scaffold import write
+
+    folder = write(name, kind_named(kind), output)
+    click.echo(f"Made {folder}. Next: pip install -e {folder}, then bench plugins check {name}.")
