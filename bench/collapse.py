@@ -26,13 +26,19 @@ def rankme(z: Tensor) -> Tensor:
     """Return RankMe, the exponential of the entropy of the singular values, in [1, min(n, d)].
 
     Of the embeddings as they are, not centred, with p_k = s_k / sum(s) + 1e-7: the paper's
-    definition. Libraries that centre, or take eigenvalues of the covariance, print other numbers.
+    definition. 1 of collapsed embeddings, a little below min(n, d) of an isotropic Gaussian.
+    Under the same name stable-pretraining has eps 1e-5, and reptrix 0.1.0 takes eigenvalues of the
+    centred covariance, which are squares. Other numbers: centring alone can make it three times as large.
+    The singular values are roots of eigenvalues of the smaller product of z with itself: in float64
+    that is more precise than a decomposition of z in float32, and for wide z several times faster.
 
     Args:
         z: (n, d).
 
     Source: Garrido et al. 2023, "RankMe", arXiv:2210.02885, equation 1.
     """
-    singular = torch.linalg.svdvals(z.float())
+    rows = z.detach().cpu().double()
+    product = rows @ rows.T if len(rows) < rows.shape[1] else rows.T @ rows
+    singular = torch.linalg.eigvalsh(product).clamp(min=0).sqrt()
     p = singular / singular.sum().clamp(min=RANKME_EPS) + RANKME_EPS
-    return torch.exp(-(p * p.log()).sum())
+    return torch.exp(-(p * p.log()).sum()).float()

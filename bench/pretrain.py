@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,12 +18,14 @@ from bench.collapse import embedding_std, rankme
 from bench.contract import Batch, Embeddings, Images, Method
 from bench.errors import Diverged
 from bench.keys import seed_of
+from bench.monitors import KnnSample, evaluating, knn_interval, knn_monitors
 from bench.optim import build_optimizer, lr_factor, set_lr
 from bench.progress import Progress
 from bench.recipe import Training, too_few
-from bench.views import View, augment, normalise
+from bench.views import View, augment, normalise, resize
 
 READ_EVERY_S = 1.0  # between looks at the loss: a look makes the device wait
+RANK_ROWS = 512  # of a batch, for RankMe: its cost grows with the cube of them
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -42,6 +45,7 @@ class Run:
         on_epoch: called with (epoch, metrics) at the end of each.
         checkpoint_every_s: at least so many seconds between checkpoints.
         live: this process has the terminal to itself, and may draw on it.
+        knn: what is classified every few epochs, if there are labels; its pixels may stay on the CPU.
     """
 
     what: str
@@ -55,6 +59,7 @@ class Run:
     on_epoch: Callable[[int, Mapping[str, float]], None] = field(default=lambda _epoch, _metrics: None)
     checkpoint_every_s: float = 60.0
     live: bool = True
+    knn: KnnSample | None = None
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,9 @@ class Spent:
     """What a pretraining cost, over all processes that worked on it.
 
     Args:
-        seconds: of training.
-        images_per_s: training images a second, an image counted once however many views it gives.
+        seconds: of training and its monitors.
+        images_per_s: training images a second, an image counted once however many views it gives,
+            while no monitor was at work.
     """
 
     seconds: float
@@ -107,7 +113,8 @@ def pretrain(method: Method, images: Images, run: Run) -> Spent:
     finally:
         progress.close()
     checkpoint.forget(run.folder)
-    return Spent(seconds, per_epoch * training.epochs / max(seconds, 1e-9))
+    lines = (run.folder / "metrics.jsonl").read_text().splitlines()
+    return Spent(seconds, statistics.harmonic_mean(json.loads(line)["images_per_s"] for line in lines))
 
 
 class Loop:
@@ -139,7 +146,7 @@ class Loop:
             progress.step(epoch + 1, step + 1, batch_size, meter.latest)
             last = (embeddings, batch)
         means = meter.close()
-        seconds = time.monotonic() - started
+        trained = time.monotonic() - started
         progress.epoch_end(epoch + 1, means)
         return {
             "epoch": epoch + 1,
@@ -147,9 +154,9 @@ class Loop:
             "lr": lr,
             "loss": sum(means.values()),
             **means,
-            **(self._monitors(*last) if last else {}),
-            "images_per_s": self.steps * batch_size / max(seconds, 1e-9),
-            "seconds": seconds,
+            **(self._monitors(epoch, *last) if last else {}),
+            "images_per_s": self.steps * batch_size / max(trained, 1e-9),
+            "seconds": time.monotonic() - started,
         }
 
     def _batches(self, epoch: int) -> Iterator[Tensor]:
@@ -177,10 +184,8 @@ class Loop:
     def _step(
         self, views: list[Tensor], batch: Batch, epoch: int, step: int
     ) -> tuple[Embeddings, dict[str, Tensor]]:
-        run = self.run
-        torch.manual_seed(seed_of(run.seed, "dropout", epoch, step))
-        dtype = DTYPES[run.training.precision]
-        with torch.autocast(run.device.type, dtype, enabled=dtype != torch.float32):
+        torch.manual_seed(seed_of(self.run.seed, "dropout", epoch, step))
+        with self._autocast():
             embeddings = self.method.embed(views, batch)
         embeddings = {name: z.float() for name, z in embeddings.items()}
         terms = self.method.terms(embeddings, batch)
@@ -193,13 +198,39 @@ class Loop:
             {name: term.detach() for name, term in terms.items()},
         )
 
+    def _autocast(self) -> torch.autocast:
+        dtype = DTYPES[self.run.training.precision]
+        return torch.autocast(self.run.device.type, dtype, enabled=dtype != torch.float32)
+
+    # ---- monitors
+
     @torch.no_grad()
-    def _monitors(self, embeddings: Embeddings, batch: Batch) -> dict[str, float]:
-        """Return the method's monitors and the signs of collapse, on the epoch's last batch."""
+    def _monitors(self, epoch: int, embeddings: Embeddings, batch: Batch) -> dict[str, float]:
+        """Return what is watched: on the epoch's last batch, and every few epochs on the sample."""
         z = next(iter(embeddings.values()))
-        found = {"z_std": embedding_std(z), "z_rankme": rankme(z)}
+        found = {"z_std": embedding_std(z), "z_rankme": rankme(z[:RANK_ROWS])}
         found |= self.method.monitors(embeddings, batch)
+        if (sample := self._due(epoch)) is not None:
+            with evaluating(self.method.backbone):
+                found |= knn_monitors(sample, self._features)
         return {name: float(value) for name, value in found.items()}
+
+    def _due(self, epoch: int) -> KnnSample | None:
+        """Return the sample if it is to be classified after `epoch`: every few, and after the last."""
+        run, images = self.run, self.steps * self.run.training.batch_size
+        if run.knn is None:
+            return None
+        every = knn_interval(len(run.knn), images, max(1, len(run.views)))
+        return run.knn if (epoch + 1) % every == 0 or epoch + 1 == run.training.epochs else None
+
+    def _features(self, pixels: Tensor) -> Tensor:
+        """Return the features (n, dim) of clean images (n, channels, h, w), in chunks of a batch."""
+        run, rows = self.run, []
+        for chunk in pixels.split(run.training.batch_size):
+            x = normalise(resize(chunk.to(run.device), run.training.image_size), run.mean, run.std)
+            with self._autocast():
+                rows.append(self.method.backbone(x).float())
+        return torch.cat(rows)
 
 
 class Meter:

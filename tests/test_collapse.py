@@ -61,6 +61,15 @@ def test_rankme_is_not_centred_and_not_of_squares() -> None:
     assert float(rankme(torch.diag(torch.tensor([3.0, 1.0])))) == pytest.approx(4 / 3**0.75, rel=1e-4)
 
 
+@pytest.mark.parametrize(("n", "d"), [(200, 32), (32, 200), (64, 64)])
+def test_rankme_has_the_singular_values_of_long_and_of_wide_embeddings(n: int, d: int) -> None:
+    z = normal(n, d) / torch.arange(1, d + 1)
+    singular = torch.linalg.svdvals(z.double())
+    p = singular / singular.sum() + 1e-7
+
+    assert float(rankme(z)) == pytest.approx(float(torch.exp(-(p * p.log()).sum())), rel=1e-6)
+
+
 def test_both_are_measured_in_float32_whatever_the_embeddings_are() -> None:
     z = normal(64, 8).bfloat16()
 

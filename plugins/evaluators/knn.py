@@ -15,16 +15,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
-
-from bench.api import BadValue, Evaluator, Scores, Task, classification_scores, setting
+from bench.api import (
+    BadValue,
+    Evaluator,
+    Scores,
+    Task,
+    classification_scores,
+    nearest,
+    setting,
+    unit_rows,
+    votes,
+)
 
 from .refusals import refuse_broken
 
 DEFAULT_K = 20  # DINO, eval_knn.py: "20 is usually working the best"
-ROWS, BANK = 256, 65_536  # a block of similarities: 64 MB
 
 
 class KNN(Evaluator):
@@ -68,90 +73,10 @@ class KNN(Evaluator):
             protocol={
                 "features": "frozen",
                 "selected": "nothing",
+                "selected_split": "nothing",
                 "similarity": "cosine",
                 "bank": len(task.train),
                 "k": k,
                 "temperature": self.config.temperature,
             },
         )
-
-
-def unit_rows(x: Tensor) -> Tensor:
-    """Return (n, dim) features at length one; a row of zeros stays one, alike to nothing."""
-    largest = x.abs().amax(1, keepdim=True)
-    return F.normalize(x / torch.where(largest > 0, largest, 1.0))  # squares of 1e-30 would vanish
-
-
-def votes(near: Tensor, labels: Tensor, classes: int, temperature: float) -> Tensor:
-    """Return what each class got of the neighbours' votes.
-
-    Args:
-        near: (n, k), the neighbours' similarities.
-        labels: (n, k), int64, their classes.
-        classes: number of classes.
-        temperature: exp(similarity / temperature) is a neighbour's weight.
-
-    Returns:
-        (n, classes), up to a positive factor a row; -inf for a class without a vote.
-    """
-    weights = ((near - near.amax(1, keepdim=True)) / temperature).exp()  # exp(1 / 0.01) overflows
-    sums = near.new_zeros(len(near), classes).scatter_add_(1, labels, weights)
-    return sums.masked_fill(sums == 0, -torch.inf)
-
-
-def nearest(
-    queries: Tensor, bank: Tensor, k: int, rows: int = ROWS, bank_rows: int = BANK
-) -> tuple[Tensor, Tensor]:
-    """Return the k most similar rows of the bank; of equal ones the earlier.
-
-    Args:
-        queries: (n, dim), unit rows.
-        bank: (m, dim), unit rows.
-        k: at most m.
-        rows: queries at a time.
-        bank_rows: rows of the bank at a time.
-
-    Returns:
-        Similarities and indices, each (n, k), in the order of the bank.
-    """
-    found = [_nearest_of_block(block, bank, k, bank_rows) for block in queries.split(rows)]
-    near, index = zip(*found, strict=True)
-    return torch.cat(near), torch.cat(index)
-
-
-def _nearest_of_block(queries: Tensor, bank: Tensor, k: int, bank_rows: int) -> tuple[Tensor, Tensor]:
-    near, index = queries.new_empty(len(queries), 0), queries.new_empty(len(queries), 0, dtype=torch.long)
-    for start in range(0, len(bank), bank_rows):
-        similarity = queries @ bank[start : start + bank_rows].T
-        pick = first_largest(similarity, min(k, similarity.shape[1]))
-        near = torch.cat((near, similarity.gather(1, pick)), 1)
-        index = torch.cat((index, pick + start), 1)
-        pick = first_largest(near, min(k, near.shape[1]))
-        near, index = near.gather(1, pick), index.gather(1, pick)
-    return near, index
-
-
-def first_largest(values: Tensor, k: int) -> Tensor:
-    """Return the places of the k largest values of each row, ascending; of equal ones the first.
-
-    `topk` alone leaves open which of equal values it takes, and devices differ in it.
-
-    Args:
-        values: (n, m).
-        k: at most m.
-
-    Returns:
-        (n, k), int64.
-    """
-    if k == values.shape[1]:
-        return torch.arange(k, device=values.device).expand(len(values), k)
-    top, places = values.topk(k + 1)
-    tied = (top[:, k - 1] == top[:, k]).nonzero()[:, 0]
-    places = places[:, :k].sort(1).values
-    if len(tied):
-        row, least = values[tied], top[tied, k - 1 : k]
-        above, equal = row > least, row == least
-        missing = k - above.sum(1, keepdim=True)
-        kept = above | (equal & (equal.cumsum(1) <= missing))
-        places[tied] = kept.nonzero()[:, 1].view(len(tied), k)
-    return places

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.api import Batch, DatasetInfo, Embeddings, Method, Recipe, View, setting
+from bench.api import Batch, DatasetInfo, Embeddings, Method, Recipe, View, contrastive_monitors, setting
 
 SMALL = 64  # pixels up to which the paper's CIFAR-10 recipe is used, appendix B.9
 
@@ -80,9 +80,8 @@ class SimCLR(Method):
         return {"contrastive": F.cross_entropy(logits, twin)}
 
     def monitors(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
-        """Return how often the twin is the nearest of all other views, in percent."""
-        logits, twin = contrast(embeddings["a"], embeddings["b"], self.temperature)
-        return {"contrastive_top1": 100 * (logits.argmax(dim=1) == twin).float().mean()}
+        """Return how well the views of an image find each other."""
+        return contrastive_monitors(embeddings["a"], embeddings["b"])
 
 
 def contrast(a: Tensor, b: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.api import Batch, DatasetInfo, Embeddings, Method, Recipe, View, setting
+from bench.api import Batch, DatasetInfo, Embeddings, Method, Recipe, View, contrastive_monitors, setting
 
 SMALL = 64  # pixels up to which blur is left out, as in solo-learn's CIFAR recipe
 
@@ -88,6 +88,10 @@ class VICReg(Method):
             "variance": config.variance * share * (variance_hinge(a) + variance_hinge(b)),
             "covariance": config.covariance * (off_diagonal(a) + off_diagonal(b)),
         }
+
+    def monitors(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
+        """Return how well the views of an image find each other, though the loss contrasts nothing."""
+        return contrastive_monitors(embeddings["a"], embeddings["b"])
 
 
 def variance_hinge(z: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from bench_plugins.evaluators.knn import KNN, first_largest, nearest, unit_rows
+from bench_plugins.evaluators.knn import KNN
 from torch import Tensor
 
 from bench.api import BadValue, Features, Scores, Task
@@ -81,32 +81,12 @@ def test_rotating_features_changes_nothing() -> None:
     assert run(turned).predictions.equal(run(of).predictions)
 
 
-@pytest.mark.parametrize("k", [1, 20, 200, 300])
-def test_blocks_find_what_one_piece_finds(k: int) -> None:
-    of = made()
-    queries, bank = of.test.x.sign(), of.train.x.sign()  # small integers: exact, and full of ties
-    whole = nearest(queries, bank, k)
-    blocks = nearest(queries, bank, k, rows=7, bank_rows=33)
-
-    assert blocks[1].equal(whole[1])
-    assert blocks[0].equal(whole[0])
-
-
-@pytest.mark.parametrize("k", [1, 3, 49, 50])
-def test_of_equal_values_the_first_are_taken(k: int) -> None:
-    values = torch.randint(4, (30, 50), generator=torch.Generator().manual_seed(0)).float()
-    expected = values.sort(dim=1, descending=True, stable=True).indices[:, :k].sort(1).values
-
-    assert first_largest(values, k).equal(expected)
-
-
 def test_a_row_of_zeros_is_alike_to_nothing() -> None:
     of = made()
     of.train.x[:50], of.test.x[0] = 0, 0
     scores = run(of)
 
     assert scores.predictions[0] == of.train.y[:20].bincount(minlength=8).argmax()
-    assert unit_rows(torch.zeros(1, 3)).equal(torch.zeros(1, 3))
 
 
 def test_a_class_without_a_vote_is_not_among_the_first_five() -> None:

@@ -1,0 +1,165 @@
+"""What is watched while a backbone trains; none of it changes a weight or a draw."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench.collapse import embedding_std, rankme
+from bench.contract import Images
+from bench.neighbours import ROWS, nearest, unit_rows, votes
+from bench.splits import Index, stratified_order
+
+BANK, QUERIES = 2000, 500  # our choice: of 50,000 images, a twentieth of a pass
+ONE_IN = 5  # labelled training images is a query at most, where there is no validation split; our choice
+K, TEMPERATURE = 20, 0.07  # DINO, eval_knn.py
+COST = 0.02  # of the training's compute, at most, in the long run
+PASSES = 3  # what a training step costs in forward passes: the backward pass counts as two
+SEED = 0  # of the sample: runs that differ in their seed are compared on the same images
+
+
+# ---- how well views find each other
+
+
+def contrastive_monitors(a: Tensor, b: Tensor) -> dict[str, Tensor]:
+    """Return how near an image's other view is, by cosine, among all other views of the batch.
+
+    Args:
+        a: (n, d), embeddings of the first views.
+        b: (n, d), of the second views of the same images.
+
+    Returns:
+        `contrastive_top1` and `contrastive_top5`, the share of the 2n views whose positive is among
+        the nearest one or five, in percent; `positive_rank`, its mean rank in [1, 2n - 1].
+    """
+    ranks = positive_ranks(a, b)
+    top1, top5 = (100 * (ranks <= k).float().mean() for k in (1, 5))
+    return {"contrastive_top1": top1, "contrastive_top5": top5, "positive_rank": ranks.mean()}
+
+
+def positive_ranks(a: Tensor, b: Tensor) -> Tensor:
+    """Return the rank of each view's positive among all other views, 1 for the nearest.
+
+    Equally near views count half: where all embeddings are alike the rank is n, that of chance.
+
+    Args:
+        a: (n, d), embeddings of the first views.
+        b: (n, d), of the second views of the same images.
+
+    Returns:
+        (2n,), float32, the first views first.
+    """
+    z = unit_rows(torch.cat([a, b]))
+    places = torch.arange(len(z), device=z.device)
+    positive, ranks = places.roll(len(a)), []
+    for rows in places.split(ROWS):
+        similarity = z[rows] @ z.T
+        own = similarity.gather(1, positive[rows, None])
+        similarity.scatter_(1, rows[:, None], -torch.inf)
+        nearer, as_near = (similarity > own).sum(1), (similarity == own).sum(1) - 1
+        ranks.append(1 + nearer + as_near / 2)
+    return torch.cat(ranks)
+
+
+# ---- how well neighbours tell the classes
+
+
+@dataclass(frozen=True)
+class KnnSample:
+    """The labelled images that are classified during training.
+
+    Args:
+        bank: whose labels vote.
+        queries: whose labels are predicted.
+    """
+
+    bank: Images
+    queries: Images
+
+    def __len__(self) -> int:
+        return len(self.bank) + len(self.queries)
+
+
+def knn_sample(train: Images, val: Images | None = None) -> KnnSample | None:
+    """Return stratified samples, always the same ones: the bank of `train`, the queries of `val`.
+
+    Without a `val` that has labels, the queries are training images that are not in the bank.
+
+    Args:
+        train: the training split; images without a label are left out.
+        val: the data's own validation split, if it has one.
+
+    Returns:
+        None where the labelled training images have fewer than two classes, or are fewer than ten.
+    """
+    labels = train.labels[train.labels >= 0]
+    if len(labels.unique()) < 2 or len(labels) < 2 * ONE_IN:
+        return None
+    rows = _in_proportion(train)
+    if val is not None and int((val.labels >= 0).sum()) > 1:
+        return KnnSample(_taken(train, rows[:BANK]), _taken(val, _in_proportion(val)[:QUERIES]))
+    count = min(QUERIES, len(rows) // ONE_IN)
+    return KnnSample(_taken(train, rows[count : count + BANK]), _taken(train, rows[:count]))
+
+
+def _in_proportion(images: Images) -> Index:
+    """Return the labelled images in an order of which every stretch has each class in proportion."""
+    orders = list(stratified_order(images.labels.cpu().numpy(), SEED, "online_knn").values())
+    shares = [(np.arange(len(order)) + 0.5) / len(order) for order in orders]
+    return np.concatenate(orders)[np.argsort(np.concatenate(shares), kind="stable")]
+
+
+def _taken(images: Images, rows: Index) -> Images:
+    return images.take(torch.from_numpy(np.sort(rows)).to(images.pixels.device))
+
+
+def knn_interval(sample: int, images: int, views: int) -> int:
+    """Return after how many epochs to classify, so that it takes 2 % of the training's compute.
+
+    It is a function of counts, not of a clock: the same run logs the same lines anywhere.
+
+    Args:
+        sample: images of the sample; each is one forward pass.
+        images: training images an epoch.
+        views: of each, at least 1.
+    """
+    return max(1, math.ceil(sample / (COST * images * views * PASSES)))
+
+
+def knn_monitors(sample: KnnSample, features: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    """Return how many queries the bank classifies rightly, and the signs of collapse of the features.
+
+    Args:
+        sample: what is classified.
+        features: maps pixels (n, channels, h, w), uint8, to features (n, dim), float32.
+
+    Returns:
+        `online_knn_top1` in percent, `h_std` and `h_rankme` of the queries; nan where a feature is not
+        finite.
+    """
+    bank, queries = features(sample.bank.pixels), features(sample.queries.pixels)
+    if not (torch.isfinite(bank).all() and torch.isfinite(queries).all()):
+        return dict.fromkeys(("online_knn_top1", "h_std", "h_rankme"), torch.tensor(torch.nan))
+    known, wanted = sample.bank.labels.to(bank.device), sample.queries.labels.to(bank.device)
+    near, index = nearest(unit_rows(queries), unit_rows(bank), min(K, len(bank)))
+    predicted = votes(near, known[index], int(known.max()) + 1, TEMPERATURE).argmax(1)
+    top1 = 100 * (predicted == wanted).float().mean()
+    return {"online_knn_top1": top1, "h_std": embedding_std(queries), "h_rankme": rankme(queries)}
+
+
+@contextlib.contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Put a network into eval mode for a while; each of its modules then gets its own mode back."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

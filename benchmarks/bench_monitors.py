@@ -1,0 +1,78 @@
+"""Time of an epoch of SimCLR on resnet18, by itself and with the vote of the neighbours.
+
+    what monitors cost = 1 + (an epoch with the vote - one without) / (one without * epochs between votes)
+
+Everything runs on one thread, and it is the processor's time that counts: other work on the machine
+changes an epoch by more than a vote takes.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.contract import DatasetInfo, Images
+from bench.monitors import knn_interval, knn_sample
+from bench.pretrain import Loop, Run
+from bench.progress import Progress
+from bench.recipe import Training
+from bench.registry import Registry
+
+COUNT, BATCH, CLASSES = 1280, 256, 10
+
+
+@pytest.fixture(scope="module")
+def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
+    """Return a run on random images that has made one epoch."""
+    torch.set_num_threads(1)
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (COUNT, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    images = Images(pixels, torch.arange(COUNT) % CLASSES)
+    registry = Registry.load()
+    backbones: Any = registry.load_class("backbones", "resnet18")
+    methods: Any = registry.load_class("methods", "simclr")
+    info = DatasetInfo(classes=tuple("abcdefghij"), channels=3, size=32)
+    backbone = backbones("resnet18", backbones.Config(stem="standard"), 3, 32)
+    method = methods(backbone, backbone.dim, methods.Config(), info).train()
+    run = Run(
+        what="bench",
+        training=training(),
+        views=methods.views(methods.Config(), info, 32),
+        mean=(0.5,) * 3,
+        std=(0.25,) * 3,
+        seed=0,
+        device=torch.device("cpu"),
+        folder=Path(tmp_path_factory.mktemp("run")),
+        knn=knn_sample(images),
+    )
+    warm = Loop(method, images, run)
+    warm.epoch(0, silent())
+    return warm
+
+
+def training() -> Training:
+    return Training(
+        epochs=100, batch_size=BATCH, image_size=32, precision="bfloat16", optimizer="lars", lr=0.1,
+        weight_decay=1e-6, momentum=0.9, warmup_epochs=1.0,
+    )  # fmt: skip
+
+
+def silent() -> Progress:
+    return Progress("", 100, COUNT * 100, out=io.StringIO())
+
+
+@pytest.mark.benchmark(timer=time.process_time)
+@pytest.mark.parametrize("after", ["nothing", "vote"])
+def test_epoch(benchmark: Any, loop: Loop, after: str) -> None:
+    """Train for an epoch after which the neighbours vote, or do not."""
+    assert loop.run.knn is not None
+    every = knn_interval(len(loop.run.knn), COUNT, len(loop.run.views))
+    benchmark.extra_info["epochs_between_votes"] = every
+    line = benchmark.pedantic(loop.epoch, (every - 1 if after == "vote" else 0, silent()), rounds=2)
+
+    assert ("online_knn_top1" in line) == (after == "vote")
