@@ -18,6 +18,23 @@ def chosen_on(task: Task) -> str:
     return f"{100 * len(task.folds[0][1]) / len(task.train):.0f}% hold-out of train"
 
 
+def selection(task: Task) -> dict[str, str]:
+    """Return what a record says of `task.folds`: in words, and the split that they are part of."""
+    split = "nothing" if not task.folds else "val" if task.own_val else "train"
+    return {"selected_on": chosen_on(task), "selected_split": split}
+
+
+def unchosen(task: Task, tried: int) -> dict[str, str]:
+    """Return what a record says where nothing was chosen.
+
+    Args:
+        task: may have no folds.
+        tried: size of the grid; one value leaves no choice.
+    """
+    why = "nothing: the grid has one value" if tried == 1 else chosen_on(task)
+    return {"selected": "nothing", "selected_on": why, "selected_split": "nothing"}
+
+
 def at_edge(value: float, grid: Sequence[float]) -> bool:
     """Tell whether `value` is the least or largest of several: a wider grid may hold a better one."""
     return len(grid) > 1 and value in (min(grid), max(grid))

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from bench.api import BadValue, Evaluator, Scores, Task, classification_scores, setting
 
-from .choice import at_edge, chosen_on
+from .choice import at_edge, selection, unchosen
 from .logistic import Heads, fit
 from .refusals import refuse_broken, refuse_too_little
 
@@ -73,7 +73,6 @@ class Linear(Evaluator):
             per_class=per_class,
             protocol={
                 "features": "frozen",
-                "selected": "l2",
                 **chosen,
                 "l2": l2,
                 "converged": bool(heads.converged.all()),
@@ -84,13 +83,14 @@ class Linear(Evaluator):
     def _choose(self, task: Task) -> tuple[float, dict[str, Any]]:
         """Return the l2 and what a record says of the choice."""
         if not task.folds:
-            return self.config.default_l2, {"selected_on": chosen_on(task), "grid": [], "grid_edge": False}
+            return self.config.default_l2, {**unchosen(task, 0), "grid": [], "grid_edge": False}
         grid = self._grid()
         folds = [self._judge(task, rows, held_out, grid) for rows, held_out in task.folds]
         top1, loss = torch.stack(folds).mean(0)
         place = max(range(len(grid)), key=lambda i: (round(float(top1[i]), 9), -float(loss[i]), grid[i]))
         return grid[place], {
-            "selected_on": chosen_on(task),
+            "selected": "l2",
+            **selection(task),
             "grid": grid,
             "grid_edge": at_edge(grid[place], grid),
             "val_top1": float(top1[place]),

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from bench.api import seed_of
 
-from .logistic import moments
+from .logistic import moments, principal_axes
 
 BETAS, EPS = (0.9, 0.999), 1e-8  # AdamW's, as in torch
 MOMENTUM = 0.1  # of the running statistics, as in torch
@@ -34,15 +34,20 @@ HELD = 2**26  # float32 numbers that are held at a time: 256 MB
 
 @dataclass(frozen=True)
 class Standard:
-    """The standardisation that the fitted rows give.
+    """The standardisation that the fitted rows give, and the turn to their principal axes.
+
+    AdamW moves every weight alike: along principal axes directions of little variance are learned
+    too, along the features themselves they are not.
 
     Args:
         mean: (dim,), float64.
         scale: (dim,), float64; infinite for a constant feature, which so has no effect.
+        axes: (dim, rank), float64, orthonormal.
     """
 
     mean: Tensor
     scale: Tensor
+    axes: Tensor
 
     @classmethod
     def of(cls, x: Tensor) -> Standard:
@@ -50,12 +55,15 @@ class Standard:
         x = x.cpu()  # for float64, which not every device has
         mean, scale = moments(x)
         spread = x.amax(0) - x.amin(0)  # at least two deviations; a constant's scale is given as 1
-        return cls(mean, torch.where(spread >= scale, scale, torch.inf))
+        scale = torch.where(spread >= scale, scale, torch.inf)
+        axes, _ = principal_axes(x, mean, scale)
+        ends = axes.gather(0, axes.abs().argmax(0, keepdim=True))
+        return cls(mean, scale, axes * ends.sign())  # eigenvectors come with a sign of any kind
 
     def apply(self, x: Tensor, device: torch.device) -> Tensor:
-        """Return features (n, dim) standardised, float32, on `device`."""
-        parts = (((part.cpu().double() - self.mean) / self.scale).float() for part in x.split(ROWS))
-        return torch.cat([part.to(device) for part in parts])
+        """Return features (n, dim) standardised and turned, (n, rank), float32, on `device`."""
+        parts = (((part.cpu().double() - self.mean) / self.scale) @ self.axes for part in x.split(ROWS))
+        return torch.cat([part.float().to(device) for part in parts])
 
 
 class Perceptrons(nn.Module):
@@ -96,7 +104,7 @@ class Perceptrons(nn.Module):
         """Return top-1 in percent and negative log-likelihood in nats of each head.
 
         Args:
-            x: (n, dim), standardised.
+            x: (n, rank), by `Standard`.
             y: (n,), int64.
 
         Returns:
@@ -161,7 +169,7 @@ def descend(
 
     Args:
         model: is trained.
-        x: (n, dim), standardised.
+        x: (n, rank), by `Standard`.
         y: (n,), int64.
         optimizer: of the model.
         epochs: length of the schedule; whoever iterates may stop earlier.
@@ -223,5 +231,5 @@ def heads_at_once(widths: Sequence[int], rows: int, held: int = HELD) -> int:
 
 def _uniform(shape: tuple[int, ...], width: int, heads: int, drawn: torch.Generator) -> Tensor:
     """Draw as `nn.Linear` does, in [-1, 1] / sqrt(width), and give each head a copy."""
-    one = (2 * torch.rand(shape, generator=drawn) - 1) / math.sqrt(width)
+    one = (2 * torch.rand(shape, generator=drawn) - 1) / math.sqrt(max(1, width))  # one row has no axis
     return one.expand(heads, *shape).clone()

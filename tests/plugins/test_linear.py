@@ -151,6 +151,7 @@ def test_the_protocol_names_the_data_s_own_validation_split() -> None:
     protocol = run(replace(made(folds=1), own_val=True)).protocol
 
     assert protocol["selected_on"] == "the data's own validation split"
+    assert protocol["selected_split"] == "val"
 
 
 @pytest.mark.parametrize(
@@ -165,6 +166,8 @@ def test_the_protocol_says_what_l2_was_chosen_on(folds: int, said: str) -> None:
     protocol = run(made(folds=folds)).protocol
 
     assert protocol["selected_on"] == said
+    assert protocol["selected_split"] == ("train" if folds else "nothing")
+    assert protocol["selected"] == ("l2" if folds else "nothing")
     assert protocol["l2"] == 0.01 if folds == 0 else protocol["l2"] in protocol["grid"]
 
 

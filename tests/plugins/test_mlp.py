@@ -32,6 +32,17 @@ def rings(n: int, seed: int) -> Features:
     return Features(torch.cat((plane + 0.1 * noise[:, :2], noise[:, 2:]), 1), y)
 
 
+def faint(n: int) -> Task:
+    """Draw classes that differ in the directions of least variance, which no feature has alone."""
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(n + 500, 32, generator=generator)
+    y = z[:, -3:].argmax(1)
+    mix, _ = torch.linalg.qr(torch.randn(32, 32, generator=generator))
+    x, rows = z * torch.logspace(0, -2, 32) @ mix, torch.arange(n)
+    train, test = Features(x[:n], y[:n]), Features(x[n:], y[n:])
+    return replace(made(), train=train, test=test, folds=((rows[n // 5 :], rows[: n // 5]),))
+
+
 def made(n: int = 150, folds: int = 1) -> Task:
     parts = torch.arange(n).chunk(5)
     pairs = [(torch.cat([p for p in parts if p is not val]), val) for val in parts[:folds]]
@@ -121,11 +132,37 @@ def test_the_held_out_rows_are_judged_as_torch_does() -> None:
 
 def test_a_problem_that_no_line_solves_is_solved() -> None:
     task = made(n=900)
-    scores = MLP(MLP.Config(hidden=(64,), epochs=15, lr_grid=(3e-3, 1e-2))).evaluate(task)
+    metrics = MLP(MLP.Config(hidden=(64,), epochs=15, lr_grid=(3e-3, 1e-2))).evaluate(task).metrics
 
-    assert scores.metrics["top1"] > 90
-    assert Linear(Linear.Config()).evaluate(task).metrics["top1"] < 60
-    assert set(scores.metrics) == {"top1", "balanced_accuracy", "nll", "ece"}
+    assert metrics["top1"] > 90
+    assert metrics["linear_top1"] < 60
+    assert list(metrics) == ["top1", "balanced_accuracy", "nll", "ece", "linear_top1", "nonlinear_gap"]
+
+
+def test_the_gap_is_to_what_linear_finds() -> None:
+    task = made()
+    scores, linear = run(task), Linear(Linear.Config()).evaluate(task)
+
+    assert scores.metrics["linear_top1"] == linear.metrics["top1"]
+    assert scores.metrics["nonlinear_gap"] == scores.metrics["top1"] - linear.metrics["top1"]
+
+
+def test_what_lies_along_directions_of_little_variance_is_found() -> None:
+    metrics = MLP(MLP.Config(hidden=(64,))).evaluate(faint(1500)).metrics
+
+    assert metrics["linear_top1"] > 90
+    assert metrics["top1"] > 80
+
+
+def test_standardised_features_are_uncorrelated_along_orthonormal_axes() -> None:
+    x = faint(1500).train.x
+    standard = perceptron.Standard.of(x)
+    turned = standard.apply(x, CPU).double()
+    covariance = turned.T @ turned / len(x)
+
+    assert torch.allclose(standard.axes.T @ standard.axes, torch.eye(32, dtype=torch.float64), atol=1e-6)
+    assert torch.allclose(covariance, covariance.diagonal().diag(), atol=1e-5)
+    assert float(covariance.trace()) == pytest.approx(32)  # the turn keeps the variance of each feature
 
 
 def test_two_hidden_layers_are_fitted() -> None:
@@ -145,6 +182,8 @@ def test_the_protocol_says_what_was_chosen_and_on_what(folds: int, said: str) ->
     chosen = (protocol["lr"], protocol["weight_decay"], protocol["epochs"])
 
     assert protocol["selected_on"] == said
+    assert protocol["selected_split"] == ("train" if folds else "nothing")
+    assert protocol["selected"] == ("lr, weight_decay, epochs" if folds else "nothing")
     if folds:
         assert chosen[0] in SMALL["lr_grid"]
         assert chosen[1] in SMALL["weight_decay_grid"]

@@ -1,0 +1,143 @@
+"""Fit a classifier on ever more of the labels: a curve, its spread over draws and its area.
+
+Code followed: none. Draws are nested and stratified, as the subsets of SimCLR are,
+https://arxiv.org/abs/2002.05709, appendix B.5. The number of draws is our choice.
+
+    top1_area = integral of mean top-1 d log10(fraction) / log10(largest / smallest fraction)
+
+The integral is the trapezoid rule's, so the area is in percent. It compares backbones over the same
+fractions only.
+
+Differs from the paper: the backbone is frozen; several draws, not one.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from bench.api import BadValue, Evaluator, Scores, Task, seed_of, setting
+
+from .knn import KNN
+from .linear import Linear
+from .refusals import refuse_too_little
+
+PROBES: dict[str, type[Linear | KNN]] = {"linear": Linear, "knn": KNN}
+
+
+class LabelFraction(Evaluator):
+    """Top-1 of a classifier by the share of the labels that it is given."""
+
+    reference: ClassVar[str] = "subsets: SimCLR, https://arxiv.org/abs/2002.05709, appendix B.5"
+    takes_fraction: ClassVar[bool] = False
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """What changes the curve."""
+
+        fractions: tuple[float, ...] = setting(
+            (0.001, 0.01, 0.1, 1.0), "shares of each class's labels, ascending", above=0, most=1
+        )
+        draws: tuple[int, ...] = setting((5, 5, 3, 1), "subsets drawn of each fraction", least=1)
+        probe: str = setting("linear", "the evaluator that is fitted, by its defaults", choices=tuple(PROBES))
+
+    config: Config
+
+    def check(self, labelled: int, classes: int) -> None:
+        """Refuse fractions that make no curve, and draws that do not go with them."""
+        fractions, draws = self.config.fractions, self.config.draws
+        if not fractions:
+            raise BadValue("label-fraction: fractions is empty. Give label-fraction.fractions a value.")
+        if list(fractions) != sorted(set(fractions)):
+            raise BadValue(f"label-fraction: fractions is {list(fractions)}. Give each once, ascending.")
+        if len(draws) != len(fractions):
+            found = f"draws has {len(draws)} numbers, but there are {len(fractions)} fractions"
+            raise BadValue(f"label-fraction: {found}. Give label-fraction.draws one for each.")
+        if fractions[-1] == 1 and draws[-1] != 1:
+            found = f"draws asks for {draws[-1]} of fraction 1, which are all alike"
+            raise BadValue(f"label-fraction: {found}. Set the last of label-fraction.draws to 1.")
+        refuse_too_little("label-fraction", labelled, classes)
+
+    def evaluate(self, task: Task) -> Scores:
+        """Fit every draw of every fraction that gives each class an example."""
+        self.check(len(task.train), len(task.classes))
+        left_out = [f for f in self.config.fractions if not _reaches_all(task, f)]
+        curve = {
+            fraction: [self._fitted(task, fraction, draw) for draw in range(draws)]
+            for fraction, draws in zip(self.config.fractions, self.config.draws, strict=True)
+            if fraction not in left_out
+        }
+        if not curve:
+            found = f"each of {', '.join(f'{f:g}' for f in left_out)} leaves a class without an example"
+            raise BadValue(f"label-fraction: {found}. Raise label-fraction.fractions.")
+        most = curve[max(curve)][0]
+        metrics = _metrics({f: [s.metrics["top1"] for s in scores] for f, scores in curve.items()})
+        return Scores(
+            metrics=metrics,
+            predictions=most.predictions,
+            confidence=most.confidence,
+            per_class=most.per_class,
+            protocol={**self._protocol(task, curve), "left_out": left_out},
+            lower_is_better=frozenset(name for name in metrics if name.endswith("_std")),
+        )
+
+    def _fitted(self, task: Task, fraction: float, draw: int) -> Scores:
+        """Return what the probe finds of one draw."""
+        probe = PROBES[self.config.probe]
+        subset = task.subset(fraction, seed_of(task.seed, "label-fraction", draw))
+        return probe(probe.Config()).evaluate(subset)
+
+    def _protocol(self, task: Task, curve: dict[float, list[Scores]]) -> dict[str, Any]:
+        """Return what a record says of the subsets and of the choices made in them."""
+        every = [scores.protocol for draws in curve.values() for scores in draws]
+        said = dict.fromkeys(p["selected_on"] for p in every if "selected_on" in p)
+        selected = next((p["selected"] for p in every if p["selected"] != "nothing"), "nothing")
+        return {
+            "features": "frozen",
+            "selected": selected if selected == "nothing" else f"{selected} in every subset",
+            "selected_on": f"inside each subset: {', '.join(said)}" if said else "nothing",
+            "selected_split": every[-1]["selected_split"],
+            "classifier": self.config.probe,
+            "fractions": list(curve),
+            "draws": [len(draws) for draws in curve.values()],
+            "labels": [sum(_counts(task, fraction)) for fraction in curve],
+        }
+
+
+def area(fractions: Sequence[float], values: Sequence[float]) -> float:
+    """Return the mean height of a curve over log10(fraction), by the trapezoid rule.
+
+    Args:
+        fractions: ascending, above 0; of a single one the area is its value.
+        values: one a fraction.
+    """
+    if len(fractions) == 1:
+        return values[0]
+    at = [math.log10(fraction) for fraction in fractions]
+    parts = zip(at, at[1:], values, values[1:], strict=False)  # pairs: one fewer than points
+    return sum((right - left) * (a + b) / 2 for left, right, a, b in parts) / (at[-1] - at[0])
+
+
+def _metrics(top1: dict[float, list[float]]) -> dict[str, float]:
+    """Return the area, and the mean and the sample deviation at each fraction, in percent."""
+    means = {fraction: statistics.fmean(values) for fraction, values in top1.items()}
+    metrics = {"top1_area": area(list(means), list(means.values()))}
+    for fraction, values in top1.items():
+        name = f"top1_at_{100 * fraction:g}"
+        metrics[name] = means[fraction]
+        if len(values) > 1:
+            metrics[f"{name}_std"] = statistics.stdev(values)
+    return metrics
+
+
+def _reaches_all(task: Task, fraction: float) -> bool:
+    """Tell whether each class that has examples keeps one."""
+    return all(_counts(task, fraction))
+
+
+def _counts(task: Task, fraction: float) -> list[int]:
+    """Return how many examples a fraction takes of each class that has one."""
+    return [round(fraction * count) for count in task.train.y.bincount().tolist() if count]

@@ -1,0 +1,51 @@
+"""What training on images by steps takes: the order of the rows, their views, and the learning rate."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from bench.api import Network, View, seed_of
+
+
+def crop_and_flip(crop_min: float) -> View:
+    """Return the views that classifiers are trained on: a random crop, mirrored or not.
+
+    Args:
+        crop_min: smallest share of the area that a crop keeps.
+    """
+    return View(crop_min=crop_min, jitter=0.0, grey=0.0)
+
+
+def cosine(step: int, steps: int) -> float:
+    """Return the share of the learning rate at a step: from 1 to 0 along half a cosine.
+
+    Args:
+        step: counted from 0.
+        steps: of the whole training.
+    """
+    return (1 + math.cos(math.pi * step / steps)) / 2
+
+
+def shuffled(rows: Tensor, *place: int | str) -> Tensor:
+    """Return `rows`, (n,), in the order that is drawn at `place`."""
+    drawn = torch.Generator().manual_seed(seed_of(*place))
+    return rows[torch.randperm(len(rows), generator=drawn)]
+
+
+def viewed(network: Network, rows: Tensor, view: View, *place: int | str) -> Tensor:
+    """Return a view of each of the labelled images at `rows`, as drawn at `place`.
+
+    Args:
+        network: has the images.
+        rows: (n,), int64, on the CPU.
+        view: the recipe.
+        place: of the draw.
+
+    Returns:
+        (n, channels, h, w), what the backbone takes.
+    """
+    drawn = torch.Generator().manual_seed(seed_of(*place))
+    return network.augmented(network.train.pixels[rows], view, drawn)
