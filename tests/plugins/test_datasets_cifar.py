@@ -2,57 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import pickle
 import tarfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torchvision
+from archives import HUNDRED, TEN, cifar_batch, cifar_file, md5, write_cifar, write_cifar10, write_cifar100
 from bench_plugins.datasets.cifar import CIFAR10, CIFAR100
 
 from bench.api import BadData, Place, Selection, UsageError
-
-TEN = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-HUNDRED = [f"thing_{i}" for i in range(100)]
-
-
-def md5(path: Path) -> str:
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-
-
-def official(value: Any) -> bytes:
-    """Return a pickle as the numpy of 2009 wrote it: flags of a dtype are integers."""
-    return pickle.dumps(value, protocol=2).replace(b"\x89\x88\x87", b"K\x00K\x01\x87")
-
-
-def batch(seed: int, count: int, label: str, classes: int) -> dict[str, Any]:
-    pixels = np.random.Generator(np.random.PCG64(seed)).integers(0, 256, (count, 3_072), dtype=np.uint8)
-    return {"data": pixels, label: [i % classes for i in range(count)], "filenames": ["x.png"] * count}
-
-
-def write(monkeypatch: pytest.MonkeyPatch, folder: Path, source: Any, files: dict[str, Any]) -> None:
-    folder.mkdir(parents=True)
-    for name, value in files.items():
-        (folder / name).write_bytes(official(value))
-    sums = {name: md5(folder / name) for name in files}
-    meta = source.meta["filename"]
-    monkeypatch.setattr(
-        source, "train_list", [[n, s] for n, s in sums.items() if n not in ("test_batch", "test", meta)]
-    )
-    monkeypatch.setattr(source, "test_list", [[n, s] for n, s in sums.items() if n in ("test_batch", "test")])
-    monkeypatch.setattr(source, "meta", {**source.meta, "md5": sums[meta]})
 
 
 @pytest.fixture
 def ten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder that holds a CIFAR-10 of 100 training and 20 test images."""
-    files = {f"data_batch_{i}": batch(i, 20, "labels", 10) for i in range(1, 6)}
-    files |= {"test_batch": batch(6, 20, "labels", 10), "batches.meta": {"label_names": TEN}}
-    write(monkeypatch, tmp_path / "cifar-10-batches-py", torchvision.datasets.CIFAR10, files)
+    write_cifar10(monkeypatch, tmp_path)
     return tmp_path
 
 
@@ -63,25 +29,20 @@ def cifar10(root: Path, **settings: Any) -> CIFAR10:
 def test_cifar10_is_read_from_the_official_files(ten: Path) -> None:
     data = cifar10(ten)
     train, test = data.load("train"), data.load("test")
-    first = torch.from_numpy(batch(1, 20, "labels", 10)["data"][0].reshape(3, 32, 32))
+    first = torch.from_numpy(cifar_batch(1, 20, "labels", 10)["data"][0].reshape(3, 32, 32))
 
     assert (len(train), len(test)) == (100, 20)
     assert train.pixels[0].equal(first)
     assert train.labels.tolist() == data.labels("train") == list(range(10)) * 10
-    assert data.info.classes == tuple(TEN)
+    assert data.info.classes == TEN
     assert data.info.mean == (0.4914, 0.4822, 0.4465)
 
 
 def test_cifar100_has_its_fine_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = {
-        "train": batch(1, 200, "fine_labels", 100),
-        "test": batch(2, 100, "fine_labels", 100),
-        "meta": {"fine_label_names": HUNDRED, "coarse_label_names": TEN},
-    }
-    write(monkeypatch, tmp_path / "cifar-100-python", torchvision.datasets.CIFAR100, files)
+    write_cifar100(monkeypatch, tmp_path)
     data = CIFAR100("cifar100", Selection(), Place(data_dir=tmp_path))
 
-    assert data.info.classes == tuple(HUNDRED)
+    assert data.info.classes == HUNDRED
     assert data.load("train").labels.tolist() == list(range(100)) * 2
     assert data.info.std == (0.2673, 0.2564, 0.2762)
 
@@ -123,6 +84,39 @@ def test_the_published_checksums_refuse_any_other_archive(ten: Path, monkeypatch
         cifar10(ten)
 
 
+def test_the_files_of_the_other_cifar_are_refused(
+    ten: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    place = tmp_path_factory.mktemp("mixed")
+    (place / "cifar-10-batches-py").mkdir()
+    for name in ("train", "test", "meta"):  # by the names of CIFAR-100
+        (place / "cifar-10-batches-py" / name).write_bytes(cifar_file(cifar_batch(1, 20, "fine_labels", 100)))
+    with pytest.raises(BadData, match=r"^cifar10: .*cifar-10-batches-py is not there or not complete\. Use"):
+        cifar10(place)
+    (ten / "cifar-10-batches-py" / "data_batch_1").write_bytes(
+        cifar_file(cifar_batch(1, 20, "fine_labels", 100))
+    )
+
+    with pytest.raises(
+        BadData, match=r"^cifar10: .*data_batch_1 is damaged, its MD5 is not the published one"
+    ):
+        cifar10(ten)
+
+
+@pytest.mark.parametrize("label", [-1, 10])
+def test_a_label_of_no_class_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: int) -> None:
+    wrong = {**cifar_batch(6, 20, "labels", 10), "labels": [label] * 20}
+    files = {
+        "data_batch_1": cifar_batch(1, 20, "labels", 10),
+        "test_batch": wrong,
+        "batches.meta": {"label_names": list(TEN)},
+    }
+    write_cifar(monkeypatch, tmp_path / "cifar-10-batches-py", torchvision.datasets.CIFAR10, files)
+
+    with pytest.raises(BadData, match=f"^cifar10: a test label is {label}, but there are 10 classes"):
+        cifar10(tmp_path).labels("test")
+
+
 def test_a_download_unpacks_the_archive_and_prints_nothing_on_stdout(
     ten: Path,
     tmp_path_factory: pytest.TempPathFactory,
@@ -133,7 +127,7 @@ def test_a_download_unpacks_the_archive_and_prints_nothing_on_stdout(
     archive = place / "cifar-10-python.tar.gz"  # what is there already is not fetched again
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(ten / "cifar-10-batches-py", "cifar-10-batches-py")
-    monkeypatch.setattr(torchvision.datasets.CIFAR10, "tgz_md5", md5(archive))
+    monkeypatch.setattr(torchvision.datasets.CIFAR10, "tgz_md5", md5(archive.read_bytes()))
     data = CIFAR10("cifar10", Selection(), Place(data_dir=place, download=True))
 
     assert len(data.labels("train")) == 100
@@ -155,14 +149,14 @@ def test_the_fingerprint_is_of_the_content_and_not_of_the_place(
     moved = ten.parent / f"{ten.name}-moved"
     ten.rename(moved)
     after = cifar10(moved).fingerprint()
-    write(
+    write_cifar(
         monkeypatch,
         ten / "cifar-10-batches-py",
         torchvision.datasets.CIFAR10,
         {
-            "data_batch_1": batch(9, 20, "labels", 10),
-            "test_batch": batch(6, 20, "labels", 10),
-            "batches.meta": {"label_names": TEN},
+            "data_batch_1": cifar_batch(9, 20, "labels", 10),
+            "test_batch": cifar_batch(6, 20, "labels", 10),
+            "batches.meta": {"label_names": list(TEN)},
         },
     )
 

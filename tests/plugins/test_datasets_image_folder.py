@@ -5,30 +5,17 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from archives import draw, fill
 from bench_plugins.datasets.image_folder import Config, ImageFolder
 from PIL import Image
 
 from bench.api import BadData, BadValue, Place, UsageError
 
 CLASSES = ("ant", "bee", "cow")
-
-
-def draw(path: Path, shade: int = 0, size: tuple[int, int] = (8, 8)) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("L", size, shade).save(path)
-
-
-def fill(folder: Path, classes: Sequence[str] = CLASSES, count: int = 5) -> Path:
-    """Write `count` images a class; image i of class c has the shade 10 c + i."""
-    for c, name in enumerate(classes):
-        for i in range(count):
-            draw(folder / name / f"{i}.png", 10 * c + i)
-    return folder
 
 
 def opened(root: Path, **settings: Any) -> ImageFolder:
