@@ -35,6 +35,12 @@ class Point:
         """Tell whether it is evaluated on another data set than it was trained on."""
         return bool(self.at["dataset"] != self.at["eval_dataset"])
 
+    @property
+    def returns(self) -> bool:
+        """Tell whether it is evaluated on the data set it was trained on, if it was trained."""
+        training = (self.record.get("config") or {}).get("training") or {}
+        return not self.crosses and "epochs" in training
+
 
 @dataclass(frozen=True)
 class Survey:
@@ -56,6 +62,11 @@ class Survey:
         """Return the axes there are."""
         every = {*CELL, "seed", "metric", *(name for point in self.points for name in point.at)}
         return {name for name in every if not name.startswith(RESOLVED) or name in self.telling}
+
+    def axis(self, name: str) -> str:
+        """Return the axis that a name means: a setting by its plugin's name is one by the plugin's role."""
+        roles = (role_of(name, point.record["cell"]) for point in self.points)
+        return next((role for role in roles if role != name and role in self.names()), name)
 
     def values(self, axis: str) -> list[Any]:
         """Return the values on `axis`: numbers ascend, names stay in the order of the records."""
@@ -85,7 +96,7 @@ class Survey:
 def survey(records: Iterable[Mapping[str, Any]]) -> Survey:
     """Place all records and find which settings tell them apart."""
     records = list(records)
-    sets = [settings_of(record) for record in records]
+    sets = [_by_role(record) for record in records]
     named = tuple(sorted({name for settings in sets for name in settings}))
     points = [Point(at, record) for at, record in zip(_places(records, sets, named), records, strict=True)]
     telling = _telling(points, named)
@@ -94,6 +105,21 @@ def survey(records: Iterable[Mapping[str, Any]]) -> Survey:
         points = [_with_key(point) if place in doubled else point for place, point in enumerate(points)]
         telling = (*telling, "key")
     return Survey(tuple(points), telling, named, len(doubled))
+
+
+def role_of(name: str, cell: Mapping[str, Any]) -> str:
+    """Return a setting's name by its part's role: of a cell of simclr, `simclr.x` is `method.x`."""
+    part, _, field = name.partition(".")
+    role = next((role for role in (*TRAINED, "eval_dataset") if cell.get(role) == part), part)
+    return f"{role}.{field}" if field else name
+
+
+def _by_role(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record's settings by role; what is set by a plugin's name goes before."""
+    settings, cell = settings_of(record), record["cell"]
+    named = {name: role_of(name, cell) for name in settings if role_of(name, cell) != name}
+    by_role = {name: value for name, value in settings.items() if name not in named}
+    return {**by_role, **{role: settings[name] for name, role in named.items()}}
 
 
 def is_of_training(name: str) -> bool:
@@ -190,9 +216,10 @@ def _doubled(points: Sequence[Point], axes: Sequence[str]) -> set[int]:
 
 
 def _rank(value: Any) -> tuple[bool, float, list[str | int]]:
+    """Return a sort key: numbers ascend, then come words, then lists, the shorter first."""
     if isinstance(value, (int, float)):
         return False, value, []
-    return True, 0, natural(str(value))
+    return True, 1 + len(value) if isinstance(value, tuple) else 0, natural(str(value))
 
 
 def _with_key(point: Point) -> Point:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from bench.axes import CELL, Survey
 from bench.formats import shown
 from bench.headings import ROLES, label
-from bench.measures import in_percent
+from bench.measures import GAP, in_percent
 from bench.pivot import Grid, Layout
 from bench.protocols import mixed
 
@@ -41,7 +41,8 @@ def _sentences(found: Survey, grid: Grid) -> Iterator[str]:
 
 def _measure(metric: str, grid: Grid) -> str:
     down = not all(cell.higher_is_better for cell in grid.cells.values() if cell.metric == metric)
-    return metric + " in percent" * in_percent(metric) + " (lower is better)" * down
+    unit = " in percentage points" if metric == GAP else " in percent" if in_percent(metric) else ""
+    return metric + unit + " (lower is better)" * down
 
 
 def _seeds(found: Survey, grid: Grid) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from bench.config import plain
 from bench.errors import UnknownName, suggest
 from bench.registry import KINDS, Entry, Failure, Plugin, Registry, singular
 
@@ -141,17 +142,6 @@ def described(field: dataclasses.Field[Any]) -> tuple[str, str, str, str]:
     required = field.default is dataclasses.MISSING
     default = "required" if required else plain(field.default)
     return default, ", ".join(said), about.get("doc", ""), about.get("source", "")
-
-
-def plain(value: Any) -> str:
-    """Return a value as it is written after `--set`."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (tuple, list)):
-        return f"[{', '.join(map(plain, value))}]"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 # ---- bench plugins

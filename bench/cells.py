@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.config import plain
 from bench.recipe import Training
+
+TRAINED = ("method", "backbone", "dataset", "train", "views")  # parts of `--set` that shape a backbone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +91,7 @@ class Cell:
         image_size: that the backbone sees.
         settings: what was set explicitly and applies to this cell, by its `--set` name.
         skip: why this combination cannot work, if it cannot.
+        varied: those of `settings` that other cells of the grid have at another value.
     """
 
     method: Part
@@ -105,12 +109,31 @@ class Cell:
     settings: Mapping[str, Any]
     keys: Keys
     skip: str | None = None
+    varied: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def trained(self) -> str:
         """How progress and errors name the backbone."""
-        share = f" {100 * self.label_share:g} % of labels" if 0 < self.label_share < 1 else ""
-        return f"{self.method.name} {self.backbone.name} {self.dataset.name}{share} seed {self.seed}"
+        share = [f"{100 * self.label_share:g} % of labels"] if 0 < self.label_share < 1 else []
+        names = [self.method.name, self.backbone.name, self.dataset.name]
+        return " ".join([*names, *share, *self._said(of_training=True), f"seed {self.seed}"])
+
+    @property
+    def title(self) -> str:
+        """How progress names the cell."""
+        elsewhere = [f"-> {self.eval_dataset.name}"] if self.eval_dataset.name != self.dataset.name else []
+        share = [] if self.label_frac is None else [f"{100 * self.label_frac:g} %"]
+        said = self._said(of_training=False)
+        return " ".join([self.trained, *elsewhere, self.evaluator.name, *said, *share])
+
+    def _said(self, *, of_training: bool) -> list[str]:
+        """Return the settings by which this cell is told apart, as they are written."""
+        trained = {*TRAINED, self.method.name, self.backbone.name, self.dataset.name}
+        return [
+            f"{name}={plain(value)}"
+            for name, value in self.varied.items()
+            if (name.partition(".")[0] in trained) is of_training
+        ]
 
     @property
     def names(self) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def run(options: Options, registry: Registry, *, blocked: Sequence[str], dry_run
         return 0
     many = runtime.jobs > 1
     made = run_in_processes(workshop, cells, runtime.jobs, blocked) if many else workshop.run(cells)
-    records = list(_told(made, len(cells)))
+    records = list(_told(cells, made))
     click.echo(table(records, mix_protocols=True, folder=runtime.results))
     return 1 if any(record["status"] == "failed" for record in records) else 0
 
@@ -96,16 +96,11 @@ def _refuse_late(workshop: Workshop, cells: Sequence[Cell]) -> None:
     refuse_unwritable(folders, workshop.store.folder)
 
 
-def _told(records: Iterator[Record], total: int) -> Iterator[Record]:
+def _told(cells: Sequence[Cell], records: Iterator[Record]) -> Iterator[Record]:
     """Pass records on, each with a line on standard error."""
-    for number, record in enumerate(records, 1):
-        cell = record["cell"]
-        names = [cell["method"], cell["backbone"], cell["dataset"]]
-        if cell["eval_dataset"] != cell["dataset"]:
-            names.append(f"-> {cell['eval_dataset']}")
-        share = [] if cell["label_frac"] is None else [f"{100 * cell['label_frac']:g} %"]
-        where = " ".join([*names, f"seed {cell['seed']}", cell["evaluator"], *share])
-        first = record.get("headline")
-        found = f"{first} {record['metrics'][first]['value']:.2f}" if first else record["status"]
-        click.echo(f"[{number}/{total}] {where}: {found}", err=True)
+    for number, (cell, record) in enumerate(zip(cells, records, strict=True), 1):
+        metrics = record["metrics"]
+        first = record.get("headline") or next(iter(metrics), None)
+        found = f"{first} {metrics[first]['value']:.2f}" if first else record["status"]
+        click.echo(f"[{number}/{len(cells)}] {cell.title}: {found}", err=True)
         yield record

@@ -84,13 +84,24 @@ def build(cls: type, values: Mapping[str, Any], where: str) -> Any:
 
 def identity(config: Any) -> dict[str, Any]:
     """Return what a key hashes of `config`: every field, a file by the digest of its content."""
-    plain, hints = {}, typing.get_type_hints(type(config))
+    told, hints = {}, typing.get_type_hints(type(config))
     for f in dataclasses.fields(config):
         value = getattr(config, f.name)
         if f.metadata.get("file") and value is not None:
             value = file_digest(Path(value))
-        plain[f.name] = _plain(value, hints[f.name])
-    return plain
+        told[f.name] = _plain(value, hints[f.name])
+    return told
+
+
+def plain(value: Any) -> str:
+    """Return a value as it is written after `--set`."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (tuple, list)):
+        return f"[{', '.join(map(plain, value))}]"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _plain(value: Any, hint: Any) -> Any:

@@ -40,7 +40,7 @@ def outlook(
     for cell in cells:
         backbones.setdefault(cell.keys.backbone, []).append(cell)
     for key, mine in backbones.items():
-        first, name = mine[0], _told_apart(mine[0], cells)
+        first, name = mine[0], mine[0].trained
         skipped = [cell for cell in mine if cell.skip]
         left = [cell for cell in mine if not cell.skip and not _has_score(cell, store)]
         scores = {"have": len(mine) - len(left) - len(skipped), "make": len(left), "skip": len(skipped)}
@@ -60,19 +60,6 @@ def outlook(
     )
     more = f", and {unknown} that could not be timed" if unknown else ""
     return f"{body}\n\nPretraining left: {duration(seconds)}{more}. Nothing was made."
-
-
-def _told_apart(cell: Cell, cells: Sequence[Cell]) -> str:
-    """Return a backbone's name with the settings that not all backbones of its name share."""
-    others = [c.settings for c in cells if c.trained == cell.trained]
-    trained = {cell.method.name, cell.backbone.name, cell.dataset.name}
-    trained |= {"method", "backbone", "dataset", "train", "views"}
-    told = [
-        f"{setting}={value}"
-        for setting, value in cell.settings.items()
-        if setting.partition(".")[0] in trained and any(o.get(setting) != value for o in others)
-    ]
-    return " ".join([cell.trained, *told])
 
 
 def _has_score(cell: Cell, store: Store) -> bool:

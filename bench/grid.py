@@ -8,8 +8,8 @@ evaluator retrains nothing.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bench.cells import Cell, Keys, Part, Request
@@ -44,9 +44,21 @@ def plan(request: Request, registry: Registry, datasets: Datasets) -> list[Cell]
     if skips and all(skips):
         raise BadValue(str(skips[0]))
     together: dict[str, list[Cell]] = {}
-    for cell in cells.values():
+    for cell in _told_apart(cells.values()):
         together.setdefault(cell.keys.backbone, []).append(cell)
     return [cell for group in together.values() for cell in group]
+
+
+def _told_apart(cells: Collection[Cell]) -> Iterator[Cell]:
+    """Yield the cells, each with those of its settings that differ within the grid."""
+    values: dict[str, set[str]] = {}
+    for cell in cells:
+        for name, value in cell.settings.items():
+            values.setdefault(name, set()).add(repr(value))
+    varying = {name for name, found in values.items() if len(found) > 1}
+    for cell in cells:
+        varied = {name: value for name, value in cell.settings.items() if name in varying}
+        yield replace(cell, varied=varied) if varied else cell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,8 +199,13 @@ class Planner:
             "subset": subset,
             "seed": source.seed,
         }
-        parts = {"method": source.method, "backbone": source.backbone, "dataset": source.dataset}
-        parts |= {"eval_dataset": data, "evaluator": evaluator}
+        parts: dict[str, Any] = {
+            "method": source.method,
+            "backbone": source.backbone,
+            "dataset": source.dataset,
+            "eval_dataset": data,
+            "evaluator": evaluator,
+        }
         return Cell(
             **parts,
             label_frac=fraction,

@@ -9,6 +9,7 @@ from typing import Any
 from bench.errors import UnknownName, suggest
 
 USUAL_METRIC = "top1"
+GAP = "nonlinear_gap"  # a difference of two accuracies
 PERCENT_DECIMALS, OTHER_DECIMALS = 2, 4
 
 Metrics = dict[str, set[str]]  # those of each evaluator, by its name
@@ -64,7 +65,7 @@ def decimals(metric: str) -> int:
 
 def in_percent(metric: str) -> bool:
     """Tell by its name what evaluators give in percent: an accuracy, or a difference of two."""
-    if metric in ("ece", "nonlinear_gap"):
+    if metric in ("ece", GAP):
         return True
     return metric.startswith("top") or any(word in metric for word in ("acc", "recall", "precision", "f1"))
 

@@ -116,7 +116,7 @@ def grid_of(found: Survey, layout: Layout) -> Grid:
             down, across = (_place(point, metric, axes) for axes in (layout.rows, layout.cols))
             groups[down, across, metric].append(point)
     cells = {
-        (down, across): Cell(tuple(points), metric, layout.crossed and not points[0].crosses)
+        (down, across): Cell(tuple(points), metric, layout.crossed and points[0].returns)
         for (down, across, metric), points in groups.items()
     }
     return Grid(
@@ -144,6 +144,7 @@ def layout_of(
         UnknownName: there is no such axis.
         BadValue: an axis is asked for in rows and columns.
     """
+    rows, cols = (None if names is None else tuple(map(found.axis, names)) for names in (rows, cols))
     known = found.names()
     for option, asked in (("--rows", rows or ()), ("--cols", cols or ())):
         for name in asked:

@@ -130,7 +130,7 @@ def images(folder: Path, *places: str) -> None:
         ("--dataset image_folder", "image_folder: no folder was given. Set dataset.root=FOLDER."),
         (
             "--dataset image_folder --set dataset.root=none",
-            "none is nothing. Set dataset.root to a folder of images.",
+            "none is no folder, it is not there. Set dataset.root to a folder of images.",
         ),
         (
             "--set dataset.root=photos",
@@ -212,7 +212,7 @@ def test_a_record_of_a_newer_bench_is_found_before_training(folder: Path) -> Non
     ("places", "said"),
     [
         (["d/a/1.png", "d/a/2.png"], "is the only class folder"),
-        (["other/a/1.png"], "d is nothing. Set dataset.root to a folder of images."),
+        (["other/a/1.png"], "d is no folder, it is not there. Set dataset.root to a folder of images."),
         (["d/1.png"], "there are no images in class folders under d"),
         (["d/train/a/1.png", "d/train/b/1.png", "d/test/a/1.png"], "it lacks: b"),
     ],

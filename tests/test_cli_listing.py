@@ -11,8 +11,8 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from bench.catalogue import plain
 from bench.cli import main
+from bench.config import plain
 from bench.errors import CellError
 
 KINDS = ("method", "backbone", "dataset", "evaluator")

@@ -154,3 +154,15 @@ def test_labels_are_asked_for_where_a_method_uses_them(lab: Lab, monkeypatch: py
 
     refused(lab, BadValue, "^supervised: it needs labels", method="supervised")
     assert lab.plan(method="simclr")
+
+
+def test_progress_names_what_tells_cells_apart(lab: Lab) -> None:
+    settings = {"views.crop_min": (0.1, 0.2), "knn.k": (1, 2), "simclr.temperature": 0.3}
+    cells = lab.plan(settings, method="simclr", eval_dataset="digits", label_frac=0.5)
+
+    assert cells[0].trained == "simclr test_resnet digits views.crop_min=0.1 seed 0"
+    assert [cell.title for cell in cells[:2]] == [
+        "simclr test_resnet digits views.crop_min=0.1 seed 0 knn knn.k=1 50 %",
+        "simclr test_resnet digits views.crop_min=0.1 seed 0 knn knn.k=2 50 %",
+    ]
+    assert lab.plan(method="random")[0].title == "random test_resnet digits seed 0 knn 100 %"

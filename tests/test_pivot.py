@@ -169,3 +169,36 @@ def test_an_unknown_name_is_one_line_with_a_suggestion(
 ) -> None:
     with pytest.raises(kind, match=says):
         table(swept("method.temperature", 0.1, 0.5), **options)
+
+
+# ---- settings by the name of a plugin
+
+
+def by_name() -> list[dict[str, Any]]:
+    """Return records whose temperature was set as `simclr.temperature`."""
+    return [
+        make(config={"method": {"temperature": t}}, settings={"simclr.temperature": t}, value=t)
+        for t in (0.5, 0.1)
+    ]
+
+
+def test_what_is_set_by_a_plugins_name_is_one_axis_by_its_role() -> None:
+    records = [*by_name(), *swept("method.temperature", 0.2), make("vicreg")]
+
+    assert [row[:2] for row in cells(table(records))] == [
+        ["method", "method.temperature"], ["simclr", "0.1"], ["simclr", "0.2"], ["simclr", "0.5"],
+        ["vicreg", "–"],
+    ]  # fmt: skip
+
+
+def test_an_axis_can_be_asked_for_by_a_plugins_name() -> None:
+    assert cells(table(by_name(), rows="simclr.temperature")) == cells(
+        table(by_name(), rows="method.temperature")
+    )
+
+
+def test_shorter_lists_come_first() -> None:
+    ops = (("crop", "flip", "jitter"), ("grey",), ("crop", "flip"), ())
+    records = [make(settings={"views.ops": list(names)}, value=len(names)) for names in ops]
+
+    assert [row[0] for row in cells(table(records))[1:]] == ["[]", "grey", "crop,flip", "crop,flip,jitter"]

@@ -106,3 +106,11 @@ def test_the_mark_is_escaped_in_latex_and_kept_elsewhere_and_left_out_of_numbers
     assert "<strong>4.00†</strong>" in table(crossed(), format="html")
     assert "4.00†*" in table(crossed(), format="plain")
     assert [row["mean"] for row in tidy(crossed())] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+
+
+def test_what_was_not_trained_has_no_diagonal() -> None:
+    pairs = [(a, b) for a in ("mnist", "kmnist") for b in ("mnist", "kmnist")]
+    training = {"training": {"image_size": 28}}
+    records = [make("random", dataset=a, eval_dataset=b, config=training) for a, b in pairs]
+
+    assert "†" not in table(records)

@@ -78,8 +78,8 @@ def scan(root: Path) -> Layout:
             splits have different classes, or class.txt does not fit the folders.
     """
     if not root.is_dir():
-        kind = "a file" if root.exists() else "nothing"
-        raise BadData(f"image_folder: {root} is {kind}. Set dataset.root to a folder of images.")
+        kind = "it is a file" if root.exists() else "it is not there"
+        raise BadData(f"image_folder: {root} is no folder, {kind}. Set dataset.root to a folder of images.")
     folders, notes = _split_folders(root)
     found = {split: _by_class(root, folder) for split, folder in folders.items()}
     _refuse_unusable(root, folders, found)

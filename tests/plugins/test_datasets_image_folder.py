@@ -141,8 +141,8 @@ def test_no_folder_was_given() -> None:
 def test_a_missing_folder_and_a_file_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
-    refused(tmp_path / "none", "none is nothing. Set dataset.root to a folder of images")
-    refused(tmp_path / "file", "file is a file")
+    refused(tmp_path / "none", "none is no folder, it is not there. Set dataset.root")
+    refused(tmp_path / "file", "file is no folder, it is a file")
 
 
 def test_a_folder_without_images_says_what_was_sought_and_found(tmp_path: Path) -> None:
