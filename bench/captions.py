@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bench.axes import CELL, Survey
 from bench.formats import shown
@@ -21,7 +21,7 @@ def caption(found: Survey, grid: Grid) -> str:
 
 
 def _sentences(found: Survey, grid: Grid) -> Iterator[str]:
-    what = " and ".join(_measure(metric, grid) for metric in grid.layout.measures.metrics)
+    what = listed([_measure(metric, grid) for metric in grid.layout.measures.metrics])
     common = [*_common_cell(found, grid.layout), *_common_settings(found, grid.layout)]
     yield ", ".join(filter(None, (what, _seeds(found, grid)))) + "; " * bool(common) + ", ".join(common)
     if found.ambiguous:
@@ -29,14 +29,27 @@ def _sentences(found: Survey, grid: Grid) -> Iterator[str]:
             f"{found.ambiguous} records differ from another of their seed in nothing that is named (older "
             "data, another version): they are told apart by key and not averaged"
         )
-    for evaluator, metrics in grid.layout.measures.lacking().items():
-        yield f"{evaluator} has no {' and no '.join(metrics)}"
+    yield from _lacking(grid)
     yield from _supervision(found, grid.layout)
     mixture = mixed(grid)
     if mixture:
         yield mixture[0].upper() + mixture[1:]
     if any(cell.on_diagonal and cell.values for cell in grid.cells.values()):
         yield f"{DIAGONAL}: trained and evaluated on the same data set"
+
+
+def _lacking(grid: Grid) -> Iterator[str]:
+    """Yield which evaluators have none of some metrics that were asked for."""
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for evaluator, metrics in grid.layout.measures.lacking().items():
+        alike.setdefault(tuple(metrics), []).append(evaluator)
+    for metrics, evaluators in alike.items():
+        yield f"{listed(evaluators)} {'has' if len(evaluators) == 1 else 'have'} no {listed(metrics, 'or')}"
+
+
+def listed(names: Sequence[str], last: str = "and") -> str:
+    """Return names as one says them: `a, b and c`."""
+    return f" {last} ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _measure(metric: str, grid: Grid) -> str:
@@ -73,8 +86,7 @@ def _common_settings(found: Survey, layout: Layout) -> Iterator[str]:
         values = [shown(value) for value in found.values(name) if value is not None]
         if name in (*layout.rows, *layout.cols) or not values:
             continue
-        listed = " or ".join(values) if len(values) <= LISTED else "differs"
-        yield f"{name} {listed}"
+        yield f"{name} {' or '.join(values) if len(values) <= LISTED else 'differs'}"
 
 
 def _supervision(found: Survey, layout: Layout) -> Iterator[str]:

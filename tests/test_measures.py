@@ -32,7 +32,7 @@ def test_without_a_metric_each_evaluator_shows_its_headline() -> None:
         ["method", "linear", "geometry / rankme", "curve / top1_area"],
         ["simclr", "70.00", "33.2500", "60.00"],
     ]
-    assert caption(text).startswith("top1 in percent and rankme and top1_area in percent, seed 0;")
+    assert caption(text).startswith("top1 in percent, rankme and top1_area in percent, seed 0;")
 
 
 def test_the_headline_survives_that_a_record_on_disk_has_its_metrics_in_order_of_name() -> None:
@@ -81,7 +81,7 @@ def test_several_metrics_have_the_columns_that_can_be_filled() -> None:
     text = table([make(), geometry()], metric="top1,nll,rankme")
 
     assert cells(text)[0] == ["method", "knn / top1", "knn / nll", "geometry / rankme"]
-    assert caption(text).endswith(". knn has no rankme. geometry has no top1 and no nll.")
+    assert caption(text).endswith(". knn has no rankme. geometry has no top1 or nll.")
 
 
 def test_a_row_that_cannot_be_filled_is_left_out() -> None:
