@@ -231,7 +231,7 @@ class Method(nn.Module):
         return ()
 
     def embed(self, views: Sequence[Tensor], batch: Batch) -> Embeddings:
-        """Return the embeddings of a batch.
+        """Return the embeddings of a batch, or of a part of it, and change nothing but batch norm.
 
         Args:
             views: an element a view, each (n, channels, h, w), float32, normalised.

@@ -76,7 +76,8 @@ def estimated(cell: Cell, datasets: Datasets, registry: Registry, device: torch.
         return 0.0
     data = datasets.open(cell.dataset)
     channels, side = data.info.channels, data.info.size
-    count = cell.training.batch_size * SAMPLE_STEPS
+    a_step = cell.training.step_images
+    count = a_step * SAMPLE_STEPS
     pixels = torch.randint(0, 256, (count, channels, side, side), dtype=torch.uint8)
     images = Images(pixels, torch.zeros(count, dtype=torch.int64)).to(device)
     try:
@@ -87,5 +88,5 @@ def estimated(cell: Cell, datasets: Datasets, registry: Registry, device: torch.
             speeds = [loop.epoch(0, silent)["images_per_s"] for _ in ("warm up", "time")]
     except Exception:  # noqa: BLE001 - the plugin's boundary; what fails here fails in the run, and is told
         return None
-    steps = len(data.labels(cell.split)) // cell.training.batch_size
-    return steps * cell.training.batch_size * cell.training.epochs / speeds[-1]
+    steps = len(data.labels(cell.split)) // a_step
+    return steps * a_step * cell.training.epochs / speeds[-1]

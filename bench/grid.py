@@ -133,7 +133,7 @@ class Planner:
         told = {
             "stage": "backbone",
             **{role: part.identity for role, part in parts.items()},
-            "training": asdict(training) if training else {"image_size": size},
+            "training": training.told() if training else {"image_size": size},
             "views": [asdict(view) for view in views],
             "seed": seed,
         }
@@ -160,8 +160,8 @@ class Planner:
         if cls.recipe is None:
             return None
         labels = self.parts.labels(data, split)
-        if len(labels) < train.batch_size:
-            raise too_few(train.batch_size, len(labels), data.name)
+        if len(labels) < train.batch_size * train.accumulate:
+            raise too_few(train.batch_size, len(labels), data.name, train.accumulate)
         if cls.uses_labels and labels.min() < 0:
             raise BadValue(f"{method.name}: it needs labels, but not every image of {data.name} has one.")
         auto = train.precision == "auto"

@@ -79,7 +79,7 @@ def blank_record(cell: Cell, origin: Mapping[str, Any]) -> Record:
         "settings": dict(cell.settings),
         "config": {
             **{role: _described(getattr(cell, role)) for role in parts},
-            "training": asdict(cell.training) if cell.training else {"image_size": cell.image_size},
+            "training": cell.training.told() if cell.training else {"image_size": cell.image_size},
             "views": [asdict(view) for view in cell.views],
         },
         "status": "",

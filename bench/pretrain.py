@@ -14,17 +14,17 @@ import torch
 from torch import Tensor
 
 from bench import checkpoint
+from bench.chunks import cached_gradient, even_chunks
 from bench.collapse import embedding_std, rankme
 from bench.contract import Batch, Embeddings, Images, Method
-from bench.errors import Diverged
 from bench.keys import seed_of
+from bench.meter import Meter
 from bench.monitors import KnnSample, evaluating, knn_interval, knn_monitors
 from bench.optim import build_optimizer, lr_factor, set_lr
 from bench.progress import Progress
 from bench.recipe import Training, too_few
-from bench.views import View, augment, normalise, resize
+from bench.views import View, apply, draw, normalise, resize
 
-READ_EVERY_S = 1.0  # between looks at the loss: a look makes the device wait
 RANK_ROWS = 512  # of a batch, for RankMe: its cost grows with the cube of them
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -87,16 +87,16 @@ def pretrain(method: Method, images: Images, run: Run) -> Spent:
         run: everything else.
 
     Raises:
-        BadValue: there are fewer images than a batch takes.
+        BadValue: there are fewer images than a step takes.
         Diverged: a term of the loss is not finite.
     """
     training = run.training
-    if len(images) < training.batch_size:
-        raise too_few(training.batch_size, len(images))
+    if len(images) < training.step_images:
+        raise too_few(training.batch_size, len(images), accumulate=training.accumulate)
     loop = Loop(method, images, run)
     first, seconds = checkpoint.resume(run.folder, method, loop.optimizer, loop.scaler)
     keep_lines(run.folder / "metrics.jsonl", first)
-    per_epoch = loop.steps * training.batch_size
+    per_epoch = loop.steps * training.step_images
     total, done = per_epoch * training.epochs, per_epoch * first
     progress = Progress(run.what, training.epochs, total, done, live=run.live)
     saved = time.monotonic()
@@ -122,7 +122,8 @@ class Loop:
 
     def __init__(self, method: Method, images: Images, run: Run) -> None:
         self.method, self.images, self.run = method.to(memory_format=torch.channels_last), images, run
-        self.steps = len(images) // run.training.batch_size  # the last, smaller batch is dropped
+        self.steps = len(images) // run.training.step_images  # what is left for a smaller one is dropped
+        self.chunks = even_chunks(run.training.batch_size, run.training.chunk_size)
         self.optimizer = build_optimizer(method, run.training)
         self.scaler = torch.amp.GradScaler(run.device.type, enabled=run.training.precision == "float16")
 
@@ -135,16 +136,15 @@ class Loop:
         """
         started = time.monotonic()
         meter = Meter(self.run.what, first=epoch * self.steps)
-        batch_size = self.run.training.batch_size
+        step_images = self.run.training.step_images
         last: tuple[Embeddings, Batch] | None = None
-        for step, index in enumerate(self._batches(epoch)):
+        for step, batches in enumerate(self._batches(epoch)):
             lr = self._set_lr(epoch * self.steps + step)
-            batch = Batch(index, self.images.labels[index])
-            embeddings, terms = self._step(self._views(index, epoch, step), batch, epoch, step)
+            embeddings, terms = self._step(batches, epoch, step)
             self.method.after_step((epoch * self.steps + step + 1) / (self.steps * self.run.training.epochs))
             meter.add(terms)
-            progress.step(epoch + 1, step + 1, batch_size, meter.latest)
-            last = (embeddings, batch)
+            progress.step(epoch + 1, step + 1, step_images, meter.latest)
+            last = (embeddings, batches[-1])
         means = meter.close()
         trained = time.monotonic() - started
         progress.epoch_end(epoch + 1, means)
@@ -155,15 +155,17 @@ class Loop:
             "loss": sum(means.values()),
             **means,
             **(self._monitors(epoch, *last) if last else {}),
-            "images_per_s": self.steps * batch_size / max(trained, 1e-9),
+            "images_per_s": self.steps * step_images / max(trained, 1e-9),
             "seconds": time.monotonic() - started,
         }
 
-    def _batches(self, epoch: int) -> Iterator[Tensor]:
+    def _batches(self, epoch: int) -> Iterator[list[Batch]]:
+        """Yield the batches of each step."""
         generator = torch.Generator().manual_seed(seed_of(self.run.seed, "shuffle", epoch))
         order = torch.randperm(len(self.images), generator=generator).to(self.run.device)
-        size = self.run.training.batch_size
-        return (order[i * size : (i + 1) * size] for i in range(self.steps))
+        training = self.run.training
+        for index in order[: self.steps * training.step_images].split(training.step_images):
+            yield [Batch(rows, self.images.labels[rows]) for rows in index.split(training.batch_size)]
 
     def _set_lr(self, step: int) -> float:
         training = self.run.training
@@ -172,31 +174,57 @@ class Loop:
         set_lr(self.optimizer, lr)
         return lr
 
-    def _views(self, index: Tensor, epoch: int, step: int) -> list[Tensor]:
-        run, pixels = self.run, self.images.pixels[index]
-        views = []
-        for number, view in enumerate(run.views):
-            generator = torch.Generator().manual_seed(seed_of(run.seed, "views", epoch, step, number))
-            x = augment(pixels, view, run.training.image_size, generator)
-            views.append(normalise(x, run.mean, run.std))
-        return views
-
-    def _step(
-        self, views: list[Tensor], batch: Batch, epoch: int, step: int
-    ) -> tuple[Embeddings, dict[str, Tensor]]:
-        torch.manual_seed(seed_of(self.run.seed, "dropout", epoch, step))
-        with self._autocast():
-            embeddings = self.method.embed(views, batch)
-        embeddings = {name: z.float() for name, z in embeddings.items()}
-        terms = self.method.terms(embeddings, batch)
+    def _step(self, batches: list[Batch], epoch: int, step: int) -> tuple[Embeddings, dict[str, Tensor]]:
+        """Take a step with the mean gradient; return the last batch's embeddings, and the mean terms."""
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(torch.stack(list(terms.values())).sum()).backward()
+        found = []
+        for number, batch in enumerate(batches, step * len(batches)):
+            embeddings, terms = self._gradient(batch, epoch, number)
+            found.append(terms)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return (
-            {name: z.detach() for name, z in embeddings.items()},
-            {name: term.detach() for name, term in terms.items()},
-        )
+        return embeddings, {name: torch.stack([row[name] for row in found]).mean() for name in terms}
+
+    def _gradient(self, batch: Batch, epoch: int, number: int) -> tuple[Embeddings, dict[str, Tensor]]:
+        """Add the gradient of the epoch's batch of that number; return its embeddings and terms."""
+        views = self._views(batch.index, epoch, number)
+
+        def embed(rows: slice) -> Embeddings:
+            place = (epoch, number, rows.start) if rows.start else (epoch, number)
+            some, part = views(rows), Batch(batch.index[rows], batch.labels[rows])
+            torch.manual_seed(seed_of(self.run.seed, "dropout", *place))
+            with self._autocast():
+                embeddings = self.method.embed(some, part)
+            return {name: z.float() for name, z in embeddings.items()}
+
+        def backward(embeddings: Embeddings) -> dict[str, Tensor]:
+            terms = self.method.terms(embeddings, batch)
+            loss = torch.stack(list(terms.values())).sum() / self.run.training.accumulate
+            self.scaler.scale(loss).backward()
+            return {name: term.detach() for name, term in terms.items()}
+
+        if len(self.chunks) > 1:
+            return cached_gradient(self.method, self.chunks, embed, backward)
+        embeddings = embed(self.chunks[0])
+        terms = backward(embeddings)
+        return {name: z.detach() for name, z in embeddings.items()}, terms
+
+    def _views(self, index: Tensor, epoch: int, number: int) -> Callable[[slice], list[Tensor]]:
+        """Draw the views of a batch; what is returned makes those of some of its rows."""
+        run, pixels = self.run, self.images.pixels
+        height, width = pixels.shape[2:]
+        drawn = []
+        for place, view in enumerate(run.views):
+            generator = torch.Generator().manual_seed(seed_of(run.seed, "views", epoch, number, place))
+            drawn.append(draw(view, len(index), height, width, generator).to(run.device))
+
+        def made(rows: slice) -> list[Tensor]:
+            some, size = pixels[index[rows]], run.training.image_size
+            pairs = zip(drawn, run.views, strict=True)
+            views = (apply(some, draws.rows(rows), view, size) for draws, view in pairs)
+            return [normalise(x, run.mean, run.std) for x in views]
+
+        return made
 
     def _autocast(self) -> torch.autocast:
         dtype = DTYPES[self.run.training.precision]
@@ -217,68 +245,20 @@ class Loop:
 
     def _due(self, epoch: int) -> KnnSample | None:
         """Return the sample if it is to be classified after `epoch`: every few, and after the last."""
-        run, images = self.run, self.steps * self.run.training.batch_size
+        run, images = self.run, self.steps * self.run.training.step_images
         if run.knn is None:
             return None
         every = knn_interval(len(run.knn), images, max(1, len(run.views)))
         return run.knn if (epoch + 1) % every == 0 or epoch + 1 == run.training.epochs else None
 
     def _features(self, pixels: Tensor) -> Tensor:
-        """Return the features (n, dim) of clean images (n, channels, h, w), in chunks of a batch."""
+        """Return the features (n, dim) of clean images (n, channels, h, w), a chunk at a time."""
         run, rows = self.run, []
-        for chunk in pixels.split(run.training.batch_size):
+        for chunk in pixels.split(run.training.chunk_size or run.training.batch_size):
             x = normalise(resize(chunk.to(run.device), run.training.image_size), run.mean, run.std)
             with self._autocast():
                 rows.append(self.method.backbone(x).float())
         return torch.cat(rows)
-
-
-class Meter:
-    """The terms of an epoch, read from the device late and seldom.
-
-    Args:
-        what: how an error names the run.
-        first: the number of the epoch's first step in the run.
-    """
-
-    def __init__(self, what: str, first: int) -> None:
-        self.what, self.first = what, first
-        self.names: list[str] = []
-        self.waiting: list[Tensor] = []
-        self.rows: list[Tensor] = []
-        self.latest: dict[str, float] = {}
-        self.read_at = time.monotonic()
-
-    def add(self, terms: Mapping[str, Tensor]) -> None:
-        """Take the terms of one more step."""
-        self.names = list(terms)
-        self.waiting.append(torch.stack([term.float() for term in terms.values()]))
-        if not self.latest or time.monotonic() - self.read_at > READ_EVERY_S:
-            self._read()
-
-    def close(self) -> dict[str, float]:
-        """Return each term's mean over the epoch."""
-        self._read()
-        means = torch.cat(self.rows).mean(dim=0).tolist()
-        return dict(zip(self.names, means, strict=True))
-
-    def _read(self) -> None:
-        if not self.waiting:
-            return
-        rows = torch.stack(self.waiting).double().cpu()
-        start = self.first + sum(map(len, self.rows))
-        broken = (~torch.isfinite(rows)).any(dim=1).nonzero()
-        if len(broken):
-            at = int(broken[0])
-            values = zip(self.names, rows[at].tolist(), strict=True)
-            said = ", ".join(f"{name} {value:.3g}" for name, value in values)
-            raise Diverged(
-                f"{self.what}: the loss became {float(rows[at].sum())} at step {start + at + 1} "
-                f"({said}). Lower train.lr or use --precision float32."
-            )
-        self.latest = dict(zip(self.names, rows[-1].tolist(), strict=True))
-        self.rows.append(rows)
-        self.waiting, self.read_at = [], time.monotonic()
 
 
 def keep_lines(path: Path, count: int) -> None:

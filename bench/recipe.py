@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from bench.config import setting
 from bench.errors import BadValue
@@ -37,7 +38,13 @@ class TrainConfig:
     """What can be set of pretraining; a value left out is the method's recipe's."""
 
     epochs: int = setting(100, "passes over the training images", least=1)
-    batch_size: int = setting(256, "images a step over all devices, each in all its views", least=2)
+    batch_size: int = setting(256, "images the loss sees at once, each in all its views", least=2)
+    chunk_size: int | None = setting(
+        None, "images computed at a time; the gradient is the whole batch's; none: all at once", least=2
+    )
+    accumulate: int = setting(
+        1, "batches a step: it takes the mean of their gradients, their images are not contrasted", least=1
+    )
     image_size: int | None = setting(
         None, "side of what the backbone sees; none is the data's own, at least 16", least=8, most=1024
     )
@@ -47,7 +54,9 @@ class TrainConfig:
     optimizer: str | None = setting(None, "optimiser", choices=("lars", "sgd", "adamw"))
     lr: float | None = setting(None, "base learning rate, before lr_scaling", above=0)
     lr_scaling: str | None = setting(
-        None, "linear: lr * batch / 256; sqrt: lr * sqrt(batch)", choices=("linear", "sqrt", "none")
+        None,
+        "linear: lr * a step's images / 256; sqrt: lr * their root",
+        choices=("linear", "sqrt", "none"),
     )
     weight_decay: float | None = setting(None, "of parameters with two dimensions or more", least=0)
     momentum: float | None = setting(None, "of lars and sgd", least=0, most=0.9999)
@@ -56,7 +65,21 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """A resolved training: every number that shapes the weights, all of it in the backbone key."""
+    """A resolved training: every number that shapes the weights, all of it in the backbone key.
+
+    Args:
+        epochs: passes over the training images.
+        batch_size: images the loss sees at once.
+        image_size: side of what the backbone sees, in pixels.
+        precision: `float32`, `bfloat16` or `float16`.
+        optimizer: `lars`, `sgd` or `adamw`.
+        lr: at its highest.
+        weight_decay: of parameters with two dimensions or more.
+        momentum: of lars and sgd.
+        warmup_epochs: of linear warm-up.
+        chunk_size: most images computed at a time, less than a batch; none is the batch.
+        accumulate: batches an optimiser step.
+    """
 
     epochs: int
     batch_size: int
@@ -67,6 +90,22 @@ class Training:
     weight_decay: float
     momentum: float
     warmup_epochs: float
+    chunk_size: int | None = None
+    accumulate: int = 1
+
+    @property
+    def step_images(self) -> int:
+        """Images an optimiser step."""
+        return self.batch_size * self.accumulate
+
+    def told(self) -> dict[str, Any]:
+        """Return what a key and a record say of it: what makes a step large only where it is set.
+
+        The two came later: a training without them has the key it always had.
+        """
+        told = asdict(self)
+        unset = {"chunk_size": None, "accumulate": 1}
+        return {name: value for name, value in told.items() if name not in unset or value != unset[name]}
 
 
 WARMUP_SHARE = 0.1  # of a run: ten epochs of a hundred, as in SimCLR; a run of ten warms up for one
@@ -94,22 +133,45 @@ def resolve(recipe: Recipe, config: TrainConfig, image_size: int, precision: str
         image_size=image_size,
         precision=precision,
         optimizer=chosen["optimizer"],
-        lr=float(_scaled(chosen["lr"], chosen["lr_scaling"], config.batch_size)),
+        lr=float(_scaled(chosen["lr"], chosen["lr_scaling"], config.batch_size * config.accumulate)),
         weight_decay=float(chosen["weight_decay"]),  # 0 and 0.0 are one number and two keys
         momentum=float(chosen["momentum"]),
         warmup_epochs=min(float(chosen["warmup_epochs"]), WARMUP_SHARE * config.epochs),
+        chunk_size=even_chunk(config.batch_size, config.chunk_size),
+        accumulate=config.accumulate,
     )
 
 
-def _scaled(lr: float, scaling: str, batch_size: int) -> float:
-    """Return the learning rate of a global batch: SimCLR, section 2.1 and table B.1."""
+def _scaled(lr: float, scaling: str, images: int) -> float:
+    """Return the learning rate of a step of so many images: SimCLR, section 2.1 and table B.1.
+
+    The rule is about how little noise the mean of a step's gradients has, which accumulated batches
+    lower like large ones (Goyal 2017, section 2.1); how many images are contrasted does not enter.
+    """
     if scaling == "linear":
-        return lr * batch_size / 256
-    return lr * math.sqrt(batch_size) if scaling == "sqrt" else lr
+        return lr * images / 256
+    return lr * math.sqrt(images) if scaling == "sqrt" else lr
 
 
-def too_few(batch_size: int, images: int, data: str = "the data") -> BadValue:
-    """Return the error about a batch that is larger than the data."""
+def even_chunk(batch_size: int, chunk_size: int | None) -> int | None:
+    """Return the largest chunk when a batch is split into even ones of at most `chunk_size` images.
+
+    None is the batch in one. No chunk is of one image, of which there are no batch statistics: chunks
+    of two of an odd batch have one of three among them.
+    """
+    if chunk_size is None or chunk_size >= batch_size:
+        return None
+    count = min(math.ceil(batch_size / chunk_size), batch_size // 2)
+    return math.ceil(batch_size / count) if count > 1 else None
+
+
+def too_few(batch_size: int, images: int, data: str = "the data", accumulate: int = 1) -> BadValue:
+    """Return the error about a step that takes more images than the data has."""
+    if accumulate > 1:
+        return BadValue(
+            f"train.accumulate: a step takes {accumulate} batches of {batch_size} images, but {data} has "
+            f"{images} to train on. Set train.accumulate or --batch-size lower."
+        )
     return BadValue(
         f"train.batch_size: a step takes {batch_size} images, but {data} has {images} to train on. "
         f"Set --batch-size to at most {images}."

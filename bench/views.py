@@ -121,6 +121,10 @@ class Draws:
         moved = {name: value.to(device, non_blocking=True) for name, value in vars(self).items()}
         return Draws(**moved)
 
+    def rows(self, some: slice) -> Draws:
+        """Return the draws of some of the images."""
+        return Draws(**{name: value[some] for name, value in vars(self).items()})
+
 
 def draw(view: View, n: int, height: int, width: int, generator: torch.Generator) -> Draws:
     """Return the parameters of `n` images of `height` x `width` pixels.

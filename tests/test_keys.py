@@ -34,6 +34,8 @@ BELOW = {"backbone": ("backbone", "features", "score"), "features": ("features",
 TRAIN = {  # every field of TrainConfig at another value than in `trained`
     "epochs": 40,
     "batch_size": 24,
+    "chunk_size": 8,
+    "accumulate": 2,
     "image_size": 20,
     "precision": "bfloat16",
     "optimizer": "adamw",

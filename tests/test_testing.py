@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.api import (
     Backbone,
@@ -49,6 +49,18 @@ class Mixing(Plain):
 
     def embed(self, views: Sequence[Tensor], batch: Batch) -> Embeddings:
         return {name: h - h.mean(dim=0) for name, h in super().embed(views, batch).items()}
+
+
+class Moving(Plain):
+    """Move a momentum network's weight in embed."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.momentum = nn.Parameter(torch.zeros(1), requires_grad=False)
+
+    def embed(self, views: Sequence[Tensor], batch: Batch) -> Embeddings:
+        self.momentum += 1
+        return super().embed(views, batch)
 
 
 class Detached(Plain):
@@ -105,6 +117,7 @@ def test_a_method_that_keeps_the_contract_passes() -> None:
     ("cls", "titles"),
     [
         (Mixing, {"embed() is per sample: in chunks it equals the whole"}),
+        (Moving, {"embed() may be called again: it changes nothing but batch norm"}),
         (Detached, {"the gradient reaches the backbone"}),
         (Peeking, {"labels are not looked at, unless uses_labels says so"}),
         (Hiding, {"its state can be loaded into another one"}),

@@ -90,6 +90,7 @@ def _checks(s: _Subject) -> Iterator[Check]:
 def _training_checks(s: _Subject) -> Iterator[Check]:
     yield "embed() returns named embeddings, a row an image", lambda: _embeds(s)
     yield "embed() is per sample: in chunks it equals the whole", lambda: _per_sample(s)
+    yield "embed() may be called again: it changes nothing but batch norm", lambda: _again(s)
     yield "terms() returns finite scalars", lambda: _terms(s)
     yield "the gradient reaches the backbone", lambda: _gradient(s)
     yield "labels are not looked at, unless uses_labels says so", lambda: _labels(s)
@@ -137,6 +138,19 @@ def _per_sample(s: _Subject) -> None:
 def _part(s: _Subject, method: Method, rows: Tensor) -> Embeddings:
     batch = Batch(s.batch.index[rows], s.batch.labels[rows])
     return method.embed([view[rows] for view in s.images], batch)
+
+
+def _again(s: _Subject) -> None:
+    method, found = s.fresh(), []
+    weights = [p.detach().clone() for p in method.parameters()]
+    for _ in range(2):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            found.append(s.embedded(method))
+    for name, value in found[0].items():
+        require(torch.equal(value, found[1][name]), f"{name} differs the second time")
+    moved = any(not torch.equal(p, before) for p, before in zip(method.parameters(), weights, strict=True))
+    require(not moved, "a parameter has moved; use after_step() for that")
 
 
 def _terms(s: _Subject) -> None:

@@ -1,0 +1,101 @@
+"""Memory and time of a SimCLR step in chunks: `pytest benchmarks/bench_large_batches.py`, on Linux.
+
+    memory = (peak of a process that takes one step - its peak before that step), of a batch of 4,096 in
+             chunks of 256 over that of a batch of 256
+    time   = of a step on 1,024 images in chunks of 256 over that of a step on all at once
+
+Images have 32 pixels, everything is in float32 and on one thread. Of the two backbones that take 4,096
+images in a minute, one keeps more for its backward pass than the loss takes and one does not: SimCLR's
+similarities are 8,192 x 8,192 whatever the chunk. Larger backbones are like the first.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import pytest
+import torch
+
+from bench.contract import DatasetInfo, Images
+from bench.pretrain import Loop, Run
+from bench.progress import Progress
+from bench.recipe import Training
+from bench.registry import Registry
+
+CHUNK, LARGE, MIDDLE = 256, 4096, 1024
+STEMS = {"test_convnext": "small", "resnet18": "standard"}
+MOST = {"test_convnext": 1.2, "resnet18": 4.0}  # of the memory ratio; without chunks it is 16
+
+
+def loop_of(backbone: str, batch_size: int, chunk_size: int | None) -> Loop:
+    """Return a run on random images in which an epoch is a step."""
+    torch.set_num_threads(1)
+    pixels = torch.randint(0, 256, (batch_size, 3, 32, 32), dtype=torch.uint8)
+    images = Images(pixels, torch.arange(batch_size) % 10)
+    registry, info = Registry.load(), DatasetInfo(classes=tuple("abcdefghij"), channels=3, size=32)
+    backbones: Any = registry.load_class("backbones", backbone)
+    methods: Any = registry.load_class("methods", "simclr")
+    network = backbones(backbone, backbones.Config(stem=STEMS[backbone]), 3, 32)
+    method = methods(network, network.dim, methods.Config(), info).train()
+    training = Training(
+        epochs=100, batch_size=batch_size, image_size=32, precision="float32", optimizer="lars", lr=0.1,
+        weight_decay=1e-6, momentum=0.9, warmup_epochs=1.0, chunk_size=chunk_size,
+    )  # fmt: skip
+    run = Run(
+        what="bench", training=training, views=methods.views(methods.Config(), info, 32), mean=(0.5,) * 3,
+        std=(0.25,) * 3, seed=0, device=torch.device("cpu"), folder=Path(mkdtemp()),
+    )  # fmt: skip
+    return Loop(method, images, run)
+
+
+def silent() -> Progress:
+    return Progress("", 100, 100 * LARGE, out=io.StringIO())
+
+
+def peak_mb() -> float:
+    """Return the most memory that this process has had so far."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
+def step_mb(*asked: str) -> float:
+    """Return the memory that a step takes, in a process of its own that gives back what it frees."""
+    command, environment = (
+        [sys.executable, __file__, *asked],
+        {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"},
+    )
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)  # noqa: S603
+    return float(done.stdout)
+
+
+@pytest.mark.parametrize("backbone", STEMS)
+def test_memory(benchmark: Any, backbone: str) -> None:
+    """Take one step on a batch of 256, and one on 4,096 in chunks of 256."""
+    small = step_mb(backbone, str(CHUNK))
+    large = benchmark.pedantic(step_mb, (backbone, str(LARGE), str(CHUNK)), rounds=1)
+    benchmark.extra_info |= {"mb_of_256": small, "mb_of_4096": large, "memory_ratio": large / small}
+
+    assert large < MOST[backbone] * small
+
+
+@pytest.mark.benchmark(timer=time.process_time)
+@pytest.mark.parametrize("chunk_size", [None, CHUNK], ids=["whole", "chunked"])
+def test_time(benchmark: Any, chunk_size: int | None) -> None:
+    """Take steps on a batch of 1,024."""
+    loop = loop_of("resnet18", MIDDLE, chunk_size)
+    benchmark.pedantic(loop.epoch, (0, silent()), rounds=3, warmup_rounds=1)
+
+
+if __name__ == "__main__":
+    name, batch, *chunk = sys.argv[1:]
+    asked = loop_of(name, int(batch), int(chunk[0]) if chunk else None)
+    before = peak_mb()
+    asked.epoch(0, silent())
+    print(peak_mb() - before)  # noqa: T201
