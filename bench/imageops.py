@@ -1,8 +1,11 @@
 """What augmentation does to images, each with parameters of its own, a batch at a time.
 
-Crop, antialiased resize and flip are two batched matrix products with resampling weights a sample;
-every other operation is a few batched ones. Given the same parameters, each returns what
+Every operation is a few batched ones in plain arithmetic: on a CPU a comparison and the choice it
+leads to cost ten times a product. Given the same parameters, each returns what
 torchvision.transforms.v2.functional does.
+
+Which images an operation is for is decided where the parameters are. Left on the CPU, where they were
+drawn, they are read without waiting for the device the images are on.
 """
 
 from __future__ import annotations
@@ -13,21 +16,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bench.resampling import gaussian, resample, triangle
+
 GREY, RGB = 1, 3  # channels
 SOLARISE_FROM = 128 / 255  # the threshold of BYOL and VICReg, on bytes
-BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
+CONTRAST, SATURATION, HUE = 1, 2, 3  # brightness, 0, blends with black
+NEVER = 4  # the turn of what is not jittered
+TINY = 1e-30  # instead of a chroma of 0
 
 
-def change_some(x: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Return `x` with some rows changed and the others as they are.
+def change_some_(x: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Change some rows of `x` in place.
 
     Args:
         x: (n, ...).
         chosen: (n,), bool.
-        change: maps the chosen rows and their indices (m,) to what replaces them.
+        change: maps the chosen rows and their indices (m,) on the device of `x` to what replaces them.
     """
     index = chosen.nonzero()[:, 0]
-    return x.index_copy(0, index, change(x[index], index)) if len(index) else x
+    if len(index):
+        at = index.to(x.device, non_blocking=True)
+        x.index_copy_(0, at, change(x.index_select(0, at), at))
 
 
 def crop_resize_flip(x: Tensor, box: Tensor, flip: Tensor, size: int) -> Tensor:
@@ -39,26 +48,8 @@ def crop_resize_flip(x: Tensor, box: Tensor, flip: Tensor, size: int) -> Tensor:
         flip: (n,), bool.
         size: side of the result.
     """
-    rows = _resampling(box[:, 0], box[:, 2], x.shape[2], size)
-    columns = _resampling(box[:, 1], box[:, 3], x.shape[3], size)
-    columns = torch.where(flip.view(-1, 1, 1), columns.flip(1), columns)
-    return torch.matmul(torch.matmul(rows.unsqueeze(1), x), columns.unsqueeze(1).transpose(2, 3))
-
-
-def _resampling(start: Tensor, length: Tensor, source: int, size: int) -> Tensor:
-    """Return (n, size, source) weights of a triangle filter over [start, start + length).
-
-    Where it shrinks, the filter is as wide as an output pixel: what Pillow and torchvision's
-    antialias=True do. Weights outside of the crop are dropped and the rest normalised.
-    """
-    at = torch.arange(source, device=start.device, dtype=torch.float32) + 0.5
-    out = torch.arange(size, device=start.device, dtype=torch.float32) + 0.5
-    scale = (length / size).view(-1, 1, 1)
-    start, end = start.view(-1, 1, 1), (start + length).view(-1, 1, 1)
-    centre = start + out.view(1, -1, 1) * scale
-    weight = (1 - (at - centre).abs() / scale.clamp(min=1)).clamp_(min=0)
-    weight *= (at > start) & (at < end)
-    return weight / weight.sum(dim=2, keepdim=True)
+    rows = triangle(box[:, 0], box[:, 2], x.shape[2], size)
+    return resample(x, rows, triangle(box[:, 1], box[:, 3], x.shape[3], size, flip))
 
 
 def warp(x: Tensor, maps: Tensor) -> Tensor:
@@ -68,57 +59,89 @@ def warp(x: Tensor, maps: Tensor) -> Tensor:
 
 
 def luminance(x: Tensor) -> Tensor:
-    """Return (n, 1, h, w), the ITU-R 601 luma of RGB images, or a grey image itself."""
+    """Return (n, 1, ...), the ITU-R 601 luma of RGB images (n, 3, ...), or a grey image itself."""
     if x.shape[1] == GREY:
         return x
     red, green, blue = x.unbind(1)
-    return (0.2989 * red + 0.587 * green + 0.114 * blue).unsqueeze(1)
+    return (0.2989 * red).add_(green, alpha=0.587).add_(blue, alpha=0.114).unsqueeze(1)
 
 
-def jitter(x: Tensor, factors: Tensor, hue: Tensor, order: Tensor) -> Tensor:
+# ---- jitter
+
+
+def jitter(x: Tensor, factors: Tensor, hue: Tensor, order: Tensor, chosen: Tensor | None = None) -> Tensor:
     """Return images with their brightness, contrast, saturation and hue changed, in their own order.
 
-    The first three are one blend, factor * x + (1 - factor) * reference, whose reference is black,
-    the mean grey or the grey image: so a slot of the order is one blend for the whole batch, and a
-    hue shift for those whose turn it is.
+    Images are put in the order in which it is the turn of their hue, so that each shift of hue is of
+    a slice; brightness, contrast and saturation are one blend, which takes three turns of all.
 
     Args:
         x: (n, c, h, w), in [0, 1].
         factors: (n, 3).
         hue: (n,).
         order: (n, 4), a permutation of brightness 0, contrast 1, saturation 2, hue 3.
+        chosen: (n,), bool: the others are left as they are; None for all.
     """
-    padded = torch.cat([factors, torch.ones_like(factors[:, :1])], dim=1)
-    for slot in range(4):
-        kind = order[:, slot]
-        factor = padded.gather(1, kind.unsqueeze(1)).view(-1, 1, 1, 1)
-        grey = luminance(x)
-        mean = grey.mean(dim=(2, 3), keepdim=True)
-        turn = kind.view(-1, 1, 1, 1)
-        reference = torch.where(turn == SATURATION, grey, mean * (turn == CONTRAST))
-        x = torch.lerp(reference, x, factor).clamp_(0, 1)
-        if x.shape[1] == RGB:
-            x = change_some(x, (kind == HUE) & (hue != 0), lambda some, at: shift_hue(some, hue[at]))
-    return x
+    turn = (order == HUE).int().argmax(dim=1)
+    turn = turn if chosen is None else torch.where(chosen, turn, NEVER)
+    sequence = turn.argsort()
+    ends = [0, *turn.bincount(minlength=NEVER).cumsum(0).tolist()]
+    shifts = x.shape[1] == RGB and bool(hue.any())
+    weights = _blend_weights(factors, order)[sequence[: ends[4]]].to(x.device, non_blocking=True)
+    hue = hue[sequence].to(x.device, non_blocking=True)
+    done = x.index_select(0, sequence.to(x.device, non_blocking=True))
+    for number in range(4):
+        now = slice(ends[number], ends[number + 1])
+        if shifts and now.start < now.stop:
+            done[now] = shift_hue(done[now], hue[now])
+        if number < 3:
+            blend_(done[: ends[4]], *weights[:, number].unbind(1))
+    return done.index_select(0, sequence.argsort().to(x.device, non_blocking=True))
+
+
+def _blend_weights(factors: Tensor, order: Tensor) -> Tensor:
+    """Return (n, 3 turns, 3) weights: of the image, of its grey image, of the mean grey."""
+    kinds = order[order != HUE].view(-1, 3)
+    factor = factors.gather(1, kinds)
+    return torch.stack([factor, (1 - factor) * (kinds == SATURATION), (1 - factor) * (kinds == CONTRAST)], 2)
+
+
+def blend_(x: Tensor, keep: Tensor, by_grey: Tensor, by_mean: Tensor) -> None:
+    """Change `x` in place to keep * x + by_grey * its grey image + by_mean * the mean grey, in [0, 1].
+
+    Args:
+        x: (n, c, h, w), in [0, 1], contiguous.
+        keep: (n,).
+        by_grey: (n,).
+        by_mean: (n,).
+    """
+    keep, by_grey, by_mean = (weight.view(-1, 1, 1) for weight in (keep, by_grey, by_mean))
+    planes = x.flatten(2)
+    grey = luminance(planes)
+    reference = (grey * by_grey).add_(grey.mean(dim=2, keepdim=True) * by_mean)
+    planes.mul_(keep).add_(reference).clamp_(0, 1)
 
 
 def shift_hue(x: Tensor, shift: Tensor) -> Tensor:
-    """Return RGB images (n, 3, h, w) with the hue of HSV moved by `shift` (n,) of the circle."""
-    value, where = x.max(dim=1)
-    chroma = value - x.amin(dim=1)
+    """Return RGB images (n, 3, h, w) with the hue of HSV moved by `shift` (n,) of the circle.
+
+    With the least of the three at 0 and the largest at 1, a channel is one function T of how far the
+    hue is from the channel's own, in sixths of the circle: 1 within one, 0 beyond two, straight
+    between; and 1 + green + blue - red is how far it is from red. Hence no case for each sector.
+    """
+    value, least = x.amax(dim=1), x.amin(dim=1)
     red, green, blue = x.unbind(1)
-    safe = torch.where(chroma == 0, torch.ones_like(chroma), chroma)
-    sector = torch.where(
-        where == 0,
-        (green - blue) / safe,
-        torch.where(where == 1, 2 + (blue - red) / safe, 4 + (red - green) / safe),
-    )
-    sector = sector + 6 * shift.view(-1, 1, 1)
-    channels = []
-    for offset in (5.0, 3.0, 1.0):  # red, green, blue: the closed form of HSV to RGB
-        k = torch.remainder(sector + offset, 6)
-        channels.append(value - chroma * torch.minimum(k, 4 - k).clamp_(0, 1))
-    return torch.stack(channels, dim=1)
+    chroma = value - least
+    away = (green + blue).sub_(red).add_(value).sub_(least, alpha=2).div_(chroma.clamp(min=TINY))
+    sector = torch.copysign(away, green - blue)  # in [-3, 3], 0 is red
+    channels = torch.arange(0, 6, 2, device=x.device)
+    offset = torch.remainder(6 * shift.unsqueeze(1) - channels + 3, 6) - 3  # in [-3, 3]
+    apart = sector.unsqueeze(1) + offset.view(-1, 3, 1, 1)
+    share = apart.abs_().sub_(3).abs_().clamp_(1, 2)  # T + 1: apart is in [-6, 6]
+    return share.mul_(chroma.unsqueeze(1)).add_((least - chroma).unsqueeze(1))
+
+
+# ---- blur, solarise
 
 
 def blur(x: Tensor, sigma: Tensor) -> Tensor:
@@ -127,18 +150,8 @@ def blur(x: Tensor, sigma: Tensor) -> Tensor:
     The kernel covers 10 % of the side, an odd number of pixels, at least 3 (SimCLR, appendix A);
     borders are reflected.
     """
-    side = x.shape[2]
-    radius = blur_radius(side)
-    offsets = torch.arange(-radius, radius + 1, device=x.device)
-    safe = torch.where(sigma > 0, sigma, torch.ones_like(sigma)).unsqueeze(1)
-    kernel = torch.exp(-0.5 * (offsets / safe) ** 2)
-    kernel = torch.where((sigma > 0).unsqueeze(1), kernel, (offsets == 0).float())
-    kernel = kernel / kernel.sum(dim=1, keepdim=True)
-    at = (torch.arange(side, device=x.device).unsqueeze(1) + offsets).abs()
-    at = torch.where(at >= side, 2 * (side - 1) - at, at)
-    spread = F.one_hot(at, side).to(x.dtype)  # (side, kernel, side)
-    matrix = torch.einsum("nk,ikj->nij", kernel, spread).unsqueeze(1)
-    return matrix @ x @ matrix.transpose(2, 3)
+    taps = gaussian(sigma, x.shape[2], blur_radius(x.shape[2]))
+    return resample(x, taps, taps)
 
 
 def blur_radius(side: int) -> int:

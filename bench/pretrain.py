@@ -216,7 +216,7 @@ class Loop:
         drawn = []
         for place, view in enumerate(run.views):
             generator = torch.Generator().manual_seed(seed_of(run.seed, "views", epoch, number, place))
-            drawn.append(draw(view, len(index), height, width, generator).to(run.device))
+            drawn.append(draw(view, len(index), height, width, generator))
 
         def made(rows: slice) -> list[Tensor]:
             some, size = pixels[index[rows]], run.training.image_size

@@ -20,9 +20,12 @@ from torch import Tensor
 
 from bench.config import setting
 from bench.errors import BadValue
-from bench.imageops import RGB, blur, change_some, crop_resize_flip, jitter, luminance, solarise, warp
+from bench.imageops import RGB, blur, change_some_, crop_resize_flip, jitter, luminance, solarise, warp
 
 CROP_TRIES = 10  # of torchvision's RandomResizedCrop.get_params
+# Values of a batch that a CPU works on at a time. What comes and goes on the way is small enough then for
+# the allocator to keep: of a whole batch, a third of the time went to the kernel handing out fresh pages.
+BLOCK = 2**19
 
 
 class Symmetries(Protocol):
@@ -124,6 +127,10 @@ class Draws:
     def rows(self, some: slice) -> Draws:
         """Return the draws of some of the images."""
         return Draws(**{name: value[some] for name, value in vars(self).items()})
+
+    def split(self, count: int) -> list[Draws]:
+        """Return the draws of `count` images at a time."""
+        return [self.rows(slice(start, start + count)) for start in range(0, max(1, len(self.flip)), count)]
 
 
 def draw(view: View, n: int, height: int, width: int, generator: torch.Generator) -> Draws:
@@ -227,29 +234,46 @@ def augment(pixels: Tensor, view: View, size: int, generator: torch.Generator) -
         (n, channels, size, size), float32 in [0, 1].
     """
     n, _, height, width = pixels.shape
-    return apply(pixels, draw(view, n, height, width, generator).to(pixels.device), view, size)
+    return apply(pixels, draw(view, n, height, width, generator), view, size)
 
 
 def apply(pixels: Tensor, draws: Draws, view: View, size: int) -> Tensor:
-    """Return the images with the parameters of `draws`; what `view` switches off is not computed."""
+    """Return the images with the parameters of `draws`; what `view` switches off is not computed.
+
+    Args:
+        pixels: as of `augment`.
+        draws: best on the CPU, whatever device the images are on: then nothing waits for the device.
+        view: what was drawn from.
+        size: as of `augment`.
+    """
+    n, channels, height, width = pixels.shape
+    fit = max(1, BLOCK // (channels * max(height * width, size * size)))
+    blocks = max(1, math.ceil(n / fit)) if pixels.device.type == "cpu" else 1
+    count = max(1, math.ceil(n / blocks))
+    out = torch.empty(n, channels, size, size, device=pixels.device)
+    parts = zip(pixels.split(count), draws.split(count), out.split(count), strict=True)
+    for part, drawn, here in parts:
+        x = _apply(part, drawn, view, size)
+        torch.clamp(x, 0, 1, out=here)  # weights that add up to 1 do so only nearly
+    return out
+
+
+def _apply(pixels: Tensor, draws: Draws, view: View, size: int) -> Tensor:
+    """Return what `apply` does to a block, within [0, 1] but for rounding."""
+    there = draws.to(pixels.device)
     x = pixels.float().div_(255)
     if view.affine:
-        x = change_some(x, draws.affine, lambda some, at: warp(some, draws.maps[at]))
-    x = crop_resize_flip(x, draws.box, draws.flip, size)
+        change_some_(x, draws.affine, lambda some, at: warp(some, there.maps[at]))
+    x = crop_resize_flip(x, there.box, there.flip, size)
     if view.jitter:
-        x = change_some(x, draws.jitter, lambda some, at: _jitter(some, draws, at))
+        x = jitter(x, draws.factors, draws.hue, draws.order, draws.jitter)
     if view.grey and x.shape[1] == RGB:
-        x = torch.where(draws.grey.view(-1, 1, 1, 1), luminance(x), x)
+        change_some_(x, draws.grey, lambda some, _: luminance(some).expand_as(some))
     if view.blur:
-        x = blur(x, draws.sigma)
+        change_some_(x, draws.sigma > 0, lambda some, at: blur(some, there.sigma[at]))
     if view.solarise:
-        x = torch.where(draws.solarise.view(-1, 1, 1, 1), solarise(x), x)
-    return x.clamp_(0, 1)  # weights that add up to 1 do so only nearly
-
-
-def _jitter(x: Tensor, draws: Draws, at: Tensor) -> Tensor:
-    """Return `x` jittered as the images at `at` (m,) are to be."""
-    return jitter(x, draws.factors[at], draws.hue[at], draws.order[at])
+        change_some_(x, draws.solarise, lambda some, _: solarise(some))
+    return x
 
 
 # ---- without augmentation

@@ -16,7 +16,8 @@ from torchvision.transforms.v2 import functional as TVF
 
 from bench.config import build
 from bench.errors import BadValue
-from bench.views import Draws, View, augment, draw, match_channels, normalise, resize
+from bench.imageops import blur_radius
+from bench.views import Draws, View, affine_maps, apply, augment, draw, match_channels, normalise, resize
 
 OFF = View(crop_min=1.0, crop_ratio=1.0, flip=0.0, jitter=0.0, grey=0.0, blur=0.0, solarise=0.0, affine=0.0)
 EVERYTHING = View(blur=1.0, solarise=1.0, affine=1.0, grey=0.5, jitter=1.0)
@@ -128,6 +129,27 @@ def test_blur_happens_as_often_and_as_strongly_as_it_is_told_to() -> None:
 
     assert len(blurred) / len(sigma) == pytest.approx(0.5, abs=0.015)
     assert_same_distribution(blurred, torch.linspace(0.1, 2.0, 20_000))
+
+
+def test_affine_maps_are_drawn_as_random_affine_draws_them() -> None:
+    torch.manual_seed(0)
+    side = 2000  # theirs move by whole pixels
+    draws = [
+        transforms.RandomAffine.get_params([-15, 15], [0.1, 0.1], [0.9, 1.1], [-10, 10], [side, side])
+        for _ in range(4000)
+    ]
+    angle, shift, zoom, shear = (torch.tensor(values) for values in zip(*draws, strict=True))
+    theirs = affine_maps(
+        angle=torch.deg2rad(angle),
+        shift=2 * shift / side,
+        zoom=zoom,
+        shear=torch.deg2rad(shear[:, 0]),
+        aspect=1.0,
+    )
+    ours = drawn(View(affine=1.0)).maps
+
+    for row, column in itertools.product(range(2), range(3)):
+        assert_same_distribution(ours[:, row, column], theirs[:, row, column])
 
 
 def test_draws_of_one_image_are_independent_of_each_other() -> None:
@@ -247,6 +269,48 @@ def test_a_white_image_does_not_become_whiter_than_white(view: View) -> None:
 
     assert float(found.max()) <= 1
     torch.testing.assert_close(found, torch.ones_like(found))
+
+
+# ---- applying
+
+
+@pytest.mark.parametrize(("height", "width", "size"), [(32, 32, 32), (40, 31, 24), (20, 20, 48)])
+def test_a_view_is_what_torchvision_makes_of_the_same_parameters(height: int, width: int, size: int) -> None:
+    view = View(blur=0.5)  # solarising has a threshold, on either side of which rounding may put a pixel
+    x = pixels(64, 3, height, width)
+    draws = draw(view, 64, height, width, seeded())
+    kernel = [2 * blur_radius(size) + 1] * 2
+
+    for i, found in enumerate(apply(x, draws, view, size)):
+        box = [int(value) for value in draws.box[i]]
+        wanted = TVF.resized_crop(x[i].float() / 255, *box, [size, size], antialias=True)
+        wanted = TVF.horizontal_flip(wanted) if draws.flip[i] else wanted
+        wanted = theirs_jittered(wanted, draws, i) if draws.jitter[i] else wanted
+        wanted = TVF.rgb_to_grayscale(wanted, 3) if draws.grey[i] else wanted
+        sigma = float(draws.sigma[i])
+        wanted = TVF.gaussian_blur(wanted, kernel, [sigma]) if sigma else wanted
+        torch.testing.assert_close(found, wanted, atol=3e-5, rtol=0)
+
+
+def theirs_jittered(x: Tensor, draws: Draws, i: int) -> Tensor:
+    changes = (TVF.adjust_brightness, TVF.adjust_contrast, TVF.adjust_saturation, TVF.adjust_hue)
+    amounts = [*draws.factors[i].tolist(), float(draws.hue[i])]
+    for kind in draws.order[i].tolist():
+        x = changes[kind](x, amounts[kind])
+    return x
+
+
+@pytest.mark.parametrize("size", [32, 224])
+def test_a_batch_comes_out_as_its_images_do_one_by_one(size: int) -> None:
+    x = pixels(9)
+    draws = draw(EVERYTHING, 9, 32, 32, seeded())
+    alone = [apply(one, its, EVERYTHING, size) for one, its in zip(x.split(1), draws.split(1), strict=True)]
+
+    torch.testing.assert_close(apply(x, draws, EVERYTHING, size), torch.cat(alone), atol=1e-6, rtol=0)
+
+
+def test_an_empty_batch_comes_out_empty() -> None:
+    assert augment(pixels(0), EVERYTHING, 24, seeded()).shape == (0, 3, 24, 24)
 
 
 # ---- what keeps a label

@@ -1,0 +1,103 @@
+"""Resampling with weights of its own for every image of a batch, a side at a time.
+
+A row of the result is a weighted sum of a few rows of the image: its taps. Columns are rows of the
+image turned over. On a CPU only the taps are read: at 224 pixels that is ten times faster than a product
+with a matrix that is nearly all zeros. Accelerators are made for the product, and get it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Taps:
+    """Which rows a row of the result is made of, and how much of each; 1 stands for all.
+
+    Args:
+        index: (n or 1, rows of the result, taps), int32, rows of the image; one may come twice.
+        weight: (n, rows of the result or 1, taps), float32.
+    """
+
+    index: Tensor
+    weight: Tensor
+
+
+def triangle(start: Tensor, length: Tensor, source: int, size: int, mirrored: Tensor | None = None) -> Taps:
+    """Return the taps of bilinear resizing of [start, start + length) to `size` rows.
+
+    Where it shrinks, the filter is as wide as a row of the result: what Pillow and torchvision's
+    antialias=True do. Weights outside of the crop are dropped and the rest normalised.
+
+    Args:
+        start: (n,), in rows of the image.
+        length: (n,), in rows of the image.
+        source: rows of the image.
+        size: rows of the result.
+        mirrored: (n,), bool: the last row of the result comes first.
+    """
+    start, end = start.view(-1, 1, 1), (start + length).view(-1, 1, 1)
+    scale = (length / size).view(-1, 1, 1)
+    out = (torch.arange(size, device=start.device, dtype=torch.float32) + 0.5).view(1, -1, 1)
+    if mirrored is not None:
+        out = torch.where(mirrored.view(-1, 1, 1), size - out, out)
+    centre, reach = start + out * scale, scale.clamp(min=1)
+    taps = min(source, math.ceil(2 * max(1.0, source / size)))  # of a crop of the whole side
+    first = (centre - reach - 0.5).ceil_().clamp_(0, source - taps)
+    index = first + torch.arange(taps, device=start.device)
+    at = index + 0.5
+    weight = (1 - (at - centre).abs_() / reach).clamp_(min=0)
+    weight *= (at > start) & (at < end)
+    return Taps(index.int(), weight / weight.sum(dim=2, keepdim=True))
+
+
+def gaussian(sigma: Tensor, side: int, radius: int) -> Taps:
+    """Return the taps of a Gaussian of `sigma` (n,) rows, borders reflected; of 0, the row itself."""
+    offsets = torch.arange(-radius, radius + 1, device=sigma.device)
+    some = sigma.unsqueeze(1) > 0
+    kernel = torch.exp(-0.5 * (offsets / torch.where(some, sigma.unsqueeze(1), 1.0)) ** 2)
+    kernel = torch.where(some, kernel, (offsets == 0).float())
+    at = (torch.arange(side, device=sigma.device).unsqueeze(1) + offsets).abs()
+    at = torch.where(at >= side, 2 * (side - 1) - at, at)
+    return Taps(at.int().unsqueeze(0), (kernel / kernel.sum(dim=1, keepdim=True)).unsqueeze(1))
+
+
+def resample(x: Tensor, rows: Taps, columns: Taps) -> Tensor:
+    """Return images (n, c, h, w) with their rows and their columns made of `rows` and `columns`."""
+    if x.device.type != "cpu":
+        return resample_by_matrices(x, rows, columns)
+    turned = mix_rows(x, rows).transpose(2, 3).contiguous()
+    return mix_rows(turned, columns).transpose(2, 3).contiguous()
+
+
+def mix_rows(x: Tensor, taps: Taps) -> Tensor:
+    """Return (n, c, rows, w): each row a weighted sum of rows of its own plane of `x` (n, c, h, w).
+
+    An embedding bag is just that: a table of rows, and for each result some indices and weights.
+    """
+    n, c, h, w = x.shape
+    plane = torch.arange(0, n * c * h, h, device=x.device, dtype=torch.int32).view(n, c, 1, 1)
+    index = plane + taps.index.unsqueeze(1)  # (n, c, rows, taps)
+    weight = taps.weight.unsqueeze(1).expand(index.shape).flatten(0, 2)
+    mixed = F.embedding_bag(
+        index.flatten(0, 2), x.reshape(n * c * h, w), mode="sum", per_sample_weights=weight
+    )
+    return mixed.view(n, c, index.shape[2], w)
+
+
+def resample_by_matrices(x: Tensor, rows: Taps, columns: Taps) -> Tensor:
+    """Return what `resample` does, as a product with two matrices an image."""
+    down, across = _matrix(rows, len(x), x.shape[2]), _matrix(columns, len(x), x.shape[3])
+    return down.unsqueeze(1) @ x @ across.unsqueeze(1).transpose(2, 3)
+
+
+def _matrix(taps: Taps, n: int, source: int) -> Tensor:
+    """Return the weights as (n, rows of the result, source)."""
+    shape = (n, taps.index.shape[1])
+    index, weight = (part.expand(*shape, -1) for part in (taps.index.long(), taps.weight))
+    return torch.zeros(*shape, source, device=weight.device).scatter_add_(2, index, weight)
