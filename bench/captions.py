@@ -43,8 +43,8 @@ def _lacking(grid: Grid) -> Iterator[str]:
     alike: dict[tuple[str, ...], list[str]] = {}
     for evaluator, metrics in grid.layout.measures.lacking().items():
         alike.setdefault(tuple(metrics), []).append(evaluator)
-    for metrics, evaluators in alike.items():
-        yield f"{listed(evaluators)} {'has' if len(evaluators) == 1 else 'have'} no {listed(metrics, 'or')}"
+    for lacked, evaluators in alike.items():
+        yield f"{listed(evaluators)} {'has' if len(evaluators) == 1 else 'have'} no {listed(lacked, 'or')}"
 
 
 def listed(names: Sequence[str], last: str = "and") -> str:

@@ -83,6 +83,9 @@ def _axis(*names: str, metavar: str, text: str) -> Callable[[F], F]:
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.  [default: auto]")
 @click.option("--jobs", metavar="N", help="Processes.  [default: 1]")
 @click.option("--download/--no-download", default=None, help="Download data that is missing.")
+@click.option("--packed/--no-packed", default=None,
+              help="Keep the decoded images of a folder in a file, for later runs, even where they fit into "
+                   "memory.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would be made and how long it takes; make nothing.")
 @session
 def run(session: Session, /, grid: Path | None, dry_run: bool, **options: Any) -> int:  # noqa: FBT001

@@ -48,7 +48,7 @@ def run(options: Options, registry: Registry, *, blocked: Sequence[str], dry_run
     refuse_unwritable([store.root, cache.folder], runtime.results)
 
     def planned(*, download: bool) -> Planned:
-        datasets = Datasets(registry, runtime.data_dir, download=download)
+        datasets = Datasets(registry, runtime.data_dir, download=download, packed=runtime.packed)
         return _readable(lambda: plan(request, registry, datasets)), datasets
 
     cells, datasets = _with_downloads(planned, download=runtime.download, ask=ask)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.config import NoSettings
+from bench.device import free_memory
 from bench.recipe import Recipe
 from bench.views import View
 
@@ -51,10 +52,10 @@ class DatasetInfo:
 
 @dataclass(frozen=True)
 class Images:
-    """Images of one split, in memory.
+    """Images of one split, in memory or in a file that is mapped into it.
 
     Args:
-        pixels: (n, channels, h, w), uint8.
+        pixels: (n, channels, h, w), uint8; not to be written to.
         labels: (n,), int64, -1 where there is none.
     """
 
@@ -80,6 +81,13 @@ class Images:
         """Return the images on `device`."""
         return Images(self.pixels.to(device), self.labels.to(device))
 
+    def resident(self, device: torch.device) -> Images:
+        """Return the images on `device` if half of its free memory holds them, else where they are.
+
+        On the CPU nothing is copied: what is in a mapped file stays there.
+        """
+        return self.to(device) if self.pixels.nbytes <= free_memory(device) // 2 else self
+
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
@@ -87,13 +95,15 @@ class Place:
 
     Args:
         root: the folder given for this dataset, if one was.
-        data_dir: where downloads are kept.
+        data_dir: where downloads and packed images are kept.
         download: what is missing may be downloaded.
+        packed: decoded images are kept in a file, even where they would fit into memory.
     """
 
     root: Path | None = None
     data_dir: Path = Path("data")
     download: bool = False
+    packed: bool = False
 
 
 class Dataset(ABC):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import platform
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from bench.errors import BadValue
 
@@ -42,6 +44,23 @@ def auto_precision(device: torch.device) -> str:
         can: Mapping[str, Any] = read()
         return "bfloat16" if can.get("avx512_bf16") or can.get("amx_bf16") else "float32"
     return "float32"
+
+
+def free_memory(device: torch.device) -> int:
+    """Return the bytes that are free on the device; of the CPU, where images are anyway, no limit."""
+    if device.type == "cuda":
+        free: int = torch.cuda.mem_get_info(device)[0]
+        return free
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    return sys.maxsize
+
+
+def sent(x: Tensor, device: torch.device) -> Tensor:
+    """Return `x` on `device`, without making the host wait for a copy to a GPU."""
+    if device.type == "cuda" and x.device.type == "cpu":
+        x = x.pin_memory()  # a copy from other memory would make it wait
+    return x.to(device, non_blocking=True)
 
 
 def describe(device: torch.device) -> str:

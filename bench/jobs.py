@@ -38,6 +38,7 @@ class Bench:
     device: str
     threads: int
     blocked: tuple[str, ...]
+    packed: bool = False
 
 
 def run_in_processes(
@@ -61,6 +62,7 @@ def run_in_processes(
         device=str(workshop.device),
         threads=max(1, torch.get_num_threads() // jobs),
         blocked=tuple(blocked),
+        packed=workshop.datasets.packed,
     )
     waiters = ThreadPoolExecutor(jobs)
     try:
@@ -91,7 +93,7 @@ def run_group(bench: Bench, cells: list[Cell]) -> list[Record]:
     registry = Registry.load(bench.blocked)
     workshop = Workshop(
         registry=registry,
-        datasets=Datasets(registry, bench.data_dir),
+        datasets=Datasets(registry, bench.data_dir, packed=bench.packed),
         store=Store(bench.results),
         cache=Cache(bench.results),
         device=torch.device(bench.device),

@@ -25,12 +25,20 @@ class Datasets:
 
     Args:
         registry: of plugins.
-        data_dir: where downloads are kept.
+        data_dir: where downloads and packed images are kept.
         download: what is missing may be downloaded.
+        packed: decoded images are kept in a file, even where they would fit into memory.
     """
 
-    def __init__(self, registry: Registry, data_dir: Path = Path("data"), *, download: bool = False) -> None:
-        self.registry, self.data_dir, self.download = registry, data_dir, download
+    def __init__(
+        self,
+        registry: Registry,
+        data_dir: Path = Path("data"),
+        *,
+        download: bool = False,
+        packed: bool = False,
+    ) -> None:
+        self.registry, self.data_dir, self.download, self.packed = registry, data_dir, download, packed
         self.opened: dict[tuple[str, str, Path | None], Any] = {}
 
     def open(self, part: Part) -> Any:
@@ -43,7 +51,7 @@ class Datasets:
         if key not in self.opened:
             from bench.contract import Place
 
-            place = Place(root=part.root, data_dir=self.data_dir, download=self.download)
+            place = Place(root=part.root, data_dir=self.data_dir, download=self.download, packed=self.packed)
             cls = self.registry.load_class("datasets", part.name)
             self.opened[key] = cls(part.name, part.config, place)
         return self.opened[key]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from bench import checkpoint
 from bench.chunks import cached_gradient, even_chunks
 from bench.collapse import embedding_std, rankme
 from bench.contract import Batch, Embeddings, Images, Method
+from bench.device import sent
 from bench.keys import seed_of
 from bench.meter import Meter
 from bench.monitors import KnnSample, evaluating, knn_interval, knn_monitors
@@ -46,6 +47,7 @@ class Run:
         checkpoint_every_s: at least so many seconds between checkpoints.
         live: this process has the terminal to itself, and may draw on it.
         knn: what is classified every few epochs, if there are labels; its pixels may stay on the CPU.
+        rows: (m,), int64, places of the images that an epoch sees; none is every image once.
     """
 
     what: str
@@ -60,6 +62,7 @@ class Run:
     checkpoint_every_s: float = 60.0
     live: bool = True
     knn: KnnSample | None = None
+    rows: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def pretrain(method: Method, images: Images, run: Run) -> Spent:
 
     Args:
         method: on the run's device, freshly initialised.
-        images: the training split, on the run's device.
+        images: the training split, on the run's device or, a batch being sent at a time, on the CPU.
         run: everything else.
 
     Raises:
@@ -91,9 +94,9 @@ def pretrain(method: Method, images: Images, run: Run) -> Spent:
         Diverged: a term of the loss is not finite.
     """
     training = run.training
-    if len(images) < training.step_images:
-        raise too_few(training.batch_size, len(images), accumulate=training.accumulate)
     loop = Loop(method, images, run)
+    if not loop.steps:
+        raise too_few(training.batch_size, len(loop.rows), accumulate=training.accumulate)
     first, seconds = checkpoint.resume(run.folder, method, loop.optimizer, loop.scaler)
     keep_lines(run.folder / "metrics.jsonl", first)
     per_epoch = loop.steps * training.step_images
@@ -122,7 +125,8 @@ class Loop:
 
     def __init__(self, method: Method, images: Images, run: Run) -> None:
         self.method, self.images, self.run = method.to(memory_format=torch.channels_last), images, run
-        self.steps = len(images) // run.training.step_images  # what is left for a smaller one is dropped
+        self.rows = torch.arange(len(images)) if run.rows is None else run.rows
+        self.steps = len(self.rows) // run.training.step_images  # what is left for a smaller one is dropped
         self.chunks = even_chunks(run.training.batch_size, run.training.chunk_size)
         self.optimizer = build_optimizer(method, run.training)
         self.scaler = torch.amp.GradScaler(run.device.type, enabled=run.training.precision == "float16")
@@ -144,7 +148,7 @@ class Loop:
             self.method.after_step((epoch * self.steps + step + 1) / (self.steps * self.run.training.epochs))
             meter.add(terms)
             progress.step(epoch + 1, step + 1, step_images, meter.latest)
-            last = (embeddings, batches[-1])
+            last = (embeddings, self._batch(batches[-1]))
         means = meter.close()
         trained = time.monotonic() - started
         progress.epoch_end(epoch + 1, means)
@@ -159,13 +163,17 @@ class Loop:
             "seconds": time.monotonic() - started,
         }
 
-    def _batches(self, epoch: int) -> Iterator[list[Batch]]:
-        """Yield the batches of each step."""
+    def _batches(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
+        """Yield the places of the images in each batch of a step, where the images are."""
         generator = torch.Generator().manual_seed(seed_of(self.run.seed, "shuffle", epoch))
-        order = torch.randperm(len(self.images), generator=generator).to(self.run.device)
+        order = self.rows[torch.randperm(len(self.rows), generator=generator)].to(self.images.pixels.device)
         training = self.run.training
         for index in order[: self.steps * training.step_images].split(training.step_images):
-            yield [Batch(rows, self.images.labels[rows]) for rows in index.split(training.batch_size)]
+            yield index.split(training.batch_size)
+
+    def _batch(self, index: Tensor) -> Batch:
+        """Return what belongs to a batch, on the run's device."""
+        return Batch(sent(index, self.run.device), sent(self.images.labels[index], self.run.device))
 
     def _set_lr(self, step: int) -> float:
         training = self.run.training
@@ -174,20 +182,20 @@ class Loop:
         set_lr(self.optimizer, lr)
         return lr
 
-    def _step(self, batches: list[Batch], epoch: int, step: int) -> tuple[Embeddings, dict[str, Tensor]]:
+    def _step(self, batches: Sequence[Tensor], epoch: int, step: int) -> tuple[Embeddings, dict[str, Tensor]]:
         """Take a step with the mean gradient; return the last batch's embeddings, and the mean terms."""
         self.optimizer.zero_grad(set_to_none=True)
         found = []
-        for number, batch in enumerate(batches, step * len(batches)):
-            embeddings, terms = self._gradient(batch, epoch, number)
+        for number, index in enumerate(batches, step * len(batches)):
+            embeddings, terms = self._gradient(index, epoch, number)
             found.append(terms)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return embeddings, {name: torch.stack([row[name] for row in found]).mean() for name in terms}
 
-    def _gradient(self, batch: Batch, epoch: int, number: int) -> tuple[Embeddings, dict[str, Tensor]]:
+    def _gradient(self, index: Tensor, epoch: int, number: int) -> tuple[Embeddings, dict[str, Tensor]]:
         """Add the gradient of the epoch's batch of that number; return its embeddings and terms."""
-        views = self._views(batch.index, epoch, number)
+        batch, views = self._batch(index), self._views(index, epoch, number)
 
         def embed(rows: slice) -> Embeddings:
             place = (epoch, number, rows.start) if rows.start else (epoch, number)
@@ -219,7 +227,7 @@ class Loop:
             drawn.append(draw(view, len(index), height, width, generator))
 
         def made(rows: slice) -> list[Tensor]:
-            some, size = pixels[index[rows]], run.training.image_size
+            some, size = sent(pixels[index[rows]], run.device), run.training.image_size
             pairs = zip(drawn, run.views, strict=True)
             views = (apply(some, draws.rows(rows), view, size) for draws, view in pairs)
             return [normalise(x, run.mean, run.std) for x in views]

@@ -19,11 +19,12 @@ class Runtime:
     """Where and how a grid is run: nothing of it changes a number.
 
     Args:
-        data_dir: where downloads are kept.
+        data_dir: where downloads and packed images are kept.
         results: where records and artifacts go.
         device: as `bench.device.choose` takes it.
         jobs: number of processes.
         download: what is missing may be downloaded.
+        packed: decoded images are kept in a file, even where they would fit into memory.
     """
 
     data_dir: Path = Path("data")
@@ -31,6 +32,7 @@ class Runtime:
     device: str = "auto"
     jobs: int = 1
     download: bool = False
+    packed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,4 +227,5 @@ RUNTIME: dict[str, Callable[[Any, str], Any]] = {
     "device": _name,
     "jobs": _jobs,
     "download": _flag,
+    "packed": _flag,
 }

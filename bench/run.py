@@ -216,8 +216,7 @@ class Workshop:
         data = self.datasets.open(cell.dataset)
         images, info = self._images_of(cell.dataset, cell.split), data.info
         mean, std = (info.mean, info.std) if info.mean and info.std else measured(images)
-        if 0 < cell.label_share < 1:
-            images = labelled_share(cell, images, data)
+        share = labelled_share(cell, len(images), data) if 0 < cell.label_share < 1 else None
         method = fresh_method(cell, self.registry, info).to(self.device)
         backbone = method.backbone
         about: dict[str, Any] = {"cell": cell.trained, "mean": mean, "std": std, "channels": info.channels}
@@ -229,7 +228,8 @@ class Workshop:
             if cell.training is not None:
                 told = run_of(cell, (mean, std), self.device, folder)
                 told = replace(told, on_epoch=self._on_epoch(cell), live=self.live, knn=self._knn(cell))
-                about |= asdict(pretrain(method, images.to(self.device), told))
+                told = replace(told, rows=share)
+                about |= asdict(pretrain(method, images.resident(self.device), told))
             save_file(whole(backbone.state_dict()), folder / BACKBONE)
             _write(folder / ABOUT, about)
 

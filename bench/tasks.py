@@ -85,20 +85,23 @@ def network_of(
     )
 
 
-def labelled_share(cell: Cell, images: Images, data: Any) -> Images:
+def labelled_share(cell: Cell, count: int, data: Any) -> Tensor:
     """Return what a method that uses labels is trained on: the training images among a cell's labels.
 
     They are repeated to the number there were, so that every share is trained for as many steps.
 
     Args:
         cell: with a share below one.
-        images: of the split that is trained on.
+        count: images of the split that is trained on.
         data: the dataset they are of.
+
+    Returns:
+        (count,), int64, places in that split.
     """
     pool = np.concatenate([data.labels(split) for split in LABELLED if split in data.splits])
     rows = torch.from_numpy(splits.stratified_subset(pool, cell.label_share, cell.seed))
-    rows = rows[rows < len(images)]
-    return images.take(rows.repeat(-(-len(images) // len(rows)))[: len(images)])
+    rows = rows[rows < count]
+    return rows.repeat(-(-count // len(rows)))[:count]
 
 
 def _rows(cell: Cell, labels: Tensor) -> Tensor:

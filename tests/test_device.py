@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.device import auto_precision, choose, describe
+from bench.contract import Images
+from bench.device import auto_precision, choose, describe, free_memory, sent
 from bench.errors import BadValue
 
 
@@ -96,3 +97,23 @@ def test_a_processor_is_described_with_its_threads() -> None:
 
     assert said.startswith("cpu (")
     assert f"{torch.get_num_threads()} threads" in said
+
+
+def test_images_go_to_a_device_that_has_room_and_stay_where_they_are_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images, device = Images(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.arange(4)), torch.device("meta")
+    assert images.resident(device).pixels.device == device
+    monkeypatch.setattr("bench.contract.free_memory", lambda _device: 2 * 4 * 64)
+    assert images.resident(device).labels.device == device
+    monkeypatch.setattr("bench.contract.free_memory", lambda _device: 2 * 4 * 64 - 1)
+
+    assert images.resident(device) is images
+
+
+def test_on_the_processor_nothing_is_copied() -> None:
+    images = Images(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.arange(4))
+
+    assert images.resident(torch.device("cpu")).pixels.data_ptr() == images.pixels.data_ptr()
+    assert sent(images.pixels, torch.device("cpu")) is images.pixels
+    assert free_memory(torch.device("cpu")) > 1 << 60

@@ -139,7 +139,7 @@ def test_a_method_that_uses_labels_is_trained_on_those_of_each_fraction(probing:
     probing.run(cells)
     data = probing.datasets.open(half.dataset)
     everything = data.load("train")
-    seen = labelled_share(half, everything, data)
+    seen = everything.take(labelled_share(half, len(everything), data))
     labelled = probes.SEEN[0].train
     distinct = seen.pixels.flatten(1).unique(dim=0)
 
@@ -167,7 +167,7 @@ def test_labels_of_a_class_are_trained_on_only_if_they_are_evaluated_with(lab: L
     images = data.load("train")
     every = Features(images.pixels.flatten(1).float(), images.labels)
     task = task_of(cell, {"train": every, "test": every}, data.info.classes, torch.device("cpu"))
-    seen = labelled_share(cell, images, data).pixels.flatten(1).float()
+    seen = images.take(labelled_share(cell, len(images), data)).pixels.flatten(1).float()
 
     assert {tuple(row) for row in seen.tolist()} == {tuple(row) for row in task.train.x.tolist()}
 

@@ -239,6 +239,20 @@ def test_a_batch_is_whole_and_its_labels_are_its_images(tmp_path: Path) -> None:
     assert all(torch.equal(batch.labels, IMAGES.labels[batch.index]) for batch in batches)
 
 
+def test_a_run_on_some_rows_is_bitwise_the_one_on_these_images(tmp_path: Path) -> None:
+    rows = torch.tensor([3, 9, 4, 1, 7]).repeat(9)
+    chosen, copied = Watching(), Watching()
+    pretrain.pretrain(chosen, IMAGES, run_in(tmp_path / "rows", rows=rows))
+    pretrain.pretrain(copied, IMAGES.take(rows), run_in(tmp_path / "copies"))
+    seen = torch.cat([batch.index for batch in chosen.seen.batches])
+
+    assert untimed(tmp_path / "rows") == untimed(tmp_path / "copies")
+    assert same(chosen, copied)
+    assert seen.unique().tolist() == [1, 3, 4, 7, 9]
+    with pytest.raises(BadValue, match="batch"):
+        pretrain.pretrain(Watching(), IMAGES, run_in(tmp_path / "few", rows=rows[:19]))
+
+
 def test_views_are_normalised_and_channels_last(tmp_path: Path) -> None:
     method = Watching()
     plain = View(crop_min=1.0, crop_ratio=1.0, flip=0.0, jitter=0.0, grey=0.0)

@@ -49,6 +49,7 @@ set:
 results: out
 jobs: 2
 download: true
+packed: true
 """
     line = asked(
         None,
@@ -64,6 +65,7 @@ download: true
             "results": "out",
             "jobs": "2",
             "download": True,
+            "packed": True,
         },
     )
 
@@ -82,7 +84,7 @@ download: true
         },
         auto_precision="bfloat16",
     )
-    assert line.runtime == {"results": Path("out"), "jobs": 2, "download": True}
+    assert line.runtime == {"results": Path("out"), "jobs": 2, "download": True, "packed": True}
 
 
 def test_an_option_replaces_the_same_one_of_the_file_and_no_other(tmp_path: Path) -> None:

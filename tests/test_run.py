@@ -277,8 +277,8 @@ def test_features_are_of_the_trained_backbone_and_leave_it_as_it_was(lab: Lab) -
 
 def test_mean_and_deviation_are_exact() -> None:
     draw = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 200, (7, 3, 5, 4), dtype=torch.uint8, generator=draw)
-    mean, std = measured(Images(pixels, torch.zeros(7, dtype=torch.int64)))
+    pixels = torch.randint(0, 200, (1007, 3, 5, 4), dtype=torch.uint8, generator=draw)
+    mean, std = measured(Images(pixels, torch.zeros(1007, dtype=torch.int64)))
     values = pixels.numpy().astype(np.float64) / 255
 
     assert mean == pytest.approx(values.mean(axis=(0, 2, 3)), rel=1e-12)

@@ -11,14 +11,13 @@ import os
 import struct
 import sys
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median_low
 from typing import TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
@@ -104,6 +103,13 @@ def _square(image: Image.Image, size: int, *, whole: bool) -> Image.Image:
     return image.resize((size, size), Image.Resampling.BICUBIC, box=box)
 
 
+def decode_each(
+    paths: Sequence[Path], channels: int, size: int, *, whole: bool = False
+) -> Iterator[NDArray[np.uint8] | str]:
+    """Yield each image as `decode` returns it, or why it cannot be decoded."""
+    return (_or_reason(decode, path, channels, size, whole) for path in paths)
+
+
 def decode_all(
     paths: Sequence[Path],
     channels: int,
@@ -121,19 +127,20 @@ def decode_all(
         out: (n, channels, size, size), filled in; none to find out only which can be decoded.
         whole: as of `decode`.
     """
+    import torch  # not by a process that only decodes: it takes ten times the memory of the rest
+
     failures: Failures = {}
     shown = len(paths) > PROGRESS_FROM and sys.stderr.isatty()
     bar = tqdm(total=len(paths), desc="decoding", unit=" images", leave=False, disable=not shown)
 
     def work(start: int) -> None:
-        places = range(start, min(start + CHUNK, len(paths)))
-        for i in places:
-            pixels = _or_reason(decode, paths[i], channels, size, whole)
+        part = paths[start : start + CHUNK]
+        for i, pixels in enumerate(decode_each(part, channels, size, whole=whole), start):
             if isinstance(pixels, str):
                 failures[i] = pixels
             elif out is not None:
                 out[i] = pixels
-        bar.update(len(places))
+        bar.update(len(part))
 
     with bar, ThreadPoolExecutor(torch.get_num_threads()) as threads:  # Pillow decodes without the GIL
         list(threads.map(work, range(0, len(paths), CHUNK)))

@@ -10,12 +10,15 @@ of each class is. What was done stands in the notes of `info`, and so in every r
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import PIL
 import torch
 
 from bench.api import (
@@ -31,11 +34,14 @@ from bench.api import (
     setting,
 )
 
-from .decoding import Failures, available_memory, decode_all, measure, refuse_too_large, spaced
-from .layout import Files, scan
+from .decoding import Failures, available_memory, decode_all, measure, spaced
+from .layout import Files, Paths, scan
+from .packed import Pack, Shape, refuse_no_room
+from .packing import decode_into
 
 DIGESTED = 64  # files of which the content is in the fingerprint, beside the size of every file
 NAMED = 3  # images in an error
+IN_MEMORY = 4  # a split that takes more than a fourth of what is free is packed into a file; our choice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +79,9 @@ class ImageFolder(Dataset):
         self._fingerprint = ""
         self._channels, side = self._measured()
         self._size = config.size or side
-        largest = max(len(files) for files in self._files.values())
-        refuse_too_large(largest, self._channels, self._size, available_memory())
+        missing = [s for s in self.splits if self._is_packed(s) and not self._pack(s).manifest.exists()]
+        need = sum(math.prod(self._shape(self._files[split])) for split in missing)
+        refuse_no_room(self._packs, need, name)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -109,12 +116,36 @@ class ImageFolder(Dataset):
     def load(self, split: str) -> Images:
         """Return the images of `split`."""
         files = self._good(split)
-        shape = (len(files), self._channels, self._size, self._size)
-        refuse_too_large(shape[0], self._channels, self._size, available_memory())
-        pixels = torch.empty(shape, dtype=torch.uint8)
-        failures = decode_all(self._paths(files), self._channels, self._size, out=pixels.numpy())
-        self._refuse(files, failures)
+        if self._is_packed(split):
+            pixels = self._pack(split).pixels(self._shape(files), partial(self._fill, split, files))
+        else:
+            pixels = torch.empty(self._shape(files), dtype=torch.uint8)
+            failures = decode_all(self._paths(files), self._channels, self._size, out=pixels.numpy())
+            self._refuse(files, failures)
         return Images(pixels, torch.from_numpy(files.labels))
+
+    @property
+    def _packs(self) -> Path:
+        return self.place.data_dir / "packed"
+
+    def _is_packed(self, split: str) -> bool:
+        """Tell whether the images of a split go into a file; they are the same there and in memory."""
+        return (
+            self.place.packed or math.prod(self._shape(self._files[split])) * IN_MEMORY > available_memory()
+        )
+
+    def _pack(self, split: str) -> Pack:
+        made = [asdict(self.config), self._channels, self._size, self.version, PIL.__version__]
+        return Pack(self._packs, digest([self.fingerprint(), split, made]))
+
+    def _fill(self, split: str, files: Files, out: Path) -> None:
+        """Decode a split into a file."""
+        what, workers = f"{self.name}: {split}", torch.get_num_threads()
+        failures = decode_into(out, self._paths(files), self._channels, self._size, workers, what)
+        self._refuse(files, failures)
+
+    def _shape(self, files: Files) -> Shape:
+        return len(files), self._channels, self._size, self._size
 
     def _chosen(self, split: str) -> Files:
         files = self._layout.splits[split]
@@ -148,8 +179,8 @@ class ImageFolder(Dataset):
             raise BadData(f"{self.name}: {lost}. Replace them, or leave the class out.")
         return good
 
-    def _paths(self, files: Files) -> list[Path]:
-        return [self._root / path for path in files.paths]
+    def _paths(self, files: Files) -> Paths:
+        return Paths(self._root, files.paths)
 
     def _refuse(self, files: Files, failures: Failures) -> None:
         if failures:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,28 @@ SPLIT_SEED = 0
 SHOWN = 5  # names in an error
 
 Listed = list[tuple[str, int]]  # path under the root, with slashes, and bytes: 0 of a broken link
+
+
+@dataclass(frozen=True)
+class Paths(Sequence[Path]):
+    """Files below a folder, each made a `Path` when it is asked for: a million would fill memory.
+
+    Args:
+        root: the folder.
+        names: under the root, with slashes.
+    """
+
+    root: Path
+    names: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, place: Any) -> Any:
+        """Return the path at a place, or the paths of a slice."""
+        if isinstance(place, slice):
+            return Paths(self.root, self.names[place])
+        return self.root / self.names[place]
 
 
 @dataclass(frozen=True)
