@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from bench.config import plain
+from bench.keys import digest
 from bench.recipe import Training
 
 TRAINED = ("method", "backbone", "dataset", "train", "views")  # parts of `--set` that shape a backbone
@@ -67,6 +69,11 @@ class Part:
     config: Any
     identity: Mapping[str, Any]
     root: Path | None = None
+
+    @cached_property
+    def key(self) -> str:
+        """The digest of the identity."""
+        return digest(self.identity)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,10 @@ import click
 from bench import device as devices
 from bench.cache import Cache
 from bench.dry import outlook
-from bench.errors import BadData, UsageError
+from bench.errors import BadData, BadValue, UsageError
 from bench.grid import Cell, Datasets, plan
 from bench.jobs import run_in_processes
+from bench.profiling import Profiler
 from bench.registry import Registry
 from bench.request import Options, Runtime
 from bench.run import Workshop
@@ -42,6 +43,8 @@ def run(options: Options, registry: Registry, *, blocked: Sequence[str], dry_run
         UsageError: something that was asked for cannot be done.
     """
     runtime = Runtime(**options.runtime)
+    if runtime.profile and runtime.jobs > 1:
+        raise BadValue("--profile: it looks at one process, but there are --jobs. Leave one of them out.")
     device = devices.choose(runtime.device)
     request = options.request(devices.auto_precision(device))
     store, cache = Store(runtime.results), Cache(runtime.results)
@@ -57,9 +60,13 @@ def run(options: Options, registry: Registry, *, blocked: Sequence[str], dry_run
     if dry_run:
         click.echo(outlook(cells, datasets, registry, store, cache, device))
         return 0
+    if runtime.profile:
+        workshop.profiler = Profiler(runtime.results / "profiles", device)
     many = runtime.jobs > 1
     made = run_in_processes(workshop, cells, runtime.jobs, blocked) if many else workshop.run(cells)
     records = list(_told(cells, made))
+    if workshop.profiler and not workshop.profiler.written:
+        click.echo("Nothing was profiled: no training of several steps was made now.", err=True)
     click.echo(table(records, mix_protocols=True, folder=runtime.results))
     return 1 if any(record["status"] == "failed" for record in records) else 0
 

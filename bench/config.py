@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import math
 import types
@@ -74,7 +75,7 @@ def build(cls: type, values: Mapping[str, Any], where: str) -> Any:
         if name not in fields:
             known = suggest(name, fields) or " It has nothing to set."
             raise UnknownName(f"{where}: no setting is named {name!r}.{known}")
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     checked = {
         name: _checked(value, hints[name], fields[name].metadata, f"{where}.{name}")
         for name, value in values.items()
@@ -84,13 +85,19 @@ def build(cls: type, values: Mapping[str, Any], where: str) -> Any:
 
 def identity(config: Any) -> dict[str, Any]:
     """Return what a key hashes of `config`: every field, a file by the digest of its content."""
-    told, hints = {}, typing.get_type_hints(type(config))
+    cls: Any = type(config)
+    told, hints = {}, _hints(cls)
     for f in dataclasses.fields(config):
         value = getattr(config, f.name)
         if f.metadata.get("file") and value is not None:
             value = file_digest(Path(value))
         told[f.name] = _plain(value, hints[f.name])
     return told
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)  # reading annotations again took half of planning a large grid
 
 
 def plain(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import re
 import sys
@@ -70,6 +71,7 @@ def describe(device: torch.device) -> str:
     return f"{device.type} ({_processor()}, {torch.get_num_threads()} threads)"
 
 
+@functools.cache
 def _processor() -> str:
     try:
         found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())

@@ -8,16 +8,16 @@ evaluator retrains nothing.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, cast
 
-from bench.cells import Cell, Keys, Part, Request
+from bench.cells import TRAINED, Cell, Keys, Part, Request
 from bench.config import build
 from bench.errors import BadValue, Unsupported
 from bench.keys import digest
 from bench.operations import changed_views
-from bench.parts import ROOT, Datasets, Parts, chosen
+from bench.parts import Datasets, Parts, applying, chosen
 from bench.recipe import TrainConfig, Training, resolve, too_few
 from bench.refuse import check_request
 from bench.registry import Registry
@@ -25,7 +25,6 @@ from bench.registry import Registry
 __all__ = ["Cell", "Datasets", "Request", "plan"]
 
 SMALLEST_IMAGE = 16  # pixels: smaller data is enlarged, or a network has nothing left to convolve
-IMAGE_SIZE = "train.image_size"  # the one setting of training that shapes what is not trained, too
 
 
 def plan(request: Request, registry: Registry, datasets: Datasets) -> list[Cell]:
@@ -61,25 +60,39 @@ def _told_apart(cells: Collection[Cell]) -> Iterator[Cell]:
         yield replace(cell, varied=varied) if varied else cell
 
 
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """What cells of one backbone have in common; the fields are those of `Cell`."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trained:
+    """What cells of one backbone and of any seed have in common; the fields are those of `Cell`.
+
+    Args:
+        told: what its key is a digest of, but for the seed.
+        unsupported: why the backbone cannot work on these images, if it cannot.
+    """
 
     method: Part
     backbone: Part
     dataset: Part
-    seed: int
     split: str
-    label_share: float
     training: Training | None
     views: tuple[Any, ...]
     image_size: int
+    told: Mapping[str, Any]
+    unsupported: str | None
+
+
+@dataclass(frozen=True)
+class Source:
+    """What cells of one backbone have in common: a seed, too."""
+
+    trained: Trained
+    seed: int
+    label_share: float
     key: str
     skip: str | None
 
 
 class Planner:
-    """The grid of one request."""
+    """The grid of one request; what cells have in common is worked out once."""
 
     def __init__(self, request: Request, parts: Parts) -> None:
         self.request, self.parts, self.datasets = request, parts, parts.datasets
@@ -89,15 +102,16 @@ class Planner:
         request = self.request
         for point in itertools.product(*request.settings.values()):
             settings = dict(zip(request.settings, point, strict=True))
-            trained = itertools.product(request.dataset, request.backbone, request.method, request.seed)
-            for dataset, backbone, method, seed in trained:
-                sources: dict[float, Source] = {}
-                for eval_dataset in request.eval_dataset or (dataset,):
-                    for evaluator, fraction in self._evaluations():
-                        share = self._label_share(method, fraction)
-                        if share not in sources:
-                            sources[share] = self._source(method, backbone, dataset, seed, share, settings)
-                        yield self._cell(sources[share], eval_dataset, evaluator, fraction, settings)
+            for names in itertools.product(request.dataset, request.backbone, request.method):
+                trained = self._trained(*names, settings)
+                for seed in request.seed:
+                    yield from self._of_seed(trained, seed, settings)
+
+    def _of_seed(self, trained: Trained, seed: int, settings: Mapping[str, Any]) -> Iterator[Cell]:
+        for eval_dataset in self.request.eval_dataset or (trained.dataset.name,):
+            for evaluator, fraction in self._evaluations():
+                source = self._source(trained, seed, self._label_share(trained.method.name, fraction))
+                yield self._cell(source, eval_dataset, evaluator, fraction, settings)
 
     def _evaluations(self) -> Iterator[tuple[str, float | None]]:
         """Yield each evaluator with each label fraction; with none if it takes none."""
@@ -114,11 +128,17 @@ class Planner:
 
     # ---- a backbone
 
-    def _source(
-        self, method: str, backbone: str, dataset: str, seed: int, share: float, settings: Mapping[str, Any]
-    ) -> Source:
+    def _trained(self, dataset: str, backbone: str, method: str, settings: Mapping[str, Any]) -> Trained:
+        backbone = self.parts.plugin("methods", method).fixed_backbone or backbone
+        count = {*TRAINED, dataset, backbone, method}
+        told = [item for item in settings.items() if item[0].partition(".")[0] in count]
+        memo = ("trained", dataset, backbone, method, repr(told))
+        return cast(
+            "Trained", self.parts.once(memo, lambda: self._resolved(dataset, backbone, method, settings))
+        )
+
+    def _resolved(self, dataset: str, backbone: str, method: str, settings: Mapping[str, Any]) -> Trained:
         cls = self.parts.plugin("methods", method)
-        backbone = cls.fixed_backbone or backbone
         parts = {
             "method": self.parts.choose("methods", method, "method", settings),
             "backbone": self.parts.choose("backbones", backbone, "backbone", settings),
@@ -129,28 +149,33 @@ class Planner:
         size = train.image_size or max(SMALLEST_IMAGE, info.size)
         split = "train" if cls.uses_labels else self.datasets.open(parts["dataset"]).pretrain
         training = self._training(parts["method"], parts["dataset"], split, train, size)
-        views = self._views(parts["method"], info, size, settings) if training else ()
+        views = self._views(parts["method"], parts["dataset"], size, settings) if training else ()
         told = {
             "stage": "backbone",
             **{role: part.identity for role, part in parts.items()},
             "training": training.told() if training else {"image_size": size},
             "views": [asdict(view) for view in views],
-            "seed": seed,
         }
-        lacking = None
-        if 0 < share < 1:
-            _, told["labels"], lacking = self._subset(parts["dataset"], share, seed)
-        return Source(
+        return Trained(
             **parts,
-            seed=seed,
             split=split,
-            label_share=share,
             training=training,
             views=views,
             image_size=size,
-            key=digest(told),
-            skip=lacking or self.parts.unsupported(parts["backbone"], info.channels, size),
+            told=told,
+            unsupported=self.parts.unsupported(parts["backbone"], info.channels, size),
         )
+
+    def _source(self, trained: Trained, seed: int, share: float) -> Source:
+        def make() -> Source:
+            told, lacking = {**trained.told, "seed": seed}, None
+            if 0 < share < 1:
+                _, told["labels"], lacking = self._subset(trained.dataset, share, seed)
+            return Source(
+                trained, seed=seed, label_share=share, key=digest(told), skip=lacking or trained.unsupported
+            )
+
+        return cast("Source", self.parts.once(("source", trained, seed, share), make))
 
     def _training(
         self, method: Part, data: Part, split: str, train: TrainConfig, size: int
@@ -167,11 +192,16 @@ class Planner:
         auto = train.precision == "auto"
         return resolve(cls.recipe, train, size, self.request.auto_precision if auto else train.precision)
 
-    def _views(self, method: Part, info: Any, size: int, settings: Mapping[str, Any]) -> tuple[Any, ...]:
+    def _views(self, method: Part, data: Part, size: int, settings: Mapping[str, Any]) -> tuple[Any, ...]:
         """Return the method's views, changed by `settings` and without what changes a label."""
-        own = self.parts.plugin("methods", method.name).views(method.config, info, size)
-        views = changed_views(own, chosen(None, "views", "views", settings), method.name)
-        return tuple(view.label_preserving(info) for view in views)
+        values, info = chosen(None, "views", "views", settings), self.datasets.open(data).info
+
+        def make() -> tuple[Any, ...]:
+            own = self.parts.plugin("methods", method.name).views(method.config, info, size)
+            return tuple(view.label_preserving(info) for view in changed_views(own, values, method.name))
+
+        memo = ("views", method.name, method.key, data.name, data.key, size, repr(values))
+        return cast("tuple[Any, ...]", self.parts.once(memo, make))
 
     # ---- a cell
 
@@ -183,7 +213,7 @@ class Planner:
         fraction: float | None,
         settings: Mapping[str, Any],
     ) -> Cell:
-        data = self._evaluated(source, eval_name, settings)
+        trained, data = source.trained, self._evaluated(source.trained, eval_name, settings)
         evaluator = self.parts.choose("evaluators", evaluator_name, "evaluator", settings)
         count, subset, lacking = self._subset(data, fraction or 1.0, source.seed)
         cls = self.parts.plugin("evaluators", evaluator_name)
@@ -200,9 +230,9 @@ class Planner:
             "seed": source.seed,
         }
         parts: dict[str, Any] = {
-            "method": source.method,
-            "backbone": source.backbone,
-            "dataset": source.dataset,
+            "method": trained.method,
+            "backbone": trained.backbone,
+            "dataset": trained.dataset,
             "eval_dataset": data,
             "evaluator": evaluator,
         }
@@ -210,14 +240,14 @@ class Planner:
             **parts,
             label_frac=fraction,
             seed=source.seed,
-            split=source.split,
+            split=trained.split,
             label_share=source.label_share,
-            training=source.training,
-            views=source.views,
-            image_size=source.image_size,
-            settings=_said(settings, parts, trained=source.training is not None),
+            training=trained.training,
+            views=trained.views,
+            image_size=trained.image_size,
+            settings=applying(settings, parts, trained=trained.training is not None),
             keys=Keys(backbone=source.key, features=features, score=digest(told)),
-            skip=source.skip or lacking or self._unfit(source, evaluator),
+            skip=source.skip or lacking or self._unfit(trained.method, evaluator),
         )
 
     def _subset(self, data: Part, fraction: float, seed: int) -> tuple[int, str, str | None]:
@@ -227,46 +257,29 @@ class Planner:
         except Unsupported as error:
             return 0, "", str(error)
 
-    def _unfit(self, source: Source, evaluator: Part) -> str | None:
+    def _unfit(self, method: Part, evaluator: Part) -> str | None:
         """Return why an evaluator cannot work on what a method gives, if it cannot."""
-        fixed = self.parts.plugin("methods", source.method.name).fixed_backbone
+        fixed = self.parts.plugin("methods", method.name).fixed_backbone
         if fixed is None or self.parts.plugin("evaluators", evaluator.name).needs == "features":
             return None
-        return (
-            f"{evaluator.name}: it needs a backbone to work on, but {source.method.name} has features only."
-        )
+        return f"{evaluator.name}: it needs a backbone to work on, but {method.name} has features only."
 
-    def _evaluated(self, source: Source, name: str, settings: Mapping[str, Any]) -> Part:
+    def _evaluated(self, trained: Trained, name: str, settings: Mapping[str, Any]) -> Part:
         """Return what is evaluated on: what was trained on, unless something else is said of it."""
         own = any(setting.startswith("eval_dataset.") for setting in settings)
-        if name == source.dataset.name and not own:
-            return source.dataset
+        if name == trained.dataset.name and not own:
+            return trained.dataset
         return self.parts.choose("datasets", name, "eval_dataset", settings)
 
     def _feature_keys(self, source: Source, data: Part) -> dict[str, str]:
-        told = {
-            "stage": "features",
-            "backbone": source.key,
-            "dataset": data.identity,
-            "transform": {"image_size": source.image_size},
-        }
-        return {split: digest({**told, "split": split}) for split in self.datasets.open(data).splits}
+        def make() -> dict[str, str]:
+            transform = {"image_size": source.trained.image_size}
+            told = {
+                "stage": "features",
+                "backbone": source.key,
+                "dataset": data.identity,
+                "transform": transform,
+            }
+            return {split: digest({**told, "split": split}) for split in self.datasets.open(data).splits}
 
-
-def _said(settings: Mapping[str, Any], parts: Mapping[str, Part], *, trained: bool) -> dict[str, Any]:
-    """Return the settings that shape this cell; those of other methods or evaluators do not."""
-    said = {}
-    for setting, value in settings.items():
-        part, _, name = setting.partition(".")
-        if part in ("train", "views"):
-            applies = trained or setting == IMAGE_SIZE
-        else:
-            applies = name != ROOT and any(
-                hasattr(plugin.config, name)
-                and (part == plugin.name or (part == role and f"{plugin.name}.{name}" not in settings))
-                for role, plugin in parts.items()
-            )
-        if applies:
-            listed = isinstance(value, Sequence) and not isinstance(value, str)
-            said[setting] = list(value) if listed else value
-    return said
+        return cast("dict[str, str]", self.parts.once(("features", source.key, data.key, data.root), make))

@@ -20,6 +20,7 @@ from bench.parts import Datasets
 from bench.registry import Registry
 from bench.run import Workshop
 from bench.store import Record, Store
+from bench.threads import limit_threads
 
 DIED = Breakdown(
     stage="process",
@@ -78,12 +79,17 @@ def _in_a_process(workshop: Workshop, bench: Bench, cells: list[Cell]) -> list[R
     stored = [record for cell in cells if (record := workshop.done(cell))]
     if len(stored) == len(cells):
         return stored
-    spawn = multiprocessing.get_context("spawn")
     try:
-        with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        with one_process(bench.threads) as pool:
             return pool.submit(run_group, bench, cells).result()
     except BrokenProcessPool:
         return [workshop.give_up(cell, DIED) for cell in cells]
+
+
+def one_process(threads: int) -> ProcessPoolExecutor:
+    """Return a process that loads everything anew, and of which no library has more than `threads`."""
+    spawn = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(1, mp_context=spawn, initializer=limit_threads, initargs=(threads,))
 
 
 def run_group(bench: Bench, cells: list[Cell]) -> list[Record]:

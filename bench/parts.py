@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,11 +13,11 @@ from bench import splits
 from bench.cells import Part
 from bench.config import build, identity
 from bench.errors import BadData, Unsupported
-from bench.keys import digest
 from bench.registry import Registry
 from bench.splits import Index
 
 ROOT = "root"  # a setting of every dataset that says where it is, not what it is
+IMAGE_SIZE = "train.image_size"  # the one setting of training that shapes what is not trained, too
 
 
 class Datasets:
@@ -71,13 +71,13 @@ class Parts:
 
     def plugin(self, kind: str, name: str) -> Any:
         """Return the class of a plugin."""
-        return self._once(("class", kind, name), lambda: self.registry.load_class(kind, name))
+        return self.once(("class", kind, name), lambda: self.registry.load_class(kind, name))
 
     def choose(self, kind: str, name: str, role: str, settings: Mapping[str, Any]) -> Part:
         """Return a plugin with what `settings` say of its role (`method.x`) or its name (`simclr.x`)."""
         values, root = self._said(kind, name, role, settings)
         memo = ("part", kind, name, repr(sorted(values.items())), root)
-        made = self._once(memo, lambda: self._identified(self.configured(kind, name, role, settings)))
+        made = self.once(memo, lambda: self._identified(self.configured(kind, name, role, settings)))
         return cast("Part", made)
 
     def configured(self, kind: str, name: str, role: str, settings: Mapping[str, Any]) -> Part:
@@ -108,13 +108,13 @@ class Parts:
                 return str(error)
             return None
 
-        memo = ("check", digest(backbone.identity), channels, size)
-        return cast("str | None", self._once(memo, check))
+        memo = ("check", backbone.key, channels, size)
+        return cast("str | None", self.once(memo, check))
 
     def labels(self, data: Part, split: str) -> Index:
         """Return the labels of a split."""
-        memo = ("labels", digest(data.identity), data.root, split)
-        made = self._once(memo, lambda: np.asarray(self.datasets.open(data).labels(split), dtype=np.int64))
+        memo = ("labels", data.key, data.root, split)
+        made = self.once(memo, lambda: np.asarray(self.datasets.open(data).labels(split), dtype=np.int64))
         return cast("Index", made)
 
     def subset(self, data: Part, fraction: float, seed: int) -> tuple[int, str]:
@@ -136,8 +136,8 @@ class Parts:
             index = splits.stratified_subset(pool, fraction, seed, data.name, classes)
             return len(index), splits.index_digest(index)
 
-        memo = ("subset", digest(data.identity), data.root, fraction, seed)
-        return cast("tuple[int, str]", self._once(memo, draw))
+        memo = ("subset", data.key, data.root, fraction, seed)
+        return cast("tuple[int, str]", self.once(memo, draw))
 
     def _identified(self, part: Part) -> Part:
         cls, entry = self.plugin(part.kind, part.name), self.registry.find(part.kind, part.name)
@@ -151,7 +151,8 @@ class Parts:
             told["fingerprint"] = self.datasets.open(part).fingerprint()
         return dataclasses.replace(part, identity=told)
 
-    def _once(self, key: Any, make: Any) -> Any:
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Return what `make` made when `key` was first asked for."""
         if key not in self.memo:
             self.memo[key] = make()
         return self.memo[key]
@@ -196,3 +197,22 @@ def chosen(config: type | None, role: str, name: str, settings: Mapping[str, Any
             if part == prefix and (fields is None or field_name in fields):
                 values[field_name] = value
     return values
+
+
+def applying(settings: Mapping[str, Any], parts: Mapping[str, Part], *, trained: bool) -> dict[str, Any]:
+    """Return the settings that shape this cell; those of other methods or evaluators do not."""
+    said = {}
+    for setting, value in settings.items():
+        part, _, name = setting.partition(".")
+        if part in ("train", "views"):
+            applies = trained or setting == IMAGE_SIZE
+        else:
+            applies = name != ROOT and any(
+                hasattr(plugin.config, name)
+                and (part == plugin.name or (part == role and f"{plugin.name}.{name}" not in settings))
+                for role, plugin in parts.items()
+            )
+        if applies:
+            listed = isinstance(value, Sequence) and not isinstance(value, str)
+            said[setting] = list(value) if listed else value
+    return said

@@ -22,6 +22,7 @@ from bench.keys import seed_of
 from bench.meter import Meter
 from bench.monitors import KnnSample, evaluating, knn_interval, knn_monitors
 from bench.optim import build_optimizer, lr_factor, set_lr
+from bench.profiling import mark
 from bench.progress import Progress
 from bench.recipe import Training, too_few
 from bench.views import View, apply, draw, normalise, resize
@@ -48,6 +49,7 @@ class Run:
         live: this process has the terminal to itself, and may draw on it.
         knn: what is classified every few epochs, if there are labels; its pixels may stay on the CPU.
         rows: (m,), int64, places of the images that an epoch sees; none is every image once.
+        on_step: called at the end of each step.
     """
 
     what: str
@@ -63,6 +65,7 @@ class Run:
     live: bool = True
     knn: KnnSample | None = None
     rows: Tensor | None = None
+    on_step: Callable[[], None] = field(default=lambda: None)
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,7 @@ class Loop:
             meter.add(terms)
             progress.step(epoch + 1, step + 1, step_images, meter.latest)
             last = (embeddings, self._batch(batches[-1]))
+            self.run.on_step()
         means = meter.close()
         trained = time.monotonic() - started
         progress.epoch_end(epoch + 1, means)
@@ -189,8 +193,9 @@ class Loop:
         for number, index in enumerate(batches, step * len(batches)):
             embeddings, terms = self._gradient(index, epoch, number)
             found.append(terms)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
+        with mark("optimiser"):
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
         return embeddings, {name: torch.stack([row[name] for row in found]).mean() for name in terms}
 
     def _gradient(self, index: Tensor, epoch: int, number: int) -> tuple[Embeddings, dict[str, Tensor]]:
@@ -201,14 +206,16 @@ class Loop:
             place = (epoch, number, rows.start) if rows.start else (epoch, number)
             some, part = views(rows), Batch(batch.index[rows], batch.labels[rows])
             torch.manual_seed(seed_of(self.run.seed, "dropout", *place))
-            with self._autocast():
+            with mark("forward"), self._autocast():
                 embeddings = self.method.embed(some, part)
             return {name: z.float() for name, z in embeddings.items()}
 
         def backward(embeddings: Embeddings) -> dict[str, Tensor]:
-            terms = self.method.terms(embeddings, batch)
+            with mark("terms"):
+                terms = self.method.terms(embeddings, batch)
             loss = torch.stack(list(terms.values())).sum() / self.run.training.accumulate
-            self.scaler.scale(loss).backward()
+            with mark("backward"):
+                self.scaler.scale(loss).backward()
             return {name: term.detach() for name, term in terms.items()}
 
         if len(self.chunks) > 1:
@@ -226,8 +233,11 @@ class Loop:
             generator = torch.Generator().manual_seed(seed_of(run.seed, "views", epoch, number, place))
             drawn.append(draw(view, len(index), height, width, generator))
 
+        @mark("views")
         def made(rows: slice) -> list[Tensor]:
-            some, size = sent(pixels[index[rows]], run.device), run.training.image_size
+            size = run.training.image_size
+            with mark("data"):
+                some = sent(pixels[index[rows]], run.device)
             pairs = zip(drawn, run.views, strict=True)
             views = (apply(some, draws.rows(rows), view, size) for draws, view in pairs)
             return [normalise(x, run.mean, run.std) for x in views]
@@ -240,6 +250,7 @@ class Loop:
 
     # ---- monitors
 
+    @mark("monitors")
     @torch.no_grad()
     def _monitors(self, epoch: int, embeddings: Embeddings, batch: Batch) -> dict[str, float]:
         """Return what is watched: on the epoch's last batch, and every few epochs on the sample."""

@@ -24,14 +24,19 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn")
 def provenance(device: torch.device, registry: Registry) -> dict[str, Any]:
     """Return versions, code and device, without the machine's name."""
     return {
-        "bench": version("ssl-bench"),
+        "bench": _version("ssl-bench"),
         "plugins": {plugin.id: plugin.version for plugin in registry.plugins if not plugin.blocked},
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": {name: _version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "device": describe(device),
         **_code(),
     }
+
+
+@functools.cache
+def _version(name: str) -> str:
+    return version(name)  # parses a file, and a grid asks for each of its cells
 
 
 @functools.cache

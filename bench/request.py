@@ -25,6 +25,7 @@ class Runtime:
         jobs: number of processes.
         download: what is missing may be downloaded.
         packed: decoded images are kept in a file, even where they would fit into memory.
+        profile: a few steps of each training are profiled.
     """
 
     data_dir: Path = Path("data")
@@ -33,6 +34,7 @@ class Runtime:
     jobs: int = 1
     download: bool = False
     packed: bool = False
+    profile: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,4 +230,5 @@ RUNTIME: dict[str, Callable[[Any, str], Any]] = {
     "jobs": _jobs,
     "download": _flag,
     "packed": _flag,
+    "profile": _flag,
 }

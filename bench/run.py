@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from bench.monitors import KnnSample, knn_sample
 from bench.outcome import Breakdown, Failed, blank_record, failure, stage
 from bench.parts import Datasets
 from bench.pretrain import pretrain
+from bench.profiling import Profiler
 from bench.provenance import forward_flops, peak_mb, provenance
 from bench.registry import Registry
 from bench.store import Record, Store
@@ -50,6 +52,7 @@ class Workshop:
         cache: of artifacts.
         device: where to compute.
         live: this process has the terminal to itself, and may draw on it.
+        profiler: watches the trainings, if they are to be profiled.
     """
 
     registry: Registry
@@ -58,6 +61,7 @@ class Workshop:
     cache: Cache
     device: torch.device
     live: bool = True
+    profiler: Profiler | None = None
     _images: dict[tuple[str, str], Images] = field(default_factory=dict)
     _loaded: dict[str, Features] = field(default_factory=dict)
     _frozen: dict[str, Backbone] = field(default_factory=dict)
@@ -228,10 +232,17 @@ class Workshop:
             if cell.training is not None:
                 told = run_of(cell, (mean, std), self.device, folder)
                 told = replace(told, on_epoch=self._on_epoch(cell), live=self.live, knn=self._knn(cell))
-                told = replace(told, rows=share)
-                about |= asdict(pretrain(method, images.resident(self.device), told))
+                with self._watching(cell, len(images)) as on_step:
+                    told = replace(told, rows=share, on_step=on_step)
+                    about |= asdict(pretrain(method, images.resident(self.device), told))
             save_file(whole(backbone.state_dict()), folder / BACKBONE)
             _write(folder / ABOUT, about)
+
+    def _watching(self, cell: Cell, images: int) -> AbstractContextManager[Callable[[], None]]:
+        if self.profiler is None or cell.training is None:
+            return nullcontext(lambda: None)
+        steps = images // cell.training.step_images * cell.training.epochs
+        return self.profiler.watching(cell.keys.backbone, cell.trained, steps)
 
     def _knn(self, cell: Cell) -> KnnSample | None:
         """Return the labelled images that training is watched on: of train and val, never of test."""

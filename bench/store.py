@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import math
@@ -29,6 +30,7 @@ NAME_LENGTH = 100  # of a folder; with key and suffix well below the 255 bytes o
 STALE_S = 3600.0  # a record is written in milliseconds: a temporary file this old has no writer
 RESCALED = frozenset({"train.lr", "train.warmup_epochs"})  # set before, recorded after scaling
 NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}  # JSON has no word for them
+NOT_FINITE_BYTES = tuple(f'"{word}"'.encode() for word in NOT_FINITE)
 FIRST = ("method", "backbone", "dataset", "eval_dataset", "evaluator", "label_frac", "seed")
 STAGES = ("pretrain", "features", "evaluate")
 
@@ -45,6 +47,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         self.root = self.folder / "records"
+        self._swept: set[Path] = set()
 
     def path(self, cell: Mapping[str, Any], score_key: str) -> Path:
         """Return where the record of a cell belongs, whether or not it is there."""
@@ -63,7 +66,7 @@ class Store:
         text = _compact(json.dumps(_plain(record), indent=1, sort_keys=True, ensure_ascii=False))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _sweep(path.parent)
+            self._sweep(path.parent)
             # half of a surrogate pair, from an undecodable file name, becomes a JSON escape
             _write_whole(path, (text + "\n").encode("utf-8", "backslashreplace"))
         except OSError as error:
@@ -81,7 +84,8 @@ class Store:
             UsageError: a newer bench wrote it.
         """
         try:
-            record = json.loads(path.read_bytes())
+            text = path.read_bytes()
+            record = json.loads(text)
         except OSError as error:
             raise BadData(f"{path}: the record cannot be read ({error.strerror}).") from None
         except (ValueError, RecursionError) as error:
@@ -91,7 +95,7 @@ class Store:
             raise UsageError(f"{path}: has schema {schema}, this bench reads {SCHEMA}. Upgrade ssl-bench.")
         if schema != SCHEMA or not _is_record(record):
             raise BadData(f"{path}: not a record of bench. Move it out of {self.root}.")
-        return _revived(record)
+        return _revived(record) if any(word in text for word in NOT_FINITE_BYTES) else record
 
     def find(self, cell: Mapping[str, Any], score_key: str) -> Record | None:
         """Return the record of a cell, none if there is none or it is damaged.
@@ -123,6 +127,15 @@ class Store:
             else:
                 seen[key] = path
                 yield record
+
+    def _sweep(self, folder: Path) -> None:
+        """Remove what writers that were killed left behind; once, as it looks at every file there."""
+        stale = () if folder in self._swept else folder.glob(".*.tmp")
+        self._swept.add(folder)
+        for left in stale:
+            with contextlib.suppress(OSError):
+                if time.time() - left.stat().st_mtime > STALE_S:
+                    left.unlink()
 
     def _paths(self) -> list[Path]:
         found = (
@@ -195,6 +208,7 @@ def _cost(record: Mapping[str, Any]) -> dict[str, Any]:
     return record.get("cost") or {}
 
 
+@functools.cache
 def _safe(name: str) -> str:
     """Return `name` as one path component that no file system takes for anything else."""
     quoted = re.sub(r"^\.|\.$", "%2E", quote(name, safe=""))
@@ -204,6 +218,7 @@ def _safe(name: str) -> str:
 
 
 def _write_whole(path: Path, content: bytes) -> None:
+    # the folder is not synced as well: a cell whose renaming a power cut undoes is made again
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:
@@ -213,20 +228,6 @@ def _write_whole(path: Path, content: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # a folder cannot be opened on every system
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what writers that were killed left behind."""
-    for left in folder.glob(".*.tmp"):
-        with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > STALE_S:
-                left.unlink()
 
 
 def _plain(value: Any) -> Any:

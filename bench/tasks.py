@@ -33,9 +33,11 @@ def task_of(
         device: where to compute.
     """
     known = [parts[split] for split in LABELLED if split in parts]
-    x, y = torch.cat([part.x for part in known]), torch.cat([part.y for part in known])
-    rows = _rows(cell, y)
-    train = Features(x[rows], y[rows])
+    pool = known[0]
+    if len(known) > 1:
+        pool = Features(torch.cat([part.x for part in known]), torch.cat([part.y for part in known]))
+    rows = _rows(cell, pool.y)
+    train = pool.take(rows)
     own_val = len(known) > 1 and cell.label_frac in (1, None)
     own = rows >= len(known[0])
     return Task(

@@ -13,6 +13,7 @@ import pytest
 import threadpoolctl  # type: ignore[import-untyped]
 import torch
 from bench_plugins.evaluators import knn, logistic
+from side_by_side import side_by_side
 from sklearn.linear_model import LogisticRegression
 
 ROWS, DIM, CLASSES = 50_000, 512, 10
@@ -35,35 +36,33 @@ def features() -> tuple[torch.Tensor, torch.Tensor]:
     return (x - x.mean(0)) / x.std(0), y
 
 
-def test_linear_twelve_l2(benchmark: Any, features: tuple[torch.Tensor, torch.Tensor]) -> None:
-    """Fit the whole grid."""
+def test_linear(benchmark: Any, features: tuple[torch.Tensor, torch.Tensor]) -> None:
+    """Fit the whole grid, and l2 = 0.01 alone with scikit-learn at its default tolerance."""
     l2 = torch.logspace(-6, 2, 12, dtype=torch.float64)
-    options = {"tolerance": 1e-7, "max_iter": 1000, "device": CPU}
-    heads = benchmark.pedantic(logistic.fit, (*features, CLASSES, l2), options, rounds=1)
-    benchmark.extra_info["loss"] = heads.loss.tolist()
-
-
-def test_scikit_learn_one_l2(benchmark: Any, features: tuple[torch.Tensor, torch.Tensor]) -> None:
-    """Fit l2 = 0.01 with scikit-learn at its default tolerance."""
     x, y = (part.numpy() for part in features)
     model = LogisticRegression(C=1 / (0.01 * ROWS), tol=1e-4, max_iter=1000)
     with warnings.catch_warnings(), threadpoolctl.threadpool_limits(1):
         warnings.simplefilter("ignore")
-        benchmark.pedantic(model.fit, (x, y), rounds=1)
+        side_by_side(
+            benchmark,
+            lambda: logistic.fit(*features, CLASSES, l2, tolerance=1e-7, max_iter=1000, device=CPU),
+            lambda: model.fit(x, y),
+            what="`linear` with 12 penalties, against scikit-learn with one; 50,000 x 512",
+            goal="",
+            rounds=1,
+            warm_up=False,
+        )
 
 
-@pytest.mark.parametrize("k", [20, 200])
-def test_knn(benchmark: Any, features: tuple[torch.Tensor, torch.Tensor], k: int) -> None:
-    """Find the neighbours of 10,000 rows."""
+def test_knn(benchmark: Any, features: tuple[torch.Tensor, torch.Tensor]) -> None:
+    """Find the neighbours of 10,000 rows, and with nothing but a product and `topk`, ties as they come."""
     x = knn.unit_rows(features[0])
-    benchmark.pedantic(knn.nearest, (x[:10_000], x, k), rounds=1)
-
-
-def test_brute_force(benchmark: Any, features: tuple[torch.Tensor, torch.Tensor]) -> None:
-    """Find them with nothing but a product and `topk`, ties as they come."""
-    x = knn.unit_rows(features[0])
-
-    def run() -> list[torch.Tensor]:
-        return [(block @ x.T).topk(200, sorted=False).indices for block in x[:10_000].split(256)]
-
-    benchmark.pedantic(run, rounds=1)
+    side_by_side(
+        benchmark,
+        lambda: knn.nearest(x[:10_000], x, 200),
+        lambda: [(block @ x.T).topk(200, sorted=False).indices for block in x[:10_000].split(256)],
+        what="`knn`, 200 neighbours of 10,000 among 50,000, against a product and `topk`",
+        goal="",
+        rounds=1,
+        warm_up=False,
+    )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from typing import Any
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
+from side_by_side import say
 
 from bench.keys import digest
 from bench.store import Store, results
 from bench.tables import table
 
+CPU_TIME = pytest.mark.benchmark(timer=time.process_time)
 FIELDS = {f"field{number}": number / 7 for number in range(8)}
 
 
@@ -54,19 +57,24 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return store
 
 
+@CPU_TIME
 def test_read_ten_thousand_records(benchmark: BenchmarkFixture, store: Store) -> None:
     read = benchmark.pedantic(lambda: list(store.records()), rounds=3)
+    say(benchmark, what="read 10,000 records", goal="at most 3 s")
 
     assert len(read) == 10_000
 
 
+@CPU_TIME
 def test_tabulate_ten_thousand_records(benchmark: BenchmarkFixture, store: Store) -> None:
     records = list(store.records())
     text = benchmark.pedantic(lambda: table(records), rounds=3)
+    say(benchmark, what="tabulate 10,000 records", goal="at most 3 s")
 
     assert "m4" in text
 
 
+@CPU_TIME
 def test_frame_ten_thousand_records(benchmark: BenchmarkFixture, store: Store) -> None:
     frame = benchmark.pedantic(lambda: results(store.folder), rounds=3)
 

@@ -7,10 +7,12 @@ import multiprocessing
 import pytest
 import torch
 from conftest import Lab, without_times
+from threadpoolctl import threadpool_info
 
 from bench import jobs
-from bench.jobs import Bench, run_group, run_in_processes
+from bench.jobs import Bench, one_process, run_group, run_in_processes
 from bench.outcome import Breakdown
+from bench.threads import VARIABLES
 
 
 def test_two_jobs_give_the_records_of_one_as_they_come_and_outlive_one_that_dies(
@@ -63,3 +65,14 @@ def test_a_cell_that_was_stored_before_its_process_died_is_kept(lab: Lab) -> Non
 
     assert found[0] == record
     assert (found[1]["status"], found[1]["reason"]) == ("failed", "it died")
+
+
+def test_no_library_of_a_process_has_more_threads_than_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.setenv(name, "2")
+    with one_process(threads=1) as process:
+        process.submit(exec, "import torch, sklearn.linear_model").result()
+        libraries = process.submit(threadpool_info).result()
+
+    assert {library["user_api"] for library in libraries} >= {"blas", "openmp"}
+    assert {library["num_threads"] for library in libraries} == {1}

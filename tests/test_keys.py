@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import math
 import shutil
 import typing
@@ -203,6 +204,25 @@ def test_a_setting_moves_the_keys_from_its_stage_down(lab: Lab, setting: dict[st
 )
 def test_an_axis_moves_the_keys_from_its_stage_down(lab: Lab, asked: dict[str, Any], stage: str) -> None:
     assert moved(trained(lab), trained(lab, **asked)) == stage
+
+
+def test_a_cell_has_the_keys_in_a_grid_that_it_has_alone(lab: Lab) -> None:
+    """What cells have in common is worked out once: nothing of one cell may end up in another."""
+    axes = {"method": ("simclr", "supervised"), "seed": (0, 1), "label_frac": (0.5, 1.0)}
+    settings = {"train.momentum": (0.8, 0.9), "views.crop_min": (0.2, 0.5), "knn.k": (3, 5),
+                "eval_dataset.max_train": (50, 60)}  # fmt: skip
+    common = {"train.epochs": 30, "train.lr": 0.1, "dataset.max_train": 60}
+    alone = [
+        lab.plan(
+            {**common, **dict(zip(settings, values, strict=True))}, **dict(zip(axes, place, strict=True))
+        )
+        for values in itertools.product(*settings.values())
+        for place in itertools.product(*axes.values())
+    ]
+    grid = {cell.keys.score: cell.keys for cell in lab.plan({**common, **settings}, **axes)}
+
+    assert grid == {cell.keys.score: cell.keys for cell in map(only, alone)}
+    assert len(grid) == 2**7
 
 
 def test_every_split_has_features_of_its_own(lab: Lab) -> None:

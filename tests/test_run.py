@@ -61,6 +61,16 @@ def test_two_evaluators_share_one_backbone(probing: Lab, probes: Any) -> None:
     assert len({record["keys"]["score"] for record in records}) == 4
 
 
+def test_cells_that_share_data_share_it_in_memory(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    digits, loaded = lab.registry.load_class("datasets", "digits"), []
+    load = digits.load
+    monkeypatch.setattr(digits, "load", lambda self, split: loaded.append(split) or load(self, split))
+    records = lab.run(lab.plan(method=("random", "simclr"), seed=(0, 1), evaluator=("knn", "linear")))
+
+    assert [record["status"] for record in records] == ["ok"] * 8
+    assert sorted(loaded) == ["test", "train"]
+
+
 def test_a_second_run_makes_nothing(probing: Lab, probes: Any) -> None:
     cells = probing.plan(**PROBE, evaluator=("knn", "witness"))
     first, before = probing.run(cells), times(probing.folder)
