@@ -16,6 +16,7 @@ from torch import Tensor
 from bench import checkpoint
 from bench.chunks import cached_gradient, even_chunks
 from bench.collapse import embedding_std, rankme
+from bench.compiled import compile_or_warn
 from bench.contract import Batch, Embeddings, Images, Method
 from bench.device import sent
 from bench.keys import seed_of
@@ -128,6 +129,8 @@ class Loop:
 
     def __init__(self, method: Method, images: Images, run: Run) -> None:
         self.method, self.images, self.run = method.to(memory_format=torch.channels_last), images, run
+        if run.training.compile:
+            compile_or_warn(method.backbone)
         self.rows = torch.arange(len(images)) if run.rows is None else run.rows
         self.steps = len(self.rows) // run.training.step_images  # what is left for a smaller one is dropped
         self.chunks = even_chunks(run.training.batch_size, run.training.chunk_size)

@@ -45,6 +45,9 @@ class TrainConfig:
     accumulate: int = setting(
         1, "batches a step: it takes the mean of their gradients, their images are not contrasted", least=1
     )
+    compile: bool = setting(
+        default=False, doc="compile the backbone with torch.compile; what cannot be compiled runs as ever"
+    )
     image_size: int | None = setting(
         None, "side of what the backbone sees; none is the data's own, at least 16", least=8, most=1024
     )
@@ -79,6 +82,7 @@ class Training:
         warmup_epochs: of linear warm-up.
         chunk_size: most images computed at a time, less than a batch; none is the batch.
         accumulate: batches an optimiser step.
+        compile: the backbone is compiled.
     """
 
     epochs: int
@@ -92,6 +96,7 @@ class Training:
     warmup_epochs: float
     chunk_size: int | None = None
     accumulate: int = 1
+    compile: bool = False
 
     @property
     def step_images(self) -> int:
@@ -99,12 +104,12 @@ class Training:
         return self.batch_size * self.accumulate
 
     def told(self) -> dict[str, Any]:
-        """Return what a key and a record say of it: what makes a step large only where it is set.
+        """Return what a key and a record say of it: what came later only where it is set.
 
-        The two came later: a training without them has the key it always had.
+        So a training without it has the key it always had.
         """
         told = asdict(self)
-        unset = {"chunk_size": None, "accumulate": 1}
+        unset = {"chunk_size": None, "accumulate": 1, "compile": False}
         return {name: value for name, value in told.items() if name not in unset or value != unset[name]}
 
 
@@ -139,6 +144,7 @@ def resolve(recipe: Recipe, config: TrainConfig, image_size: int, precision: str
         warmup_epochs=min(float(chosen["warmup_epochs"]), WARMUP_SHARE * config.epochs),
         chunk_size=even_chunk(config.batch_size, config.chunk_size),
         accumulate=config.accumulate,
+        compile=config.compile,
     )
 
 

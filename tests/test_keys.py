@@ -45,6 +45,7 @@ TRAIN = {  # every field of TrainConfig at another value than in `trained`
     "weight_decay": 0.01,
     "momentum": 0.8,
     "warmup_epochs": 1,
+    "compile": True,
 }
 OTHERS = {  # fields whose values have to agree with those of another field
     "fractions": [0.01, 0.02, 0.1, 1],
