@@ -445,7 +445,7 @@ def test_a_training_without_either_says_what_it_always_said() -> None:
         *("epochs", "batch_size", "image_size", "precision", "optimizer", "lr", "weight_decay", "momentum"),
         "warmup_epochs",
     ]
-    assert large.told() == asdict(large)
+    assert large.told() == {name: value for name, value in asdict(large).items() if name != "compile"}
 
 
 @pytest.mark.parametrize("settings", [{"train.chunk_size": 4}, {"train.accumulate": 2}])

@@ -27,3 +27,27 @@ def test_it_keeps_the_backbone_as_it_is_and_adds_nothing() -> None:
     assert method.backbone is backbone
     assert torch.equal(backbone.weight, before)
     assert {id(p) for p in method.parameters()} == {id(p) for p in backbone.parameters()}
+
+
+def test_residual_branches_that_start_switched_off_are_on() -> None:
+    """Without them the output depends on a corner of the image: what is left are strided shortcuts."""
+    torch.manual_seed(0)
+    cls = Registry.load().load_class("backbones", "resnet18")
+    backbone = cls("resnet18", cls.Config(stem="standard"), 3, 32)
+    seen = []
+    for _ in ("as it comes", "as it is the floor of a table"):
+        images = torch.rand(1, 3, 32, 32, requires_grad=True)
+        backbone.eval()(images).sum().backward()
+        seen.append(int((images.grad != 0).any(1).sum()))
+        Random(backbone, backbone.dim, Random.Config(), DATA)
+
+    assert seen == [36, 1024]
+
+
+def test_norms_that_have_been_trained_are_left_as_they_are() -> None:
+    norm = nn.BatchNorm2d(3)
+    nn.init.uniform_(norm.weight)
+    before = norm.weight.detach().clone()
+    Random(nn.Sequential(norm), 3, Random.Config(), DATA)
+
+    assert torch.equal(norm.weight, before)
