@@ -68,7 +68,8 @@ def describe(device: torch.device) -> str:
     """Return what the device is, for the record."""
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
-    return f"{device.type} ({_processor()}, {torch.get_num_threads()} threads)"
+    threads = torch.get_num_threads()
+    return f"{device.type} ({_processor()}, {threads} thread{'s' * (threads != 1)})"
 
 
 @functools.cache

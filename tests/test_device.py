@@ -96,7 +96,7 @@ def test_a_processor_is_described_with_its_threads() -> None:
     said = describe(torch.device("cpu"))
 
     assert said.startswith("cpu (")
-    assert f"{torch.get_num_threads()} threads" in said
+    assert f"{torch.get_num_threads()} thread" in said
 
 
 def test_images_go_to_a_device_that_has_room_and_stay_where_they_are_else(
