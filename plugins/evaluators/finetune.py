@@ -28,13 +28,13 @@ from bench.api import (
     Network,
     Scores,
     Task,
-    classification_scores,
     require_finite,
     seed_of,
     setting,
 )
 
 from .choice import at_edge, selection, unchosen
+from .classified import classified
 from .refusals import refuse_broken, refuse_too_little
 from .steps import cosine, crop_and_flip, shuffled, viewed
 
@@ -113,14 +113,10 @@ class Finetune(Evaluator):
         logits = predict(model, network, network.test.pixels, c.batch_size)
         where = f"finetune: at lr_backbone {rates.lr_backbone:g} and lr_head {rates.lr_head:g} the logits"
         require_finite(logits, where)
-        metrics, per_class = classification_scores(logits, task.test.y.cpu(), probabilities=True)
-        confidence, predictions = logits.softmax(1).max(1)
-        return Scores(
-            metrics=metrics,
-            predictions=predictions,
-            confidence=confidence,
-            per_class=per_class,
-            protocol={
+        return classified(
+            logits,
+            task,
+            {
                 "features": "fine-tuned",
                 **chosen,
                 **rates._asdict(),

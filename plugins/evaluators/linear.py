@@ -22,9 +22,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.api import BadValue, Evaluator, Scores, Task, classification_scores, setting
+from bench.api import BadValue, Evaluator, Scores, Task, setting
 
 from .choice import at_edge, selection, unchosen
+from .classified import classified
 from .logistic import Heads, fit
 from .refusals import refuse_broken, refuse_too_little
 
@@ -64,14 +65,10 @@ class Linear(Evaluator):
         l2, chosen = self._choose(task)
         heads = self._fit(task, torch.arange(len(task.train)), [l2])
         logits = heads.logits(task.test.x, 0).cpu()
-        metrics, per_class = classification_scores(logits, task.test.y.cpu(), probabilities=True)
-        confidence, predictions = logits.softmax(1).max(1)
-        return Scores(
-            metrics=metrics,
-            predictions=predictions,
-            confidence=confidence.float(),
-            per_class=per_class,
-            protocol={
+        return classified(
+            logits,
+            task,
+            {
                 "features": "frozen",
                 **chosen,
                 "l2": l2,

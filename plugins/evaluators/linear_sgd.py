@@ -23,9 +23,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.api import BadValue, Evaluator, Scores, Task, classification_scores, require_finite, setting
+from bench.api import BadValue, Evaluator, Scores, Task, require_finite, setting
 
 from .choice import at_edge, selection, unchosen
+from .classified import classified
 from .refusals import refuse_broken, refuse_too_little
 from .steps import cosine, crop_and_flip, shuffled, viewed
 
@@ -98,14 +99,10 @@ class LinearSGD(Evaluator):
         place, chosen = self._choose(task, heads, lrs, folds)
         found = heads.chosen(task.test.x.to(task.device), place).cpu()
         require_finite(found, f"{NAME}: at lr {lrs[place]:g} the logits")
-        metrics, per_class = classification_scores(found, task.test.y.cpu(), probabilities=True)
-        confidence, predictions = found.softmax(1).max(1)
-        return Scores(
-            metrics=metrics,
-            predictions=predictions,
-            confidence=confidence,
-            per_class=per_class,
-            protocol={
+        return classified(
+            found,
+            task,
+            {
                 "features": "frozen",
                 **chosen,
                 "lr": lrs[place],

@@ -13,7 +13,7 @@ predicted once. The gap to the `linear` evaluator on the same rows is reported w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, ClassVar, NamedTuple
 
@@ -25,13 +25,13 @@ from bench.api import (
     Evaluator,
     Scores,
     Task,
-    classification_scores,
     require_finite,
     seed_of,
     setting,
 )
 
 from .choice import at_edge, selection, unchosen
+from .classified import classified
 from .linear import Linear
 from .perceptron import AdamW, Perceptrons, Standard, descend, heads_at_once, step_rows
 from .refusals import refuse_broken, refuse_too_little
@@ -79,15 +79,11 @@ class MLP(Evaluator):
         choice, chosen = self._choose(task)
         logits = self._predict(task, choice)
         require_finite(logits, "mlp: the logits")
-        metrics, per_class = classification_scores(logits, task.test.y.cpu(), probabilities=True)
-        confidence, predictions = logits.softmax(1).max(1)
         linear = Linear(Linear.Config()).evaluate(task).metrics["top1"]
-        return Scores(
-            metrics={**metrics, "linear_top1": linear, "nonlinear_gap": metrics["top1"] - linear},
-            predictions=predictions,
-            confidence=confidence,
-            per_class=per_class,
-            protocol={
+        scores = classified(
+            logits,
+            task,
+            {
                 "features": "frozen",
                 **chosen,
                 **choice._asdict(),
@@ -96,6 +92,8 @@ class MLP(Evaluator):
                 "nonlinear_gap": "top1 minus that of linear, by its defaults on the same rows",
             },
         )
+        gap = scores.metrics["top1"] - linear
+        return replace(scores, metrics={**scores.metrics, "linear_top1": linear, "nonlinear_gap": gap})
 
     def _choose(self, task: Task) -> tuple[Choice, dict[str, Any]]:
         """Return the choice and what a record says of it."""
