@@ -54,7 +54,7 @@ def test_a_group_is_run_with_its_share_of_the_threads(lab: Lab) -> None:
 
     assert [record["status"] for record in records] == ["ok", "ok"]
     assert torch.get_num_threads() == 1
-    assert records[0]["provenance"]["device"].endswith("1 threads)")
+    assert records[0]["provenance"]["device"].endswith("1 thread)")
 
 
 def test_a_cell_that_was_stored_before_its_process_died_is_kept(lab: Lab) -> None:
