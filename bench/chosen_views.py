@@ -8,7 +8,7 @@ from bench.cells import Part, Request
 from bench.config import build
 from bench.contract import DatasetInfo
 from bench.errors import BadValue
-from bench.grid import SMALLEST_IMAGE
+from bench.grid import image_size
 from bench.operations import changed_views
 from bench.parts import Datasets, Parts, chosen
 from bench.recipe import TrainConfig
@@ -61,7 +61,7 @@ def choose_views(options: Options, registry: Registry, datasets: Datasets, *, op
     known = None if open_data else parts.plugin("datasets", data.name).about(data.config)
     info = known or datasets.open(data).info
     train = build(TrainConfig, chosen(TrainConfig, "train", "train", settings), "train")
-    size = train.image_size or max(SMALLEST_IMAGE, info.size)
+    size = image_size(train, info)
     cls = parts.plugin("methods", method.name)
     own = cls.views(method.config, info, size) if cls.recipe else ()
     asked = changed_views(own, chosen(None, "views", "views", settings), method.name)

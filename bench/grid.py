@@ -91,6 +91,11 @@ class Source:
     skip: str | None
 
 
+def image_size(train: TrainConfig, info: Any) -> int:
+    """Return the side of what a backbone sees: as it is set, or the data's own if that is not too small."""
+    return train.image_size or max(SMALLEST_IMAGE, int(info.size))
+
+
 class Planner:
     """The grid of one request; what cells have in common is worked out once."""
 
@@ -146,7 +151,7 @@ class Planner:
         }
         info = self.datasets.open(parts["dataset"]).info
         train = build(TrainConfig, chosen(TrainConfig, "train", "train", settings), "train")
-        size = train.image_size or max(SMALLEST_IMAGE, info.size)
+        size = image_size(train, info)
         split = "train" if cls.uses_labels else self.datasets.open(parts["dataset"]).pretrain
         training = self._training(parts["method"], parts["dataset"], split, train, size)
         views = self._views(parts["method"], parts["dataset"], size, settings) if training else ()

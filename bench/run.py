@@ -25,7 +25,6 @@ from bench.contract import Backbone, Images
 from bench.errors import CellError
 from bench.evaluation import Features, Network, Scores
 from bench.fresh import fresh_backbone, fresh_method, measured, run_of
-from bench.keys import digest
 from bench.monitors import KnnSample, knn_sample
 from bench.outcome import Breakdown, Failed, blank_record, failure, stage
 from bench.parts import Datasets
@@ -280,7 +279,7 @@ class Workshop:
 
         A split that is there to pretrain on only is not kept: it may be far larger than the others.
         """
-        key, data = digest(part.identity), self.datasets.open(part)
+        key, data = part.key, self.datasets.open(part)
         if (key, split) in self._images:
             return self._images[key, split]
         self._images = {k: v for k, v in self._images.items() if k[0] == key}
