@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from bench import splits
+from bench.augment import augment
 from bench.config import NoSettings
 from bench.contract import Backbone, DatasetInfo, Images
 from bench.errors import BadValue
-from bench.views import View, augment, match_channels, normalise, resize
+from bench.views import View, match_channels, normalise, resize
 
 
 @dataclass(frozen=True)

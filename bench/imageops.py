@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.resampling import gaussian, resample, triangle
+from bench.resampling import Taps, gaussian, triangle
 
 GREY, RGB = 1, 3  # channels
-SOLARISE_FROM = 128 / 255  # the threshold of BYOL and VICReg, on bytes
+DARK = 128 / 255 - 2**-24  # the float32 before the threshold of BYOL and VICReg, 128 on bytes
 CONTRAST, SATURATION, HUE = 1, 2, 3  # brightness, 0, blends with black
 NEVER = 4  # the turn of what is not jittered
 TINY = 1e-30  # instead of a chroma of 0
@@ -39,17 +39,21 @@ def change_some_(x: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], T
         x.index_copy_(0, at, change(x.index_select(0, at), at))
 
 
-def crop_resize_flip(x: Tensor, box: Tensor, flip: Tensor, size: int) -> Tensor:
-    """Return each image's box, resized bilinearly with antialiasing and mirrored where asked.
+def crop_taps(box: Tensor, flip: Tensor, height: int, width: int, size: int) -> tuple[Taps, Taps]:
+    """Return what makes each image's box, resized bilinearly with antialiasing, mirrored where asked.
 
     Args:
-        x: (n, c, h, w), float.
         box: (n, 4), top, left, height, width in pixels.
         flip: (n,), bool.
+        height: of the images.
+        width: of the images.
         size: side of the result.
+
+    Returns:
+        Those of rows and those of columns.
     """
-    rows = triangle(box[:, 0], box[:, 2], x.shape[2], size)
-    return resample(x, rows, triangle(box[:, 1], box[:, 3], x.shape[3], size, flip))
+    rows = triangle(box[:, 0], box[:, 2], height, size)
+    return rows, triangle(box[:, 1], box[:, 3], width, size, flip)
 
 
 def warp(x: Tensor, maps: Tensor) -> Tensor:
@@ -69,38 +73,44 @@ def luminance(x: Tensor) -> Tensor:
 # ---- jitter
 
 
-def jitter(x: Tensor, factors: Tensor, hue: Tensor, order: Tensor, chosen: Tensor | None = None) -> Tensor:
-    """Return images with their brightness, contrast, saturation and hue changed, in their own order.
+def hue_turn(order: Tensor, chosen: Tensor) -> Tensor:
+    """Return (n,), when it is the turn of each image's hue: 0 to 3, or `NEVER` if it is not jittered.
 
-    Images are put in the order in which it is the turn of their hue, so that each shift of hue is of
+    Args:
+        order: (n, 4), a permutation of brightness 0, contrast 1, saturation 2, hue 3.
+        chosen: (n,), bool: the others are left as they are.
+    """
+    return torch.where(chosen, (order == HUE).int().argmax(dim=1), NEVER)
+
+
+def jitter_(x: Tensor, turn: Tensor, weights: Tensor, hue: Tensor | None) -> None:
+    """Change brightness, contrast, saturation and hue of images in place, each in its own order.
+
+    Images come in the order in which it is the turn of their hue, so that each shift of hue is of
     a slice; brightness, contrast and saturation are one blend, which takes three turns of all.
 
     Args:
-        x: (n, c, h, w), in [0, 1].
-        factors: (n, 3).
-        hue: (n,).
-        order: (n, 4), a permutation of brightness 0, contrast 1, saturation 2, hue 3.
-        chosen: (n,), bool: the others are left as they are; None for all.
+        x: (n, c, h, w), in [0, 1], contiguous.
+        turn: (n,), of `hue_turn`, ascending, on the CPU.
+        weights: (n, 3, 3), of `blend_weights`.
+        hue: (n,), shift as a share of the circle; None if none is to be shifted.
     """
-    turn = (order == HUE).int().argmax(dim=1)
-    turn = turn if chosen is None else torch.where(chosen, turn, NEVER)
-    sequence = turn.argsort()
     ends = [0, *turn.bincount(minlength=NEVER).cumsum(0).tolist()]
-    shifts = x.shape[1] == RGB and bool(hue.any())
-    weights = _blend_weights(factors, order)[sequence[: ends[4]]].to(x.device, non_blocking=True)
-    hue = hue[sequence].to(x.device, non_blocking=True)
-    done = x.index_select(0, sequence.to(x.device, non_blocking=True))
-    for number in range(4):
+    for number in range(NEVER):
         now = slice(ends[number], ends[number + 1])
-        if shifts and now.start < now.stop:
-            done[now] = shift_hue(done[now], hue[now])
+        if hue is not None and now.start < now.stop:
+            shift_hue_(x[now], hue[now])
         if number < 3:
-            blend_(done[: ends[4]], *weights[:, number].unbind(1))
-    return done.index_select(0, sequence.argsort().to(x.device, non_blocking=True))
+            blend_(x[: ends[4]], *weights[: ends[4], number].unbind(1))
 
 
-def _blend_weights(factors: Tensor, order: Tensor) -> Tensor:
-    """Return (n, 3 turns, 3) weights: of the image, of its grey image, of the mean grey."""
+def blend_weights(factors: Tensor, order: Tensor) -> Tensor:
+    """Return (n, 3 turns, 3) weights: of the image, of its grey image, of the mean grey.
+
+    Args:
+        factors: (n, 3), of brightness, contrast and saturation.
+        order: as of `hue_turn`.
+    """
     kinds = order[order != HUE].view(-1, 3)
     factor = factors.gather(1, kinds)
     return torch.stack([factor, (1 - factor) * (kinds == SATURATION), (1 - factor) * (kinds == CONTRAST)], 2)
@@ -118,19 +128,20 @@ def blend_(x: Tensor, keep: Tensor, by_grey: Tensor, by_mean: Tensor) -> None:
     keep, by_grey, by_mean = (weight.view(-1, 1, 1) for weight in (keep, by_grey, by_mean))
     planes = x.flatten(2)
     grey = luminance(planes)
-    reference = (grey * by_grey).add_(grey.mean(dim=2, keepdim=True) * by_mean)
-    planes.mul_(keep).add_(reference).clamp_(0, 1)
+    reference = torch.addcmul(grey.mean(dim=2, keepdim=True) * by_mean, grey, by_grey)
+    torch.addcmul(reference, planes, keep, out=planes)
+    planes.clamp_(0, 1)
 
 
-def shift_hue(x: Tensor, shift: Tensor) -> Tensor:
-    """Return RGB images (n, 3, h, w) with the hue of HSV moved by `shift` (n,) of the circle.
+def shift_hue_(x: Tensor, shift: Tensor) -> None:
+    """Move the hue of HSV of RGB images (n, 3, h, w), in place, by `shift` (n,) of the circle.
 
     With the least of the three at 0 and the largest at 1, a channel is one function T of how far the
     hue is from the channel's own, in sixths of the circle: 1 within one, 0 beyond two, straight
     between; and 1 + green + blue - red is how far it is from red. Hence no case for each sector.
     """
-    value, least = x.amax(dim=1), x.amin(dim=1)
     red, green, blue = x.unbind(1)
+    value, least = (choose(choose(red, green), blue) for choose in (torch.maximum, torch.minimum))
     chroma = value - least
     away = (green + blue).sub_(red).add_(value).sub_(least, alpha=2).div_(chroma.clamp(min=TINY))
     sector = torch.copysign(away, green - blue)  # in [-3, 3], 0 is red
@@ -138,27 +149,27 @@ def shift_hue(x: Tensor, shift: Tensor) -> Tensor:
     offset = torch.remainder(6 * shift.unsqueeze(1) - channels + 3, 6) - 3  # in [-3, 3]
     apart = sector.unsqueeze(1) + offset.view(-1, 3, 1, 1)
     share = apart.abs_().sub_(3).abs_().clamp_(1, 2)  # T + 1: apart is in [-6, 6]
-    return share.mul_(chroma.unsqueeze(1)).add_((least - chroma).unsqueeze(1))
+    torch.addcmul(least.sub_(chroma).unsqueeze(1), share, chroma.unsqueeze(1), out=x)
 
 
 # ---- blur, solarise
 
 
-def blur(x: Tensor, sigma: Tensor) -> Tensor:
-    """Return images (n, c, s, s) blurred by Gaussians of `sigma` (n,) pixels; 0 leaves one as it is.
+def blur_taps(sigma: Tensor, side: int) -> Taps:
+    """Return what blurs images of `side` pixels by Gaussians of `sigma` (n,) pixels; 0 leaves one as it is.
 
     The kernel covers 10 % of the side, an odd number of pixels, at least 3 (SimCLR, appendix A);
     borders are reflected.
     """
-    taps = gaussian(sigma, x.shape[2], blur_radius(x.shape[2]))
-    return resample(x, taps, taps)
+    return gaussian(sigma, side, blur_radius(side))
 
 
 def blur_radius(side: int) -> int:
-    """Return how far the kernel of `blur` reaches on images of `side` pixels."""
+    """Return how far the kernel of a blur reaches on images of `side` pixels."""
     return min(max(1, side // 20), side - 1)
 
 
 def solarise(x: Tensor) -> Tensor:
     """Return images in [0, 1] with every value from 128 / 255 on inverted."""
-    return torch.where(x >= SOLARISE_FROM, 1 - x, x)
+    bright = F.threshold(x, DARK, 0.5)  # what is dark is 0.5, which inverting leaves as it is
+    return bright.mul_(-2).add_(1).add_(x)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from bench import checkpoint
+from bench.augment import apply
 from bench.chunks import cached_gradient, even_chunks
 from bench.collapse import embedding_std, rankme
 from bench.compiled import compile_or_warn
@@ -26,7 +27,7 @@ from bench.optim import build_optimizer, lr_factor, set_lr
 from bench.profiling import mark
 from bench.progress import Progress
 from bench.recipe import Training, too_few
-from bench.views import View, apply, draw, normalise, resize
+from bench.views import View, draw, normalise, resize
 
 RANK_ROWS = 512  # of a batch, for RankMe: its cost grows with the cube of them
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

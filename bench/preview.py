@@ -13,6 +13,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from bench.augment import augment
 from bench.cells import Part
 from bench.chosen_views import ChosenViews, choose_views
 from bench.contract import Images
@@ -23,7 +24,7 @@ from bench.parts import Datasets
 from bench.registry import Registry
 from bench.request import Runtime, asked
 from bench.splits import Selection, stratified_order
-from bench.views import augment, resize
+from bench.views import resize
 
 READABLE = 96  # pixels that an image is enlarged to, about
 GAP, BETWEEN_VIEWS, MARGIN = 3, 18, 16  # pixels

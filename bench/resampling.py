@@ -14,6 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+# Rows so many values apart fall into a few sets of a processor's cache, which triples the time of turning
+# an image over: they are put this much further apart.
+CONFLICT, APART = 128, 16
+
 
 @dataclass(frozen=True)
 class Taps:
@@ -26,6 +30,11 @@ class Taps:
 
     index: Tensor
     weight: Tensor
+
+    def __getitem__(self, some: slice | Tensor) -> Taps:
+        """Return the taps of some of the images."""
+        parts = (part if len(part) == 1 else part[some] for part in (self.index, self.weight))
+        return Taps(*parts)
 
 
 def triangle(start: Tensor, length: Tensor, source: int, size: int, mirrored: Tensor | None = None) -> Taps:
@@ -71,6 +80,8 @@ def resample(x: Tensor, rows: Taps, columns: Taps) -> Tensor:
     """Return images (n, c, h, w) with their rows and their columns made of `rows` and `columns`."""
     if x.device.type != "cpu":
         return resample_by_matrices(x, rows, columns)
+    if x.shape[3] % CONFLICT == 0:
+        x = F.pad(x, (0, APART))  # columns that no tap reads
     turned = mix_rows(x, rows).transpose(2, 3).contiguous()
     return mix_rows(turned, columns).transpose(2, 3).contiguous()
 

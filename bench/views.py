@@ -1,8 +1,8 @@
-"""Augmentation: per sample, a batch at a time, on whatever device the images are.
+"""Views: recipes of augmentation, and what is drawn for each image of a batch; bench/augment.py applies it.
 
 Every image of a batch gets parameters of its own (one draw a batch is a common bug of batched
 transforms). Parameters are drawn on the CPU from a generator, so that they are the same on every
-device; applying them is then a fixed function: `augment = apply(draw)`.
+device.
 
 The distributions are those of torchvision's RandomResizedCrop, RandomHorizontalFlip, ColorJitter,
 RandomGrayscale, GaussianBlur, RandomSolarize and RandomAffine, whose translation is in whole pixels.
@@ -20,12 +20,9 @@ from torch import Tensor
 
 from bench.config import setting
 from bench.errors import BadValue
-from bench.imageops import RGB, blur, change_some_, crop_resize_flip, jitter, luminance, solarise, warp
+from bench.imageops import RGB, luminance
 
 CROP_TRIES = 10  # of torchvision's RandomResizedCrop.get_params
-# Values of a batch that a CPU works on at a time. What comes and goes on the way is small enough then for
-# the allocator to keep: of a whole batch, a third of the time went to the kernel handing out fresh pages.
-BLOCK = 2**19
 
 
 class Symmetries(Protocol):
@@ -124,13 +121,9 @@ class Draws:
         moved = {name: value.to(device, non_blocking=True) for name, value in vars(self).items()}
         return Draws(**moved)
 
-    def rows(self, some: slice) -> Draws:
+    def rows(self, some: slice | Tensor) -> Draws:
         """Return the draws of some of the images."""
         return Draws(**{name: value[some] for name, value in vars(self).items()})
-
-    def split(self, count: int) -> list[Draws]:
-        """Return the draws of `count` images at a time."""
-        return [self.rows(slice(start, start + count)) for start in range(0, max(1, len(self.flip)), count)]
 
 
 def draw(view: View, n: int, height: int, width: int, generator: torch.Generator) -> Draws:
@@ -216,64 +209,6 @@ def affine_maps(angle: Tensor, shift: Tensor, zoom: Tensor, shear: Tensor, aspec
     ) * zoom.view(-1, 1, 1)
     inverse = torch.linalg.inv(forward) * torch.tensor([[1.0, aspect], [1 / aspect, 1.0]])
     return torch.cat([inverse, -inverse @ shift.unsqueeze(2)], dim=2)
-
-
-# ---- applying
-
-
-def augment(pixels: Tensor, view: View, size: int, generator: torch.Generator) -> Tensor:
-    """Return one view of each image.
-
-    Args:
-        pixels: (n, channels, h, w), uint8, on any device.
-        view: the recipe.
-        size: side of the result, in pixels.
-        generator: on the CPU.
-
-    Returns:
-        (n, channels, size, size), float32 in [0, 1].
-    """
-    n, _, height, width = pixels.shape
-    return apply(pixels, draw(view, n, height, width, generator), view, size)
-
-
-def apply(pixels: Tensor, draws: Draws, view: View, size: int) -> Tensor:
-    """Return the images with the parameters of `draws`; what `view` switches off is not computed.
-
-    Args:
-        pixels: as of `augment`.
-        draws: best on the CPU, whatever device the images are on: then nothing waits for the device.
-        view: what was drawn from.
-        size: as of `augment`.
-    """
-    n, channels, height, width = pixels.shape
-    fit = max(1, BLOCK // (channels * max(height * width, size * size)))
-    blocks = max(1, math.ceil(n / fit)) if pixels.device.type == "cpu" else 1
-    count = max(1, math.ceil(n / blocks))
-    out = torch.empty(n, channels, size, size, device=pixels.device)
-    parts = zip(pixels.split(count), draws.split(count), out.split(count), strict=True)
-    for part, drawn, here in parts:
-        x = _apply(part, drawn, view, size)
-        torch.clamp(x, 0, 1, out=here)  # weights that add up to 1 do so only nearly
-    return out
-
-
-def _apply(pixels: Tensor, draws: Draws, view: View, size: int) -> Tensor:
-    """Return what `apply` does to a block, within [0, 1] but for rounding."""
-    there = draws.to(pixels.device)
-    x = pixels.float().div_(255)
-    if view.affine:
-        change_some_(x, draws.affine, lambda some, at: warp(some, there.maps[at]))
-    x = crop_resize_flip(x, there.box, there.flip, size)
-    if view.jitter:
-        x = jitter(x, draws.factors, draws.hue, draws.order, draws.jitter)
-    if view.grey and x.shape[1] == RGB:
-        change_some_(x, draws.grey, lambda some, _: luminance(some).expand_as(some))
-    if view.blur:
-        change_some_(x, draws.sigma > 0, lambda some, at: blur(some, there.sigma[at]))
-    if view.solarise:
-        change_some_(x, draws.solarise, lambda some, _: solarise(some))
-    return x
 
 
 # ---- without augmentation

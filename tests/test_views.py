@@ -1,4 +1,4 @@
-"""Views: parameters are drawn for each image, with torchvision's distributions, from a seed."""
+"""Views: parameters are drawn for each image, with torchvision's distributions."""
 
 from __future__ import annotations
 
@@ -16,11 +16,9 @@ from torchvision.transforms.v2 import functional as TVF
 
 from bench.config import build
 from bench.errors import BadValue
-from bench.imageops import blur_radius
-from bench.views import Draws, View, affine_maps, apply, augment, draw, match_channels, normalise, resize
+from bench.views import Draws, View, affine_maps, draw, match_channels, normalise, resize
 
 OFF = View(crop_min=1.0, crop_ratio=1.0, flip=0.0, jitter=0.0, grey=0.0, blur=0.0, solarise=0.0, affine=0.0)
-EVERYTHING = View(blur=1.0, solarise=1.0, affine=1.0, grey=0.5, jitter=1.0)
 
 
 @dataclass(frozen=True)
@@ -159,158 +157,6 @@ def test_draws_of_one_image_are_independent_of_each_other() -> None:
     correlation = torch.corrcoef(table) - torch.eye(len(table))
 
     assert float(correlation.abs().max()) < 0.035
-
-
-# ---- each image for itself
-
-
-CONTINUOUS: dict[str, dict[str, float]] = {
-    "crop": {"crop_min": 0.08},
-    "brightness": {"jitter": 1.0, "contrast": 0, "saturation": 0, "hue": 0},
-    "contrast": {"jitter": 1.0, "brightness": 0, "saturation": 0, "hue": 0},
-    "saturation": {"jitter": 1.0, "brightness": 0, "contrast": 0, "hue": 0},
-    "hue": {"jitter": 1.0, "brightness": 0, "contrast": 0, "saturation": 0},
-    "blur": {"blur": 1.0},
-    "rotate": {"affine": 1.0, "translate": 0, "zoom": 0, "shear": 0},
-    "translate": {"affine": 1.0, "rotate": 0, "zoom": 0, "shear": 0},
-    "zoom": {"affine": 1.0, "rotate": 0, "translate": 0, "shear": 0},
-    "shear": {"affine": 1.0, "rotate": 0, "translate": 0, "zoom": 0},
-}
-
-
-@pytest.mark.parametrize("changes", CONTINUOUS.values(), ids=CONTINUOUS)
-def test_one_image_many_times_in_a_batch_comes_out_different_each_time(changes: dict[str, float]) -> None:
-    same = pixels(1).expand(12, -1, -1, -1)
-    found = augment(same, only(**changes), 32, seeded())
-
-    assert len(torch.unique(found.flatten(1), dim=0)) == 12
-
-
-@pytest.mark.parametrize("name", ["flip", "grey", "solarise", "blur", "jitter", "affine"])
-def test_an_image_that_an_operation_passes_by_is_left_bit_for_bit(name: str) -> None:
-    x = pixels(16)
-    found, clean = augment(x, only(**{name: 0.5}), 32, seeded()), resize(x, 32)
-    same = (found == clean).flatten(1).all(dim=1)
-
-    assert 2 < int(same.sum()) < 14
-
-
-def test_what_is_off_is_off_exactly() -> None:
-    x = pixels(8)
-
-    assert torch.equal(augment(x, OFF, 32, seeded()), x.float() / 255)
-
-
-@pytest.mark.parametrize("name", ["flip", "grey", "solarise", "blur", "jitter", "affine"])
-def test_what_is_on_for_all_changes_all(name: str) -> None:
-    x = pixels(16)
-    found, clean = augment(x, only(**{name: 1.0}), 32, seeded()), resize(x, 32)
-
-    assert bool((found != clean).flatten(1).any(dim=1).all())
-
-
-def test_a_mirrored_image_is_mirrored() -> None:
-    x = pixels(4)
-
-    assert torch.equal(augment(x, only(flip=1.0), 32, seeded()), resize(x, 32).flip(3))
-
-
-def test_a_grey_image_has_three_channels_alike() -> None:
-    red, green, blue = augment(pixels(4), only(grey=1.0), 32, seeded()).unbind(1)
-
-    assert torch.equal(red, green)
-    assert torch.equal(green, blue)
-
-
-def test_the_same_seed_gives_the_same_views_and_another_seed_others() -> None:
-    x = pixels(6)
-    first, again, other = (augment(x, EVERYTHING, 24, seeded(seed)) for seed in (1, 1, 2))
-
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-
-
-def test_the_global_generator_is_neither_read_nor_moved() -> None:
-    torch.manual_seed(3)
-    before = torch.get_rng_state()
-    augment(pixels(4), EVERYTHING, 24, seeded())
-
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_the_images_given_are_not_changed() -> None:
-    x = pixels(4)
-    before = x.clone()
-    augment(x, EVERYTHING, 32, seeded())
-
-    assert torch.equal(x, before)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize(
-    ("height", "width", "size"),
-    [(8, 8, 8), (28, 28, 28), (32, 32, 224), (50, 37, 32), (37, 90, 64), (224, 224, 96), (1, 1, 8)],
-)
-def test_a_view_is_float32_in_0_to_1_of_the_size_asked_for(
-    channels: int, height: int, width: int, size: int
-) -> None:
-    found = augment(pixels(4, channels, height, width), EVERYTHING, size, seeded())
-
-    assert found.shape == (4, channels, size, size)
-    assert found.dtype == torch.float32
-    assert 0 <= float(found.min()) <= float(found.max()) <= 1
-    assert height == 1 or float(found.std()) > 0
-
-
-@pytest.mark.parametrize("view", [OFF, View(jitter=0.0), View(blur=1.0, jitter=0.0)])
-def test_a_white_image_does_not_become_whiter_than_white(view: View) -> None:
-    white = torch.full((8, 3, 45, 31), 255, dtype=torch.uint8)
-    found = augment(white, view, 32, seeded())
-
-    assert float(found.max()) <= 1
-    torch.testing.assert_close(found, torch.ones_like(found))
-
-
-# ---- applying
-
-
-@pytest.mark.parametrize(("height", "width", "size"), [(32, 32, 32), (40, 31, 24), (20, 20, 48)])
-def test_a_view_is_what_torchvision_makes_of_the_same_parameters(height: int, width: int, size: int) -> None:
-    view = View(blur=0.5)  # solarising has a threshold, on either side of which rounding may put a pixel
-    x = pixels(64, 3, height, width)
-    draws = draw(view, 64, height, width, seeded())
-    kernel = [2 * blur_radius(size) + 1] * 2
-
-    for i, found in enumerate(apply(x, draws, view, size)):
-        box = [int(value) for value in draws.box[i]]
-        wanted = TVF.resized_crop(x[i].float() / 255, *box, [size, size], antialias=True)
-        wanted = TVF.horizontal_flip(wanted) if draws.flip[i] else wanted
-        wanted = theirs_jittered(wanted, draws, i) if draws.jitter[i] else wanted
-        wanted = TVF.rgb_to_grayscale(wanted, 3) if draws.grey[i] else wanted
-        sigma = float(draws.sigma[i])
-        wanted = TVF.gaussian_blur(wanted, kernel, [sigma]) if sigma else wanted
-        torch.testing.assert_close(found, wanted, atol=3e-5, rtol=0)
-
-
-def theirs_jittered(x: Tensor, draws: Draws, i: int) -> Tensor:
-    changes = (TVF.adjust_brightness, TVF.adjust_contrast, TVF.adjust_saturation, TVF.adjust_hue)
-    amounts = [*draws.factors[i].tolist(), float(draws.hue[i])]
-    for kind in draws.order[i].tolist():
-        x = changes[kind](x, amounts[kind])
-    return x
-
-
-@pytest.mark.parametrize("size", [32, 224])
-def test_a_batch_comes_out_as_its_images_do_one_by_one(size: int) -> None:
-    x = pixels(9)
-    draws = draw(EVERYTHING, 9, 32, 32, seeded())
-    alone = [apply(one, its, EVERYTHING, size) for one, its in zip(x.split(1), draws.split(1), strict=True)]
-
-    torch.testing.assert_close(apply(x, draws, EVERYTHING, size), torch.cat(alone), atol=1e-6, rtol=0)
-
-
-def test_an_empty_batch_comes_out_empty() -> None:
-    assert augment(pixels(0), EVERYTHING, 24, seeded()).shape == (0, 3, 24, 24)
 
 
 # ---- what keeps a label
