@@ -27,6 +27,7 @@ from bench.evaluation import Features, Network, Scores
 from bench.fresh import fresh_backbone, fresh_method, measured, run_of
 from bench.monitors import KnnSample, knn_sample
 from bench.outcome import Breakdown, Failed, blank_record, failure, stage
+from bench.pages import keep_pages
 from bench.parts import Datasets
 from bench.pretrain import pretrain
 from bench.profiling import Profiler
@@ -74,6 +75,7 @@ class Workshop:
         Args:
             cells: those of one backbone one after the other, so that its features are in memory.
         """
+        keep_pages()
         for cell in cells:
             yield self.done(cell) or self._kept(self._made(cell))
 
