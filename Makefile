@@ -7,7 +7,7 @@ demo: $(READY)
 test: $(READY)
 	.venv/bin/python -m pytest -q
 bench: $(READY)
-	.venv/bin/python -m pytest -q benchmarks -o 'python_files=bench_*.py' --benchmark-sort=name --report docs/performance.md
+	.venv/bin/pip install -q -e '.[peers]' && .venv/bin/python -m pytest -q benchmarks -o 'python_files=bench_*.py' --benchmark-sort=name --report docs/performance.md
 lint: $(READY)
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .
 types: $(READY)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from bench.recipe import Training
 
 LARS_TRUST = 0.001  # eta of You 2017, and of the SimCLR and VICReg code
+FUSED = {"adamw": ("cuda", "cpu"), "sgd": ("cuda",)}  # where torch's fused optimiser is the faster one
 
 
 class LARS(torch.optim.Optimizer):
@@ -53,8 +54,8 @@ class LARS(torch.optim.Optimizer):
             raise ValueError("LARS: a closure was given. Compute the gradients before step().")
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
-            if params:
-                self._step(group, params)
+            for some in _taken_together(params):
+                self._step(group, some)
 
     def _step(self, group: dict[str, Any], params: list[Tensor]) -> None:
         grads = [p.grad for p in params if p.grad is not None]
@@ -66,20 +67,28 @@ class LARS(torch.optim.Optimizer):
         buffers = [self.state[p]["momentum_buffer"] for p in params]
         torch._foreach_mul_(buffers, group["momentum"])
         if group["adapt"]:
-            rates = _trust_ratios(params, grads, group["trust"])
-            torch._foreach_mul_(rates, group["lr"])
-            torch._foreach_add_(buffers, torch._foreach_mul(grads, rates))
+            rates = _trust_ratios(params, grads, group["trust"]).mul_(group["lr"])
+            torch._foreach_addcmul_(buffers, grads, rates.unbind())
         else:
             torch._foreach_add_(buffers, grads, alpha=group["lr"])
         torch._foreach_sub_(params, buffers)
 
 
-def _trust_ratios(params: list[Tensor], grads: list[Tensor], trust: float) -> list[Tensor]:
-    """Return trust * |w| / |g| a tensor, and 1 where either is 0, without leaving the device."""
-    sizes, steps = torch._foreach_norm(params), torch._foreach_norm(grads)
-    one = torch.ones_like(sizes[0])
-    pairs = zip(sizes, steps, strict=True)
-    return [torch.where((w > 0) & (g > 0), trust * w / g.clamp(min=1e-30), one) for w, g in pairs]
+def _taken_together(params: list[Tensor]) -> list[list[Tensor]]:
+    """Return which parameters take their step together: all, or one at a time.
+
+    A GPU is told once of many small tensors. A CPU goes over each several times, and finds it in its
+    cache if no other came between.
+    """
+    if not params or params[0].device.type != "cpu":
+        return [params] if params else []
+    return [[p] for p in params]
+
+
+def _trust_ratios(params: list[Tensor], grads: list[Tensor], trust: float) -> Tensor:
+    """Return (len(params),), trust * |w| / |g|, and 1 where either is 0, without leaving the device."""
+    w, g = torch.stack(torch._foreach_norm(params)), torch.stack(torch._foreach_norm(grads))
+    return torch.where((w > 0) & (g > 0), trust * w / g.clamp(min=1e-30), 1.0)
 
 
 def build_optimizer(method: nn.Module, training: Training) -> torch.optim.Optimizer:
@@ -99,8 +108,16 @@ def build_optimizer(method: nn.Module, training: Training) -> torch.optim.Optimi
         groups[1]["adapt"] = False
         return LARS(groups, lr=training.lr, momentum=training.momentum)
     if training.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=training.lr)
-    return torch.optim.SGD(groups, lr=training.lr, momentum=training.momentum)
+        return torch.optim.AdamW(groups, lr=training.lr, fused=_fused("adamw", trained))
+    return torch.optim.SGD(groups, lr=training.lr, momentum=training.momentum, fused=_fused("sgd", trained))
+
+
+def _fused(optimizer: str, trained: list[nn.Parameter]) -> bool | None:
+    """Return whether torch takes the step in one pass over memory; None leaves the choice to torch.
+
+    Measured on resnet18 on a CPU: AdamW takes half the time then, SGD a third more.
+    """
+    return True if all(p.device.type in FUSED[optimizer] for p in trained) else None
 
 
 def lr_factor(step: int, steps: int, warmup: float) -> float:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import torch
 from torch import Tensor
 
 from bench import checkpoint
+from bench.ahead import Ready, side_stream
 from bench.augment import apply
 from bench.chunks import cached_gradient, even_chunks
 from bench.collapse import embedding_std, rankme
@@ -30,6 +33,7 @@ from bench.recipe import Training, too_few
 from bench.views import View, draw, normalise, resize
 
 RANK_ROWS = 512  # of a batch, for RankMe: its cost grows with the cube of them
+Seen = tuple[Embeddings, Batch]  # of the last batch, for the monitors
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -135,6 +139,7 @@ class Loop:
         self.rows = torch.arange(len(images)) if run.rows is None else run.rows
         self.steps = len(self.rows) // run.training.step_images  # what is left for a smaller one is dropped
         self.chunks = even_chunks(run.training.batch_size, run.training.chunk_size)
+        self.side = side_stream(run.device, len(self.chunks))
         self.optimizer = build_optimizer(method, run.training)
         self.scaler = torch.amp.GradScaler(run.device.type, enabled=run.training.precision == "float16")
 
@@ -148,14 +153,13 @@ class Loop:
         started = time.monotonic()
         meter = Meter(self.run.what, first=epoch * self.steps)
         step_images = self.run.training.step_images
-        last: tuple[Embeddings, Batch] | None = None
-        for step, batches in enumerate(self._batches(epoch)):
+        ready = self.ready(epoch)
+        for step in range(self.steps):
             lr = self._set_lr(epoch * self.steps + step)
-            embeddings, terms = self._step(batches, epoch, step)
+            last, terms = self.step(islice(ready, self.run.training.accumulate), epoch)
             self.method.after_step((epoch * self.steps + step + 1) / (self.steps * self.run.training.epochs))
             meter.add(terms)
             progress.step(epoch + 1, step + 1, step_images, meter.latest)
-            last = (embeddings, self._batch(batches[-1]))
             self.run.on_step()
         means = meter.close()
         trained = time.monotonic() - started
@@ -166,7 +170,7 @@ class Loop:
             "lr": lr,
             "loss": sum(means.values()),
             **means,
-            **(self._monitors(epoch, *last) if last else {}),
+            **self._monitors(epoch, *last),
             "images_per_s": self.steps * step_images / max(trained, 1e-9),
             "seconds": time.monotonic() - started,
         }
@@ -179,6 +183,12 @@ class Loop:
         for index in order[: self.steps * training.step_images].split(training.step_images):
             yield index.split(training.batch_size)
 
+    def ready(self, epoch: int) -> Iterator[Ready]:
+        """Yield the batches of all steps in turn, with views made ahead where the device allows."""
+        batches = enumerate(chain.from_iterable(self._batches(epoch)))
+        items = (Ready(at, self._batch(index), self._views(index, epoch, at)) for at, index in batches)
+        return self.side.ahead(items) if self.side else items
+
     def _batch(self, index: Tensor) -> Batch:
         """Return what belongs to a batch, on the run's device."""
         return Batch(sent(index, self.run.device), sent(self.images.labels[index], self.run.device))
@@ -190,21 +200,22 @@ class Loop:
         set_lr(self.optimizer, lr)
         return lr
 
-    def _step(self, batches: Sequence[Tensor], epoch: int, step: int) -> tuple[Embeddings, dict[str, Tensor]]:
-        """Take a step with the mean gradient; return the last batch's embeddings, and the mean terms."""
+    def step(self, batches: Iterable[Ready], epoch: int) -> tuple[Seen, dict[str, Tensor]]:
+        """Take a step with the mean gradient; return what was seen last, and the mean terms."""
         self.optimizer.zero_grad(set_to_none=True)
         found = []
-        for number, index in enumerate(batches, step * len(batches)):
-            embeddings, terms = self._gradient(index, epoch, number)
+        for ready in batches:
+            embeddings, terms = self._gradient(ready, epoch)
             found.append(terms)
         with mark("optimiser"):
             self.scaler.step(self.optimizer)
             self.scaler.update()
-        return embeddings, {name: torch.stack([row[name] for row in found]).mean() for name in terms}
+        means = {name: torch.stack([row[name] for row in found]).mean() for name in terms}
+        return (embeddings, ready.batch), means
 
-    def _gradient(self, index: Tensor, epoch: int, number: int) -> tuple[Embeddings, dict[str, Tensor]]:
-        """Add the gradient of the epoch's batch of that number; return its embeddings and terms."""
-        batch, views = self._batch(index), self._views(index, epoch, number)
+    def _gradient(self, ready: Ready, epoch: int) -> tuple[Embeddings, dict[str, Tensor]]:
+        """Add the gradient of a batch of the epoch; return its embeddings and terms."""
+        number, batch, views = ready.number, ready.batch, ready.views
 
         def embed(rows: slice) -> Embeddings:
             place = (epoch, number, rows.start) if rows.start else (epoch, number)
@@ -248,9 +259,9 @@ class Loop:
 
         return made
 
-    def _autocast(self) -> torch.autocast:
+    def _autocast(self) -> AbstractContextManager[Any]:
         dtype = DTYPES[self.run.training.precision]
-        return torch.autocast(self.run.device.type, dtype, enabled=dtype != torch.float32)
+        return nullcontext() if dtype == torch.float32 else torch.autocast(self.run.device.type, dtype)
 
     # ---- monitors
 

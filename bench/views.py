@@ -10,6 +10,7 @@ RandomGrayscale, GaussianBlur, RandomSolarize and RandomAffine, whose translatio
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -231,6 +232,14 @@ def match_channels(x: Tensor, channels: int) -> Tensor:
 
 def normalise(x: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """Return `(x - mean) / std` a channel, laid out as convolutions like it best."""
-    centre = torch.tensor(mean, device=x.device).view(1, -1, 1, 1)
-    spread = torch.tensor(std, device=x.device).view(1, -1, 1, 1)
+    centre, spread = _constants(mean, std, x.device)
     return ((x - centre) / spread).contiguous(memory_format=torch.channels_last)
+
+
+@functools.lru_cache
+def _constants(
+    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return both as (1, channels, 1, 1) on `device`: copied once, for a copy waits for the device."""
+    centre, spread = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (mean, std))
+    return centre, spread

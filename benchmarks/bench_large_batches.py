@@ -4,9 +4,9 @@
              chunks of 256 over that of a batch of 256
     time   = of a step on 1,024 images in chunks of 256 over that of a step on all at once
 
-Images have 32 pixels, everything is in float32 and on one thread. Of the two backbones that take 4,096
-images in a minute, one keeps more for its backward pass than the loss takes and one does not: SimCLR's
-similarities are 8,192 x 8,192 whatever the chunk. Larger backbones are like the first.
+Images have 32 pixels, everything is in float32 and on one thread. These are two backbones that take 4,096
+images in a minute. The smaller one shows what grows with the batch whatever the chunk: images, embeddings
+and a block of SimCLR's similarities. All of those, 8,192 x 8,192, would be three times its memory.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from bench.registry import Registry
 
 CHUNK, LARGE, MIDDLE = 256, 4096, 1024
 STEMS = {"test_convnext": "small", "resnet18": "standard"}
-MOST = {"test_convnext": 1.2, "resnet18": 4.0}  # of the memory ratio; without chunks it is 16
+MOST = 1.5  # of the memory ratio; without chunks it is 16
 
 
 def loop_of(backbone: str, batch_size: int, chunk_size: int | None) -> Loop:
@@ -87,7 +87,7 @@ def test_memory(benchmark: Any, backbone: str) -> None:
         "goal": "at most 1.2",
     }
 
-    assert large < MOST[backbone] * small
+    assert large < MOST * small
 
 
 @pytest.mark.benchmark(timer=time.process_time)

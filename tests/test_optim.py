@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench import optim
 from bench.optim import LARS, build_optimizer, lr_factor, set_lr
 from bench.recipe import Training
 
@@ -139,6 +140,61 @@ def test_lars_leaves_a_parameter_without_gradient_alone() -> None:
 
     assert torch.equal(idle, torch.ones(2, 2))
     assert not torch.equal(used, torch.ones(2, 2))
+
+
+def test_lars_takes_one_parameter_at_a_time_as_it_takes_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All at a time is how it is on a GPU."""
+
+    def after(net: nn.Module) -> list[Tensor]:
+        optimizer = build_optimizer(net, training("lars"))
+        for step in range(4):
+            gradients(net, step)
+            optimizer.step()
+        return [p.detach() for p in net.parameters()]
+
+    single = after(network())
+    monkeypatch.setattr(optim, "_taken_together", lambda params: [params])
+
+    assert all(torch.equal(a, b) for a, b in zip(single, after(network()), strict=True))
+
+
+@pytest.mark.parametrize(("name", "kind"), [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)])
+def test_a_fused_step_has_the_numbers_of_one_that_is_not(
+    name: str, kind: type[torch.optim.Optimizer]
+) -> None:
+    """Of both, whether or not the fused one is what a CPU gets."""
+    ours, plain, fused = network(), network(), network()
+    made = build_optimizer(ours, training(name))
+    settings = {key: made.defaults[key] for key in ("lr", "momentum", "betas", "eps") if key in made.defaults}
+    alone = kind(groups_like(plain, made), **settings, foreach=False)
+    at_once = kind(groups_like(fused, made), **settings, fused=True)
+    for step in range(5):
+        for net, optimizer in ((ours, made), (plain, alone), (fused, at_once)):
+            gradients(net, step)
+            optimizer.step()
+
+    for net in (ours, fused):
+        for a, b in zip(net.parameters(), plain.parameters(), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+def groups_like(net: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """Return the groups of `optimizer` with the parameters of `net`, which are as those in their order."""
+    kinds = ([p for p in net.parameters() if p.ndim > 1], [p for p in net.parameters() if p.ndim <= 1])
+    return [
+        {"params": params, "weight_decay": group["weight_decay"]}
+        for params, group in zip(kinds, optimizer.param_groups, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(("name", "fused"), [("sgd", None), ("adamw", True)])
+def test_a_cpu_gets_the_fused_optimizer_that_is_faster_there(name: str, fused: bool | None) -> None:  # noqa: FBT001
+    assert build_optimizer(network(), training(name)).defaults["fused"] is fused
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_a_device_without_fused_optimizers_gets_the_others(name: str) -> None:
+    assert build_optimizer(network().to("meta"), training(name)).defaults["fused"] is None
 
 
 def test_lars_refuses_a_closure() -> None:

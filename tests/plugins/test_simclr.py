@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.contract import Batch, DatasetInfo, Embeddings, Images
 from bench.pretrain import Run, pretrain
@@ -17,6 +19,7 @@ from bench.recipe import Training
 from bench.registry import Registry
 
 SimCLR = Registry.load().load_class("methods", "simclr")
+info_nce = sys.modules[SimCLR.__module__].info_nce
 DATA = DatasetInfo(classes=("cat", "dog"), channels=3, size=32)
 NONE = Batch(torch.arange(0), torch.arange(0))
 
@@ -92,6 +95,63 @@ def test_the_loss_does_not_see_the_order_of_views_or_images() -> None:
 
     assert loss_of({"a": z["b"], "b": z["a"]}) == pytest.approx(loss_of(z), rel=1e-5)
     assert loss_of({"a": z["a"][order], "b": z["b"][order]}) == pytest.approx(loss_of(z), rel=1e-5)
+
+
+def plain_loss(a: Tensor, b: Tensor, temperature: float) -> Tensor:
+    """Return L with all similarities at once, as torch's own cross-entropy and autograd have it."""
+    z = F.normalize(torch.cat([a, b]), dim=1)
+    logits = (z @ z.T / temperature).masked_fill(torch.eye(len(z), dtype=torch.bool), -torch.inf)
+    return F.cross_entropy(logits, torch.arange(len(z)).roll(len(a)))
+
+
+def value_and_gradient(loss: Tensor, *z: Tensor) -> tuple[Tensor, ...]:
+    return loss.detach(), *torch.autograd.grad(3 * loss, z)
+
+
+@pytest.mark.parametrize(("dtype", "most"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
+@pytest.mark.parametrize("rows", [1, 7, 25, 49, 50, 512])
+@pytest.mark.parametrize("temperature", [0.05, 0.2, 1.0])
+def test_blocks_of_similarities_have_the_value_and_gradient_of_all_at_once(
+    dtype: torch.dtype, most: float, rows: int, temperature: float
+) -> None:
+    a, b = (value.to(dtype).requires_grad_() for value in pair(25, 8).values())
+    found = value_and_gradient(info_nce(a, b, temperature, rows), a, b)
+    wanted = value_and_gradient(plain_loss(a, b, temperature), a, b)
+
+    for one, other in zip(found, wanted, strict=True):
+        assert float((one - other).norm() / other.norm()) < 2 * most
+
+
+def test_the_gradient_is_that_of_finite_differences() -> None:
+    a, b = (value.double().requires_grad_() for value in pair(4, 3).values())
+
+    assert torch.autograd.gradcheck(lambda x, y: info_nce(x, y, 0.5, 3), (a, b))
+
+
+def test_the_loss_never_holds_all_similarities() -> None:
+    class Largest(TorchDispatchMode):
+        values = 0
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            out = func(*args, **(kwargs or {}))
+            if isinstance(out, Tensor):
+                self.values = max(self.values, out.numel())
+            return out
+
+    n, d, rows = 300, 8, 16
+    a, b = (value.requires_grad_() for value in pair(n, d).values())
+    with Largest() as seen:
+        info_nce(a, b, 0.2, rows).backward()
+
+    assert seen.values == rows * 2 * n
+
+
+def test_a_loss_that_nobody_goes_back_from_has_the_same_value() -> None:
+    a, b = (value.requires_grad_() for value in pair().values())
+    with torch.no_grad():
+        without = info_nce(a, b, 0.2)
+
+    assert torch.equal(without, info_nce(a, b, 0.2))
 
 
 @pytest.mark.parametrize("temperature", [0.05, 0.005])
