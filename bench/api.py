@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Images,
         Method,
         Place,
+        Stream,
     )
     from bench.evaluation import Evaluator, Features, Network, Scores, Task
     from bench.metrics import classification_scores, require_finite
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "bench.collapse": ("embedding_std", "rankme"),
     "bench.contract": (
-        "Backbone", "Batch", "Dataset", "DatasetInfo", "Embeddings", "Images", "Method", "Place",
+        "Backbone", "Batch", "Dataset", "DatasetInfo", "Embeddings", "Images", "Method", "Place", "Stream",
     ),
     "bench.evaluation": ("Evaluator", "Features", "Network", "Scores", "Task"),
     "bench.metrics": ("classification_scores", "require_finite"),
@@ -68,6 +69,7 @@ __all__ = [
     "Recipe",
     "Scores",
     "Selection",
+    "Stream",
     "Task",
     "Unsupported",
     "UsageError",

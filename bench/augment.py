@@ -73,14 +73,15 @@ class _Ready:
     """What is worked out of a batch's draws before its images are touched, an entry an image.
 
     Args:
-        turn: (n,), of `hue_turn`, on the CPU, as are the four that say which images are changed.
+        turn: (n,), of `hue_turn`, on the CPU, as are the five that say which images are changed.
         affine: (n,), bool.
         grey: (n,), bool.
         blur: (n,), bool.
         solarise: (n,), bool.
+        flip: (n,), bool.
         maps: (n, 2, 3), where the images are, as is the rest.
-        rows: of the crops.
-        columns: of the crops.
+        rows: of the crops; None where each is its whole image at its own size.
+        columns: of the crops, which mirror some.
         taps: of the blur; None without.
         weights: of `blend_weights`.
         hue: (n,); None if none is to be shifted.
@@ -91,8 +92,9 @@ class _Ready:
     grey: Tensor
     blur: Tensor
     solarise: Tensor
+    flip: Tensor
     maps: Tensor
-    rows: Taps
+    rows: Taps | None
     columns: Taps
     taps: Taps | None
     weights: Tensor
@@ -102,6 +104,9 @@ class _Ready:
     def of(cls, draws: Draws, turn: Tensor, view: View, pixels: Tensor, size: int) -> _Ready:
         there, (_, channels, height, width) = draws.to(pixels.device), pixels.shape
         rows, columns = crop_taps(there.box, there.flip, height, width, size)
+        whole = height == width == size and bool(
+            (draws.box == draws.box.new_tensor([0, 0, size, size])).all()
+        )
         shifts = channels == RGB and view.jitter > 0 and bool(draws.hue.any())
         return cls(
             turn=turn,
@@ -109,8 +114,9 @@ class _Ready:
             grey=draws.grey,
             blur=draws.sigma > 0,
             solarise=draws.solarise,
+            flip=draws.flip,
             maps=there.maps,
-            rows=rows,
+            rows=None if whole else rows,
             columns=columns,
             taps=blur_taps(there.sigma, size) if view.blur else None,
             weights=blend_weights(draws.factors, draws.order).to(pixels.device, non_blocking=True),
@@ -128,7 +134,10 @@ def _apply(pixels: Tensor, ready: _Ready, view: View) -> Tensor:
     x = pixels.float().div_(255)
     if view.affine:
         change_some_(x, ready.affine, lambda some, at: warp(some, ready.maps[at]))
-    x = resample(x, ready.rows, ready.columns)
+    if ready.rows is not None:
+        x = resample(x, ready.rows, ready.columns)
+    else:
+        change_some_(x, ready.flip, lambda some, _: some.flip(3))
     if view.jitter:
         jitter_(x, ready.turn, ready.weights, ready.hue)
     if view.grey and x.shape[1] == RGB:

@@ -38,6 +38,7 @@ def setting(
     most: float | None = None,
     choices: tuple[Any, ...] = (),
     file: bool = False,
+    later: bool = False,
 ) -> Any:
     """Declare a Config field with its meaning, its source and its range.
 
@@ -50,9 +51,10 @@ def setting(
         most: the value must be at most this.
         choices: the only values allowed; empty for any.
         file: the value is a path; its content, not its name, goes into the key.
+        later: the field came when there were results; at its default it is in no key.
     """
     limits = {"above": above, "least": least, "most": most, "choices": choices}
-    metadata = {"doc": doc, "source": source, "file": file, **limits}
+    metadata = {"doc": doc, "source": source, "file": file, "later": later, **limits}
     if isinstance(default, (list, dict)):
         raise TypeError(f"setting: the default {default!r} can change; use a tuple")
     return dataclasses.field(default=default, metadata=metadata)
@@ -84,11 +86,16 @@ def build(cls: type, values: Mapping[str, Any], where: str) -> Any:
 
 
 def identity(config: Any) -> dict[str, Any]:
-    """Return what a key hashes of `config`: every field, a file by the digest of its content."""
+    """Return what a key hashes of `config`: every field, a file by the digest of its content.
+
+    A field that came later is told only where it is set: so what is without it has the key it had.
+    """
     cls: Any = type(config)
     told, hints = {}, _hints(cls)
     for f in dataclasses.fields(config):
         value = getattr(config, f.name)
+        if f.metadata.get("later") and value == f.default:
+            continue
         if f.metadata.get("file") and value is not None:
             value = file_digest(Path(value))
         told[f.name] = _plain(value, hints[f.name])

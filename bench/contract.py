@@ -6,16 +6,19 @@ The fourth, `Evaluator`, is in `bench.evaluation`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.config import NoSettings
 from bench.device import free_memory
+from bench.errors import BadData
 from bench.recipe import Recipe
 from bench.views import View
 
@@ -55,7 +58,8 @@ class Images:
     """Images of one split, in memory or in a file that is mapped into it.
 
     Args:
-        pixels: (n, channels, h, w), uint8; not to be written to.
+        pixels: (n, channels, h, w), uint8; not to be written to. Those of a folder that is streamed are
+            decoded when rows of them are taken, and are no tensor before.
         labels: (n,), int64, -1 where there is none.
     """
 
@@ -87,6 +91,31 @@ class Images:
         On the CPU nothing is copied: what is in a mapped file stays there.
         """
         return self.to(device) if self.pixels.nbytes <= free_memory(device) // 2 else self
+
+
+# Decodes a file as (h, w, channels), or says why it cannot. It asks how many pixels may become one, told the
+# image's own height and width, and may return it that much smaller.
+Read = Callable[[Path, Callable[[int, int], float]], "NDArray[np.uint8] | str"]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Images of one split that are decoded whenever they are seen, at a size of their own.
+
+    Args:
+        files: n of them; what holds no more than their names is best.
+        labels: (n,), int64, -1 where there is none.
+        read: decodes one, in another process: what pickle can send.
+        refusal: makes the error of an image, by its place and why it cannot be decoded.
+    """
+
+    files: Sequence[Path]
+    labels: Tensor
+    read: Read
+    refusal: Callable[[int, str], BadData]
+
+    def __len__(self) -> int:
+        return len(self.files)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +176,10 @@ class Dataset(ABC):
     @abstractmethod
     def load(self, split: str) -> Images:
         """Return the images of `split`: `train`, `test`, or `val` if `splits` names it."""
+
+    def stream(self, split: str) -> Stream | None:
+        """Return the files to pretrain on instead of what `load` returns, in its order; none is none."""
+        return None
 
     @property
     def splits(self) -> tuple[str, ...]:

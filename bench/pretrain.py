@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,10 @@ from torch import Tensor
 
 from bench import checkpoint
 from bench.ahead import Ready, side_stream
-from bench.augment import apply
 from bench.chunks import cached_gradient, even_chunks
 from bench.collapse import embedding_std, rankme
 from bench.compiled import compile_or_warn
-from bench.contract import Batch, Embeddings, Images, Method
+from bench.contract import Batch, Embeddings, Images, Method, Stream
 from bench.device import sent
 from bench.keys import seed_of
 from bench.meter import Meter
@@ -30,7 +30,8 @@ from bench.optim import build_optimizer, lr_factor, set_lr
 from bench.profiling import mark
 from bench.progress import Progress
 from bench.recipe import Training, too_few
-from bench.views import View, draw, normalise, resize
+from bench.supply import supply_of
+from bench.views import View, normalise, resize
 
 RANK_ROWS = 512  # of a batch, for RankMe: its cost grows with the cube of them
 Seen = tuple[Embeddings, Batch]  # of the last batch, for the monitors
@@ -56,6 +57,7 @@ class Run:
         knn: what is classified every few epochs, if there are labels; its pixels may stay on the CPU.
         rows: (m,), int64, places of the images that an epoch sees; none is every image once.
         on_step: called at the end of each step.
+        workers: processes that decode what is streamed; none is a thread's worth less than there are.
     """
 
     what: str
@@ -72,6 +74,7 @@ class Run:
     knn: KnnSample | None = None
     rows: Tensor | None = None
     on_step: Callable[[], None] = field(default=lambda: None)
+    workers: int | None = None
 
 
 @dataclass(frozen=True)
@@ -88,18 +91,20 @@ class Spent:
     images_per_s: float
 
 
-def pretrain(method: Method, images: Images, run: Run) -> Spent:
+def pretrain(method: Method, images: Images | Stream, run: Run) -> Spent:
     """Train `method` on `images`, from where an earlier process was stopped if one was.
 
     Writes `metrics.jsonl`, a line an epoch, into the run's folder.
 
     Args:
         method: on the run's device, freshly initialised.
-        images: the training split, on the run's device or, a batch being sent at a time, on the CPU.
+        images: the training split, on the run's device or, a batch being sent at a time, on the CPU; or
+            its files, decoded meanwhile.
         run: everything else.
 
     Raises:
         BadValue: there are fewer images than a step takes.
+        BadData: a file cannot be decoded.
         Diverged: a term of the loss is not finite.
     """
     training = run.training
@@ -124,6 +129,7 @@ def pretrain(method: Method, images: Images, run: Run) -> Spent:
                 saved = time.monotonic()
     finally:
         progress.close()
+        loop.supply.close()
     checkpoint.forget(run.folder)
     lines = (run.folder / "metrics.jsonl").read_text().splitlines()
     return Spent(seconds, statistics.harmonic_mean(json.loads(line)["images_per_s"] for line in lines))
@@ -132,12 +138,14 @@ def pretrain(method: Method, images: Images, run: Run) -> Spent:
 class Loop:
     """The state of a pretraining, an epoch at a time."""
 
-    def __init__(self, method: Method, images: Images, run: Run) -> None:
+    def __init__(self, method: Method, images: Images | Stream, run: Run) -> None:
         self.method, self.images, self.run = method.to(memory_format=torch.channels_last), images, run
         if run.training.compile:
             compile_or_warn(method.backbone)
         self.rows = torch.arange(len(images)) if run.rows is None else run.rows
         self.steps = len(self.rows) // run.training.step_images  # what is left for a smaller one is dropped
+        self.batches = partial(epoch_batches, self.rows, run, images.labels.device)
+        self.supply = supply_of(images, run, self.batches)
         self.chunks = even_chunks(run.training.batch_size, run.training.chunk_size)
         self.side = side_stream(run.device, len(self.chunks))
         self.optimizer = build_optimizer(method, run.training)
@@ -175,18 +183,13 @@ class Loop:
             "seconds": time.monotonic() - started,
         }
 
-    def _batches(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
-        """Yield the places of the images in each batch of a step, where the images are."""
-        generator = torch.Generator().manual_seed(seed_of(self.run.seed, "shuffle", epoch))
-        order = self.rows[torch.randperm(len(self.rows), generator=generator)].to(self.images.pixels.device)
-        training = self.run.training
-        for index in order[: self.steps * training.step_images].split(training.step_images):
-            yield index.split(training.batch_size)
-
     def ready(self, epoch: int) -> Iterator[Ready]:
         """Yield the batches of all steps in turn, with views made ahead where the device allows."""
-        batches = enumerate(chain.from_iterable(self._batches(epoch)))
-        items = (Ready(at, self._batch(index), self._views(index, epoch, at)) for at, index in batches)
+        batches = enumerate(chain.from_iterable(self.batches(epoch)))
+        items = (
+            Ready(number, self._batch(index), self.supply.views(index, epoch, number))
+            for number, index in batches
+        )
         return self.side.ahead(items) if self.side else items
 
     def _batch(self, index: Tensor) -> Batch:
@@ -239,26 +242,6 @@ class Loop:
         terms = backward(embeddings)
         return {name: z.detach() for name, z in embeddings.items()}, terms
 
-    def _views(self, index: Tensor, epoch: int, number: int) -> Callable[[slice], list[Tensor]]:
-        """Draw the views of a batch; what is returned makes those of some of its rows."""
-        run, pixels = self.run, self.images.pixels
-        height, width = pixels.shape[2:]
-        drawn = []
-        for place, view in enumerate(run.views):
-            generator = torch.Generator().manual_seed(seed_of(run.seed, "views", epoch, number, place))
-            drawn.append(draw(view, len(index), height, width, generator))
-
-        @mark("views")
-        def made(rows: slice) -> list[Tensor]:
-            size = run.training.image_size
-            with mark("data"):
-                some = sent(pixels[index[rows]], run.device)
-            pairs = zip(drawn, run.views, strict=True)
-            views = (apply(some, draws.rows(rows), view, size) for draws, view in pairs)
-            return [normalise(x, run.mean, run.std) for x in views]
-
-        return made
-
     def _autocast(self) -> AbstractContextManager[Any]:
         dtype = DTYPES[self.run.training.precision]
         return nullcontext() if dtype == torch.float32 else torch.autocast(self.run.device.type, dtype)
@@ -293,6 +276,22 @@ class Loop:
             with self._autocast():
                 rows.append(self.method.backbone(x).float())
         return torch.cat(rows)
+
+
+def epoch_batches(rows: Tensor, run: Run, device: torch.device, epoch: int) -> Iterator[tuple[Tensor, ...]]:
+    """Yield the places of the images in each batch of each step of an epoch, on `device`.
+
+    Args:
+        rows: (m,), int64, places of the images that are seen.
+        run: seed and sizes.
+        device: where the labels are.
+        epoch: counted from 0.
+    """
+    generator = torch.Generator().manual_seed(seed_of(run.seed, "shuffle", epoch))
+    order = rows[torch.randperm(len(rows), generator=generator)].to(device)
+    a_step = run.training.step_images
+    for index in order[: len(rows) // a_step * a_step].split(a_step):
+        yield index.split(run.training.batch_size)
 
 
 def keep_lines(path: Path, count: int) -> None:

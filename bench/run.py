@@ -235,7 +235,8 @@ class Workshop:
                 told = replace(told, on_epoch=self._on_epoch(cell), live=self.live, knn=self._knn(cell))
                 with self._watching(cell, len(images)) as on_step:
                     told = replace(told, rows=share, on_step=on_step)
-                    about |= asdict(pretrain(method, images.resident(self.device), told))
+                    seen = data.stream(cell.split) or images.resident(self.device)
+                    about |= asdict(pretrain(method, seen, told))
             save_file(whole(backbone.state_dict()), folder / BACKBONE)
             _write(folder / ABOUT, about)
 

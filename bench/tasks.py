@@ -72,7 +72,8 @@ def network_of(
     known = [images[split] for split in LABELLED if split in images]
     pool = known[0]
     if len(known) > 1:
-        pool = Images(torch.cat([part.pixels for part in known]), torch.cat([part.labels for part in known]))
+        pixels = torch.cat([part.pixels[:] for part in known])
+        pool = Images(pixels, torch.cat([part.labels for part in known]))
     rows = _rows(cell, pool.labels)
     return Network(
         trained=trained,

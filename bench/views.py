@@ -20,10 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.config import setting
+from bench.crops import boxes_of, draw_crops
 from bench.errors import BadValue
 from bench.imageops import RGB, luminance
-
-CROP_TRIES = 10  # of torchvision's RandomResizedCrop.get_params
 
 
 class Symmetries(Protocol):
@@ -90,7 +89,8 @@ class Draws:
     """The parameters of a batch, an entry (or row) an image.
 
     Args:
-        box: (n, 4), top, left, height, width of the crop in pixels.
+        crop: (n, 22), as of `bench.crops.draw_crops`, of images of any size.
+        box: (n, 4), top, left, height, width of that crop in pixels.
         flip: (n,), bool.
         factors: (n, 3), brightness, contrast, saturation; 1 changes nothing.
         hue: (n,), shift as a share of the circle.
@@ -103,6 +103,7 @@ class Draws:
         maps: (n, 2, 3), from output to input coordinates in [-1, 1].
     """
 
+    crop: Tensor
     box: Tensor
     flip: Tensor
     factors: Tensor
@@ -147,8 +148,10 @@ def draw(view: View, n: int, height: int, width: int, generator: torch.Generator
     strengths = (view.brightness, view.contrast, view.saturation)
     factors = torch.stack([uniform(max(0.0, 1 - s), 1 + s) for s in strengths], dim=1)
     sigma = uniform(view.blur_min, view.blur_max)
+    crop = draw_crops(n, view.crop_min, view.crop_max, view.crop_ratio, generator)
     return Draws(
-        box=_draw_boxes(view, n, height, width, generator),
+        crop=crop,
+        box=boxes_of(crop, view.crop_ratio, height, width),
         flip=chance(view.flip),
         factors=factors,
         hue=uniform(-view.hue, view.hue),
@@ -166,28 +169,6 @@ def draw(view: View, n: int, height: int, width: int, generator: torch.Generator
             aspect=height / width,
         ),
     )
-
-
-def _draw_boxes(view: View, n: int, height: int, width: int, generator: torch.Generator) -> Tensor:
-    """Return (n, 4) crops: the first of ten tries that fits, else the largest centred one."""
-    tries = (n, CROP_TRIES)
-    share = torch.rand(tries, generator=generator) * (view.crop_max - view.crop_min) + view.crop_min
-    area = height * width * share
-    spread = math.log(view.crop_ratio)
-    ratio = torch.exp((torch.rand(tries, generator=generator) * 2 - 1) * spread)
-    w, h = torch.round(torch.sqrt(area * ratio)), torch.round(torch.sqrt(area / ratio))
-    place = torch.rand(n, 2, generator=generator)
-
-    fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
-    first = fits.to(torch.uint8).argmax(dim=1, keepdim=True)
-    any_fits = fits.any(dim=1)
-    widest = min(width, max(1, round(height * view.crop_ratio)))
-    tallest = min(height, max(1, round(width * view.crop_ratio)))
-    w = torch.where(any_fits, w.gather(1, first)[:, 0], torch.tensor(float(widest)))
-    h = torch.where(any_fits, h.gather(1, first)[:, 0], torch.tensor(float(tallest)))
-    top = torch.where(any_fits, torch.floor(place[:, 0] * (height - h + 1)), (height - h) // 2)
-    left = torch.where(any_fits, torch.floor(place[:, 1] * (width - w + 1)), (width - w) // 2)
-    return torch.stack([top, left, h, w], dim=1)
 
 
 def affine_maps(angle: Tensor, shift: Tensor, zoom: Tensor, shear: Tensor, aspect: float) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from bench.contract import Dataset, DatasetInfo, Images, Place
+from bench.contract import Dataset, DatasetInfo, Images, Place, Stream
 from bench.errors import BadData
 from bench.testing.checks import Check, Outcome, class_checks, require, run
 
@@ -54,6 +54,8 @@ def _split_checks(dataset: Dataset, again: Dataset, split: str) -> Iterator[Chec
         yield f"{split}: labels() are those of load()", lambda: _labels(dataset.labels(split), images)
         yield f"{split}: labels are places in info.classes", lambda: _range(dataset, split, images)
         yield f"{split}: loads alike again", lambda: _again(images, again.load(split))
+        if (stream := dataset.stream(split)) is not None:
+            yield f"{split}: streams what it loads", lambda: _streamed(stream, images, dataset.info)
 
 
 def _info(info: DatasetInfo) -> None:
@@ -107,5 +109,20 @@ def _range(dataset: Dataset, split: str, images: Images) -> None:
 
 
 def _again(images: Images, again: Images) -> None:
-    same = torch.equal(images.pixels, again.pixels) and torch.equal(images.labels, again.labels)
+    same = torch.equal(images.pixels[:], again.pixels[:]) and torch.equal(images.labels, again.labels)
     require(same, "pixels or labels differ; a seed is missing")
+
+
+def _streamed(stream: Stream, images: Images, info: DatasetInfo) -> None:
+    require(len(stream) == len(images), f"{len(stream)} files for {len(images)} images")
+    require(torch.equal(stream.labels, images.labels), "labels differ")
+    sides: list[tuple[int, int]] = []
+
+    def shrink(height: int, width: int) -> float:
+        sides.append((height, width))
+        return 1.0
+
+    first = stream.read(stream.files[0], shrink)
+    require(not isinstance(first, str), f"the first file cannot be decoded: {first}")
+    found, wanted = getattr(first, "shape", ()), [(*side, info.channels) for side in sides]
+    require([found] == wanted, f"the first file is {found}, asked was for {wanted}")

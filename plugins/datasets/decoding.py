@@ -7,6 +7,7 @@ which is the same as resizing the short side and cropping the centre; or all of 
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 import sys
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median_low
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ SAMPLED = 1_000  # headers that are read to find channels and size
 MOST_SIDE, LEAST_SIDE = 224, 8  # of images of mixed sizes; of any: our choice
 CHUNK = 64  # images a task: a task an image costs as much as decoding a small one
 PROGRESS_FROM = 5_000
+ORIENTATION, SIDEWAYS = 0x0112, frozenset({5, 6, 7, 8})  # the EXIF tag, and its values of a turned camera
 
 # What Pillow's decoders raise on a damaged file, beside its own errors, which are OSErrors.
 DAMAGED = (
@@ -70,6 +72,29 @@ def decode(path: Path, channels: int, size: int, whole: bool = False) -> NDArray
         plain = _square(_plain(image, "L" if channels == 1 else "RGB"), size, whole=whole)
         pixels: NDArray[np.uint8] = np.asarray(plain).reshape(size, size, channels).transpose(2, 0, 1)
         return pixels
+
+
+def read(path: Path, shrink: Callable[[int, int], float], *, channels: int) -> NDArray[np.uint8] | str:
+    """Return a whole image upright as (h, w, channels), or why it cannot be decoded.
+
+    Args:
+        path: of the file; of several frames the first is taken.
+        shrink: says how many pixels may become one, from the image's height and width. A JPEG is then
+            decoded at 1/2, 1/4 or 1/8 of its size, never below that.
+        channels: 1 or 3.
+    """
+    return _or_reason(_read, path, shrink, channels)
+
+
+def _read(path: Path, shrink: Callable[[int, int], float], channels: int) -> NDArray[np.uint8]:
+    with Image.open(path) as image:
+        lies = image.getexif().get(ORIENTATION) in SIDEWAYS
+        height, width = reversed(image.size) if not lies else image.size
+        least = max(1.0, shrink(height, width))
+        image.draft(None, (math.ceil(image.width / least), math.ceil(image.height / least)))
+        ImageOps.exif_transpose(image, in_place=True)
+        pixels: NDArray[np.uint8] = np.array(_plain(image, "L" if channels == 1 else "RGB"))
+        return pixels.reshape(*pixels.shape[:2], channels)
 
 
 def _plain(image: Image.Image, mode: str) -> Image.Image:
@@ -177,10 +202,10 @@ def _header(path: Path) -> tuple[str, tuple[int, int]]:
         return image.mode, image.size
 
 
-def _or_reason(read: Callable[..., T], path: Path, *rest: int) -> T | str:
-    """Return what `read` makes of the file, or why it cannot."""
+def _or_reason(make: Callable[..., T], path: Path, *rest: Any) -> T | str:
+    """Return what `make` makes of the file, or why it cannot."""
     try:
-        return read(path, *rest)
+        return make(path, *rest)
     except UnidentifiedImageError:
         return "not an image" if path.stat().st_size else "empty"
     except FileNotFoundError:

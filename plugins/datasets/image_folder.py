@@ -28,20 +28,22 @@ from bench.api import (
     Images,
     Place,
     Selection,
+    Stream,
     choose,
     chosen_classes,
     digest,
     setting,
 )
 
-from .decoding import Failures, available_memory, decode_all, measure, spaced
+from .decoding import Failures, available_memory, decode_all, measure, read, spaced
 from .layout import Files, Paths, scan
+from .lazy import LazyPixels
 from .packed import Pack, Shape, refuse_no_room
 from .packing import decode_into
 
 DIGESTED = 64  # files of which the content is in the fingerprint, beside the size of every file
 NAMED = 3  # images in an error
-IN_MEMORY = 4  # a split that takes more than a fourth of what is free is packed into a file; our choice
+IN_MEMORY = 4  # a split that takes more than a fourth of what is free is not held in memory; our choice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,11 @@ class Config(Selection):
         "fail: an image that cannot be decoded is an error; skip: it is left out, at the cost of "
         "decoding everything once more",
         choices=("fail", "skip"),
+    )
+    stream: bool = setting(
+        default=False,
+        doc="pretrain on crops of the files themselves, decoded anew every epoch, not of stored images",
+        later=True,
     )
 
 
@@ -116,13 +123,28 @@ class ImageFolder(Dataset):
     def load(self, split: str) -> Images:
         """Return the images of `split`."""
         files = self._good(split)
+        pixels: Any
         if self._is_packed(split):
             pixels = self._pack(split).pixels(self._shape(files), partial(self._fill, split, files))
+        elif self.config.stream and self._is_large(split):
+            pixels = LazyPixels(self._paths(files), self._shape(files), partial(self._refuse, files))
         else:
             pixels = torch.empty(self._shape(files), dtype=torch.uint8)
             failures = decode_all(self._paths(files), self._channels, self._size, out=pixels.numpy())
             self._refuse(files, failures)
         return Images(pixels, torch.from_numpy(files.labels))
+
+    def stream(self, split: str) -> Stream | None:
+        """Return the files of `split` if they are to be pretrained on."""
+        if not self.config.stream:
+            return None
+        files = self._good(split)
+        return Stream(
+            files=self._paths(files),
+            labels=torch.from_numpy(files.labels),
+            read=partial(read, channels=self._channels),
+            refusal=lambda place, why: self._refusal(files, {place: why}),
+        )
 
     @property
     def _packs(self) -> Path:
@@ -130,12 +152,14 @@ class ImageFolder(Dataset):
 
     def _is_packed(self, split: str) -> bool:
         """Tell whether the images of a split go into a file; they are the same there and in memory."""
-        return (
-            self.place.packed or math.prod(self._shape(self._files[split])) * IN_MEMORY > available_memory()
-        )
+        return self.place.packed or (self._is_large(split) and not self.config.stream)
+
+    def _is_large(self, split: str) -> bool:
+        return math.prod(self._shape(self._files[split])) * IN_MEMORY > available_memory()
 
     def _pack(self, split: str) -> Pack:
-        made = [asdict(self.config), self._channels, self._size, self.version, PIL.__version__]
+        told = {name: value for name, value in asdict(self.config).items() if name != "stream"}
+        made = [told, self._channels, self._size, self.version, PIL.__version__]
         return Pack(self._packs, digest([self.fingerprint(), split, made]))
 
     def _fill(self, split: str, files: Files, out: Path) -> None:
@@ -184,10 +208,14 @@ class ImageFolder(Dataset):
 
     def _refuse(self, files: Files, failures: Failures) -> None:
         if failures:
-            some = ", ".join(f"{files.paths[i]} ({why})" for i, why in list(failures.items())[:NAMED])
-            more = f" and {len(failures) - NAMED} more" if len(failures) > NAMED else ""
-            count = f"{len(failures)} images" if len(failures) > 1 else "an image"
-            raise BadData(
-                f"{self.name}: {count} cannot be decoded: {some}{more}. "
-                "Replace or remove what is damaged, or set dataset.on_error=skip."
-            )
+            raise self._refusal(files, failures)
+
+    def _refusal(self, files: Files, failures: Failures) -> BadData:
+        """Return the error about images that cannot be decoded."""
+        some = ", ".join(f"{files.paths[i]} ({why})" for i, why in list(failures.items())[:NAMED])
+        more = f" and {len(failures) - NAMED} more" if len(failures) > NAMED else ""
+        count = f"{len(failures)} images" if len(failures) > 1 else "an image"
+        return BadData(
+            f"{self.name}: {count} cannot be decoded: {some}{more}. "
+            "Replace or remove what is damaged, or set dataset.on_error=skip."
+        )
