@@ -87,7 +87,8 @@ def _axis(*names: str, metavar: str, text: str) -> Callable[[F], F]:
               help="Keep the decoded images of a folder in a file, for later runs, even where they fit into "
                    "memory.")  # fmt: skip
 @click.option("--profile/--no-profile", default=None,
-              help="Say where the time of each training goes, and write a trace of a few steps.")  # fmt: skip
+              help="Say where the time goes, and write traces: of ten steps of each training, and of the "
+                   "first 2 s of each backbone's features and of each evaluator.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would be made and how long it takes; make nothing.")
 @session
 def run(session: Session, /, grid: Path | None, dry_run: bool, **options: Any) -> int:  # noqa: FBT001

@@ -13,6 +13,7 @@ from bench.dry import outlook
 from bench.errors import BadData, BadValue, UsageError
 from bench.grid import Cell, Datasets, plan
 from bench.jobs import run_in_processes
+from bench.ledger import Ledger
 from bench.profiling import Profiler
 from bench.registry import Registry
 from bench.request import Options, Runtime
@@ -42,7 +43,7 @@ def run(options: Options, registry: Registry, *, blocked: Sequence[str], dry_run
     Raises:
         UsageError: something that was asked for cannot be done.
     """
-    runtime = Runtime(**options.runtime)
+    runtime, spent = Runtime(**options.runtime), Ledger()
     if runtime.profile and runtime.jobs > 1:
         raise BadValue("--profile: it looks at one process, but there are --jobs. Leave one of them out.")
     device = devices.choose(runtime.device)
@@ -54,19 +55,22 @@ def run(options: Options, registry: Registry, *, blocked: Sequence[str], dry_run
         datasets = Datasets(registry, runtime.data_dir, download=download, packed=runtime.packed)
         return _readable(lambda: plan(request, registry, datasets)), datasets
 
-    cells, datasets = _with_downloads(planned, download=runtime.download, ask=ask)
-    workshop = Workshop(registry=registry, datasets=datasets, store=store, cache=cache, device=device)
+    with spent.on("plan"):
+        cells, datasets = _with_downloads(planned, download=runtime.download, ask=ask)
+    workshop = Workshop(
+        registry=registry, datasets=datasets, store=store, cache=cache, device=device, spent=spent
+    )
     _refuse_late(workshop, cells)
     if dry_run:
         click.echo(outlook(cells, datasets, registry, store, cache, device))
         return 0
     if runtime.profile:
-        workshop.profiler = Profiler(runtime.results / "profiles", device)
+        workshop.profiler = Profiler(runtime.results / "profiles", device, spent)
     many = runtime.jobs > 1
     made = run_in_processes(workshop, cells, runtime.jobs, blocked) if many else workshop.run(cells)
     records = list(_told(cells, made))
-    if workshop.profiler and not workshop.profiler.written:
-        click.echo("Nothing was profiled: no training of several steps was made now.", err=True)
+    if workshop.profiler:
+        click.echo(f"{_where_time_went(workshop.profiler)}\n", err=True)
     click.echo(table(records, mix_protocols=True, folder=runtime.results))
     return 1 if any(record["status"] == "failed" for record in records) else 0
 
@@ -101,6 +105,11 @@ def _refuse_late(workshop: Workshop, cells: Sequence[Cell]) -> None:
         if workshop.done(cell) is None:
             folders[workshop.store.path(cell.names, cell.keys.score).parent] = None
     refuse_unwritable(folders, workshop.store.folder)
+
+
+def _where_time_went(profiler: Profiler) -> str:
+    nothing = "" if profiler.written else "\n\nNothing was profiled: all that was asked for is there."
+    return f"{profiler.spent.table()}{nothing}"
 
 
 def _told(cells: Sequence[Cell], records: Iterator[Record]) -> Iterator[Record]:

@@ -1,67 +1,160 @@
-"""A frozen backbone and a split: one clean pass, and the features of every image in order."""
+"""A frozen backbone and a split: one clean pass, and the features of every image in order.
+
+Images are read, and features written, a chunk at a time: what is in memory does not grow with a split.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
-from torch import nn
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
-from bench.contract import Images
+from bench.device import sent
+from bench.errors import CellError
 from bench.evaluation import Features
+from bench.profiling import mark
 from bench.views import match_channels, normalise, resize
 
-CHUNK_PIXELS = 1 << 20  # of images at the backbone's resolution, a pass: 1,024 of 32 px, 20 of 224 px
-CPU_SHARE = 4  # a processor is faster by a tenth on a quarter of that, which stays nearer its caches
+# Of a chunk's images, at the backbone's resolution.
+CPU_PIXELS = 1 << 18  # 256 of 32 px, 5 of 224 px: more do not fit the caches
+CUDA_PIXELS = 1 << 24  # 16,384 of 32 px, 334 of 224 px: halved until they fit
+OTHER_PIXELS = 1 << 20  # not every device says with an error of its own that its memory is full
 FILE = "features.safetensors"
 
 
-def extract(
+def passed(
     backbone: nn.Module,
-    images: Images,
+    pixels: Tensor,
     *,
     image_size: int,
     channels: int,
     mean: tuple[float, ...],
     std: tuple[float, ...],
     device: torch.device,
-) -> Features:
-    """Return the features of every image, without augmentation, in float32.
+) -> Iterator[Tensor]:
+    """Yield the features of images in order, without augmentation: (rows, dim), float32, on the CPU.
 
     The backbone is in eval mode and is left as it was found: the statistics of its norms are used,
-    not updated.
+    not updated. Where memory does not hold a chunk, that chunk and those after it are halved.
 
     Args:
         backbone: on `device`; maps (n, channels, image_size, image_size) to (n, dim).
-        images: any size and channels; resized, grey repeated.
+        pixels: (n, channels, h, w), uint8, on the CPU; may be in a mapped file.
         image_size: that the backbone was trained at.
         channels: that the backbone was trained on.
         mean: of the data it was trained on, a value a channel.
         std: of the data it was trained on, a value a channel.
         device: where to compute.
+
+    Raises:
+        OutOfMemoryError: torch's; the device does not hold one image.
     """
-    rows = torch.empty(0)
-    chunk = max(1, CHUNK_PIXELS // image_size**2 // (CPU_SHARE if device.type == "cpu" else 1))
+
+    @torch.inference_mode()
+    def forward(part: Tensor) -> Tensor:
+        with mark("clean images"):
+            x = resize(sent(part, device), image_size)
+            x = normalise(match_channels(x, channels), mean, std)
+        with mark("forward"):
+            found: Tensor = backbone(x)
+        return found.float()
+
+    most = {"cpu": CPU_PIXELS, "cuda": CUDA_PIXELS}.get(device.type, OTHER_PIXELS)
     training = backbone.training
     backbone.eval()
-    for start in range(0, len(images.pixels), chunk):
-        part = images.pixels[start : start + chunk].to(device)
-        with torch.inference_mode():
-            found = backbone(normalise(match_channels(resize(part, image_size), channels), mean, std))
-        if not start:  # joined at the end they would be held twice
-            rows = torch.empty(len(images.pixels), found.shape[1])
-        rows[start : start + chunk] = found
-    backbone.train(training)
-    return Features(rows, images.labels.cpu())
+    try:
+        yield from _in_chunks(forward, pixels, max(1, most // image_size**2), device)
+    finally:
+        backbone.train(training)
 
 
-def save(features: Features, folder: Path) -> None:
-    """Write features into an artifact's folder."""
-    save_file({"x": features.x.contiguous(), "y": features.y.contiguous()}, folder / FILE)
+def finite(rows: Iterable[Tensor], what: str) -> Iterator[Tensor]:
+    """Pass features on.
+
+    Raises:
+        CellError: some are not finite; `what` they are.
+    """
+    for part in rows:
+        if not torch.isfinite(part).all():
+            raise CellError(f"{what} are not finite. Lower train.lr.")
+        yield part
+
+
+def save(rows: Iterable[Tensor], labels: Tensor, folder: Path) -> None:
+    """Write features into an artifact's folder as they come; an error leaves no file.
+
+    Args:
+        rows: (some, dim) each, float32, on the CPU; together a row a label.
+        labels: (n,), int64, on the CPU.
+        folder: of the artifact. A file that a dead process left there is overwritten.
+    """
+    path = folder / FILE
+    try:
+        with path.open("wb") as file:
+            for part in rows:
+                with mark("write"):
+                    if not file.tell():
+                        file.write(_head(len(labels), part.shape[1]))
+                        file.write(labels.contiguous().numpy().data)
+                    file.write(part.contiguous().numpy().data)
+    except Exception:
+        path.unlink()
+        raise
 
 
 def load(folder: Path) -> Features:
-    """Read features from an artifact's folder."""
+    """Return the features in an artifact's folder, of a file that is mapped into memory."""
     tensors = load_file(folder / FILE)
     return Features(tensors["x"], tensors["y"])
+
+
+def _in_chunks(
+    forward: Callable[[Tensor], Tensor], pixels: Tensor, chunk: int, device: torch.device
+) -> Iterator[Tensor]:
+    """Yield what `forward` makes of chunks. Meanwhile a GPU works on the next: it waits for no disk."""
+    done, part, made = 0, _read(pixels[:chunk], device), None
+    while len(part):
+        found = _if_it_fits(forward, part)
+        if found is None:
+            chunk = len(part) // 2
+            part = part[:chunk]
+            continue
+        done += len(part)
+        part = _read(pixels[done : done + chunk], device)
+        if made is not None:
+            yield made
+        made = found.cpu()
+    if made is not None:
+        yield made
+
+
+@mark("data")
+def _read(pixels: Tensor, device: torch.device) -> Tensor:
+    """Return images to send; for the CPU they are read when they are looked at."""
+    return pixels.pin_memory() if device.type == "cuda" else pixels
+
+
+def _if_it_fits(forward: Callable[[Tensor], Tensor], part: Tensor) -> Tensor | None:
+    """Return what `forward` makes of a chunk, or none: what it held by then is free on return."""
+    try:
+        return forward(part)
+    except torch.OutOfMemoryError:
+        if len(part) == 1:
+            raise
+        return None
+
+
+def _head(count: int, dim: int) -> bytes:
+    """Return how the file starts: as safetensors itself would write it, labels before features."""
+    labels = 8 * count
+    tensors = {
+        "y": {"dtype": "I64", "shape": [count], "data_offsets": [0, labels]},
+        "x": {"dtype": "F32", "shape": [count, dim], "data_offsets": [labels, labels + 4 * count * dim]},
+    }
+    head = json.dumps(tensors, separators=(",", ":")).encode()
+    head += b" " * (-len(head) % 8)
+    return len(head).to_bytes(8, "little") + head

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -93,6 +93,24 @@ def blank_record(cell: Cell, origin: Mapping[str, Any]) -> Record:
         "cost": {},
         "provenance": dict(origin),
         "error": None,
+    }
+
+
+def cost(passes: Sequence[Mapping[str, Any]], evaluate_s: float, peak_mb: float) -> dict[str, Any]:
+    """Return what a record says a cell cost by stage, whether a stage was made now or in an earlier run.
+
+    Args:
+        passes: what the features' artifacts say of each split; older ones do not say how many images.
+        evaluate_s: seconds in the evaluator.
+        peak_mb: of memory.
+    """
+    trained, spent = passes[0]["backbone"], sum(part["seconds"] for part in passes)
+    told = all("images" in part for part in passes)
+    return {
+        "seconds": {"pretrain": trained["seconds"], "features": spent, "evaluate": evaluate_s},
+        **{name: trained[name] for name in ("images_per_s", "params", "flops")},
+        "features_images_per_s": sum(part["images"] for part in passes) / spent if told else None,
+        "peak_mb": peak_mb,
     }
 
 

@@ -22,11 +22,11 @@ from bench.cache import Cache
 from bench.cells import Cell, Part
 from bench.checkpoint import whole
 from bench.contract import Backbone, Images
-from bench.errors import CellError
 from bench.evaluation import Features, Network, Scores
 from bench.fresh import fresh_backbone, fresh_method, measured, run_of
+from bench.ledger import Ledger
 from bench.monitors import KnnSample, knn_sample
-from bench.outcome import Breakdown, Failed, blank_record, failure, stage
+from bench.outcome import Breakdown, Failed, blank_record, cost, failure, stage
 from bench.pages import keep_pages
 from bench.parts import Datasets
 from bench.pretrain import pretrain
@@ -52,7 +52,8 @@ class Workshop:
         cache: of artifacts.
         device: where to compute.
         live: this process has the terminal to itself, and may draw on it.
-        profiler: watches the trainings, if they are to be profiled.
+        profiler: watches what is made, if it is to be profiled.
+        spent: the time of the run by stage.
     """
 
     registry: Registry
@@ -62,6 +63,7 @@ class Workshop:
     device: torch.device
     live: bool = True
     profiler: Profiler | None = None
+    spent: Ledger = field(default_factory=Ledger)
     _images: dict[tuple[str, str], Images] = field(default_factory=dict)
     _loaded: dict[str, Features] = field(default_factory=dict)
     _frozen: dict[str, Backbone] = field(default_factory=dict)
@@ -117,10 +119,13 @@ class Workshop:
         task = task_of(cell, parts, info.classes, self.device)
         if cls.needs == "backbone":
             task = replace(task, network=self._network(cell))
-        started = time.monotonic()
-        scores: Scores = cls(cell.evaluator.config).evaluate(task)
+        name = f"evaluate {cell.evaluator.name}"
+        with self.spent.on(name), self._profiled(name, cell.keys.score, cell):
+            started = time.monotonic()
+            scores: Scores = cls(cell.evaluator.config).evaluate(task)
+            seconds = time.monotonic() - started
         self._keep_predictions(cell, scores, parts["test"])
-        cost = self._cost(cell, time.monotonic() - started)
+        passes = [self._about(key) for key in cell.keys.features.values()]
         return {
             "metrics": {
                 name: {
@@ -135,7 +140,7 @@ class Workshop:
             "classes": list(info.classes),
             "notes": list(dict.fromkeys((*self.datasets.open(cell.dataset).info.notes, *info.notes))),
             "protocol": {**USUAL_PROTOCOL, "training_labels": cell.label_share, **scores.protocol},
-            "cost": cost,
+            "cost": cost(passes, seconds, peak_mb(self.device)),
         }
 
     def _network(self, cell: Cell) -> Network:
@@ -151,17 +156,6 @@ class Workshop:
             tensors["confidence"] = scores.confidence.cpu().half()
         with self.cache.alone(cell.keys.score), self.cache.making(cell.keys.score) as folder:
             save_file(tensors, folder / PREDICTIONS)
-
-    def _cost(self, cell: Cell, seconds: float) -> dict[str, Any]:
-        """Return the cost of a cell by stage, whether a stage was made now or in an earlier run."""
-        parts = [self._about(key) for key in cell.keys.features.values()]
-        trained = parts[0]["backbone"]
-        spent = sum(part["seconds"] for part in parts)
-        return {
-            "seconds": {"pretrain": trained["seconds"], "features": spent, "evaluate": seconds},
-            **{name: trained[name] for name in ("images_per_s", "params", "flops")},
-            "peak_mb": peak_mb(self.device),
-        }
 
     def _about(self, key: str) -> dict[str, Any]:
         about: dict[str, Any] = json.loads((self.cache.folder / key / ABOUT).read_text())
@@ -183,21 +177,23 @@ class Workshop:
     def _extract(self, cell: Cell, split: str) -> None:
         backbone = self._backbone(cell)
         images, about = self._images_of(cell.eval_dataset, split), self._about(cell.keys.backbone)
-        started = time.monotonic()
-        found = features_of.extract(
+        key = cell.keys.features[split]
+        rows = features_of.passed(
             backbone,
-            images,
+            images.pixels,
             image_size=cell.image_size,
             channels=about["channels"],
             mean=tuple(about["mean"]),
             std=tuple(about["std"]),
             device=self.device,
         )
-        if not torch.isfinite(found.x).all():
-            raise CellError(f"{cell.trained}: the features of {split} are not finite. Lower train.lr.")
-        with self.cache.making(cell.keys.features[split]) as folder:
-            features_of.save(found, folder)
-            _write(folder / ABOUT, {"seconds": time.monotonic() - started, "backbone": about})
+        rows = features_of.finite(rows, f"{cell.trained}: the features of {split}")
+        with self.cache.making(key) as folder:
+            with self.spent.on("features"), self._profiled("features", key, cell, of=cell.keys.backbone):
+                started = time.monotonic()
+                features_of.save(rows, images.labels, folder)
+                seconds = time.monotonic() - started
+            _write(folder / ABOUT, {"seconds": seconds, "images": len(images), "backbone": about})
 
     # ---- a backbone
 
@@ -233,7 +229,7 @@ class Workshop:
             if cell.training is not None:
                 told = run_of(cell, (mean, std), self.device, folder)
                 told = replace(told, on_epoch=self._on_epoch(cell), live=self.live, knn=self._knn(cell))
-                with self._watching(cell, len(images)) as on_step:
+                with self.spent.on("pretrain"), self._watching(cell, len(images)) as on_step:
                     told = replace(told, rows=share, on_step=on_step)
                     seen = data.stream(cell.split) or images.resident(self.device)
                     about |= asdict(pretrain(method, seen, told))
@@ -245,6 +241,12 @@ class Workshop:
             return nullcontext(lambda: None)
         steps = images // cell.training.step_images * cell.training.epochs
         return self.profiler.watching(cell.keys.backbone, cell.trained, steps)
+
+    def _profiled(self, stage: str, key: str, cell: Cell, of: str = "") -> AbstractContextManager[None]:
+        """Watch the first seconds of a stage, unless one like it, `of` the same, was watched already."""
+        if self.profiler is None:
+            return nullcontext()
+        return self.profiler.beginning(stage, key, cell.trained, of)
 
     def _knn(self, cell: Cell) -> KnnSample | None:
         """Return the labelled images that training is watched on: of train and val, never of test."""
@@ -286,7 +288,7 @@ class Workshop:
         if (key, split) in self._images:
             return self._images[key, split]
         self._images = {k: v for k, v in self._images.items() if k[0] == key}
-        with stage("data"):
+        with stage("data"), self.spent.on("data"):
             images: Images = data.load(split)
         if split in data.splits:
             self._images[key, split] = images

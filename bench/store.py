@@ -33,6 +33,7 @@ NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}  # JSON has n
 NOT_FINITE_BYTES = tuple(f'"{word}"'.encode() for word in NOT_FINITE)
 FIRST = ("method", "backbone", "dataset", "eval_dataset", "evaluator", "label_frac", "seed")
 STAGES = ("pretrain", "features", "evaluate")
+OTHER_COSTS = ("peak_mb", "params", "features_images_per_s")
 
 log = logging.getLogger(__name__)
 
@@ -175,7 +176,7 @@ def results(folder: str | Path = "results") -> pd.DataFrame:
     stages = sorted({s for r in records for s in _cost(r).get("seconds") or {}} - set(STAGES))
     seconds = [f"seconds_{stage}" for stage in (*STAGES, *stages)]
     columns = [*FIRST, "status", "metric", "value", *named]
-    columns += ["images_per_s", *seconds, "peak_mb", "params"]
+    columns += ["images_per_s", *seconds, *OTHER_COSTS]
     rows = (row for record in records for row in _rows(record, named, (*STAGES, *stages)))
     frame: pd.DataFrame = pd.DataFrame(list(rows), columns=pd.Index(columns))
     return frame
@@ -195,7 +196,7 @@ def _rows(record: Record, named: list[str], stages: Iterable[str]) -> Iterator[t
     tail = (*(values.get(name) for name in named), cost.get("images_per_s", math.nan))
     tail += (
         *(seconds.get(stage, math.nan) for stage in stages),
-        *(cost.get(name, math.nan) for name in ("peak_mb", "params")),
+        *(cost.get(name, math.nan) for name in OTHER_COSTS),
     )
     metrics = record.get("metrics") or {}
     for name, metric in metrics.items():

@@ -6,7 +6,7 @@ fraction is of this pool, and whoever asks for the same fraction and seed gets t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from bench.contract import Backbone, DatasetInfo, Images
 from bench.evaluation import Features, Network, Task, folds_of
 
 LABELLED = ("train", "val")
+AT_ONCE = 4_096  # rows that are copied twice
 
 
 def task_of(
@@ -33,11 +34,9 @@ def task_of(
         device: where to compute.
     """
     known = [parts[split] for split in LABELLED if split in parts]
-    pool = known[0]
-    if len(known) > 1:
-        pool = Features(torch.cat([part.x for part in known]), torch.cat([part.y for part in known]))
-    rows = _rows(cell, pool.y)
-    train = pool.take(rows)
+    labels = torch.cat([part.y for part in known])
+    rows = _rows(cell, labels)
+    train = Features(_taken([part.x for part in known], rows), labels[rows])
     own_val = len(known) > 1 and cell.label_frac in (1, None)
     own = rows >= len(known[0])
     return Task(
@@ -70,14 +69,12 @@ def network_of(
         device: where to compute.
     """
     known = [images[split] for split in LABELLED if split in images]
-    pool = known[0]
-    if len(known) > 1:
-        pixels = torch.cat([part.pixels[:] for part in known])
-        pool = Images(pixels, torch.cat([part.labels for part in known]))
-    rows = _rows(cell, pool.labels)
+    labels = torch.cat([part.labels for part in known])
+    rows = _rows(cell, labels)
+    every = len(known) == 1 and len(rows) == len(labels)  # they may be in a file larger than memory
     return Network(
         trained=trained,
-        train=pool if len(rows) == len(pool) else pool.take(rows),
+        train=known[0] if every else Images(_taken([part.pixels for part in known], rows), labels[rows]),
         test=images["test"],
         data=info,
         image_size=cell.image_size,
@@ -110,3 +107,20 @@ def labelled_share(cell: Cell, count: int, data: Any) -> Tensor:
 def _rows(cell: Cell, labels: Tensor) -> Tensor:
     """Return which rows of the pool a cell's label fraction takes."""
     return torch.from_numpy(splits.stratified_subset(labels.numpy(), cell.label_frac or 1.0, cell.seed))
+
+
+def _taken(parts: Sequence[Tensor], rows: Tensor) -> Tensor:
+    """Return a copy of some rows of tensors that count as one pool, of which nothing else is copied.
+
+    Args:
+        parts: (n, ...) each, on the CPU.
+        rows: (m,), int64, ascending places in the pool.
+    """
+    taken, start, end = torch.empty(len(rows), *parts[0].shape[1:], dtype=parts[0].dtype), 0, 0
+    for part in parts:
+        own = rows[(rows >= start) & (rows < start + len(part))] - start
+        for some in own.split(AT_ONCE):
+            taken[end : end + len(some)] = part[some]
+            end += len(some)
+        start += len(part)
+    return taken

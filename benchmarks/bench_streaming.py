@@ -174,12 +174,17 @@ def write_files(folder: Path, count: int) -> Path:
     return folder / "images"
 
 
-def watched(work: Callable[[], T]) -> tuple[T, float]:
-    """Return what work gives, and the most anonymous memory of this process and its children, in MB."""
+def watched(work: Callable[[], T], every: float = 0.02) -> tuple[T, float]:
+    """Return what work gives, and the most anonymous memory of this process and its children, in MB.
+
+    Args:
+        work: to be done.
+        every: seconds between looks.
+    """
     peaks, over = [0.0], threading.Event()
 
     def watch() -> None:
-        while not over.wait(0.02):
+        while not over.wait(every):
             peaks.append(sum(map(anonymous, family(os.getpid()))) / MB)
 
     thread = threading.Thread(target=watch)

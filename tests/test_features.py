@@ -1,18 +1,30 @@
-"""A clean pass: every image, in order, as the backbone knows images, and nothing else changed."""
+"""A clean pass: every image, in order, as the backbone knows images, and nothing else changed.
+
+And how it is written: as it goes, whole or not at all.
+"""
 
 from __future__ import annotations
 
 import copy
+import signal
+import subprocess
+import sys
+import weakref
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from conftest import Lab
 from torch import Tensor, nn
 
 from bench import features
+from bench.cache import Cache
 from bench.contract import Images
+from bench.errors import CellError
 from bench.evaluation import Features
 from bench.fresh import fresh_backbone
 from bench.views import resize
@@ -29,9 +41,8 @@ def images(n: int, channels: int, side: int = 8) -> Images:
 
 def seen(found: Images, image_size: int, channels: int, **statistics: Any) -> Tensor:
     """Return what a backbone is shown, (n, channels, image_size, image_size)."""
-    x = features.extract(
-        nn.Flatten(), found, image_size=image_size, channels=channels, device=CPU, **statistics
-    ).x
+    told = {"image_size": image_size, "channels": channels, "device": CPU, **statistics}
+    x = torch.cat(list(features.passed(nn.Flatten(), found.pixels, **told)))
     return x.view(-1, channels, image_size, image_size)
 
 
@@ -43,8 +54,26 @@ def network() -> nn.Module:
     )
 
 
-def extracted(net: nn.Module, found: Images) -> Features:
-    return features.extract(net, found, image_size=8, channels=3, device=CPU, **RGB)
+def chunks(net: nn.Module, found: Images) -> Iterator[Tensor]:
+    return features.passed(net, found.pixels, image_size=8, channels=3, device=CPU, **RGB)
+
+
+def extracted(net: nn.Module, found: Images) -> Tensor:
+    return torch.cat(list(chunks(net, found)))
+
+
+class Small(nn.Module):
+    """A device that holds so many images; it says how many it was shown."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most, self.shown = most, list[int]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.shown.append(len(x))
+        if len(x) > self.most:
+            raise torch.OutOfMemoryError("no room")
+        return x.flatten(1)
 
 
 def test_images_are_normalised_with_the_statistics_that_were_given() -> None:
@@ -82,25 +111,24 @@ def test_colours_are_turned_to_grey_for_a_backbone_of_grey_images() -> None:
 def test_chunks_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     net, given = network(), images(11, 3)
     whole = extracted(net, given)
-    monkeypatch.setattr(features, "CHUNK_PIXELS", 3 * 8**2)
-    parts = extracted(net, given)
+    monkeypatch.setattr(features, "CPU_PIXELS", 3 * 8**2)
+    parts = list(chunks(net, given))
 
-    assert torch.allclose(whole.x, parts.x, atol=1e-6)
-    assert torch.equal(parts.y, given.labels)
+    assert [len(part) for part in parts] == [3, 3, 3, 2]
+    assert torch.allclose(whole, torch.cat(parts), atol=1e-6)
 
 
 def test_an_image_that_is_larger_than_a_chunk_is_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "CHUNK_PIXELS", 1)
+    monkeypatch.setattr(features, "CPU_PIXELS", 1)
 
     assert len(extracted(network(), images(3, 3))) == 3
 
 
 def test_the_order_is_that_of_the_images() -> None:
     net, given = network(), images(6, 3)
-    turned = Images(given.pixels.flip(0), given.labels.flip(0))
+    turned = Images(given.pixels.flip(0), given.labels)
 
-    assert torch.allclose(extracted(net, turned).x, extracted(net, given).x.flip(0), atol=1e-6)
-    assert torch.equal(extracted(net, turned).y, given.labels.flip(0))
+    assert torch.allclose(extracted(net, turned), extracted(net, given).flip(0), atol=1e-6)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -109,7 +137,7 @@ def test_the_backbone_is_frozen_and_left_as_it_was_found(training: bool) -> None
     before = copy.deepcopy(net.state_dict())
     first, second = extracted(net, images(6, 3)), extracted(net, images(6, 3))
 
-    assert torch.equal(first.x, second.x)
+    assert torch.equal(first, second)
     assert net.training is training
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
@@ -117,17 +145,100 @@ def test_the_backbone_is_frozen_and_left_as_it_was_found(training: bool) -> None
 def test_features_are_float32_on_the_cpu_and_need_no_gradient() -> None:
     found = extracted(network(), images(3, 3))
 
-    assert (found.x.dtype, found.x.device, found.x.requires_grad) == (torch.float32, CPU, False)
-    assert found.y.dtype == torch.int64
+    assert (found.dtype, found.device, found.requires_grad) == (torch.float32, CPU, False)
+
+
+def test_a_chunk_that_does_not_fit_is_halved_until_it_does() -> None:
+    net, given = Small(3), images(11, 3)
+    found = extracted(net, given)
+
+    assert net.shown == [11, 5, 2, 2, 2, 2, 2, 1]
+    assert torch.equal(found, extracted(Small(11), given))
+
+
+def test_an_image_that_does_not_fit_is_an_error() -> None:
+    net = Small(0).train()
+
+    with pytest.raises(torch.OutOfMemoryError, match="no room"):
+        extracted(net, images(4, 3))
+
+    assert net.shown == [4, 2, 1]
+    assert net.training
 
 
 def test_features_are_read_back_as_they_were_written(tmp_path: Path) -> None:
-    found = Features(torch.randn(3, 4).T, torch.tensor([2, 0, 1, 2]))
-    features.save(found, tmp_path)
+    x, y = torch.randn(3, 4).T, torch.tensor([2, 0, 1, 2])
+    features.save(x.split(3), y, tmp_path)
     read = features.load(tmp_path)
 
-    assert torch.equal(read.x, found.x)
-    assert torch.equal(read.y, found.y)
+    assert torch.equal(read.x, x)
+    assert torch.equal(read.y, y)
+
+
+@pytest.mark.parametrize("dim", [1, 5, 512])
+def test_the_file_is_what_safetensors_would_write(tmp_path: Path, dim: int) -> None:
+    x, y = torch.randn(7, dim), torch.arange(7)
+    features.save(x.split(2), y, tmp_path)
+
+    assert (tmp_path / features.FILE).read_bytes() == safetensors.torch.save({"x": x, "y": y})
+
+
+def test_features_are_written_as_they_come_and_let_go(tmp_path: Path) -> None:
+    rows, held, written = 10_000, [], []
+
+    def made() -> Iterator[Tensor]:
+        for _ in range(5):
+            written.append((tmp_path / features.FILE).stat().st_size)
+            part = torch.zeros(rows, 8)
+            held.append(weakref.ref(part))
+            yield part
+            del part
+
+            assert sum(kept() is not None for kept in held) <= 1
+
+    features.save(made(), torch.zeros(5 * rows, dtype=torch.int64), tmp_path)
+
+    assert written[0] == 0
+    assert all(later - earlier == 32 * rows for earlier, later in pairwise(written[1:]))
+
+
+def test_what_an_error_leaves_is_removed(tmp_path: Path) -> None:
+    rows = features.finite([torch.zeros(2, 3), torch.tensor([[0.0, float("nan"), 1.0]])], "they")
+
+    with pytest.raises(CellError, match=r"^they are not finite"):
+        features.save(rows, torch.zeros(3, dtype=torch.int64), tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+KILLED = """
+import os, signal, sys, torch
+from pathlib import Path
+from bench import features
+from bench.cache import Cache
+
+def rows():
+    yield torch.zeros(5_000, 8)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+with Cache(Path(sys.argv[1])).making("key") as folder:
+    features.save(rows(), torch.zeros(10_000, dtype=torch.int64), folder)
+"""
+
+
+def test_a_pass_that_is_killed_leaves_no_artifact_and_is_made_again(tmp_path: Path) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    cache = Cache(tmp_path)
+    (left,) = (path.name for path in tmp_path.rglob("*") if path.is_file())
+    there = cache.has("key"), cache.find("key")
+    wanted = Features(torch.randn(9, 8), torch.arange(9))
+    with cache.making("key") as folder:
+        features.save(wanted.x.split(4), wanted.y, folder)
+    found = features.load(cache.find("key") or tmp_path)
+
+    assert killed.returncode == -signal.SIGKILL
+    assert (left, *there) == (features.FILE, False, None)
+    assert torch.equal(found.x, wanted.x)
 
 
 @pytest.mark.parametrize("backbone", ["test_resnet", "test_vit"])
@@ -135,7 +246,10 @@ def test_a_real_backbone_is_per_sample(lab: Lab, backbone: str, monkeypatch: pyt
     (cell,) = lab.plan(backbone=backbone)
     net, given = fresh_backbone(cell, lab.registry, 1), images(5, 1)
     told = {"image_size": 16, "channels": 1, "mean": (0.5,), "std": (0.5,), "device": CPU}
-    whole = features.extract(net, given, **told)
-    monkeypatch.setattr(features, "CHUNK_PIXELS", 2 * 16**2)
+    (whole,) = features.passed(net, given.pixels, **told)
+    monkeypatch.setattr(features, "CPU_PIXELS", 2 * 16**2)
 
-    assert torch.allclose(features.extract(net, given, **told).x, whole.x, atol=1e-5)
+    parts = list(features.passed(net, given.pixels, **told))
+
+    assert len(parts) == 3
+    assert torch.allclose(torch.cat(parts), whole, atol=1e-5)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
+import shutil
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,21 +14,57 @@ from typing import Any
 import pytest
 import torch
 from conftest import Lab, without_times
-from safetensors.torch import load_file
 from torch.autograd import DeviceType
 
+from bench import profiling
 from bench.cli import main
-from bench.profiling import Profiler, stages
+from bench.features import FILE
+from bench.ledger import Ledger
+from bench.profiling import Profiler, mark, stages
+from bench.run import BACKBONE
 
 STAGES = {"data", "views", "forward", "terms", "backward", "optimiser", "monitors"}
 SHORT = {"train.epochs": 1}
+AXES = {"dataset.max_train": 48, "train.batch_size": 16, "train.image_size": 16}
+HEADING = "stage of the run"
 
 
-def profiled(lab: Lab, **settings: Any) -> tuple[list[Path], dict[str, Any]]:
+def profiled(lab: Lab, settings: dict[str, Any], **asked: Any) -> tuple[list[Path], list[dict[str, Any]]]:
     workshop = lab.workshop()
-    workshop.profiler = Profiler(lab.folder / "profiles", torch.device("cpu"))
-    (record,) = workshop.run(lab.plan(settings, method="simclr"))
-    return workshop.profiler.written, record
+    workshop.profiler = Profiler(lab.folder / "profiles", torch.device("cpu"), workshop.spent)
+    records = list(workshop.run(lab.plan(settings, method="simclr", **asked)))
+    return workshop.profiler.written, records
+
+
+def key_of(trace: Path) -> str:
+    return trace.name.removesuffix(".pt.trace.json.gz")
+
+
+def events_of(trace: Path) -> list[dict[str, Any]]:
+    """Return the events of a trace, having checked what viewers ask of it.
+
+    https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
+    """
+    events: list[dict[str, Any]] = json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
+    flows = [{event["id"] for event in events if event["ph"] == phase} for phase in "sf"]
+
+    assert {event["ph"] for event in events} <= {"X", "M", "i", "s", "f"}
+    assert all(isinstance(event["name"], str) and {"pid", "tid"} <= event.keys() for event in events)
+    assert all(math.isfinite(event["ts"]) for event in events if event["ph"] != "M")
+    assert all(event["dur"] >= 0 for event in events if event["ph"] == "X")
+    assert all("args" in event for event in events if event["ph"] == "M")
+    assert flows[0] == flows[1]
+    return events
+
+
+def names_of(trace: Path) -> set[str]:
+    return {event["name"] for event in events_of(trace)}
+
+
+@pytest.fixture(autouse=True)
+def short_traces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a trace of an evaluator small, or reading it takes seconds."""
+    monkeypatch.setattr(profiling, "CALLS", 500)
 
 
 def event(name: str, start: float, end: float, kernels: tuple[float, ...] = ()) -> Any:
@@ -38,22 +77,41 @@ def event(name: str, start: float, end: float, kernels: tuple[float, ...] = ()) 
 
 
 def test_a_profile_changes_no_number(lab: Lab) -> None:
-    (trace,), record = profiled(lab, **SHORT)
+    _, records = profiled(lab, SHORT, evaluator=("knn", "linear"))
     plain = lab.beside("plain")
-    (other,) = plain.run(plain.plan(SHORT, method="simclr"))
-    weights = [
-        load_file(folder / "artifacts" / record["keys"]["backbone"] / "backbone.safetensors")
-        for folder in (lab.folder, plain.folder)
-    ]
+    others = plain.run(plain.plan(SHORT, method="simclr", evaluator=("knn", "linear")))
+    keys = records[0]["keys"]
+    files = [f"{keys['backbone']}/{BACKBONE}", f"{keys['features']['test']}/{FILE}"]
 
-    assert without_times(record) == without_times(other)
-    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
-    assert record["keys"]["backbone"] in trace.name
+    assert [without_times(record) for record in records] == [without_times(other) for other in others]
+    assert all((lab.artifact(file)).read_bytes() == plain.artifact(file).read_bytes() for file in files)
+
+
+def test_there_is_a_trace_of_the_training_of_the_features_and_of_each_evaluator(lab: Lab) -> None:
+    settings = {**SHORT, "knn.k": (3, 4)}
+    traces, (knn, linear, *_) = profiled(lab, settings, evaluator=("knn", "linear"))
+    keys = knn["keys"]
+
+    assert [key_of(trace) for trace in traces] == [
+        keys["backbone"], keys["features"]["train"], keys["score"], linear["keys"]["score"]
+    ]  # fmt: skip
+    assert {"bench clean images", "bench forward", "bench write", "aten::conv2d"} <= names_of(traces[1])
+    assert "aten::topk" in names_of(traces[2])
+    assert "aten::mm" in names_of(traces[3])
+
+
+def test_a_backbone_that_is_there_has_a_profile_of_its_features_and_evaluator(lab: Lab) -> None:
+    (first,) = profiled(lab, SHORT)[1]
+    for key in first["keys"]["features"].values():
+        shutil.rmtree(lab.artifact(key))
+    traces, (record,) = profiled(lab, {**SHORT, "knn.k": 3})
+    keys = record["keys"]
+
+    assert [key_of(trace) for trace in traces] == [keys["features"]["train"], keys["score"]]
 
 
 def test_a_trace_has_every_stage_of_a_step(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    (trace,), _ = profiled(lab)
-    names = {event.get("name") for event in json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]}
+    trace, names = (traces := profiled(lab, {})[0])[0], names_of(traces[0])
     said = capsys.readouterr().err
 
     assert {f"bench {stage}" for stage in STAGES} <= names
@@ -66,15 +124,70 @@ def test_a_trace_has_every_stage_of_a_step(lab: Lab, capsys: pytest.CaptureFixtu
 def test_the_first_steps_are_left_out_and_no_more_than_ten_are_watched(
     lab: Lab, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    profiled(lab, **{"train.epochs": 6})
+    profiled(lab, {"train.epochs": 6})
 
     assert "10 steps of" in capsys.readouterr().err
 
 
 def test_what_is_there_is_not_profiled(lab: Lab) -> None:
-    profiled(lab, **SHORT)
+    profiled(lab, SHORT)
 
-    assert profiled(lab, **SHORT)[0] == []
+    assert profiled(lab, SHORT)[0] == []
+
+
+@pytest.mark.parametrize(("most", "seconds"), [(100, 1e9), (10**9, 0.05)])
+def test_a_block_is_watched_up_to_a_limit_and_not_twice(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    most: int,
+    seconds: float,
+) -> None:
+    monkeypatch.setattr(profiling, "CALLS", most)
+    monkeypatch.setattr(profiling, "SECONDS", seconds)
+    profiler = Profiler(tmp_path, torch.device("cpu"), Ledger())
+    for key in ("one", "two"):
+        with profiler.beginning("work", key, "it"), mark("all of it"):
+            started, calls, x = time.monotonic(), 0, torch.zeros(2)
+            while calls < 1_000 or time.monotonic() - started < 0.1:
+                x.add_(1)
+                calls += 1
+    (trace,) = profiler.written
+    events = events_of(trace)
+    adds = sum(event["name"] == "aten::add_" for event in events)
+
+    assert key_of(trace) == "one"
+    assert x[0] == calls
+    assert adds < min(calls, most)
+    assert "profile of work, it: the first " in capsys.readouterr().err
+    assert any(event["name"] == "bench all of it" for event in events)
+
+
+def test_a_block_that_fails_ends_its_profile(tmp_path: Path) -> None:
+    profiler = Profiler(tmp_path, torch.device("cpu"), Ledger())
+    with pytest.raises(ValueError, match="broken"), profiler.beginning("work", "key", "it"):
+        raise ValueError("broken")
+    with profiler.beginning("more work", "key", "it"):
+        torch.zeros(2).add_(1)
+
+    assert len(profiler.written) == 1
+
+
+def test_a_run_says_where_all_its_time_went(
+    lab: Lab, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    small = [text for name, value in {**AXES, **SHORT}.items() for text in ("--set", f"{name}={value}")]
+    command = ["run", "--profile", "--backbone", "test_resnet", "--eval", "knn", "--device", "cpu", *small]
+    for _ in range(2):
+        with pytest.raises(SystemExit) as ended:
+            main([*command, "--results", str(tmp_path)])
+
+        assert not ended.value.code
+    first, second = (said.split("\n\n")[0] for said in capsys.readouterr().err.split(HEADING)[1:])
+    stages = [{line.rsplit(maxsplit=3)[0] for line in said.splitlines()[2:]} for said in (first, second)]
+
+    assert stages[0] == {"plan", "data", "pretrain", "features", "evaluate knn", "profiler", "harness", "all"}
+    assert stages[1] == {"plan", "harness", "all"}
 
 
 def test_a_stage_inside_another_counts_for_itself() -> None:

@@ -25,9 +25,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from bench import features
+from bench.cache import Cache
 from bench.contract import Images
 from bench.fresh import fresh_backbone, measured
-from bench.run import BACKBONE, PREDICTIONS
+from bench.run import ABOUT, BACKBONE, PREDICTIONS
 
 PROBE = {"method": "probe", "backbone": "tiny"}
 
@@ -69,6 +70,18 @@ def test_cells_that_share_data_share_it_in_memory(lab: Lab, monkeypatch: pytest.
 
     assert [record["status"] for record in records] == ["ok"] * 8
     assert sorted(loaded) == ["test", "train"]
+
+
+def test_cells_that_share_features_share_them_in_memory(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    load, loaded = features.load, []
+    monkeypatch.setattr(features, "load", lambda folder: loaded.append(folder.name) or load(folder))
+    settings = {"knn.k": (3, 4), "linear.tolerance": (1e-3, 1e-4)}
+    records = lab.run(lab.plan(settings, seed=(0, 1), evaluator=("knn", "linear"), label_frac=(0.5, 1.0)))
+    wanted = {key for record in records for key in record["keys"]["features"].values()}
+
+    assert len(records) > 8
+    assert len(wanted) == 4
+    assert sorted(loaded) == sorted(wanted)
 
 
 def test_a_second_run_makes_nothing(probing: Lab, probes: Any) -> None:
@@ -139,14 +152,32 @@ def test_predictions_are_those_of_the_record_that_is_there(lab: Lab) -> None:
 def test_a_record_has_its_costs(lab: Lab) -> None:
     trained, random = (record["cost"] for record in lab.run(lab.plan(method=("simclr", "random"))))
 
-    assert set(trained) == {"seconds", "images_per_s", "params", "flops", "peak_mb"}
+    assert set(trained) == {
+        "seconds", "images_per_s", "features_images_per_s", "params", "flops", "peak_mb"
+    }  # fmt: skip
     assert set(trained["seconds"]) == {"pretrain", "features", "evaluate"}
     assert all(value > 0 for value in trained["seconds"].values())
     assert trained["images_per_s"] >= 96 / trained["seconds"]["pretrain"]  # without the monitors' time
+    assert trained["features_images_per_s"] == pytest.approx((48 + 359) / trained["seconds"]["features"])
     assert (random["images_per_s"], random["seconds"]["pretrain"]) == (None, 0)
     assert random["params"] == trained["params"] > 100_000
     assert random["flops"] == trained["flops"] > 2 * random["params"]
     assert random["peak_mb"] > 10
+
+
+def test_features_that_do_not_say_how_many_images_they_took_serve_as_ever(probing: Lab) -> None:
+    (first,) = probing.run(probing.plan({"knn.k": 3}, **PROBE))
+    for key in first["keys"]["features"].values():
+        with Cache(probing.folder).making(key) as folder:
+            (folder / features.FILE).write_bytes((probing.artifact(key) / features.FILE).read_bytes())
+            about = json.loads((probing.artifact(key) / ABOUT).read_text())
+            del about["images"]
+            (folder / ABOUT).write_text(json.dumps(about))
+    (second,) = probing.run(probing.plan({"knn.k": 4}, **PROBE))
+
+    assert second["status"] == "ok"
+    assert second["cost"]["features_images_per_s"] is None
+    assert second["cost"]["seconds"]["features"] == first["cost"]["seconds"]["features"]
 
 
 def test_a_record_says_what_ran_and_not_where(probing: Lab) -> None:
@@ -259,16 +290,16 @@ def test_a_transfer_sees_the_other_data_as_the_backbone_knows_images(lab: Lab, t
     backbone = fresh_backbone(cell, lab.registry, 3)
     backbone.load_state_dict(load_file(lab.artifact(cell.keys.backbone) / BACKBONE))
     mean, std = measured(trained_on)
-    wanted = features.extract(
-        backbone, lab.datasets.open(cell.eval_dataset).load("test"),
-        image_size=16, channels=3, mean=mean, std=std, device=torch.device("cpu"),
-    )  # fmt: skip
+    test = lab.datasets.open(cell.eval_dataset).load("test")
+    (wanted,) = features.passed(
+        backbone, test.pixels, image_size=16, channels=3, mean=mean, std=std, device=torch.device("cpu")
+    )
     found = features.load(lab.artifact(cell.keys.features["test"]))
 
     assert record["status"] == "ok"
     assert (record["cell"]["dataset"], record["cell"]["eval_dataset"]) == ("image_folder", "digits")
-    assert torch.allclose(found.x, wanted.x, atol=1e-5)
-    assert torch.equal(found.y, wanted.y)
+    assert torch.allclose(found.x, wanted, atol=1e-5)
+    assert torch.equal(found.y, test.labels)
     assert len(record["classes"]) == 10
 
 
