@@ -7,6 +7,7 @@ which a trace could not be held in memory, so it is watched for its first second
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -48,6 +49,9 @@ class Profiler:
     """
 
     def __init__(self, folder: Path, device: torch.device, spent: Ledger) -> None:
+        os.environ.setdefault(
+            "KINETO_LOG_LEVEL", "99"
+        )  # else torch tells of its steps, and of GPUs not found
         self.folder, self.device, self.spent = folder, device, spent
         self.written: list[Path] = []
         self._begun: set[tuple[str, str]] = set()

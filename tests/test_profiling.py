@@ -206,6 +206,12 @@ def test_a_device_works_for_the_stage_that_launched_it() -> None:
     assert stages(events, 100) == [("backward", 55), ("forward", 30), ("other", 15)]
 
 
+def test_nothing_of_torchs_own_is_said(lab: Lab, capfd: pytest.CaptureFixture[str]) -> None:
+    profiled(lab, SHORT)
+
+    assert "Handler.cpp" not in capfd.readouterr().err
+
+
 def test_several_processes_are_not_profiled(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["run", "--profile", "--jobs", "2"])
