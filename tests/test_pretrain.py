@@ -17,7 +17,7 @@ from bench import checkpoint, pretrain
 from bench.collapse import embedding_std, rankme
 from bench.contract import Batch, DatasetInfo, Embeddings, Images, Method
 from bench.errors import BadValue, Diverged
-from bench.features import extract
+from bench.features import passed
 from bench.monitors import KnnSample, knn_monitors
 from bench.pretrain import Run
 from bench.recipe import Training
@@ -380,9 +380,8 @@ def test_the_vote_is_on_clean_images_in_eval_mode(tmp_path: Path) -> None:
     pretrain.pretrain(method, IMAGES, run)
 
     def features(pixels: Tensor) -> Tensor:
-        shown = Images(pixels, torch.zeros(len(pixels), dtype=torch.int64))
         about = {"mean": run.mean, "std": run.std, "device": run.device}
-        return extract(method.backbone, shown, image_size=12, channels=3, **about).x
+        return torch.cat(list(passed(method.backbone, pixels, image_size=12, channels=3, **about)))
 
     line, h = lines(tmp_path)[-1], features(sample.queries.pixels)
     expected = {"h_std": float(embedding_std(h)), "h_rankme": float(rankme(h))}
