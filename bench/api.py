@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Place,
         Stream,
     )
+    from bench.device import auto_precision
     from bench.evaluation import Evaluator, Features, Network, Scores, Task
     from bench.metrics import classification_scores, require_finite
     from bench.monitors import contrastive_monitors
@@ -40,6 +41,7 @@ _HOMES = {
     "bench.contract": (
         "Backbone", "Batch", "Dataset", "DatasetInfo", "Embeddings", "Images", "Method", "Place", "Stream",
     ),
+    "bench.device": ("auto_precision",),
     "bench.evaluation": ("Evaluator", "Features", "Network", "Scores", "Task"),
     "bench.metrics": ("classification_scores", "require_finite"),
     "bench.monitors": ("contrastive_monitors",),
@@ -74,6 +76,7 @@ __all__ = [
     "Unsupported",
     "UsageError",
     "View",
+    "auto_precision",
     "choose",
     "chosen_classes",
     "classification_scores",

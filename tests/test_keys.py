@@ -308,7 +308,8 @@ def test_a_raised_version_moves_the_keys_from_its_stage_down(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, kind: str, name: str, stage: str
 ) -> None:
     before = trained(lab)
-    monkeypatch.setattr(lab.registry.load_class(kind, name), "version", 2)
+    part = lab.registry.load_class(kind, name)
+    monkeypatch.setattr(part, "version", part.version + 1)
 
     assert moved(before, trained(lab)) == stage
 

@@ -1,28 +1,33 @@
-"""Minimise the L2-regularised softmax losses of many linear heads, as one batch.
+"""Minimise the L2-regularised softmax losses of linear heads, as one batch or along a path of strengths.
 
 The solver is L-BFGS with a starting metric made for this loss. Its Hessian is a mean over rows of
 (diag(p) - p p^T) (x) x x^T; the mean of the first factor, A, times the mean of the second, the
 covariance C, is a close and cheap stand-in. In the eigenbases of A (classes by classes) and of C the
-metric A (x) C + l2 I is diagonal. Each head has its own step, history and end; an evaluation serves
-all that are not done.
+metric A (x) C + l2 I is diagonal; the latest pair gives its scale. Each head has its own step, history
+and end; an evaluation serves all that are not done. What a head has learned of its Hessian holds under
+another strength, too, less or more of the identity: so a weak penalty starts where a strong one ends.
 
-References: Nocedal and Wright 2006, algorithm 7.4 (L-BFGS); Martens and Grosse 2015 (Kronecker
-factors); Hager and Zhang 2005, section 1 (a line search that rounding does not stop).
+References: Nocedal and Wright 2006, algorithm 7.4 and equation 7.20 (L-BFGS and its scale); Byrd 1994 (its
+loops as triangular systems); Martens and Grosse 2015 (Kronecker factors); Hager and Zhang 2005, section 1
+(a line search that rounding does not stop).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-Loss = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
+Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
-HISTORY = 10  # pairs a head; scikit-learn's lbfgs keeps as many
+HISTORY = (10, 40)  # pairs a head: scikit-learn's lbfgs keeps 10; 40 take a third fewer evaluations
+HELD = 2**19  # float64 numbers of all heads' moves, beyond which the history is shorter: 4 MB
 SUFFICIENT = 1e-4  # Nocedal and Wright 2006, section 3.1
 ROUNDING = 1e-7  # of the loss, below which a step is judged by its slope
+CAUTION = 0.5  # of the curvature that the penalty gives a pair at least
 FLAT = 1e-8  # curvature between classes below which float32 sums are noise
 
 
@@ -31,6 +36,8 @@ class State:
     """Where each head is; every field has the heads first.
 
     Args:
+        problem: (heads,), int64, the features that it is fitted on.
+        variance: (heads, axes), of these features.
         l2: (heads,), the strengths.
         at: (heads, classes, axes + 1), weights and bias.
         loss: (heads,), the objective.
@@ -44,6 +51,8 @@ class State:
         steps: (heads,), evaluations.
     """
 
+    problem: Tensor
+    variance: Tensor
     l2: Tensor
     at: Tensor
     loss: Tensor
@@ -61,42 +70,23 @@ class State:
         return State(*(getattr(self, f.name)[heads] for f in fields(self)))
 
 
-def minimise(
-    loss: Loss, classes: int, variance: Tensor, l2: Tensor, tolerance: float, max_iter: int
-) -> State:
-    """Descend from zero until every head gains less than `tolerance`, or for `max_iter` evaluations.
+def start(loss: Loss, variance: Tensor, l2: Tensor, at: Tensor) -> State:
+    """Return heads that have not moved yet, one a problem.
 
     Args:
-        loss: the data term: value (heads,), gradient and curvature, at weights and bias.
-        classes: number of classes.
-        variance: (axes,), float64, of the features.
+        loss: the data term: value (heads,), gradient and curvature, at weights and bias of heads of the
+            given problems.
+        variance: (heads, axes), float64, of the features.
         l2: (heads,), float64.
-        tolerance: in nats of the objective.
-        max_iter: evaluations of the objective.
+        at: (heads, classes, axes + 1), float64, where they are.
     """
-    live = _start(loss, classes, variance, l2)
-    order = torch.arange(len(l2), device=l2.device)
-    ended: list[tuple[Tensor, State]] = []
-    for _ in range(max_iter - 1):
-        live = _advance(loss, variance, live)
-        done = live.gain < tolerance
-        if done.any():
-            ended.append((order[done], live.take(done)))
-            live, order = live.take(~done), order[~done]
-        if not len(order):
-            break
-    ended.append((order, live))
-    back = torch.cat([heads for heads, _ in ended]).argsort()
-    states = [state for _, state in ended]
-    return State(*(torch.cat([getattr(s, f.name) for s in states])[back] for f in fields(State)))
-
-
-def _start(loss: Loss, classes: int, variance: Tensor, l2: Tensor) -> State:
-    heads, shape = len(l2), (classes, len(variance) + 1)
-    at = l2.new_zeros(heads, *shape)
-    value, gradient, curvature = _objective(loss, at, l2)
-    history = l2.new_zeros(heads, HISTORY, *shape)
+    problem = torch.arange(len(l2), device=l2.device)
+    value, gradient, curvature = _objective(loss, problem, at, l2)
+    pairs = min(max(HELD // at.numel(), HISTORY[0]), HISTORY[1])
+    history = l2.new_zeros(len(l2), pairs, *at.shape[1:])
     return State(
+        problem=problem,
+        variance=variance,
         l2=l2,
         at=at,
         loss=value,
@@ -111,27 +101,81 @@ def _start(loss: Loss, classes: int, variance: Tensor, l2: Tensor) -> State:
     )
 
 
-def _advance(loss: Loss, variance: Tensor, s: State) -> State:
+def repenalised(s: State, l2: Tensor) -> State:
+    """Return the heads where they are, under other strengths, and what they know of their Hessians.
+
+    The penalty is quadratic, so that objective, gradient and history follow without an evaluation.
+
+    Args:
+        s: heads.
+        l2: (heads,), float64.
+    """
+    more = l2 - s.l2
+    at, moves = _weights(s.at), _weights(s.moves)
+    changes = s.changes + more[:, None, None, None] * moves
+    gradient = s.gradient + _wide(more) * at
+    return replace(
+        s,
+        l2=l2,
+        loss=s.loss + more / 2 * at.square().sum((1, 2)),
+        gradient=gradient,
+        changes=changes,
+        direction=-_inverse_hessian(gradient, s.moves, changes, s.curvature, s.variance, l2),
+        step=torch.ones_like(l2),
+        gain=torch.full_like(l2, torch.inf),
+        steps=torch.zeros_like(s.steps),
+    )
+
+
+def minimise(loss: Loss, live: State, tolerance: float, max_iter: int) -> State:
+    """Descend until every head gains less than `tolerance`, or for `max_iter` evaluations.
+
+    Args:
+        loss: as of `start`.
+        live: where the heads start.
+        tolerance: in nats of the objective.
+        max_iter: evaluations of the objective.
+    """
+    order = torch.arange(len(live.l2), device=live.l2.device)
+    ended: list[tuple[Tensor, State]] = []
+    for _ in range(max_iter - 1):
+        live = _advance(loss, live)
+        done = live.gain < tolerance
+        if done.any():
+            ended.append((order[done], live.take(done)))
+            live, order = live.take(~done), order[~done]
+        if not len(order):
+            break
+    ended.append((order, live))
+    back = torch.cat([heads for heads, _ in ended]).argsort()
+    states = [state for _, state in ended]
+    return State(*(torch.cat([getattr(s, f.name) for s in states])[back] for f in fields(State)))
+
+
+def _advance(loss: Loss, s: State) -> State:
     """Try each head's step: heads it serves move and turn, the others will try a shorter one."""
     trial = s.at + _wide(s.step) * s.direction
-    value, gradient, curvature = _objective(loss, trial, s.l2)
+    value, gradient, curvature = _objective(loss, s.problem, trial, s.l2)
     slope, slope_there = _dot(s.gradient, s.direction), _dot(gradient, s.direction)
     enough = value <= s.loss + SUFFICIENT * s.step * slope
     level = (value <= s.loss + ROUNDING * s.loss.abs()) & (slope_there <= (2 * SUFFICIENT - 1) * slope)
     good = enough | level
+    all_good = bool(good.all())
 
     def chosen(new: Tensor, old: Tensor) -> Tensor:
+        if all_good:
+            return new
         return torch.where(good.view(-1, *[1] * (new.ndim - 1)), new, old)
 
     moves = chosen(torch.cat(((trial - s.at)[:, None], s.moves[:, :-1]), 1), s.moves)
     changes = chosen(torch.cat(((gradient - s.gradient)[:, None], s.changes[:, :-1]), 1), s.changes)
     gained = s.loss - value
     gradient, curvature = chosen(gradient, s.gradient), chosen(curvature, s.curvature)
-    direction = -_inverse_hessian(gradient, moves, changes, curvature, variance, s.l2)
+    direction = -_inverse_hessian(gradient, moves, changes, curvature, s.variance, s.l2)
     expected = -_dot(gradient, direction) / 2
     ratio = -s.step * slope / (2 * (value - s.loss - s.step * slope))  # the parabola's minimum
-    return State(
-        l2=s.l2,
+    return replace(
+        s,
         at=chosen(trial, s.at),
         loss=chosen(value, s.loss),
         gradient=gradient,
@@ -145,9 +189,9 @@ def _advance(loss: Loss, variance: Tensor, s: State) -> State:
     )
 
 
-def _objective(loss: Loss, at: Tensor, l2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _objective(loss: Loss, problem: Tensor, at: Tensor, l2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return loss, gradient and curvature with the penalty; the bias is not penalised."""
-    value, gradient, curvature = loss(at)
+    value, gradient, curvature = loss(at, problem)
     weight = at[..., :-1]
     value = value + l2 / 2 * weight.square().sum((1, 2))
     gradient[..., :-1] += _wide(l2) * weight
@@ -157,27 +201,45 @@ def _objective(loss: Loss, at: Tensor, l2: Tensor) -> tuple[Tensor, Tensor, Tens
 def _inverse_hessian(
     gradient: Tensor, moves: Tensor, changes: Tensor, curvature: Tensor, variance: Tensor, l2: Tensor
 ) -> Tensor:
-    """Return L-BFGS's inverse Hessian times the gradient: the two loops, latest pair first."""
-    products = (moves * changes).sum((2, 3))
-    rho = torch.where(products > 0, 1 / products, 0.0)  # (heads, history); 0 where there is no pair
-    q, alphas = gradient, []
-    for i in range(HISTORY):
-        alphas.append(rho[:, i] * _dot(moves[:, i], q))
-        q = q - _wide(alphas[i]) * changes[:, i]
-    q = _in_metric(q, curvature, variance, l2)
-    for i in reversed(range(HISTORY)):
-        beta = rho[:, i] * _dot(changes[:, i], q)
-        q = q + _wide(alphas[i] - beta) * moves[:, i]
-    return q
+    """Return L-BFGS's inverse Hessian times the gradient: the two loops as two triangular systems."""
+    s, y = moves.flatten(2), changes.flatten(2)
+    products = s @ y.transpose(1, 2)  # (heads, history, history), the latest first
+    own = products.diagonal(dim1=1, dim2=2)
+    least = CAUTION * l2[:, None] * moves[..., :-1].square().sum((2, 3))  # the penalty's share; less is noise
+    there = own > least
+    lower = products.tril() * there[:, :, None] * there[:, None] + torch.diag_embed((~there).to(own))
+    alpha = _solved(lower, there * (s @ gradient.flatten(1)[..., None])[..., 0], upper=False)
+    q = gradient - (alpha[:, None] @ y).view_as(gradient)
+    q, latest = _in_metric(torch.stack((q, changes[:, 0])), curvature, variance, l2)
+    length = _dot(changes[:, 0], latest)
+    q = _wide(torch.where(there[:, 0] & (length > 0), own[:, 0] / length, 1.0)) * q
+    left = there * (own * alpha - (y @ q.flatten(1)[..., None])[..., 0])
+    beta = _solved(lower.transpose(1, 2), left, upper=True)
+    turned: Tensor = q + (beta[:, None] @ s).view_as(q)
+    return turned
+
+
+def _solved(triangle: Tensor, right: Tensor, *, upper: bool) -> Tensor:
+    found: Tensor = torch.linalg.solve_triangular(triangle, right[..., None], upper=upper)
+    return found[..., 0]
 
 
 def _in_metric(q: Tensor, curvature: Tensor, variance: Tensor, l2: Tensor) -> Tensor:
-    """Return (curvature (x) covariance + l2)^-1 q; the bias is a feature of variance 1, unpenalised."""
+    """Return (curvature (x) covariance + l2)^-1 q, (..., heads, classes, axes + 1).
+
+    The bias is a feature of variance 1, unpenalised.
+    """
     between, turn = torch.linalg.eigh(curvature)
     between = between.clamp_min(FLAT)[..., None]
-    hessian = torch.cat((between * variance + _wide(l2), between), 2)
-    turned: Tensor = turn @ (turn.transpose(1, 2) @ q / hessian)
-    return turned
+    hessian = torch.cat((between * variance[:, None] + _wide(l2), between), 2)
+    turned = turn @ (turn.transpose(1, 2) @ q / hessian)
+    centred: Tensor = turned - turned.mean(-2, keepdim=True)  # rounding moves all classes alike, without end
+    return centred
+
+
+def _weights(at: Tensor) -> Tensor:
+    """Return weights and bias with the bias, which is not penalised, at zero."""
+    return F.pad(at[..., :-1], (0, 1))
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

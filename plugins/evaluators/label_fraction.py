@@ -31,6 +31,7 @@ PROBES: dict[str, type[Linear | KNN]] = {"linear": Linear, "knn": KNN}
 class LabelFraction(Evaluator):
     """Top-1 of a classifier by the share of the labels that it is given."""
 
+    version: ClassVar[int] = 2
     reference: ClassVar[str] = "subsets: SimCLR, https://arxiv.org/abs/2002.05709, appendix B.5"
     takes_fraction: ClassVar[bool] = False
 
@@ -66,7 +67,7 @@ class LabelFraction(Evaluator):
         self.check(len(task.train), len(task.classes))
         left_out = [f for f in self.config.fractions if not _reaches_all(task, f)]
         curve = {
-            fraction: [self._fitted(task, fraction, draw) for draw in range(draws)]
+            fraction: self._fitted(task, fraction, draws)
             for fraction, draws in zip(self.config.fractions, self.config.draws, strict=True)
             if fraction not in left_out
         }
@@ -84,11 +85,11 @@ class LabelFraction(Evaluator):
             lower_is_better=frozenset(name for name in metrics if name.endswith("_std")),
         )
 
-    def _fitted(self, task: Task, fraction: float, draw: int) -> Scores:
-        """Return what the probe finds of one draw."""
+    def _fitted(self, task: Task, fraction: float, draws: int) -> list[Scores]:
+        """Return what the probe finds of each draw."""
         probe = PROBES[self.config.probe]
-        subset = task.subset(fraction, seed_of(task.seed, "label-fraction", draw))
-        return probe(probe.Config()).evaluate(subset)
+        seeds = [seed_of(task.seed, "label-fraction", draw) for draw in range(draws)]
+        return probe(probe.Config()).evaluate_all([task.subset(fraction, seed) for seed in seeds])
 
     def _protocol(self, task: Task, curve: dict[float, list[Scores]]) -> dict[str, Any]:
         """Return what a record says of the subsets and of the choices made in them."""

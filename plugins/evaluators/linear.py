@@ -5,8 +5,9 @@ and SimCLR, https://arxiv.org/abs/2002.05709, appendix B.8. Code followed: none 
 
     f(W, b) = mean cross-entropy(W x + b, y) + l2 / 2 * ||W||^2
 
-Features are standardised by the rows that are fitted. Every l2 of a grid is fitted at once, the best
-on held-out training rows is refitted on all of them, and the test rows are predicted once.
+Features are standardised by the rows that are fitted. The l2 of a grid are fitted from the strongest to
+the weakest, each until it has converged; the best on held-out training rows is refitted on all of them,
+and the test rows are predicted once.
 
 Differs from the paper: 12 values of l2 in [1e-6, 1e2] instead of 45 in [1e-6, 1e5]: on standardised
 features a stronger penalty only shrinks all weights alike, which leaves the predictions as they are.
@@ -15,26 +16,46 @@ features a stronger penalty only shrinks all weights alike, which leaves the pre
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import Any, ClassVar
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.api import BadValue, Evaluator, Scores, Task, setting
+from bench.api import BadValue, Evaluator, Features, Scores, Task, setting
 
 from .choice import at_edge, selection, unchosen
 from .classified import classified
-from .logistic import Heads, fit
+from .logistic import Heads, Rows, fit_all
 from .refusals import refuse_broken, refuse_too_little
+from .remembered import found
+
+FAR = 3  # standard errors behind the best, where a weaker penalty is not tried; our choice
 
 log = logging.getLogger(__name__)
+
+
+class Choice(NamedTuple):
+    """What a fit on all rows is made with.
+
+    Args:
+        l2: the penalty.
+        near: a head of a fold that has it, where the fit starts.
+        said: of the choice, for the record.
+    """
+
+    l2: float
+    near: Heads | None
+    said: dict[str, Any]
 
 
 class Linear(Evaluator):
     """Multinomial logistic regression whose penalty is chosen on held-out training rows."""
 
+    version: ClassVar[int] = 2
     reference: ClassVar[str] = "Kornblith 2019, https://arxiv.org/abs/1805.08974"
 
     @dataclass(frozen=True, kw_only=True)
@@ -46,6 +67,9 @@ class Linear(Evaluator):
         l2_steps: int = setting(12, "penalties tried, evenly spaced in their logarithm", least=1)
         default_l2: float = setting(1e-2, "penalty where there is nothing to choose on", above=0)
         tolerance: float = setting(1e-7, "gain in nats at which a fit is done", above=0)
+        first_tolerance: float = setting(
+            1e-4, "as tolerance, of fits that may be out of the running", above=0
+        )
         max_iter: int = setting(1000, "most evaluations of a fit's objective", least=1)
 
     config: Config
@@ -60,38 +84,73 @@ class Linear(Evaluator):
 
     def evaluate(self, task: Task) -> Scores:
         """Choose l2 on the folds, refit on all training rows, predict the test rows."""
-        self.check(len(task.train), len(task.classes))
-        refuse_broken("linear", task)
-        l2, chosen = self._choose(task)
-        heads = self._fit(task, torch.arange(len(task.train)), [l2])
-        logits = heads.logits(task.test.x, 0).cpu()
-        return classified(
-            logits,
-            task,
-            {
-                "features": "frozen",
-                **chosen,
-                "l2": l2,
-                "converged": bool(heads.converged.all()),
-                "steps": int(heads.steps[0]),
-            },
-        )
+        return self.evaluate_all([task])[0]
 
-    def _choose(self, task: Task) -> tuple[float, dict[str, Any]]:
-        """Return the l2 and what a record says of the choice."""
-        if not task.folds:
-            return self.config.default_l2, {**unchosen(task, 0), "grid": [], "grid_edge": False}
+    def evaluate_all(self, tasks: Sequence[Task]) -> list[Scores]:
+        """Evaluate tasks of features of one network: all are fitted as one."""
+        if len(tasks) == 1:
+            return [found("linear", self.config, tasks[0], lambda: self._evaluated(tasks)[0])]
+        return self._evaluated(tasks)
+
+    def _evaluated(self, tasks: Sequence[Task]) -> list[Scores]:
+        for task in tasks:
+            self.check(len(task.train), len(task.classes))
+            refuse_broken("linear", task)
+        every = [Rows.of(task.train.x, task.train.y, task.device) for task in tasks]
+        choices = self._choose(tasks, every)
+        near = [choice.near for choice in choices]
+        (fitted,) = self._fit(tasks, every, [[choice.l2 for choice in choices]], self.config.tolerance, near)
+        return [
+            _scores(task, choice, heads) for task, choice, heads in zip(tasks, choices, fitted, strict=True)
+        ]
+
+    def _choose(self, tasks: Sequence[Task], every: Sequence[Rows]) -> list[Choice]:
+        """Return the choice of each task, given all its training rows."""
+        folds = [_folds(task, rows) for task, rows in zip(tasks, every, strict=True)]
         grid = self._grid()
-        folds = [self._judge(task, rows, held_out, grid) for rows, held_out in task.folds]
-        top1, loss = torch.stack(folds).mean(0)
-        place = max(range(len(grid)), key=lambda i: (round(float(top1[i]), 9), -float(loss[i]), grid[i]))
-        return grid[place], {
-            "selected": "l2",
-            **selection(task),
-            "grid": grid,
-            "grid_edge": at_edge(grid[place], grid),
-            "val_top1": float(top1[place]),
-        }
+        self._try(tasks, [of_task for of_task in folds if of_task], grid)
+        running = [_running(of_task, 1) for of_task in folds]
+        self._go_on(tasks, folds, running, grid)
+        return [
+            _chosen(task, grid, of_task, kept) if of_task else self._default(task)
+            for task, of_task, kept in zip(tasks, folds, running, strict=True)
+        ]
+
+    def _try(self, tasks: Sequence[Task], folds: Sequence[Sequence[_Fold]], grid: Sequence[float]) -> None:
+        """Fit ever weaker penalties roughly, until two in a row are far behind in every task."""
+        flat = [fold for of_task in folds for fold in of_task]
+        if not flat:
+            return
+        places = range(len(grid) - 1, -1, -1)
+        l2 = [[grid[place]] * len(flat) for place in places]
+        fits = self._fit(tasks, [fold.rows for fold in flat], l2, self.config.first_tolerance)
+        for place, heads in zip(places, fits, strict=False):
+            for fold, head in zip(flat, heads, strict=True):
+                fold.judge(place, head)
+            latest = {place, place + 1}
+            if place + 1 < len(grid) and not any(latest & set(_running(of_task, FAR)) for of_task in folds):
+                return
+
+    def _go_on(
+        self,
+        tasks: Sequence[Task],
+        folds: Sequence[Sequence[_Fold]],
+        running: Sequence[Sequence[int]],
+        grid: Sequence[float],
+    ) -> None:
+        """Fit what is in the running until it has converged, all as one."""
+        pairs = zip(folds, running, strict=True)
+        todo = [(fold, place) for of_task, kept in pairs for fold in of_task for place in kept]
+        if not todo:
+            return
+        l2 = [[grid[place] for _, place in todo]]
+        near = [fold.heads[place] for fold, place in todo]
+        (ends,) = self._fit(tasks, [fold.rows for fold, _ in todo], l2, self.config.tolerance, near)
+        for (fold, place), head in zip(todo, ends, strict=True):
+            fold.judge(place, head)
+
+    def _default(self, task: Task) -> Choice:
+        return Choice(self.config.default_l2, None, {**unchosen(task, 0), "grid": [], "grid_edge": False})
 
     def _grid(self) -> list[float]:
         c = self.config
@@ -99,36 +158,90 @@ class Linear(Evaluator):
         powers = torch.linspace(float(ends[0]), float(ends[1]), c.l2_steps, dtype=torch.float64)
         return [float(f"{10**power:.6g}") for power in powers.tolist()]
 
-    def _judge(self, task: Task, rows: Tensor, held_out: Tensor, grid: list[float]) -> Tensor:
-        """Return top-1 in percent and negative log-likelihood of the held-out rows, (2, grid)."""
-        heads = self._fit(task, rows, grid)
-        val = task.train.take(held_out)
-        labels, found = val.y.cpu(), []
-        for head in range(len(grid)):
-            logits = heads.logits(val.x, head).cpu()
-            right = (logits.argmax(1) == labels).double().mean()
-            found.append(torch.stack((100 * right, F.cross_entropy(logits, labels))))
-        return torch.stack(found, 1)
+    def _fit(
+        self,
+        tasks: Sequence[Task],
+        problems: Sequence[Rows],
+        l2: Sequence[Sequence[float]],
+        tolerance: float,
+        near: Sequence[Heads | None] = (),
+    ) -> Iterator[list[Heads]]:
+        """Yield a head of each problem for each row of `l2`, as `fit_all`, and warn of what has no end."""
+        most, strengths = self.config.max_iter, torch.tensor(l2, dtype=torch.float64)
+        classes = len(tasks[0].classes)
+        fits = fit_all(problems, classes, strengths, tolerance=tolerance, max_iter=most, near=near)
+        for values, heads in zip(l2, fits, strict=True):
+            unfinished = {
+                f"{value:g}" for value, head in zip(values, heads, strict=True) if not head.converged.all()
+            }
+            if unfinished:
+                said = "linear: no convergence in %d steps at l2 %s. Raise linear.max_iter."
+                log.warning(said, most, ", ".join(sorted(unfinished)))
+            yield heads
 
-    def _fit(self, task: Task, rows: Tensor, l2: list[float]) -> Heads:
-        part, c = task.train.take(rows), self.config
-        strengths = torch.tensor(l2, dtype=torch.float64)
-        heads = fit(
-            part.x,
-            part.y,
-            len(task.classes),
-            strengths,
-            tolerance=c.tolerance,
-            max_iter=c.max_iter,
-            device=task.device,
-        )
-        unfinished = [
-            f"{value:g}" for value, done in zip(l2, heads.converged.tolist(), strict=True) if not done
-        ]
-        if unfinished:
-            log.warning(
-                "linear: no convergence in %d steps at l2 %s. Raise linear.max_iter.",
-                c.max_iter,
-                ", ".join(unfinished),
-            )
-        return heads
+
+@dataclass(frozen=True)
+class _Fold:
+    """A fold of a task, with the latest head of each l2 and what the held-out rows say of it.
+
+    Args:
+        rows: to fit.
+        held_out: to judge by.
+        heads: by the place of its l2 in the grid.
+        found: likewise, top-1 in percent and negative log-likelihood, (2,), float64.
+    """
+
+    rows: Rows
+    held_out: Features
+    heads: dict[int, Heads] = field(default_factory=dict)
+    found: dict[int, Tensor] = field(default_factory=dict)
+
+    def judge(self, place: int, head: Heads) -> None:
+        """Keep a head and what the held-out rows say of it."""
+        labels, logits = self.held_out.y.cpu(), head.logits(self.held_out.x, 0).cpu()
+        right = (logits.argmax(1) == labels).double().mean()
+        self.heads[place] = head
+        self.found[place] = torch.stack((100 * right, F.cross_entropy(logits, labels)))
+
+
+def _folds(task: Task, every: Rows) -> list[_Fold]:
+    return [
+        _Fold(Rows.of(task.train.x[rows], task.train.y[rows], task.device, every), task.train.take(held_out))
+        for rows, held_out in task.folds
+    ]
+
+
+def _means(folds: Sequence[_Fold], places: Iterable[int]) -> dict[int, list[float]]:
+    """Return mean top-1 and negative log-likelihood over folds, by place."""
+    return {place: torch.stack([fold.found[place] for fold in folds]).mean(0).tolist() for place in places}
+
+
+def _running(folds: Sequence[_Fold], errors: int) -> list[int]:
+    """Return the places of what is at most some standard errors behind the best."""
+    if not folds:
+        return []
+    means, rows = _means(folds, folds[0].found), sum(len(fold.held_out) for fold in folds)
+    best = max(top1 for top1, _ in means.values())
+    share = (best / 100 * rows + 1) / (rows + 2)  # above 0 and below 1
+    error = 100 * math.sqrt(share * (1 - share) / rows)
+    return [place for place, (top1, _) in means.items() if top1 >= best - errors * error]
+
+
+def _chosen(task: Task, grid: list[float], folds: Sequence[_Fold], running: Sequence[int]) -> Choice:
+    """Return the best of what is in the running, given the folds of a task."""
+    means = _means(folds, running)
+    place = max(running, key=lambda i: (round(means[i][0], 9), -means[i][1], grid[i]))
+    said = {
+        "selected": "l2",
+        **selection(task),
+        "grid": grid,
+        "grid_edge": at_edge(grid[place], grid),
+        "val_top1": means[place][0],
+    }
+    return Choice(grid[place], folds[-1].heads[place], said)
+
+
+def _scores(task: Task, choice: Choice, heads: Heads) -> Scores:
+    fit = {"l2": choice.l2, "converged": bool(heads.converged.all()), "steps": int(heads.steps[0])}
+    protocol = {"features": "frozen", **choice.said, **fit}
+    return classified(heads.logits(task.test.x, 0).cpu(), task, protocol)

@@ -1,24 +1,27 @@
-"""Fit multinomial logistic regressions, one for each L2 strength, all as one batch.
+"""Fit multinomial logistic regressions, one for each L2 strength, each from where a stronger one ended.
 
     f(W, b) = mean over rows of cross-entropy(W x + b, y) + l2 / 2 * ||W||^2
 
 The features are standardised and turned to their principal axes, which the penalty does not notice
-and the solver (`descent`) profits from. A pass over them serves all heads that are not done.
+and the solver (`descent`) profits from. That is done once for all strengths.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from .descent import minimise
+from .descent import State, minimise, repenalised, start
 
-BLOCK = 2**20  # float32 logits held at a time: 4 MB
+BLOCK = 2**20  # float32 features or logits at a time: 4 MB, which fit a processor's cache
+GPU_SHARE = 32  # times that on another device
 RANK = 1e-12  # a direction with less of the largest variance is not there
 RESOLVED = 1e-7  # a feature that varies by less of its mean is constant: float32 resolves no more
-ROWS = 8192  # standardised in float64 at a time
+ROWS = 1024  # standardised in float64 at a time: few enough for a cache
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,16 @@ class Heads:
         parts = (_standardised(part, self.mean, self.scale) for part in x.split(ROWS))
         return torch.cat([part @ weight + bias for part in parts])
 
+    def take(self, head: int) -> Heads:
+        """Return one head."""
+        one = {f.name: getattr(self, f.name)[head : head + 1] for f in fields(self)}
+        return replace(self, **{**one, "mean": self.mean, "scale": self.scale})
+
+    def moved(self, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the weights and biases that say the same of features standardised by other moments."""
+        bias = self.bias + self.weight @ ((mean - self.mean) / self.scale)
+        return self.weight * (scale / self.scale), bias
+
 
 def fit(
     x: Tensor,
@@ -70,19 +83,113 @@ def fit(
         l2: (heads,), positive.
         tolerance: a head is done when its last step gained less, and the next is expected to, in
             nats of the objective.
-        max_iter: evaluations of the objective.
+        max_iter: evaluations of the objective, of each head.
         device: where passes over the features run. Float64 goes to the CPU where it has none.
-        block: logits held at a time.
+        block: features or logits at a time, for a processor.
     """
-    exact = torch.device("cpu") if device.type == "mps" else device
-    x = x.to(exact)
-    mean, scale = moments(x)
-    axes, variance = principal_axes(x, mean, scale)
-    parts = [(_standardised(part, mean, scale) @ axes).float().to(device) for part in x.split(ROWS)]
-    loss = _Loss(torch.cat(parts), y.to(device), classes, block)
-    end = minimise(loss, classes, variance, l2.to(exact, torch.float64), tolerance, max_iter)
-    weight = end.at[..., :-1] @ axes.T
-    return Heads(mean, scale, weight, end.at[..., -1], end.loss, end.steps, end.gain < tolerance)
+    order, rows = l2.argsort(descending=True), Rows.of(x, y, device)
+    ends = fit_all([rows], classes, l2[order, None], tolerance=tolerance, max_iter=max_iter, block=block)
+    found = [end for (end,) in ends]
+    every = [found[place] for place in order.argsort().tolist()]
+    joined = {
+        name: torch.cat([getattr(one, name) for one in every])
+        for name in ("weight", "bias", "loss", "steps", "converged")
+    }
+    return Heads(mean=rows.mean, scale=rows.scale, **joined)
+
+
+def fit_all(
+    problems: Sequence[Rows],
+    classes: int,
+    l2: Tensor,
+    *,
+    tolerance: float,
+    max_iter: int,
+    block: int = BLOCK,
+    near: Sequence[Heads | None] = (),
+) -> Iterator[list[Heads]]:
+    """Fit a head of each problem for one L2 strength after the other, all problems as one.
+
+    The first starts from zero or from `near`, each other one where the one before it ended.
+
+    Args:
+        problems: of equal dimension; one may be given several times, for a pass over it serves all its heads.
+        classes: as of `fit`.
+        l2: (strengths, problems), positive; from the strongest to the weakest is fastest.
+        tolerance: as of `fit`.
+        max_iter: as of `fit`.
+        block: as of `fit`.
+        near: for each problem a head that was fitted on features like these, where to start, if there is one.
+
+    Yields:
+        For each strength a head of each problem.
+    """
+    loss = _Loss(problems, classes, block)
+    at = loss.variance.new_zeros(len(problems), classes, loss.variance.shape[1] + 1)
+    for place, (rows, head) in enumerate(zip(problems, near, strict=False)):
+        if head is not None:
+            weight, bias = head.moved(rows.mean, rows.scale)
+            at[place, :, : rows.axes.shape[1]], at[place, :, -1] = weight[0] @ rows.axes, bias[0]
+    end = None
+    for strength in l2.to(at):
+        first = repenalised(end, strength) if end else start(loss, loss.variance, strength, at)
+        end = minimise(loss, first, tolerance, max_iter)
+        yield [_head(rows, end.take(torch.tensor([place])), tolerance) for place, rows in enumerate(problems)]
+
+
+def _head(rows: Rows, end: State, tolerance: float) -> Heads:
+    """Return the head of a problem, given where it ended."""
+    weight = end.at[..., : rows.axes.shape[1]] @ rows.axes.T
+    converged = end.gain < tolerance
+    return Heads(rows.mean, rows.scale, weight, end.at[..., -1], end.loss, end.steps, converged)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The features of a problem, standardised, and axes for its weights.
+
+    Args:
+        x: (n, dim), float32, standardised; (n, rank), along `axes`, where rows are fewer than dimensions.
+        y: (n,), int64.
+        mean: (dim,), float64.
+        scale: (dim,), float64.
+        axes: (dim, rank), float64, orthonormal.
+        variance: (rank,), float64, of the standardised features along them.
+    """
+
+    x: Tensor
+    y: Tensor
+    mean: Tensor
+    scale: Tensor
+    axes: Tensor
+    variance: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor, y: Tensor, device: torch.device, like: Rows | None = None) -> Rows:
+        """Standardise features.
+
+        Args:
+            x: (n, dim), float32.
+            y: (n,), int64.
+            device: where passes over the features run. Float64 goes to the CPU where it has none.
+            like: most of these rows, whose axes will do: they only have to be near.
+        """
+        exact = torch.device("cpu") if device.type == "mps" else device
+        x = x.to(exact)
+        mean, scale = moments(x)
+        if like is not None and len(x) >= x.shape[1] == like.axes.shape[1]:
+            axes, variance = like.axes, like.variance
+        else:
+            axes, variance = principal_axes(x, mean, scale)
+        wide = len(x) >= x.shape[1]
+        parts = [_standardised(part, mean, scale) for part in x.split(ROWS)]
+        turned = [(part if wide else part @ axes).float().to(device) for part in parts]
+        return cls(torch.cat(turned), y.to(device), mean, scale, axes, variance)
+
+    @property
+    def turned(self) -> bool:
+        """Tell whether `x` is along `axes`: there are fewer than dimensions."""
+        return self.axes.shape[1] < self.axes.shape[0]
 
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,34 +226,69 @@ def _standardised(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
 
 
 class _Loss:
-    """The mean cross-entropy of many heads, its gradient and its curvature between classes."""
+    """The mean cross-entropy of heads of several problems, its gradient and its curvature between classes.
 
-    def __init__(self, x: Tensor, y: Tensor, classes: int, block: int) -> None:
-        self.x, self.y, self.classes, self.block = x, y, classes, block
+    Args:
+        problems: of equal dimension, on one device.
+        classes: number of classes.
+        block: features or logits at a time, for a processor.
+    """
 
-    def __call__(self, at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def __init__(self, problems: Sequence[Rows], classes: int, block: int) -> None:
+        self.problems, self.classes, self.block = problems, classes, block
+        rank = max(rows.axes.shape[1] for rows in problems)
+        # along an axis that a problem has not got there is no gradient: it stays at zero
+        self.variance = torch.stack([F.pad(p.variance, (0, rank - len(p.variance))) for p in problems])
+
+    def __call__(self, at: Tensor, problem: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return loss (heads,), gradient as `at`, and curvature (heads, classes, classes).
 
         Args:
             at: (heads, classes, axes + 1), float64, weights and bias.
+            problem: (heads,), int64, the features of each.
         """
-        heads, classes, n = len(at), self.classes, len(self.y)
-        flat = at.to(self.x.dtype).to(self.x.device)
-        weight, bias = flat[..., :-1].flatten(0, 1), flat[..., -1:]
-        rows = max(1, self.block // (heads * classes))
-        loss, gradient = at.new_zeros(heads), torch.zeros_like(at)
-        curvature = at.new_zeros(heads, classes, classes)
-        for x, y in zip(self.x.split(rows), self.y.split(rows), strict=True):
-            z = (weight @ x.T).view(heads, classes, -1) + bias
-            z -= z.amax(1, keepdim=True)
+        heads, classes = len(at), self.classes
+        loss, gradient, curvature = (
+            at.new_zeros(heads),
+            torch.zeros_like(at),
+            at.new_zeros(heads, classes, classes),
+        )
+        for rows, places in self._together(problem.tolist()):
+            axes = rows.axes.shape[1]
+            weight = at[places, :, :axes] if rows.turned else at[places, :, :axes] @ rows.axes.T
+            found = self._of_rows(rows, weight.to(rows.x), at[places, :, -1:].to(rows.x))
+            value, slope, curved = (part.to(at) / len(rows.y) for part in found)
+            loss[places], curvature[places] = value, curved
+            gradient[places, :, :axes] = slope[..., :-1] if rows.turned else slope[..., :-1] @ rows.axes
+            gradient[places, :, -1] = slope[..., -1]
+        return loss, gradient, curvature
+
+    def _together(self, problem: Sequence[int]) -> list[tuple[Rows, list[int]]]:
+        """Return each features with the heads that are fitted on them."""
+        found: dict[int, tuple[Rows, list[int]]] = {}
+        for head, place in enumerate(problem):
+            rows = self.problems[place]
+            found.setdefault(id(rows), (rows, []))[1].append(head)
+        return list(found.values())
+
+    def _of_rows(self, rows: Rows, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+        """Return the sums over rows of heads, weight (heads, classes, dim) and bias (heads, classes, 1)."""
+        heads, flat = len(weight), weight.flatten(0, 1)
+        size = self._size(rows, heads)
+        sums = []
+        for x, y in zip(rows.x.split(size), rows.y.split(size), strict=True):
+            log_p = ((flat @ x.T).view(heads, self.classes, -1) + bias).log_softmax(1)
             label = y.expand(heads, 1, -1)
-            own = z.gather(1, label)
-            p = z.exp_()
-            total = p.sum(1, keepdim=True)
-            p /= total
-            loss += (total.log() - own).sum((1, 2)).to(at.device)
-            curvature += (torch.diag_embed(p.sum(2)) - p @ p.transpose(1, 2)).to(at.device)
+            loss = -log_p.gather(1, label).sum((1, 2))
+            p = log_p.exp_()
+            total = p.sum(2, keepdim=True)
+            curvature = torch.diag_embed(total[..., 0]) - p @ p.transpose(1, 2)
             p.scatter_add_(1, label, p.new_full((), -1).expand_as(label))
-            gradient[..., :-1] += (p.flatten(0, 1) @ x).view(heads, classes, -1).to(at.device)
-            gradient[..., -1] += p.sum(2).to(at.device)
-        return loss / n, gradient / n, curvature / n
+            slope = (p.flatten(0, 1) @ x).view(heads, self.classes, -1)
+            sums.append((loss, torch.cat((slope, p.sum(2, keepdim=True)), 2), curvature))
+        return tuple(torch.stack(parts).sum(0) for parts in zip(*sums, strict=True))
+
+    def _size(self, rows: Rows, heads: int) -> int:
+        """Return the rows of a block."""
+        block = self.block * (1 if rows.x.device.type == "cpu" else GPU_SHARE)
+        return max(1, block // max(rows.x.shape[1], heads * self.classes))

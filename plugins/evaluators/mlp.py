@@ -25,6 +25,7 @@ from bench.api import (
     Evaluator,
     Scores,
     Task,
+    auto_precision,
     require_finite,
     seed_of,
     setting,
@@ -35,6 +36,8 @@ from .classified import classified
 from .linear import Linear
 from .perceptron import AdamW, Perceptrons, Standard, descend, heads_at_once, step_rows
 from .refusals import refuse_broken, refuse_too_little
+
+Pair = tuple[float, float]  # a learning rate and a weight decay
 
 
 class Choice(NamedTuple):
@@ -48,7 +51,7 @@ class Choice(NamedTuple):
 class MLP(Evaluator):
     """Multi-layer perceptron, with what it is trained by chosen on held-out training rows."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     reference: ClassVar[str] = "our protocol; AdamW: Loshchilov 2019, https://arxiv.org/abs/1711.05101"
 
     @dataclass(frozen=True, kw_only=True)
@@ -58,10 +61,15 @@ class MLP(Evaluator):
         hidden: tuple[int, ...] = setting((512,), "width of each hidden layer", least=1)
         lr_grid: tuple[float, ...] = setting((5e-4, 2e-3, 8e-3), "learning rates tried", above=0)
         weight_decay_grid: tuple[float, ...] = setting((1.0, 10.0, 100.0), "weight decays tried", least=0)
-        epochs: int = setting(20, "length of the schedule, and most epochs", least=1)
+        epochs: int = setting(10, "length of the schedule, and most epochs", least=1)
         batch_size: int = setting(1024, "most rows a step; small sets take fewer", least=32)
         default_lr: float = setting(2e-3, "learning rate where there is nothing to choose on", above=0)
         default_weight_decay: float = setting(10.0, "as default_lr, of the weight decay", least=0)
+        precision: str = setting(
+            "auto",
+            "of the products with weights; auto is bfloat16 where the device computes in it",
+            choices=("auto", "float32", "bfloat16"),
+        )
 
     config: Config
 
@@ -89,6 +97,7 @@ class MLP(Evaluator):
                 **choice._asdict(),
                 "hidden": list(self.config.hidden),
                 "batch_size": step_rows(len(task.train), self.config.batch_size),
+                "precision": self._precision(task),
                 "nonlinear_gap": "top1 minus that of linear, by its defaults on the same rows",
             },
         )
@@ -114,10 +123,8 @@ class MLP(Evaluator):
             "val_top1": float(top1[epoch, pair]),
         }
 
-    def _judge(
-        self, task: Task, rows: Tensor, held_out: Tensor, pairs: Sequence[tuple[float, float]]
-    ) -> Tensor:
-        """Return top-1 in percent and negative log-likelihood of the held-out rows.
+    def _judge(self, task: Task, rows: Tensor, held_out: Tensor, pairs: Sequence[Pair]) -> Tensor:
+        """Return top-1 in percent and negative log-likelihood of the held-out rows after each epoch.
 
         Returns:
             (2, epochs, pairs), float64; a likelihood that is not a number is infinitely bad.
@@ -146,8 +153,13 @@ class MLP(Evaluator):
     def _start(self, task: Task, axes: int, settings: Tensor) -> tuple[Perceptrons, AdamW]:
         """Make a head for each row of `settings`, (heads, 2): learning rate and weight decay."""
         seed = seed_of(task.seed, "mlp", "weights")
-        model = Perceptrons(self._widths(task, axes), len(settings), seed).to(task.device)
+        widths = self._widths(task, axes)
+        model = Perceptrons(widths, len(settings), seed, self._precision(task)).to(task.device)
         return model, AdamW(model, settings[:, 0], settings[:, 1])
+
+    def _precision(self, task: Task) -> str:
+        asked = self.config.precision
+        return auto_precision(task.device) if asked == "auto" else asked
 
     def _widths(self, task: Task, axes: int) -> tuple[int, ...]:
         return (axes, *self.config.hidden, len(task.classes))

@@ -26,7 +26,8 @@ from .logistic import moments, principal_axes
 
 BETAS, EPS = (0.9, 0.999), 1e-8  # AdamW's, as in torch
 MOMENTUM = 0.1  # of the running statistics, as in torch
-STEPS = 10  # an epoch at least: 20 epochs of one step teach a small set nothing
+SHARE = 10  # of the rows a step at most, a tenth
+STEPS = 20  # an epoch at least: 10 epochs of one step teach a small set nothing
 FEWEST = 32  # rows a step, where there are as many: statistics of fewer are noise
 ROWS = 1024  # computed at a time where nothing is trained
 HELD = 2**26  # float32 numbers that are held at a time: 256 MB
@@ -73,25 +74,28 @@ class Perceptrons(nn.Module):
         widths: of the features, of each hidden layer, and the number of classes.
         heads: number of perceptrons.
         seed: of the weights all of them start from.
+        precision: of the products with weights, float32 or bfloat16; the rest is float32.
     """
 
-    def __init__(self, widths: Sequence[int], heads: int, seed: int) -> None:
+    def __init__(self, widths: Sequence[int], heads: int, seed: int, precision: str = "float32") -> None:
         super().__init__()
         drawn = torch.Generator().manual_seed(seed)
-        self.heads = heads
+        self.heads, self.precision = heads, precision
         self.weights = nn.ParameterList(
-            _uniform((width, out), width, heads, drawn) for width, out in pairwise(widths)
+            _uniform((width, out), width, heads, drawn).mT.contiguous() for width, out in pairwise(widths)
         )
         self.bias = nn.Parameter(_uniform((widths[-1],), widths[-2], heads, drawn))
         self.norms = nn.ModuleList(nn.BatchNorm1d(heads * width) for width in widths[1:-1])
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of features (n, dim), as (n, heads, classes)."""
-        h = torch.einsum("ni,hio->nho", x, self.weights[0])
-        for norm, weight in zip(self.norms, self.weights[1:], strict=True):
-            h = F.relu(norm(h.flatten(1))).view_as(h)  # a channel of a head is a channel of its own
-            h = torch.einsum("nhi,hio->nho", h, weight)
-        return h + self.bias
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            h = F.linear(x, self.weights[0].flatten(0, 1))  # all heads see the same rows: one product
+            for norm, weight in zip(self.norms, self.weights[1:], strict=True):
+                h = F.relu(norm(h)).unflatten(1, (self.heads, -1))  # a head's channels are its own
+                h = torch.einsum("nhi,hoi->nho", h, weight).flatten(1)
+        logits: Tensor = h.float().unflatten(1, (self.heads, -1)) + self.bias
+        return logits
 
     @torch.no_grad()
     def logits(self, x: Tensor) -> Tensor:
@@ -139,7 +143,7 @@ class AdamW:
         for parameter in model.parameters():
             first = torch.zeros_like(parameter.data).view(model.heads, -1)
             rate = decay if parameter.ndim == 3 else torch.zeros_like(decay)
-            self.slots.append((parameter, rate, first, first.clone()))
+            self.slots.append((parameter, rate, first, first.clone(), first.clone()))
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor], share: float) -> None:
@@ -152,12 +156,13 @@ class AdamW:
         self.steps += 1
         beta, gamma = BETAS
         lr = share * self.lr
-        for (parameter, decay, first, second), gradient in zip(self.slots, gradients, strict=True):
+        for (parameter, decay, first, second, held), gradient in zip(self.slots, gradients, strict=True):
             p, g = parameter.data.view_as(first), gradient.reshape_as(first)
             first.lerp_(g, 1 - beta)
             second.mul_(gamma).addcmul_(g, g, value=1 - gamma)
-            deviation = (second / (1 - gamma**self.steps)).sqrt_().add_(EPS)
-            p.mul_(1 - lr * decay).sub_(lr / (1 - beta**self.steps) * first / deviation)
+            torch.div(second, 1 - gamma**self.steps, out=held)  # new pages each step would cost as much
+            torch.div(first, held.sqrt_().add_(EPS), out=held)
+            p.mul_(1 - lr * decay).sub_(held.mul_(lr / (1 - beta**self.steps)))
 
 
 def descend(
@@ -165,7 +170,7 @@ def descend(
 ) -> Iterator[int]:
     """Train by a cosine schedule and yield the number of each epoch when it is done.
 
-    An epoch is one pass over the rows, or as many as make ten steps.
+    An epoch is one pass over the rows, or as many as make twenty steps.
 
     Args:
         model: is trained.
@@ -214,7 +219,7 @@ def step_rows(rows: int, batch_size: int) -> int:
 
     They are never more than there are, but for a single row: it is taken twice, to have a variance.
     """
-    return max(2, min(rows, batch_size, max(FEWEST, rows // STEPS)))
+    return max(2, min(rows, batch_size, max(FEWEST, rows // SHARE)))
 
 
 def heads_at_once(widths: Sequence[int], rows: int, held: int = HELD) -> int:
@@ -223,10 +228,10 @@ def heads_at_once(widths: Sequence[int], rows: int, held: int = HELD) -> int:
     Args:
         widths: as of `Perceptrons`.
         rows: a step.
-        held: numbers; a weight is held four times (its gradient, two moments), an activation five.
+        held: numbers; a weight is held five times (its gradient, two moments, its step), an activation five.
     """
     weights = sum(width * out for width, out in pairwise(widths))
-    return max(1, held // (4 * weights + 5 * rows * sum(widths[1:])))
+    return max(1, held // (5 * weights + 5 * rows * sum(widths[1:])))
 
 
 def _uniform(shape: tuple[int, ...], width: int, heads: int, drawn: torch.Generator) -> Tensor:

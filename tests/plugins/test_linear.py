@@ -103,9 +103,30 @@ def test_a_batch_of_heads_finds_what_each_finds_alone() -> None:
     assert together.loss.tolist() == pytest.approx(torch.cat(alone).tolist(), abs=1e-6)
 
 
+def test_a_fit_that_starts_near_ends_at_the_same_optimum_sooner() -> None:
+    x, y, classes = problem("noisy")
+    l2 = torch.tensor([1e-3], dtype=torch.float64)
+    near = fit(5 * x[:270] + 2, y[:270], classes, GRID).take(4)
+    rows = logistic.Rows.of(5 * x + 2, y, CPU)
+    ((moved,),) = logistic.fit_all([rows], classes, l2[None], tolerance=1e-7, max_iter=1000, near=[near])
+    alone = fit(5 * x + 2, y, classes, l2)
+
+    assert moved.loss.tolist() == pytest.approx(alone.loss.tolist(), abs=1e-6)
+    assert int(moved.steps) < int(alone.steps)
+
+
+def test_a_head_says_the_same_of_features_standardised_by_other_moments() -> None:
+    x, y, classes = problem("noisy")
+    head = fit(x, y, classes).take(3)
+    mean, scale = torch.full((8,), 0.5, dtype=torch.float64), torch.linspace(0.5, 2, 8, dtype=torch.float64)
+    weight, bias = head.moved(mean, scale)
+
+    assert torch.allclose(head.logits(x, 0), (x.double() - mean) / scale @ weight[0].T + bias[0])
+
+
 def test_blocks_reach_what_one_pass_reaches() -> None:
     x, y, classes = problem("noisy")
-    whole, blocks = fit(x, y, classes), fit(x, y, classes, block=12 * 4 * 17)
+    whole, blocks = fit(x, y, classes), fit(x, y, classes, block=8 * 17)
 
     assert blocks.loss.tolist() == pytest.approx(whole.loss.tolist(), abs=1e-6)
 
@@ -185,6 +206,63 @@ def test_l2_is_the_best_of_the_held_out_rows() -> None:
         found[l2] = (round(right, 9), -round(loss, 5), l2)
 
     assert scores.protocol["l2"] == max(found, key=lambda l2: found[l2])
+
+
+def rectified(seed: int, n: int = 500, dim: int = 40, classes: int = 4) -> Task:
+    """Return features as a backbone ends in, most of them alike: fits with a weak penalty end late."""
+    x, y = draw(n + 100, dim, classes, 6.0, seed)
+    mix = (
+        torch.randn(dim, dim, generator=torch.Generator().manual_seed(seed))
+        / torch.arange(1, dim + 1)[:, None]
+    )
+    x, rows = (x @ mix).relu(), torch.arange(n)
+    return replace(
+        made(),
+        train=Features(x[:n], y[:n]),
+        test=Features(x[:n], y[:n]),
+        folds=((rows[n // 5 :], rows[: n // 5]),),
+        classes=tuple("abcd"[:classes]),
+    )
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_choice_is_that_of_converged_fits(seed: int) -> None:
+    task = rectified(seed)
+    protocol = run(task).protocol
+    ((rows, val),) = task.folds
+    part, held_out = task.train.take(rows), task.train.take(val)
+    l2 = torch.tensor(protocol["grid"], dtype=torch.float64)
+    heads = logistic.fit(part.x, part.y, 4, l2, tolerance=1e-10, max_iter=5000, device=CPU)
+    every = [heads.logits(held_out.x, place) for place in range(len(l2))]
+    top1 = [100 * float((logits.argmax(1) == held_out.y).double().mean()) for logits in every]
+    loss = [float(F.cross_entropy(logits, held_out.y)) for logits in every]
+    best = max(range(len(l2)), key=lambda i: (round(top1[i], 9), -loss[i], float(l2[i])))
+
+    assert protocol["l2"] == protocol["grid"][best]
+    assert protocol["val_top1"] == pytest.approx(top1[best])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_refit_ends_at_scikit_learns_optimum(seed: int) -> None:
+    task = rectified(seed)  # it is tested on the rows that it is fitted on
+    scores = run(task)
+    l2, (x, y) = scores.protocol["l2"], (task.train.x.double(), task.train.y)
+    standard = (x - x.mean(0)) / x.std(0, correction=0)
+    model = LogisticRegression(C=1 / (l2 * len(x)), tol=1e-10, solver="newton-cholesky", max_iter=300)
+    expected = F.cross_entropy(torch.from_numpy(model.fit(standard, y).predict_log_proba(standard)), y)
+
+    assert scores.protocol["converged"] is True
+    assert scores.metrics["nll"] == pytest.approx(float(expected), abs=1e-3)
+
+
+def test_tasks_that_are_evaluated_as_one_find_what_each_finds_alone() -> None:
+    tasks = [rectified(0), rectified(1, n=300), replace(rectified(2, n=30), folds=())]
+    together = Linear(Linear.Config()).evaluate_all(tasks)
+    for found, task in zip(together, tasks, strict=True):
+        alone = run(task)
+
+        assert found.protocol["l2"] == alone.protocol["l2"]
+        assert found.metrics["nll"] == pytest.approx(alone.metrics["nll"], abs=1e-3)
 
 
 def test_a_value_at_the_end_of_the_grid_is_flagged() -> None:
