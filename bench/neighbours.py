@@ -8,6 +8,7 @@ https://arxiv.org/abs/1805.01978, section 3.4. Of equally near neighbours the ea
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -68,13 +69,21 @@ def _nearest_of_block(
     for start in range(0, len(bank), bank_rows):
         part = bank[start : start + bank_rows]
         similarity = held[: len(queries) * len(part)].view(len(queries), len(part))
-        torch.mm(queries, part.T, out=similarity)
+        _product(queries, part, similarity)
         pick = first_largest(similarity, min(k, similarity.shape[1]))
         near = torch.cat((near, similarity.gather(1, pick)), 1)
         index = torch.cat((index, pick + start), 1)
         pick = first_largest(near, min(k, near.shape[1]))
         near, index = near.gather(1, pick), index.gather(1, pick)
     return near, index
+
+
+def _product(queries: Tensor, bank: Tensor, out: Tensor) -> None:
+    """Write queries @ bank.T: on a processor by numpy's BLAS, since torch's is made for those of Intel."""
+    if out.device.type == "cpu":
+        np.matmul(queries.detach().numpy(), bank.detach().numpy().T, out=out.numpy())
+    else:
+        torch.mm(queries, bank.T, out=out)
 
 
 def first_largest(values: Tensor, k: int) -> Tensor:

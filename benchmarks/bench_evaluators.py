@@ -123,15 +123,16 @@ def test_knn(benchmark: Any, gaussian: Labelled, k: int) -> None:
     bank = unit_rows(gaussian[0])
     queries = bank[:TEST].contiguous()
     name, search = flat_index(bank, k)
-    side_by_side(
-        benchmark,
-        lambda: nearest(queries, bank, k),
-        lambda: search(queries),
-        what=f"`knn`, {k} neighbours of 10,000 among 50,000, against {name}",
-        goal="at most 1.3",
-        rounds=3,
-        warm_up=False,
-    )
+    with threadpoolctl.threadpool_limits(1):
+        side_by_side(
+            benchmark,
+            lambda: nearest(queries, bank, k),
+            lambda: search(queries),
+            what=f"`knn`, {k} neighbours of 10,000 among 50,000, against {name}",
+            goal="at most 1.3",
+            rounds=3,
+            warm_up=False,
+        )
 
 
 def flat_index(bank: torch.Tensor, k: int) -> tuple[str, Callable[[torch.Tensor], Any]]:

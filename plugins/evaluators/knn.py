@@ -36,6 +36,7 @@ DEFAULT_K = 20  # DINO, eval_knn.py: "20 is usually working the best"
 class KNN(Evaluator):
     """Weighted k-nearest-neighbour vote by cosine similarity."""
 
+    version: ClassVar[int] = 2
     reference: ClassVar[str] = "Wu 2018, https://arxiv.org/abs/1805.01978"
 
     @dataclass(frozen=True, kw_only=True)
