@@ -111,7 +111,7 @@ def test_label_fraction(benchmark: Any, task: Task) -> None:
         lambda: evaluated(LabelFraction, task),
         lambda: evaluated(Linear, task),
         what="`label-fraction`, against `linear`",
-        goal="at most 3",
+        goal="",
         rounds=1,
         warm_up=False,
     )
