@@ -30,7 +30,7 @@ from bench.optim import build_optimizer, lr_factor, set_lr
 from bench.profiling import mark
 from bench.progress import Progress
 from bench.recipe import Training, too_few
-from bench.supply import supply_of
+from bench.supply import epoch_batches, supply_of
 from bench.views import View, normalise, resize
 
 RANK_ROWS = 512  # of a batch, for RankMe: its cost grows with the cube of them
@@ -276,22 +276,6 @@ class Loop:
             with self._autocast():
                 rows.append(self.method.backbone(x).float())
         return torch.cat(rows)
-
-
-def epoch_batches(rows: Tensor, run: Run, device: torch.device, epoch: int) -> Iterator[tuple[Tensor, ...]]:
-    """Yield the places of the images in each batch of each step of an epoch, on `device`.
-
-    Args:
-        rows: (m,), int64, places of the images that are seen.
-        run: seed and sizes.
-        device: where the labels are.
-        epoch: counted from 0.
-    """
-    generator = torch.Generator().manual_seed(seed_of(run.seed, "shuffle", epoch))
-    order = rows[torch.randperm(len(rows), generator=generator)].to(device)
-    a_step = run.training.step_images
-    for index in order[: len(rows) // a_step * a_step].split(a_step):
-        yield index.split(run.training.batch_size)
 
 
 def keep_lines(path: Path, count: int) -> None:

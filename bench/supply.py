@@ -140,6 +140,22 @@ class Streamed:
                     yield Piece(files, crops[:, rows])
 
 
+def epoch_batches(rows: Tensor, run: Run, device: torch.device, epoch: int) -> Iterator[tuple[Tensor, ...]]:
+    """Yield the places of the images in each batch of each step of an epoch, on `device`.
+
+    Args:
+        rows: (m,), int64, places of the images that are seen.
+        run: seed and sizes.
+        device: where the labels are.
+        epoch: counted from 0.
+    """
+    generator = torch.Generator().manual_seed(seed_of(run.seed, "shuffle", epoch))
+    order = rows[torch.randperm(len(rows), generator=generator)].to(device)
+    a_step = run.training.step_images
+    for index in order[: len(rows) // a_step * a_step].split(a_step):
+        yield index.split(run.training.batch_size)
+
+
 def _drawn(run: Run, n: int, side: tuple[int, int], epoch: int, number: int) -> list[Draws]:
     """Return the parameters of a batch of images of height and width `side`, an element a view."""
     drawn = []
