@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from bench.metrics import classification_scores, require_finite
     from bench.monitors import contrastive_monitors
     from bench.neighbours import first_largest, nearest, unit_rows, votes
+    from bench.process import end_with_parent
     from bench.splits import Selection, choose, chosen_classes, stratified_holdout
     from bench.views import View
 
@@ -46,6 +47,7 @@ _HOMES = {
     "bench.metrics": ("classification_scores", "require_finite"),
     "bench.monitors": ("contrastive_monitors",),
     "bench.neighbours": ("first_largest", "nearest", "unit_rows", "votes"),
+    "bench.process": ("end_with_parent",),
     "bench.splits": ("Selection", "choose", "chosen_classes", "stratified_holdout"),
     "bench.views": ("View",),
 }  # fmt: skip
@@ -83,6 +85,7 @@ __all__ = [
     "contrastive_monitors",
     "digest",
     "embedding_std",
+    "end_with_parent",
     "first_largest",
     "hookimpl",
     "nearest",

@@ -17,10 +17,10 @@ from bench.cache import Cache
 from bench.cells import Cell
 from bench.outcome import Breakdown
 from bench.parts import Datasets
+from bench.process import begin
 from bench.registry import Registry
 from bench.run import Workshop
 from bench.store import Record, Store
-from bench.threads import limit_threads
 
 DIED = Breakdown(
     stage="process",
@@ -89,7 +89,7 @@ def _in_a_process(workshop: Workshop, bench: Bench, cells: list[Cell]) -> list[R
 def one_process(threads: int) -> ProcessPoolExecutor:
     """Return a process that loads everything anew, and of which no library has more than `threads`."""
     spawn = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(1, mp_context=spawn, initializer=limit_threads, initargs=(threads,))
+    return ProcessPoolExecutor(1, mp_context=spawn, initializer=begin, initargs=(threads,))
 
 
 def run_group(bench: Bench, cells: list[Cell]) -> list[Record]:

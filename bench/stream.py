@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from bench.contract import Read
 from bench.crops import boxes_of
 from bench.errors import CellError
+from bench.process import end_with_parent
 
 PIECE = 32  # images: at two views of 224 pixels 9 MB
 AHEAD = 2  # batches
@@ -142,7 +143,11 @@ def worked(
     several: dict[str, Any] = {}
     if workers:
         ahead = math.ceil(AHEAD * len(pieces(batch_size)) / workers)
-        several = {"prefetch_factor": max(2, ahead), "multiprocessing_context": _fresh_processes()}
+        several = {
+            "prefetch_factor": max(2, ahead),
+            "multiprocessing_context": _fresh_processes(),
+            "worker_init_fn": end_with_parent,
+        }
     loader = DataLoader(
         cropper,
         batch_size=None,

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_info
 from bench import jobs
 from bench.jobs import Bench, one_process, run_group, run_in_processes
 from bench.outcome import Breakdown
-from bench.threads import VARIABLES
+from bench.process import VARIABLES
 
 
 def test_two_jobs_give_the_records_of_one_as_they_come_and_outlive_one_that_dies(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from bench.api import BadData
+from bench.api import BadData, end_with_parent
 
 from .decoding import Failures, decode_each
 
@@ -82,7 +82,7 @@ def _done(tasks: Sequence[Task], workers: int) -> Iterator[Iterator[Failures]]:
         yield map(work, tasks)
         return
     spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads or a GPU may hang
-    pool = ProcessPoolExecutor(workers, spawn)
+    pool = ProcessPoolExecutor(workers, spawn, initializer=end_with_parent)
     try:
         yield pool.map(work, tasks)
     finally:

@@ -1,0 +1,43 @@
+"""What a process of one's own begins with: its share of the processor, and an end.
+
+This module imports nothing that has threads: a process can start with it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+
+VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+def begin(threads: int) -> None:
+    """Hold this process to its threads, and to the life of the one that started it."""
+    limit_threads(threads)
+    end_with_parent()
+
+
+def limit_threads(count: int) -> None:
+    """Let numpy, scipy and torch have `count` threads each: they read this when they are loaded."""
+    for name in VARIABLES:
+        os.environ[name] = str(count)
+
+
+def end_with_parent(_number: int = 0) -> None:
+    """Have this process end as soon as the one that started it does.
+
+    Where that one is killed, workers of concurrent.futures and of torch's DataLoader wait for ever else,
+    with their memory and their GPU.
+
+    Args:
+        _number: of the worker, which a DataLoader tells; it changes nothing.
+    """
+    threading.Thread(target=_wait_and_end, daemon=True).start()
+
+
+def _wait_and_end() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,77 @@
+"""Processes that were started for some work end with the one that started them, though it is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+# What starts a worker and waits until it has done something.
+WORK = {
+    "--jobs": """
+        from bench.jobs import one_process
+        pool = one_process(1)
+        pool.submit(os.getpid).result()
+    """,
+    "packing": """
+        from bench_plugins.datasets.packing import Task, _done
+        task = Task(Path("out"), 0, [], 3, 8)
+        Path("out").touch()
+        pool = _done([task] * 4, 2)
+        list(pool.__enter__())
+    """,
+    "streaming": """
+        from bench_plugins.datasets.decoding import read
+        from bench.crops import draw_crops
+        from bench.stream import Cropper, Piece, worked
+        Image.new("RGB", (8, 8)).save("a.png")
+        crops = draw_crops(1, 0.5, 1.0, 4 / 3, torch.Generator()).numpy()[None]
+        asked = (Piece(["a.png"], crops) for _ in range(100))
+        pool = worked(Cropper(partial(read, channels=3), (4 / 3,), 8), asked, 1, 1, "it")
+        next(pool)
+    """,
+}
+KILLED = """
+import multiprocessing, os, signal
+from functools import partial
+from pathlib import Path
+import torch
+from PIL import Image
+
+if __name__ == "__main__":
+    {work}
+    Path("workers").write_text(" ".join(str(child.pid) for child in multiprocessing.active_children()))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+PATIENCE_S = 30.0
+
+
+def runs(pid: int) -> bool:
+    """Tell whether a process is at work: not ended, whether or not somebody has asked how."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat")
+    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.parametrize("kind", WORK)
+def test_workers_end_with_the_process_that_started_them(kind: str, tmp_path: Path) -> None:
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED.format(work=WORK[kind].replace("\n        ", "\n    ").strip()))
+    with (tmp_path / "said").open("w") as said:  # a pipe would be open for as long as a worker is
+        done = subprocess.run([sys.executable, str(script)], check=False, cwd=tmp_path, stderr=said)
+    workers = [int(pid) for pid in (tmp_path / "workers").read_text().split()]
+    until = time.monotonic() + PATIENCE_S
+    while any(map(runs, workers)) and time.monotonic() < until:
+        time.sleep(0.1)
+
+    assert done.returncode == -signal.SIGKILL
+    assert workers
+    assert not any(map(runs, workers))
