@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bench.cells import Part, Request
 from bench.config import build
 from bench.contract import DatasetInfo
-from bench.errors import BadValue
+from bench.errors import BadValue, readable
 from bench.grid import image_size
 from bench.operations import changed_views
 from bench.parts import Datasets, Parts, chosen
@@ -59,7 +59,8 @@ def choose_views(options: Options, registry: Registry, datasets: Datasets, *, op
     method = parts.choose("methods", request.method[0], "method", settings)
     data = parts.configured("datasets", request.dataset[0], "dataset", settings)
     known = None if open_data else parts.plugin("datasets", data.name).about(data.config)
-    info = known or datasets.open(data).info
+    with readable():
+        info = known or datasets.open(data).info
     train = build(TrainConfig, chosen(TrainConfig, "train", "train", settings), "train")
     size = image_size(train, info)
     cls = parts.plugin("methods", method.name)

@@ -10,7 +10,7 @@ import click
 from bench import device as devices
 from bench.cache import Cache
 from bench.dry import outlook
-from bench.errors import BadData, BadValue, UsageError
+from bench.errors import BadData, BadValue, UsageError, readable
 from bench.grid import Cell, Datasets, plan
 from bench.jobs import run_in_processes
 from bench.ledger import Ledger
@@ -53,7 +53,8 @@ def run(options: Options, registry: Registry, *, blocked: Sequence[str], dry_run
 
     def planned(*, download: bool) -> Planned:
         datasets = Datasets(registry, runtime.data_dir, download=download, packed=runtime.packed)
-        return _readable(lambda: plan(request, registry, datasets)), datasets
+        with readable():
+            return plan(request, registry, datasets), datasets
 
     with spent.on("plan"):
         cells, datasets = _with_downloads(planned, download=runtime.download, ask=ask)
@@ -73,17 +74,6 @@ def run(options: Options, registry: Registry, *, blocked: Sequence[str], dry_run
         click.echo(f"{_where_time_went(workshop.profiler)}\n", err=True)
     click.echo(table(records, mix_protocols=True, folder=runtime.results))
     return 1 if any(record["status"] == "failed" for record in records) else 0
-
-
-def _readable(planned: Callable[[], list[Cell]]) -> list[Cell]:
-    """Plan; a file that cannot be read is one that was named, whoever tried to read it."""
-    try:
-        return planned()
-    except OSError as error:
-        what = error.filename or "a file of the data"
-        raise BadData(
-            f"{what}: it cannot be read ({error.strerror or error}). Check its permissions."
-        ) from error
 
 
 def _with_downloads(planned: Callable[..., Planned], *, download: bool, ask: bool) -> Planned:

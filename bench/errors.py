@@ -15,8 +15,9 @@ Each message is one line: where, what was asked, what was found, what to do.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class BenchError(Exception):
@@ -53,6 +54,21 @@ class CellError(BenchError):
 
 class Diverged(CellError):
     """The loss became infinite or not a number."""
+
+
+@contextlib.contextmanager
+def readable() -> Iterator[None]:
+    """Look at what was named; a file that cannot be read is one of it, whoever tried to read it.
+
+    Raises:
+        BadData: instead of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        what = error.filename or "a file of the data"
+        said = f"{what}: it cannot be read ({error.strerror or error}). Check its permissions."
+        raise BadData(said) from error
 
 
 def suggest(asked: str, known: Iterable[str], most: int = 12) -> str:

@@ -17,7 +17,7 @@ from bench.augment import augment
 from bench.cells import Part
 from bench.chosen_views import ChosenViews, choose_views
 from bench.contract import Images
-from bench.errors import BadData, BadValue, UsageError
+from bench.errors import BadData, BadValue, UsageError, readable
 from bench.imageops import RGB
 from bench.keys import seed_of
 from bench.parts import Datasets
@@ -69,7 +69,8 @@ def write(registry: Registry, options: Mapping[str, Any], sheet: Sheet, output: 
     chosen = choose_views(wanted, registry, datasets, open_data=True)
     if not chosen.applied:
         raise BadValue(f"preview: {chosen.method} trains nothing, so it has no views. Name another --method.")
-    images = _images(chosen, datasets, sheet)
+    with readable():
+        images = _images(chosen, datasets, sheet)
     names = [_short(chosen.info.classes[label]) for label in images.labels.tolist()]
     picture = _drawn(_title(chosen), list(_blocks(images.pixels, chosen, sheet)), names)
     _save(picture, output, style)

@@ -239,6 +239,13 @@ def test_a_path_that_the_system_refuses_is_one_line() -> None:
     assert "it cannot be read (File name too long)" in line_of(run(*args))
 
 
+@pytest.mark.parametrize("command", [("preview",), ("show", "views", "simclr")])
+def test_a_picture_of_views_refuses_such_a_path_in_one_line_too(command: tuple[str, ...]) -> None:
+    args = ("--dataset", "image_folder", "--set", f"dataset.root={'x' * 300}")
+
+    assert "it cannot be read (File name too long)" in line_of(bench(*command, *args))
+
+
 def test_a_damaged_test_image_fails_the_cell_before_the_training(folder: Path) -> None:
     images(folder, *(f"d/train/{label}/{n}.png" for label in "ab" for n in range(16)))
     images(folder, "d/test/a/1.png", "d/test/b/1.png")
