@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from bench.device import sent
 from bench.imageops import (
     NEVER,
     RGB,
@@ -57,7 +58,7 @@ def apply(pixels: Tensor, draws: Draws, view: View, size: int) -> Tensor:
     count = max(1, min(n, fit) if pixels.device.type == "cpu" else n)
     turn = hue_turn(draws.order, draws.jitter & (view.jitter > 0))
     sequence = (torch.arange(n) // count * (NEVER + 1) + turn).argsort()  # by turn within a block
-    places, back = (x.to(pixels.device, non_blocking=True) for x in (sequence, sequence.argsort()))
+    places, back = (sent(x, pixels.device) for x in (sequence, sequence.argsort()))
     ready = _Ready.of(draws.rows(sequence), turn[sequence], view, pixels, size)
     out = torch.empty(n, channels, size, size, device=pixels.device)
     for start in range(0, n, count):
@@ -81,7 +82,7 @@ class _Ready:
         flip: (n,), bool.
         maps: (n, 2, 3), where the images are, as is the rest.
         rows: of the crops; None where each is its whole image at its own size.
-        columns: of the crops, which mirror some.
+        columns: likewise; they mirror some.
         taps: of the blur; None without.
         weights: of `blend_weights`.
         hue: (n,); None if none is to be shifted.
@@ -95,18 +96,20 @@ class _Ready:
     flip: Tensor
     maps: Tensor
     rows: Taps | None
-    columns: Taps
+    columns: Taps | None
     taps: Taps | None
     weights: Tensor
     hue: Tensor | None
 
     @classmethod
     def of(cls, draws: Draws, turn: Tensor, view: View, pixels: Tensor, size: int) -> _Ready:
-        there, (_, channels, height, width) = draws.to(pixels.device), pixels.shape
-        rows, columns = crop_taps(there.box, there.flip, height, width, size)
+        _, channels, height, width = pixels.shape
+        here = (draws.box, draws.flip, draws.maps, draws.sigma, draws.hue)
+        box, flip, maps, sigma, hue = (sent(x, pixels.device) for x in here)
         whole = height == width == size and bool(
             (draws.box == draws.box.new_tensor([0, 0, size, size])).all()
         )
+        rows, columns = (None, None) if whole else crop_taps(box, flip, height, width, size)
         shifts = channels == RGB and view.jitter > 0 and bool(draws.hue.any())
         return cls(
             turn=turn,
@@ -115,12 +118,12 @@ class _Ready:
             blur=draws.sigma > 0,
             solarise=draws.solarise,
             flip=draws.flip,
-            maps=there.maps,
-            rows=None if whole else rows,
+            maps=maps,
+            rows=rows,
             columns=columns,
-            taps=blur_taps(there.sigma, size) if view.blur else None,
-            weights=blend_weights(draws.factors, draws.order).to(pixels.device, non_blocking=True),
-            hue=there.hue if shifts else None,
+            taps=blur_taps(sigma, size) if view.blur else None,
+            weights=sent(blend_weights(draws.factors, draws.order), pixels.device),
+            hue=hue if shifts else None,
         )
 
     def of_some(self, some: slice) -> _Ready:
@@ -134,7 +137,7 @@ def _apply(pixels: Tensor, ready: _Ready, view: View) -> Tensor:
     x = pixels.float().div_(255)
     if view.affine:
         change_some_(x, ready.affine, lambda some, at: warp(some, ready.maps[at]))
-    if ready.rows is not None:
+    if ready.rows is not None and ready.columns is not None:
         x = resample(x, ready.rows, ready.columns)
     else:
         change_some_(x, ready.flip, lambda some, _: some.flip(3))

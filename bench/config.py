@@ -85,16 +85,21 @@ def build(cls: type, values: Mapping[str, Any], where: str) -> Any:
     return cls(**checked)
 
 
-def identity(config: Any) -> dict[str, Any]:
-    """Return what a key hashes of `config`: every field, a file by the digest of its content.
+def is_told(field: dataclasses.Field[Any], value: Any) -> bool:
+    """Tell whether a key says the value of a field: of one that came later only where it is set.
 
-    A field that came later is told only where it is set: so what is without it has the key it had.
+    So what is without it has the key it always had.
     """
+    return not (field.metadata.get("later") and value == field.default)
+
+
+def identity(config: Any) -> dict[str, Any]:
+    """Return what a key hashes of `config`: every field that is told, a file by the digest of its content."""
     cls: Any = type(config)
     told, hints = {}, _hints(cls)
     for f in dataclasses.fields(config):
         value = getattr(config, f.name)
-        if f.metadata.get("later") and value == f.default:
+        if not is_told(f, value):
             continue
         if f.metadata.get("file") and value is not None:
             value = file_digest(Path(value))

@@ -49,9 +49,8 @@ class Profiler:
     """
 
     def __init__(self, folder: Path, device: torch.device, spent: Ledger) -> None:
-        os.environ.setdefault(
-            "KINETO_LOG_LEVEL", "99"
-        )  # else torch tells of its steps, and of GPUs not found
+        # else torch says on stderr what it does, and that there is no GPU
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")
         self.folder, self.device, self.spent = folder, device, spent
         self.written: list[Path] = []
         self._begun: set[tuple[str, str]] = set()

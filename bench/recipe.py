@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
-from bench.config import setting
+from bench.config import is_told, setting
 from bench.errors import BadValue
 
 
@@ -94,9 +94,9 @@ class Training:
     weight_decay: float
     momentum: float
     warmup_epochs: float
-    chunk_size: int | None = None
-    accumulate: int = 1
-    compile: bool = False
+    chunk_size: int | None = setting(None, "images that are embedded at a time; none is all", later=True)
+    accumulate: int = setting(1, "batches a step", later=True)
+    compile: bool = setting(default=False, doc="the backbone is compiled", later=True)
 
     @property
     def step_images(self) -> int:
@@ -104,13 +104,9 @@ class Training:
         return self.batch_size * self.accumulate
 
     def told(self) -> dict[str, Any]:
-        """Return what a key and a record say of it: what came later only where it is set.
-
-        So a training without it has the key it always had.
-        """
-        told = asdict(self)
-        unset = {"chunk_size": None, "accumulate": 1, "compile": False}
-        return {name: value for name, value in told.items() if name not in unset or value != unset[name]}
+        """Return what a key and a record say of it: what came later only where it is set."""
+        told = ((f, getattr(self, f.name)) for f in fields(self))
+        return {f.name: value for f, value in told if is_told(f, value)}
 
 
 WARMUP_SHARE = 0.1  # of a run: ten epochs of a hundred, as in SimCLR; a run of ten warms up for one

@@ -116,13 +116,6 @@ class Draws:
     affine: Tensor
     maps: Tensor
 
-    def to(self, device: torch.device) -> Draws:
-        """Return the draws on `device`."""
-        if device.type == "cpu":
-            return self
-        moved = {name: value.to(device, non_blocking=True) for name, value in vars(self).items()}
-        return Draws(**moved)
-
     def rows(self, some: slice | Tensor) -> Draws:
         """Return the draws of some of the images."""
         return Draws(**{name: value[some] for name, value in vars(self).items()})

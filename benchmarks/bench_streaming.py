@@ -15,6 +15,7 @@ Speed is in processor time, all in one process and one thread.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -236,9 +237,8 @@ def epoch(images: Images | Stream, info: DatasetInfo, folder: Path) -> None:
 
     loop = Loop(method, images, replace(run, on_step=stop))
     try:
-        loop.epoch(0, Progress("", 1, len(images), out=io.StringIO()))
-    except Enough:
-        pass
+        with contextlib.suppress(Enough):
+            loop.epoch(0, Progress("", 1, len(images), out=io.StringIO()))
     finally:
         loop.supply.close()
 
