@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from bench.cli import main
+from bench.cli.main import main
 
 main(prog_name="bench")

@@ -10,14 +10,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from bench.config import NoSettings, setting
+from bench.contracts.recipe import Recipe
 from bench.errors import BadData, BadPlugin, BadValue, Unsupported, UsageError, suggest
 from bench.hookspecs import Family, Offer, hookimpl
 from bench.keys import digest, seed_of
-from bench.recipe import Recipe
 
 if TYPE_CHECKING:
-    from bench.collapse import embedding_std, rankme
-    from bench.contract import (
+    from bench.augmentation.view import View
+    from bench.contracts.dataset import (
         Backbone,
         Batch,
         Dataset,
@@ -28,28 +28,28 @@ if TYPE_CHECKING:
         Place,
         Stream,
     )
-    from bench.device import auto_precision
-    from bench.evaluation import Evaluator, Features, Network, Scores, Task
-    from bench.metrics import classification_scores, require_finite
-    from bench.monitors import contrastive_monitors
-    from bench.neighbours import first_largest, nearest, unit_rows, votes
-    from bench.process import end_with_parent
-    from bench.splits import Selection, choose, chosen_classes, stratified_holdout
-    from bench.views import View
+    from bench.contracts.evaluator import Evaluator, Features, Network, Scores, Task
+    from bench.metrics.classification import classification_scores, require_finite
+    from bench.metrics.collapse import embedding_std, rankme
+    from bench.metrics.neighbours import first_largest, nearest, unit_rows, votes
+    from bench.pretraining.online_knn import contrastive_monitors
+    from bench.splits.stratified import Selection, choose, chosen_classes, stratified_holdout
+    from bench.system.device import auto_precision
+    from bench.system.processes import end_with_parent
 
 _HOMES = {
-    "bench.collapse": ("embedding_std", "rankme"),
-    "bench.contract": (
+    "bench.metrics.collapse": ("embedding_std", "rankme"),
+    "bench.contracts.dataset": (
         "Backbone", "Batch", "Dataset", "DatasetInfo", "Embeddings", "Images", "Method", "Place", "Stream",
     ),
-    "bench.device": ("auto_precision",),
-    "bench.evaluation": ("Evaluator", "Features", "Network", "Scores", "Task"),
-    "bench.metrics": ("classification_scores", "require_finite"),
-    "bench.monitors": ("contrastive_monitors",),
-    "bench.neighbours": ("first_largest", "nearest", "unit_rows", "votes"),
-    "bench.process": ("end_with_parent",),
-    "bench.splits": ("Selection", "choose", "chosen_classes", "stratified_holdout"),
-    "bench.views": ("View",),
+    "bench.system.device": ("auto_precision",),
+    "bench.contracts.evaluator": ("Evaluator", "Features", "Network", "Scores", "Task"),
+    "bench.metrics.classification": ("classification_scores", "require_finite"),
+    "bench.pretraining.online_knn": ("contrastive_monitors",),
+    "bench.metrics.neighbours": ("first_largest", "nearest", "unit_rows", "votes"),
+    "bench.system.processes": ("end_with_parent",),
+    "bench.splits.stratified": ("Selection", "choose", "chosen_classes", "stratified_holdout"),
+    "bench.augmentation.view": ("View",),
 }  # fmt: skip
 
 __all__ = [

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bench_plugins.datasets.decoding import decode
+from bench_plugins.datasets.image_files.decoding import decode
 from numpy.typing import NDArray
 from PIL import Image
 from torch.nn.functional import interpolate

@@ -25,11 +25,11 @@ from side_by_side import say, side_by_side
 from sklearn.linear_model import LogisticRegression
 
 from bench.api import nearest, unit_rows
-from bench.evaluation import Features, Task, folds_of
-from bench.features import passed
-from bench.pages import keep_pages
-from bench.registry import Registry
-from bench.views import normalise
+from bench.augmentation.view import normalise
+from bench.contracts.evaluator import Features, Task, folds_of
+from bench.evaluation.features import passed
+from bench.registry.registry import Registry
+from bench.system.malloc import keep_pages
 
 ROWS, TEST, DIM, CLASSES = 50_000, 10_000, 512, 10
 CPU = torch.device("cpu")

@@ -19,14 +19,14 @@ from typing import Any
 
 import pytest
 import torch
-from bench_plugins.datasets.packed import mapped
+from bench_plugins.datasets.image_files.packed_file import mapped
 from bench_streaming import AT_ONCE, MB, anonymous, watched
 from side_by_side import say, side_by_side
 from torch import Tensor, nn
 
-from bench import features
-from bench.registry import Registry
-from bench.views import normalise
+from bench.augmentation.view import normalise
+from bench.evaluation import features
+from bench.registry.registry import Registry
 
 IMAGES = {32: 512, 224: 20}
 STATISTICS = {"mean": (0.5,) * 3, "std": (0.25,) * 3}

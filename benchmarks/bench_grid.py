@@ -15,14 +15,14 @@ import pytest
 import torch
 from side_by_side import say
 
-from bench.cache import Cache
-from bench.cells import Request
-from bench.evaluation import Evaluator, Scores, Task
-from bench.grid import plan
-from bench.parts import Datasets
-from bench.registry import Registry
-from bench.run import Workshop
-from bench.store import Store
+from bench.contracts.evaluator import Evaluator, Scores, Task
+from bench.execution.pipeline import Workshop
+from bench.planning.cells import Request
+from bench.planning.planner import plan
+from bench.planning.plugin_choices import Datasets
+from bench.registry.registry import Registry
+from bench.storage.artifacts import Cache
+from bench.storage.records import Store
 
 CELLS, LINEAR = 1000, 2
 NEIGHBOURS = {"knn.k": tuple(range(1, 101)), "knn.temperature": tuple(n / 100 for n in range(1, 11))}

@@ -23,11 +23,11 @@ from typing import Any
 import pytest
 import torch
 
-from bench.contract import DatasetInfo, Images
-from bench.pretrain import Loop, Run
-from bench.progress import Progress
-from bench.recipe import Training
-from bench.registry import Registry
+from bench.contracts.dataset import DatasetInfo, Images
+from bench.contracts.recipe import Training
+from bench.pretraining.loop import Loop, Run
+from bench.registry.registry import Registry
+from bench.system.progress import Progress
 
 CHUNK, LARGE, MIDDLE = 256, 4096, 1024
 STEMS = {"test_convnext": "small", "resnet18": "standard"}

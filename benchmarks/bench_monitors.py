@@ -16,12 +16,12 @@ import pytest
 import torch
 from side_by_side import side_by_side
 
-from bench.contract import DatasetInfo, Images
-from bench.monitors import knn_interval, knn_sample
-from bench.pretrain import Loop, Run
-from bench.progress import Progress
-from bench.recipe import Training
-from bench.registry import Registry
+from bench.contracts.dataset import DatasetInfo, Images
+from bench.contracts.recipe import Training
+from bench.pretraining.loop import Loop, Run
+from bench.pretraining.online_knn import knn_interval, knn_sample
+from bench.registry.registry import Registry
+from bench.system.progress import Progress
 
 COUNT, BATCH, CLASSES = 1280, 256, 10
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from side_by_side import say
 
-from bench.cells import Request
-from bench.grid import plan
-from bench.parts import Datasets
-from bench.registry import Registry
+from bench.planning.cells import Request
+from bench.planning.planner import plan
+from bench.planning.plugin_choices import Datasets
+from bench.registry.registry import Registry
 
 HUNDRED = tuple(range(1, 101))
 GRIDS = {

@@ -26,12 +26,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.models import resnet18
 
-from bench.contract import Batch, DatasetInfo, Images
-from bench.device import auto_precision
-from bench.pretrain import DTYPES, Loop, Run
-from bench.progress import Progress
-from bench.recipe import Training
-from bench.registry import Registry
+from bench.contracts.dataset import Batch, DatasetInfo, Images
+from bench.contracts.recipe import Training
+from bench.pretraining.loop import DTYPES, Loop, Run
+from bench.registry.registry import Registry
+from bench.system.device import auto_precision
+from bench.system.progress import Progress
 
 STEPS, BATCH, CPU = 4, 256, torch.device("cpu")
 

@@ -32,20 +32,20 @@ import numpy as np
 import pytest
 import torch
 from bench_plugins.datasets import image_folder
+from bench_plugins.datasets.image_files.packed_file import mapped
 from bench_plugins.datasets.image_folder import Config, ImageFolder
-from bench_plugins.datasets.packed import mapped
 from PIL import Image
 from side_by_side import say, side_by_side
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from bench.contract import DatasetInfo, Images, Place, Stream
-from bench.crops import draw_crops
-from bench.pretrain import Loop, Run
-from bench.progress import Progress
-from bench.recipe import Training
-from bench.registry import Registry
-from bench.stream import Cropper, Piece, pieces, worked
+from bench.augmentation.crops import draw_crops
+from bench.contracts.dataset import DatasetInfo, Images, Place, Stream
+from bench.contracts.recipe import Training
+from bench.pretraining.crop_workers import Cropper, Piece, pieces, worked
+from bench.pretraining.loop import Loop, Run
+from bench.registry.registry import Registry
+from bench.system.progress import Progress
 
 SIDE, CLASSES, DISTINCT, TEST, DIM, STEPS = 16, 10, 200, 1_000, 32, 50
 FEW, MANY = 20_000, 200_000

@@ -12,8 +12,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from side_by_side import say
 
 from bench.keys import digest
-from bench.store import Store, results
-from bench.tables import table
+from bench.reporting.table import table
+from bench.storage.records import Store, results
 
 CPU_TIME = pytest.mark.benchmark(timer=time.process_time)
 FIELDS = {f"field{number}": number / 7 for number in range(8)}

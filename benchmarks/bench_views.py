@@ -17,10 +17,10 @@ from side_by_side import side_by_side
 from torch import Tensor
 from torchvision import transforms
 
-from bench.augment import augment
-from bench.imageops import blur_radius
-from bench.pages import keep_pages
-from bench.views import View
+from bench.augmentation.apply import augment
+from bench.augmentation.image_ops import blur_radius
+from bench.augmentation.view import View
+from bench.system.malloc import keep_pages
 
 PLAIN = View(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)  # SimCLR's for CIFAR
 FULL = View(brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, blur=0.5, solarise=0.2)

@@ -19,7 +19,7 @@ import pytest
 import torch
 from tabulate import tabulate
 
-from bench.device import choose, describe
+from bench.system.device import choose, describe
 
 torch.set_num_threads(1)  # of threads that wait for each other, a time says nothing
 

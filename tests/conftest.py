@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-from bench.cache import Cache
-from bench.cells import Cell, Request
-from bench.grid import plan
-from bench.parts import Datasets
-from bench.registry import Registry
-from bench.run import Workshop
-from bench.store import Record, Store
+from bench.execution.pipeline import Workshop
+from bench.planning.cells import Cell, Request
+from bench.planning.planner import plan
+from bench.planning.plugin_choices import Datasets
+from bench.registry.registry import Registry
+from bench.storage.artifacts import Cache
+from bench.storage.records import Record, Store
 
 torch.set_num_threads(1)  # on networks this small, threads only wait for each other
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from bench.keys import digest
-from bench.tables import table
+from bench.reporting.table import table
 
 
 def make(method: str = "simclr", value: float = 70.0, **changes: Any) -> dict[str, Any]:

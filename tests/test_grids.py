@@ -28,13 +28,13 @@ from bench_plugins.backbones.timm import download
 from conftest import Lab
 from torch import nn
 
-from bench.cells import Cell
-from bench.cli import main
-from bench.grid import plan
-from bench.operations import IN_ORDER
-from bench.parts import Datasets
-from bench.registry import Registry
-from bench.request import asked
+from bench.augmentation.named_ops import IN_ORDER
+from bench.cli.main import main
+from bench.planning.cells import Cell
+from bench.planning.options import asked
+from bench.planning.planner import plan
+from bench.planning.plugin_choices import Datasets
+from bench.registry.registry import Registry
 
 FOLDER = Path(__file__).parents[1] / "grids"
 FILES = sorted(FOLDER.glob("*.yaml"))

@@ -58,7 +58,7 @@ def test_the_wheel_installs_no_package_called_plugins_or_tests(target: Path) -> 
 
 def test_the_installed_copy_runs_by_itself(target: Path, tmp_path: Path) -> None:
     code = (
-        "import bench, bench.registry as r, importlib\n"
+        "import bench, bench.registry.registry as r, importlib\n"
         "print(bench.__file__)\n"
         "for p in r.Registry.load().plugins: print(importlib.import_module(p.module).__file__)"
     )

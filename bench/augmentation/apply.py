@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from bench.device import sent
-from bench.imageops import (
+from bench.augmentation.image_ops import (
     NEVER,
     RGB,
     blend_weights,
@@ -21,8 +20,9 @@ from bench.imageops import (
     solarise,
     warp,
 )
-from bench.resampling import Taps, resample
-from bench.views import Draws, View, draw
+from bench.augmentation.resampling import Taps, resample
+from bench.augmentation.view import Draws, View, draw
+from bench.system.device import sent
 
 # Values of a batch that a CPU works on at a time, some of which its cache then still has.
 BLOCK = 2**20

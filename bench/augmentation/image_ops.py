@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.resampling import Taps, gaussian, triangle
+from bench.augmentation.resampling import Taps, gaussian, triangle
 
 GREY, RGB = 1, 3  # channels
 DARK = 128 / 255 - 2**-24  # the float32 before the threshold of BYOL and VICReg, 128 on bytes

@@ -18,7 +18,7 @@ OPS = "ops"  # of `--set views.ops=[crop,flip]`
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One operation of `bench.views.View`.
+    """One operation of `bench.augmentation.view.View`.
 
     Args:
         name: in `views.ops`.
@@ -77,7 +77,7 @@ def changed_views(views: Sequence[Any], values: Mapping[str, Any], method: str) 
     """Return a method's views with what was set of them, each view for itself.
 
     Args:
-        views: the method's own, each a `bench.views.View`.
+        views: the method's own, each a `bench.augmentation.view.View`.
         values: by field of a view, or `ops`.
         method: whose views they are, for errors.
 

@@ -19,10 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bench.augmentation.crops import boxes_of, draw_crops
+from bench.augmentation.image_ops import RGB, luminance
 from bench.config import setting
-from bench.crops import boxes_of, draw_crops
 from bench.errors import BadValue
-from bench.imageops import RGB, luminance
 
 
 class Symmetries(Protocol):
@@ -89,7 +89,7 @@ class Draws:
     """The parameters of a batch, an entry (or row) an image.
 
     Args:
-        crop: (n, 22), as of `bench.crops.draw_crops`, of images of any size.
+        crop: (n, 22), as of `bench.augmentation.crops.draw_crops`, of images of any size.
         box: (n, 4), top, left, height, width of that crop in pixels.
         flip: (n,), bool.
         factors: (n, 3), brightness, contrast, saturation; 1 changes nothing.

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from bench.errors import BenchError, UnknownName, UsageError, suggest
-from bench.registry import Registry
+from bench.registry.registry import Registry
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130  # exit statuses; 130 is what a shell gives Ctrl-C
 

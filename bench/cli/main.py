@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import click
 
-from bench.cli_plugins import plugins
+from bench.cli.app import Session, Shell, session
+from bench.cli.plugins import plugins
 from bench.errors import UsageError
-from bench.shell import Session, Shell, session
 
 NO = "no:"  # of `-p no:NAME`, as pytest has it
 
@@ -105,11 +105,11 @@ def run(session: Session, /, grid: Path | None, dry_run: bool, **options: Any) -
 
     The exit status is 1 if a cell failed and 2 if something asked for cannot be done.
     """  # noqa: D301
-    from bench.request import asked
+    from bench.planning.options import asked
 
     options["set"] = options.pop("set_")
     everything = asked(grid, options)
-    from bench.command import run as run_grid
+    from bench.cli.run_grid import run as run_grid
 
     ask = sys.stdin.isatty() and sys.stderr.isatty()
     return run_grid(everything, session.registry, blocked=session.blocked, dry_run=dry_run, ask=ask)
@@ -140,8 +140,8 @@ def table(results: Path, output: Path | None, **options: Any) -> None:
     bench table --metric top1,balanced_accuracy
     bench table --rows method --cols label_frac --format latex --output table.tex
     """  # noqa: D301
-    from bench.store import Store
-    from bench.tables import table as laid_out
+    from bench.reporting.table import table as laid_out
+    from bench.storage.records import Store
 
     text = laid_out(Store(results).records(), folder=results, **options)
     if output is None:
@@ -157,8 +157,8 @@ def table(results: Path, output: Path | None, **options: Any) -> None:
 @_results
 def status(results: Path) -> None:
     """Show what is done, what failed and why, and how much room it takes."""
-    from bench.status import status as described
-    from bench.store import Store
+    from bench.reporting.status import status as described
+    from bench.storage.records import Store
 
     click.echo(described(Store(results).records(), folder=results))
 
@@ -179,7 +179,7 @@ def list_(session: Session, what: str | None, pattern: str | None) -> None:
     bench list backbones 'resnet*'
     bench list cifar
     """  # noqa: D301
-    from bench.catalogue import kind_or_pattern, listing
+    from bench.inspection.plugins import kind_or_pattern, listing
 
     kind, pattern = kind_or_pattern(what, pattern)
     click.echo(listing(session.registry, kind, pattern))
@@ -220,11 +220,11 @@ def show(session: Session, /, kind: str, name: str, **options: Any) -> None:
     """  # noqa: D301
     options["set"] = options.pop("set_")
     if kind.lower() in ("view", "views"):
-        from bench.show_views import shown_views
+        from bench.inspection.views import shown_views
 
         click.echo(shown_views(session.registry, name, options))
         return
-    from bench.catalogue import kind_named, shown
+    from bench.inspection.plugins import kind_named, shown
 
     for option in (option for option, value in options.items() if value):
         raise UsageError(f"--{option.replace('_', '-')}: it is for `bench show views METHOD`. Leave it out.")
@@ -251,7 +251,7 @@ def preview(session: Session, /, count: int, draws: int, seed: int, output: Path
     bench preview --dataset image_folder --set dataset.root=photos --image-size 96
     """  # noqa: D301
     options["set"] = options.pop("set_")
-    from bench.preview import Sheet, write
+    from bench.inspection.preview import Sheet, write
 
     write(session.registry, options, Sheet(count=count, draws=draws, seed=seed), output)
     click.echo(output)

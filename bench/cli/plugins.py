@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bench.shell import FAILED, Commands, Session, session
+from bench.cli.app import FAILED, Commands, Session, session
 
 
 @click.group(cls=Commands, invoke_without_command=True)
@@ -21,7 +21,7 @@ def plugins(ctx: click.Context) -> None:
 @session
 def plugins_list(session: Session) -> None:
     """List every plugin that is installed, what it offers and what is wrong with it."""
-    from bench.catalogue import plugins_listing
+    from bench.inspection.plugins import plugins_listing
 
     click.echo(plugins_listing(session.registry))
 
@@ -30,7 +30,7 @@ def plugins_list(session: Session) -> None:
 @session
 def doctor(session: Session) -> int:
     """Show why plugins failed, with tracebacks. The exit status is 1 if one did."""
-    from bench.catalogue import doctor as diagnosis
+    from bench.inspection.plugins import doctor as diagnosis
 
     click.echo(diagnosis(session.registry))
     return FAILED if session.registry.failures else 0
@@ -69,8 +69,8 @@ def new(name: str, kind: str, output: Path) -> None:
     pip install -e bench-alignment
     bench plugins check alignment
     """  # noqa: D301
-    from bench.catalogue import kind_named
-    from bench.scaffold import write
+    from bench.inspection.plugins import kind_named
+    from bench.registry.scaffold import write
 
     folder = write(name, kind_named(kind), output)
     click.echo(f"Made {folder}. Next: pip install -e {folder}, then bench plugins check {name}.")

@@ -7,20 +7,20 @@ from pathlib import Path
 
 import click
 
-from bench import device as devices
-from bench.cache import Cache
-from bench.dry import outlook
 from bench.errors import BadData, BadValue, UsageError, readable
-from bench.grid import Cell, Datasets, plan
-from bench.jobs import run_in_processes
-from bench.ledger import Ledger
-from bench.profiling import Profiler
-from bench.registry import Registry
-from bench.request import Options, Runtime
-from bench.run import Workshop
-from bench.store import Record, Store
-from bench.tables import table
-from bench.writable import refuse_unwritable
+from bench.execution.executors.processes import run_in_processes
+from bench.execution.pipeline import Workshop
+from bench.inspection.dry_run import outlook
+from bench.planning.options import Options, Runtime
+from bench.planning.planner import Cell, Datasets, plan
+from bench.registry.registry import Registry
+from bench.reporting.table import table
+from bench.storage.artifacts import Cache
+from bench.storage.records import Record, Store
+from bench.storage.writable import refuse_unwritable
+from bench.system import device as devices
+from bench.system.profiler import Profiler
+from bench.system.stage_timer import Ledger
 
 Planned = tuple[list[Cell], Datasets]
 

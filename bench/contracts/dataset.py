@@ -1,6 +1,6 @@
 """What a plugin is: the classes a plugin author extends, and the values they exchange.
 
-The fourth, `Evaluator`, is in `bench.evaluation`.
+The fourth, `Evaluator`, is in `bench.contracts.evaluator`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bench.augmentation.view import View
 from bench.config import NoSettings
-from bench.device import free_memory
+from bench.contracts.recipe import Recipe
 from bench.errors import BadData
-from bench.recipe import Recipe
-from bench.views import View
+from bench.system.device import free_memory
 
 Embeddings = dict[str, Tensor]  # by name, each (n, ...); the first is the one that is monitored
 

@@ -11,12 +11,12 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from bench import splits
-from bench.augment import augment
+from bench.augmentation.apply import augment
+from bench.augmentation.view import View, match_channels, normalise, resize
 from bench.config import NoSettings
-from bench.contract import Backbone, DatasetInfo, Images
+from bench.contracts.dataset import Backbone, DatasetInfo, Images
 from bench.errors import BadValue
-from bench.views import View, match_channels, normalise, resize
+from bench.splits import stratified as splits
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bench.device import sent
+from bench.augmentation.view import match_channels, normalise, resize
+from bench.contracts.evaluator import Features
 from bench.errors import CellError
-from bench.evaluation import Features
-from bench.profiling import mark
-from bench.views import match_channels, normalise, resize
+from bench.system.device import sent
+from bench.system.profiler import mark
 
 # Of a chunk's images, at the backbone's resolution.
 CPU_PIXELS = 1 << 18  # 256 of 32 px, 5 of 224 px: more do not fit the caches

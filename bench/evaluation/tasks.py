@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench import splits
-from bench.cells import Cell
-from bench.contract import Backbone, DatasetInfo, Images
-from bench.evaluation import Features, Network, Task, folds_of
+from bench.contracts.dataset import Backbone, DatasetInfo, Images
+from bench.contracts.evaluator import Features, Network, Task, folds_of
+from bench.planning.cells import Cell
+from bench.splits import stratified as splits
 
 LABELLED = ("train", "val")
 AT_ONCE = 4_096  # rows that are copied twice

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from bench.cells import Cell
-from bench.contract import Backbone, DatasetInfo, Images, Method
+from bench.contracts.dataset import Backbone, DatasetInfo, Images, Method
 from bench.keys import seed_of
-from bench.pretrain import Run
-from bench.registry import Registry
+from bench.planning.cells import Cell
+from bench.pretraining.loop import Run
+from bench.registry.registry import Registry
 
 MEASURED = 1_000  # images at a time: they may be in a file that is larger than memory
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # mean and standard deviation, a value a channel

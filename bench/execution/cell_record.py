@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bench.cells import Cell, Part
 from bench.errors import BenchError
-from bench.store import SCHEMA, Record
+from bench.planning.cells import Cell, Part
+from bench.storage.records import SCHEMA, Record
 
 TRACEBACK_LINES = 12
 

@@ -17,24 +17,24 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from bench import features as features_of
-from bench.cache import Cache
-from bench.cells import Cell, Part
-from bench.checkpoint import whole
-from bench.contract import Backbone, Images
-from bench.evaluation import Features, Network, Scores
-from bench.fresh import fresh_backbone, fresh_method, measured, run_of
-from bench.ledger import Ledger
-from bench.monitors import KnnSample, knn_sample
-from bench.outcome import Breakdown, Failed, blank_record, cost, failure, stage
-from bench.pages import keep_pages
-from bench.parts import Datasets
-from bench.pretrain import pretrain
-from bench.profiling import Profiler
-from bench.provenance import forward_flops, peak_mb, provenance
-from bench.registry import Registry
-from bench.store import Record, Store
-from bench.tasks import labelled_share, network_of, task_of
+from bench.contracts.dataset import Backbone, Images
+from bench.contracts.evaluator import Features, Network, Scores
+from bench.evaluation import features as features_of
+from bench.evaluation.tasks import labelled_share, network_of, task_of
+from bench.execution.assembly import fresh_backbone, fresh_method, measured, run_of
+from bench.execution.cell_record import Breakdown, Failed, blank_record, cost, failure, stage
+from bench.execution.provenance import forward_flops, peak_mb, provenance
+from bench.planning.cells import Cell, Part
+from bench.planning.plugin_choices import Datasets
+from bench.pretraining.checkpoint import whole
+from bench.pretraining.loop import pretrain
+from bench.pretraining.online_knn import KnnSample, knn_sample
+from bench.registry.registry import Registry
+from bench.storage.artifacts import Cache
+from bench.storage.records import Record, Store
+from bench.system.malloc import keep_pages
+from bench.system.profiler import Profiler
+from bench.system.stage_timer import Ledger
 
 BACKBONE, PREDICTIONS = "backbone.safetensors", "predictions.safetensors"
 USUAL_PROTOCOL = {"features": "frozen", "probe": "offline", "checkpoint": "last epoch"}

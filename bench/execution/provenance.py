@@ -15,8 +15,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.device import describe
-from bench.registry import Registry
+from bench.registry.registry import Registry
+from bench.system.device import describe
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn")
 

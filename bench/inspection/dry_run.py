@@ -10,15 +10,15 @@ from pathlib import Path
 import torch
 from tabulate import tabulate
 
-from bench.cache import Cache
-from bench.cells import Cell
-from bench.contract import Images
-from bench.fresh import fresh_method, run_of
-from bench.parts import Datasets
-from bench.pretrain import Loop
-from bench.progress import Progress, duration
-from bench.registry import Registry
-from bench.store import Store
+from bench.contracts.dataset import Images
+from bench.execution.assembly import fresh_method, run_of
+from bench.planning.cells import Cell
+from bench.planning.plugin_choices import Datasets
+from bench.pretraining.loop import Loop
+from bench.registry.registry import Registry
+from bench.storage.artifacts import Cache
+from bench.storage.records import Store
+from bench.system.progress import Progress, duration
 
 SAMPLE_STEPS = 2  # timed, after as many to warm up
 

@@ -12,7 +12,7 @@ from tabulate import tabulate
 
 from bench.config import plain
 from bench.errors import UnknownName, suggest
-from bench.registry import KINDS, Entry, Failure, Plugin, Registry, singular
+from bench.registry.registry import KINDS, Entry, Failure, Plugin, Registry, singular
 
 BUILT_IN = "ssl-bench"  # the distribution that need not be named beside each of its offers
 WIDTHS = (None, None, 20, 44, 32)  # of a setting's name, default, range, meaning and source

@@ -13,18 +13,18 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from bench.augment import augment
-from bench.cells import Part
-from bench.chosen_views import ChosenViews, choose_views
-from bench.contract import Images
+from bench.augmentation.apply import augment
+from bench.augmentation.image_ops import RGB
+from bench.augmentation.view import resize
+from bench.contracts.dataset import Images
 from bench.errors import BadData, BadValue, UsageError, readable
-from bench.imageops import RGB
 from bench.keys import seed_of
-from bench.parts import Datasets
-from bench.registry import Registry
-from bench.request import Runtime, asked
-from bench.splits import Selection, stratified_order
-from bench.views import resize
+from bench.planning.cells import Part
+from bench.planning.options import Runtime, asked
+from bench.planning.plugin_choices import Datasets
+from bench.planning.views import ChosenViews, choose_views
+from bench.registry.registry import Registry
+from bench.splits.stratified import Selection, stratified_order
 
 READABLE = 96  # pixels that an image is enlarged to, about
 GAP, BETWEEN_VIEWS, MARGIN = 3, 18, 16  # pixels

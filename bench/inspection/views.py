@@ -8,14 +8,14 @@ from typing import Any
 
 from tabulate import tabulate
 
-from bench.chosen_views import ChosenViews, choose_views
-from bench.contract import DatasetInfo
-from bench.imageops import RGB, blur_radius
-from bench.operations import IN_ORDER, Operation
-from bench.parts import Datasets
-from bench.registry import Registry
-from bench.request import Runtime, asked
-from bench.views import View
+from bench.augmentation.image_ops import RGB, blur_radius
+from bench.augmentation.named_ops import IN_ORDER, Operation
+from bench.augmentation.view import View
+from bench.contracts.dataset import DatasetInfo
+from bench.planning.options import Runtime, asked
+from bench.planning.plugin_choices import Datasets
+from bench.planning.views import ChosenViews, choose_views
+from bench.registry.registry import Registry
 
 WIDTH = 72  # of the parameters' column
 MIRRORED = "a mirrored image may be of another class"

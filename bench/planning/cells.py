@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import plain
+from bench.contracts.recipe import Training
 from bench.keys import digest
-from bench.recipe import Training
 
 TRAINED = ("method", "backbone", "dataset", "train", "views")  # parts of `--set` that shape a backbone
 

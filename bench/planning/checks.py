@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from bench.cells import Request
+from bench.augmentation.named_ops import OPS, check_ops
+from bench.contracts.recipe import TrainConfig
 from bench.errors import BadValue, UnknownName, suggest
-from bench.operations import OPS, check_ops
-from bench.parts import ROOT, Parts
-from bench.recipe import TrainConfig
-from bench.registry import singular
+from bench.planning.cells import Request
+from bench.planning.plugin_choices import ROOT, Parts
+from bench.registry.registry import singular
 
 PARTS = ("method", "backbone", "dataset", "eval_dataset", "train", "views")
 
@@ -57,7 +57,7 @@ def _check_setting(setting: str, request: Request, parts: Parts) -> None:
 def _configs(part: str, request: Request, parts: Parts) -> list[type]:
     """Return the classes whose fields a part of `--set` has."""
     if part == "views":
-        from bench.views import View
+        from bench.augmentation.view import View
 
         return [View]
     return [TrainConfig] if part == "train" else [cls.Config for cls in _meant(part, request, parts)]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BadValue
-from bench.grid import Request
-from bench.grid_file import read_grid, read_value, split
+from bench.planning.grid_file import read_grid, read_value, split
+from bench.planning.planner import Request
 
 Where = Callable[[str], str]  # from an option's name to what an error about it starts with
 
@@ -21,7 +21,7 @@ class Runtime:
     Args:
         data_dir: where downloads and packed images are kept.
         results: where records and artifacts go.
-        device: as `bench.device.choose` takes it.
+        device: as `bench.system.device.choose` takes it.
         jobs: number of processes.
         download: what is missing may be downloaded.
         packed: decoded images are kept in a file, even where they would fit into memory.

@@ -12,15 +12,15 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
-from bench.cells import TRAINED, Cell, Keys, Part, Request
+from bench.augmentation.named_ops import changed_views
 from bench.config import build
+from bench.contracts.recipe import TrainConfig, Training, resolve, too_few
 from bench.errors import BadValue, Unsupported
 from bench.keys import digest
-from bench.operations import changed_views
-from bench.parts import Datasets, Parts, applying, chosen
-from bench.recipe import TrainConfig, Training, resolve, too_few
-from bench.refuse import check_request
-from bench.registry import Registry
+from bench.planning.cells import TRAINED, Cell, Keys, Part, Request
+from bench.planning.checks import check_request
+from bench.planning.plugin_choices import Datasets, Parts, applying, chosen
+from bench.registry.registry import Registry
 
 __all__ = ["Cell", "Datasets", "Request", "plan"]
 

@@ -9,12 +9,12 @@ from typing import Any, cast
 
 import numpy as np
 
-from bench import splits
-from bench.cells import Part
 from bench.config import build, identity
 from bench.errors import BadData, Unsupported
-from bench.registry import Registry
-from bench.splits import Index
+from bench.planning.cells import Part
+from bench.registry.registry import Registry
+from bench.splits import stratified as splits
+from bench.splits.stratified import Index
 
 ROOT = "root"  # a setting of every dataset that says where it is, not what it is
 IMAGE_SIZE = "train.image_size"  # the one setting of training that shapes what is not trained, too
@@ -42,14 +42,14 @@ class Datasets:
         self.opened: dict[tuple[str, str, Path | None], Any] = {}
 
     def open(self, part: Part) -> Any:
-        """Return the `bench.contract.Dataset` of a part.
+        """Return the `bench.contracts.dataset.Dataset` of a part.
 
         Raises:
             BadData: its files are missing or cannot be used.
         """
         key = (part.name, repr(part.config), part.root)
         if key not in self.opened:
-            from bench.contract import Place
+            from bench.contracts.dataset import Place
 
             place = Place(root=part.root, data_dir=self.data_dir, download=self.download, packed=self.packed)
             cls = self.registry.load_class("datasets", part.name)

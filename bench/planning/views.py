@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.cells import Part, Request
+from bench.augmentation.named_ops import changed_views
+from bench.augmentation.view import View
 from bench.config import build
-from bench.contract import DatasetInfo
+from bench.contracts.dataset import DatasetInfo
+from bench.contracts.recipe import TrainConfig
 from bench.errors import BadValue, readable
-from bench.grid import image_size
-from bench.operations import changed_views
-from bench.parts import Datasets, Parts, chosen
-from bench.recipe import TrainConfig
-from bench.refuse import check_request
-from bench.registry import Registry
-from bench.request import Options
-from bench.views import View
+from bench.planning.cells import Part, Request
+from bench.planning.checks import check_request
+from bench.planning.options import Options
+from bench.planning.planner import image_size
+from bench.planning.plugin_choices import Datasets, Parts, chosen
+from bench.registry.registry import Registry
 
 
 @dataclass(frozen=True, kw_only=True)

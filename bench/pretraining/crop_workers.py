@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from bench.contract import Read
-from bench.crops import boxes_of
+from bench.augmentation.crops import boxes_of
+from bench.contracts.dataset import Read
 from bench.errors import CellError
-from bench.process import end_with_parent
+from bench.system.processes import end_with_parent
 
 PIECE = 32  # images: at two views of 224 pixels 9 MB
 AHEAD = 2  # batches
@@ -37,7 +37,7 @@ class Piece:
 
     Args:
         files: names of n of them.
-        crops: (views, n, 22), float32, as of `bench.crops.draw_crops`.
+        crops: (views, n, 22), float32, as of `bench.augmentation.crops.draw_crops`.
     """
 
     files: Sequence[str]
@@ -90,7 +90,7 @@ def cropped(
     Args:
         read: decodes it.
         file: of the image.
-        crops: (views, 22), as of `bench.crops.draw_crops`.
+        crops: (views, 22), as of `bench.augmentation.crops.draw_crops`.
         ratios: largest aspect ratio of a crop, one a view.
         size: side of the crops, in pixels.
     """

@@ -16,22 +16,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench import checkpoint
-from bench.ahead import Ready, side_stream
-from bench.chunks import cached_gradient, even_chunks
-from bench.collapse import embedding_std, rankme
-from bench.compiled import compile_or_warn
-from bench.contract import Batch, Embeddings, Images, Method, Stream
-from bench.device import sent
+from bench.augmentation.view import View, normalise, resize
+from bench.contracts.dataset import Batch, Embeddings, Images, Method, Stream
+from bench.contracts.recipe import Training, too_few
 from bench.keys import seed_of
-from bench.meter import Meter
-from bench.monitors import KnnSample, evaluating, knn_interval, knn_monitors
-from bench.optim import build_optimizer, lr_factor, set_lr
-from bench.profiling import mark
-from bench.progress import Progress
-from bench.recipe import Training, too_few
-from bench.supply import epoch_batches, supply_of
-from bench.views import View, normalise, resize
+from bench.metrics.collapse import embedding_std, rankme
+from bench.pretraining import checkpoint
+from bench.pretraining.gradient_cache import cached_gradient, even_chunks
+from bench.pretraining.loss_meter import Meter
+from bench.pretraining.online_knn import KnnSample, evaluating, knn_interval, knn_monitors
+from bench.pretraining.optimizers import build_optimizer, lr_factor, set_lr
+from bench.pretraining.prefetch import Ready, side_stream
+from bench.pretraining.view_sources import epoch_batches, supply_of
+from bench.system.compile import compile_or_warn
+from bench.system.device import sent
+from bench.system.profiler import mark
+from bench.system.progress import Progress
 
 RANK_ROWS = 512  # of a batch, for RankMe: its cost grows with the cube of them
 Seen = tuple[Embeddings, Batch]  # of the last batch, for the monitors

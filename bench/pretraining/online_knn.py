@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.collapse import embedding_std, rankme
-from bench.contract import Images
-from bench.neighbours import ROWS, nearest, unit_rows, votes
-from bench.splits import Index, stratified_order
+from bench.contracts.dataset import Images
+from bench.metrics.collapse import embedding_std, rankme
+from bench.metrics.neighbours import ROWS, nearest, unit_rows, votes
+from bench.splits.stratified import Index, stratified_order
 
 BANK, QUERIES = 2000, 500  # our choice: of 50,000 images, a twentieth of a pass
 ONE_IN = 5  # labelled training images is a query at most, where there is no validation split; our choice

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.recipe import Training
+from bench.contracts.recipe import Training
 
 LARS_TRUST = 0.001  # eta of You 2017, and of the SimCLR and VICReg code
 FUSED = {"adamw": ("cuda", "cpu"), "sgd": ("cuda",)}  # where torch's fused optimiser is the faster one

@@ -15,7 +15,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from bench.contract import Batch
+from bench.contracts.dataset import Batch
 
 Make = Callable[[], list[Tensor]]
 

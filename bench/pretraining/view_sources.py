@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
-from bench.augment import apply
-from bench.contract import Images, Stream
-from bench.device import sent
+from bench.augmentation.apply import apply
+from bench.augmentation.view import Draws, draw, normalise
+from bench.contracts.dataset import Images, Stream
 from bench.keys import seed_of
-from bench.profiling import mark
-from bench.stream import Cropper, Piece, Unreadable, pieces, worked
-from bench.views import Draws, draw, normalise
+from bench.pretraining.crop_workers import Cropper, Piece, Unreadable, pieces, worked
+from bench.system.device import sent
+from bench.system.profiler import mark
 
 if TYPE_CHECKING:
-    from bench.pretrain import Run
+    from bench.pretraining.loop import Run
 
 Made = Callable[[slice], list[Tensor]]  # makes the views of some rows of a batch
 Coming = Generator[Tensor | Unreadable, None, None]

@@ -15,8 +15,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench.discovery import KINDS, Discovery, Entry, Failure, Plugin, discover, failure, one_line, same_dist
 from bench.errors import BadPlugin, UnknownName, suggest
+from bench.registry.discovery import (
+    KINDS,
+    Discovery,
+    Entry,
+    Failure,
+    Plugin,
+    discover,
+    failure,
+    one_line,
+    same_dist,
+)
 
 __all__ = ["KINDS", "Entry", "Failure", "Plugin", "Registry", "singular"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 
 from bench.errors import BadValue
-from bench.registry import singular
+from bench.registry.registry import singular
 
 SUMMARIES = {
     "methods": "Pull two views together, spread all images over the sphere.",
@@ -55,6 +55,6 @@ def write(name: str, kind: str, output: Path) -> Path:
 
 
 def _fill(template: str, path: Path, words: dict[str, str]) -> None:
-    text = (files("bench") / "templates" / f"{template}.txt").read_text(encoding="utf-8")
+    text = (files("bench.registry") / "templates" / f"{template}.txt").read_text(encoding="utf-8")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(Template(text).substitute(words), encoding="utf-8")

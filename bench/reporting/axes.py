@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.fields import flat, natural, settings_of
+from bench.storage.record_fields import flat, natural, settings_of
 
 CELL = ("method", "backbone", "dataset", "eval_dataset", "evaluator", "label_frac")
 TRAINED = ("method", "backbone", "dataset")  # what a training may depend on

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bench.axes import CELL, Survey
-from bench.formats import shown
-from bench.headings import ROLES, label
-from bench.measures import GAP, in_percent
-from bench.pivot import Grid, Layout
-from bench.protocols import mixed
+from bench.reporting.axes import CELL, Survey
+from bench.reporting.formats.sheet import shown
+from bench.reporting.headings import ROLES, label
+from bench.reporting.metric_choice import GAP, in_percent
+from bench.reporting.pivot import Grid, Layout
+from bench.reporting.protocols import mixed
 
 LISTED = 4  # values of a setting that a caption lists before it says only that they differ
 DIAGONAL = "†"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.axes import CELL
-from bench.formats import shown
-from bench.measures import USUAL_METRIC
-from bench.pivot import Layout, Place
+from bench.reporting.axes import CELL
+from bench.reporting.formats.sheet import shown
+from bench.reporting.metric_choice import USUAL_METRIC
+from bench.reporting.pivot import Layout, Place
 
 ROLES = {"dataset": "trained on", "eval_dataset": "evaluated on"}  # where a table has pairs of data sets
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from bench.axes import CELL, Point, Survey, is_of_training
 from bench.errors import BadValue, UnknownName, suggest
-from bench.measures import Measures
+from bench.reporting.axes import CELL, Point, Survey, is_of_training
+from bench.reporting.metric_choice import Measures
 
 Place = tuple[Any, ...]  # a value an axis
 

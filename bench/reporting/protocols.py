@@ -10,10 +10,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bench.axes import Point
 from bench.errors import UsageError
-from bench.headings import heading, label
-from bench.pivot import Grid, Place, goes_across
+from bench.reporting.axes import Point
+from bench.reporting.headings import heading, label
+from bench.reporting.pivot import Grid, Place, goes_across
 
 USUAL = {"features": "frozen", "probe": "offline", "checkpoint": "last epoch", "selected_split": None}
 NOTHING = "nothing"

@@ -10,9 +10,9 @@ from typing import Any
 
 from tabulate import tabulate
 
-from bench.axes import TRAINED
 from bench.errors import UsageError
-from bench.pivot import reason_of
+from bench.reporting.axes import TRAINED
+from bench.reporting.pivot import reason_of
 
 STEP = 1000
 UNITS = ("B", "kB", "MB", "GB", "TB")

@@ -9,15 +9,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.axes import CELL, Survey, survey
-from bench.captions import DIAGONAL, caption
 from bench.errors import UnknownName, UsageError, suggest
-from bench.formats import SHEETS, TIDY, Entry, Sheet
-from bench.headings import heading, label, row_header
-from bench.measures import decimals, measures
-from bench.pivot import Cell, Grid, Place, goes_across, grid_of, layout_of
-from bench.protocols import refuse_mixed, tags
-from bench.status import status
+from bench.reporting.axes import CELL, Survey, survey
+from bench.reporting.captions import DIAGONAL, caption
+from bench.reporting.formats.sheet import SHEETS, TIDY, Entry, Sheet
+from bench.reporting.headings import heading, label, row_header
+from bench.reporting.metric_choice import decimals, measures
+from bench.reporting.pivot import Cell, Grid, Place, goes_across, grid_of, layout_of
+from bench.reporting.protocols import refuse_mixed, tags
+from bench.reporting.status import status
 
 __all__ = ["status", "table"]
 

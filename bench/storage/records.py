@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from bench.errors import BadData, CellError, UsageError
-from bench.fields import flat, natural, settings_of
 from bench.keys import digest
+from bench.storage.record_fields import flat, natural, settings_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,7 +20,7 @@ from tabulate import tabulate
 from torch.overrides import TorchFunctionMode
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
-from bench.ledger import Ledger
+from bench.system.stage_timer import Ledger
 
 WARM_UP, ACTIVE = 3, 10  # steps: the first ones choose kernels and fill caches
 SECONDS, CALLS = 2.0, 10_000  # of a pass or an evaluator; of functions of torch: seconds to read

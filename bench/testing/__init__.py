@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bench.contract import Backbone, Dataset, Method, Place
+from bench.contracts.dataset import Backbone, Dataset, Method, Place
+from bench.contracts.evaluator import Evaluator
 from bench.errors import UnknownName
-from bench.evaluation import Evaluator
-from bench.registry import KINDS, Registry
+from bench.registry.registry import KINDS, Registry
 from bench.testing import backbones, datasets, evaluators, methods
 from bench.testing.checks import Outcome
 

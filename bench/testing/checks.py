@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from bench.config import build, identity
-from bench.discovery import one_line
 from bench.keys import canonical
+from bench.registry.discovery import one_line
 
 Outcome = tuple[str, str | None]
 Check = tuple[str, Callable[[], None]]

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from bench.contract import Dataset, DatasetInfo, Images, Place, Stream
+from bench.contracts.dataset import Dataset, DatasetInfo, Images, Place, Stream
 from bench.errors import BadData
 from bench.testing.checks import Check, Outcome, class_checks, require, run
 

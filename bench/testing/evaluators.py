@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.contract import Backbone, DatasetInfo, Images
+from bench.contracts.dataset import Backbone, DatasetInfo, Images
+from bench.contracts.evaluator import Evaluator, Features, Network, Scores, Task
 from bench.errors import UsageError
-from bench.evaluation import Evaluator, Features, Network, Scores, Task
 from bench.testing.checks import Check, Outcome, class_checks, finite_scalars, require, run
 
 CLASSES = ("cat", "dog", "owl")

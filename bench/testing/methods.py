@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.contract import Batch, DatasetInfo, Embeddings, Method
-from bench.recipe import Recipe
+from bench.augmentation.view import View
+from bench.contracts.dataset import Batch, DatasetInfo, Embeddings, Method
+from bench.contracts.recipe import Recipe
 from bench.testing.checks import Check, Outcome, alike, class_checks, finite_scalars, require, run
-from bench.views import View
 
 IMAGES, CHANNELS, SIDE, DIM = 8, 3, 32, 16
 CLASSES = ("cat", "dog", "owl", "yak")

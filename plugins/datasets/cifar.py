@@ -21,7 +21,7 @@ from torchvision.datasets.utils import check_integrity
 
 from bench.api import BadData, Dataset, DatasetInfo, Images, Place, Selection, choose, chosen_classes, digest
 
-from .archives import archive_parent, failed_download
+from .downloads import archive_parent, failed_download
 
 
 class CIFAR10(Dataset):

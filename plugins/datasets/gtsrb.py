@@ -39,8 +39,8 @@ from bench.api import (
     stratified_holdout,
 )
 
-from .archives import archive_parent, failed_download
-from .decoding import available_memory, decode_all, refuse_too_large, spaced
+from .downloads import archive_parent, failed_download
+from .image_files.decoding import available_memory, decode_all, refuse_too_large, spaced
 
 NAMES = (
     *(f"Speed limit ({limit}km/h)" for limit in (20, 30, 50, 60, 70, 80)),

@@ -35,11 +35,11 @@ from bench.api import (
     setting,
 )
 
-from .decoding import Failures, available_memory, decode_all, measure, read, spaced
-from .layout import Files, Paths, scan
-from .lazy import LazyPixels
-from .packed import Pack, Shape, refuse_no_room
-from .packing import decode_into
+from .image_files.decoding import Failures, available_memory, decode_all, measure, read, spaced
+from .image_files.layout import Files, Paths, scan
+from .image_files.lazy_pixels import LazyPixels
+from .image_files.packed_file import Pack, Shape, refuse_no_room
+from .image_files.packing import decode_into
 
 DIGESTED = 64  # files of which the content is in the fingerprint, beside the size of every file
 NAMED = 3  # images in an error

@@ -28,7 +28,7 @@ from torchvision.datasets.utils import check_integrity
 
 from bench.api import BadData, Dataset, DatasetInfo, Images, Place, Selection, choose, chosen_classes
 
-from .archives import archive_parent, failed_download
+from .downloads import archive_parent, failed_download
 
 SIDE = 28
 IMAGES_MAGIC, HEADER = 2051, struct.Struct(">4I")  # of an IDX file of bytes: magic, count, rows, columns

@@ -36,8 +36,8 @@ from bench.api import (
     setting,
 )
 
-from .archives import archive_parent, failed_download
-from .decoding import available_memory, refuse_too_large
+from .downloads import archive_parent, failed_download
+from .image_files.decoding import available_memory, refuse_too_large
 
 SIDE = 96
 IMAGE = 3 * SIDE * SIDE  # bytes

@@ -35,8 +35,8 @@ from bench.api import (
 
 from .choice import at_edge, selection, unchosen
 from .classified import classified
+from .fitting.sgd import cosine, crop_and_flip, shuffled, viewed
 from .refusals import refuse_broken, refuse_too_little
-from .steps import cosine, crop_and_flip, shuffled, viewed
 
 
 class Rates(NamedTuple):

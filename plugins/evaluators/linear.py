@@ -29,9 +29,9 @@ from bench.api import BadValue, Evaluator, Features, Scores, Task, setting
 
 from .choice import at_edge, selection, unchosen
 from .classified import classified
-from .logistic import Heads, Rows, fit_all
+from .fitting.last_scores import found
+from .fitting.logistic import Heads, Rows, fit_all
 from .refusals import refuse_broken, refuse_too_little
-from .remembered import found
 
 FAR = 3  # standard errors behind the best, where a weaker penalty is not tried; our choice
 

@@ -27,8 +27,8 @@ from bench.api import BadValue, Evaluator, Scores, Task, require_finite, setting
 
 from .choice import at_edge, selection, unchosen
 from .classified import classified
+from .fitting.sgd import cosine, crop_and_flip, shuffled, viewed
 from .refusals import refuse_broken, refuse_too_little
-from .steps import cosine, crop_and_flip, shuffled, viewed
 
 NAME = "linear-sgd"
 LR_GRID = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)

@@ -33,8 +33,8 @@ from bench.api import (
 
 from .choice import at_edge, selection, unchosen
 from .classified import classified
+from .fitting.perceptron import AdamW, Perceptrons, Standard, descend, heads_at_once, step_rows
 from .linear import Linear
-from .perceptron import AdamW, Perceptrons, Standard, descend, heads_at_once, step_rows
 from .refusals import refuse_broken, refuse_too_little
 
 Pair = tuple[float, float]  # a learning rate and a weight decay

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as TVF
 
-from bench.imageops import (
+from bench.augmentation.image_ops import (
     HUE,
     blend_weights,
     blur_taps,
@@ -22,8 +22,8 @@ from bench.imageops import (
     solarise,
     warp,
 )
-from bench.resampling import resample
-from bench.views import affine_maps
+from bench.augmentation.resampling import resample
+from bench.augmentation.view import affine_maps
 
 ORDERS = sorted(itertools.permutations(range(4)), key=lambda order: order.index(HUE))
 

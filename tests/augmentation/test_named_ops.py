@@ -11,14 +11,14 @@ from conftest import Lab
 from made_records import cells as table_cells
 from made_records import make
 
-from bench.augment import augment
-from bench.cells import Cell
+from bench.augmentation.apply import augment
+from bench.augmentation.named_ops import IN_ORDER, NAMES, changed_views
+from bench.augmentation.view import View, resize
 from bench.errors import BadValue, UnknownName
-from bench.grid_file import read_grid
-from bench.operations import IN_ORDER, NAMES, changed_views
-from bench.request import AXES, RUNTIME, TRAINING, read_options
-from bench.tables import table
-from bench.views import View, resize
+from bench.planning.cells import Cell
+from bench.planning.grid_file import read_grid
+from bench.planning.options import AXES, RUNTIME, TRAINING, read_options
+from bench.reporting.table import table
 
 CLEAN = {"crop_min": 1, "crop_max": 1, "crop_ratio": 1, "flip": 0, "jitter": 0, "grey": 0, "blur": 0}
 EVERYTHING = View(blur=0.5, solarise=0.2, affine=0.3)

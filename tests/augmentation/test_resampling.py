@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.resampling import Taps, gaussian, mix_rows, resample, resample_by_matrices, triangle
+from bench.augmentation.resampling import Taps, gaussian, mix_rows, resample, resample_by_matrices, triangle
 
 
 def images(n: int, channels: int, height: int, width: int) -> Tensor:

@@ -14,9 +14,9 @@ from torch import Tensor
 from torchvision import transforms
 from torchvision.transforms.v2 import functional as TVF
 
+from bench.augmentation.view import Draws, View, affine_maps, draw, match_channels, normalise, resize
 from bench.config import build
 from bench.errors import BadValue
-from bench.views import Draws, View, affine_maps, draw, match_channels, normalise, resize
 
 OFF = View(crop_min=1.0, crop_ratio=1.0, flip=0.0, jitter=0.0, grey=0.0, blur=0.0, solarise=0.0, affine=0.0)
 

@@ -11,16 +11,16 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from bench import command
-from bench.cells import Part
-from bench.cli import main
+from bench.cli import run_grid as command
+from bench.cli.app import Shell
+from bench.cli.main import main
 from bench.errors import BadData
-from bench.grid import Datasets
-from bench.parts import Parts
-from bench.registry import Registry
-from bench.request import asked
-from bench.shell import Shell
-from bench.store import Store
+from bench.planning.cells import Part
+from bench.planning.options import asked
+from bench.planning.planner import Datasets
+from bench.planning.plugin_choices import Parts
+from bench.registry.registry import Registry
+from bench.storage.records import Store
 
 SMALL = {
     "--backbone": "test_resnet",

@@ -11,7 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from bench.cli import main
+from bench.cli.main import main
 from bench.config import plain
 from bench.errors import CellError
 
@@ -222,7 +222,7 @@ def test_a_closed_pipe_is_quiet() -> None:
 )
 def test_listing_imports_neither_torch_nor_pandas(args: list[str]) -> None:
     code = (
-        "import sys\nfrom bench.cli import main\n"
+        "import sys\nfrom bench.cli.main import main\n"
         f"try: main({args!r})\nexcept SystemExit as stop: assert not stop.code\n"
         "assert not {'torch', 'pandas', 'timm', 'sklearn', 'numpy'} & set(sys.modules)"
     )

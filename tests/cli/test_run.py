@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import bench as package
-from bench.cli import main
+from bench.cli.main import main
 
 SMALL = [
     "--backbone", "test_resnet", "--image-size", "16", "--epochs", "1", "--batch-size", "32", "--eval", "knn",

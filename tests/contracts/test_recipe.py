@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from bench.config import build
+from bench.contracts.recipe import Recipe, TrainConfig, Training, resolve
 from bench.errors import BadValue, UnknownName
 from bench.keys import digest
-from bench.recipe import Recipe, TrainConfig, Training, resolve
 
 SQRT = Recipe(optimizer="lars", lr=0.075, lr_scaling="sqrt", weight_decay=1e-6, source="a paper")
 LINEAR = Recipe(optimizer="lars", lr=0.3, lr_scaling="linear", weight_decay=1e-6, source="a paper")

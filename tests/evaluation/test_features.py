@@ -21,13 +21,13 @@ import torch
 from conftest import Lab
 from torch import Tensor, nn
 
-from bench import features
-from bench.cache import Cache
-from bench.contract import Images
+from bench.augmentation.view import resize
+from bench.contracts.dataset import Images
+from bench.contracts.evaluator import Features
 from bench.errors import CellError
-from bench.evaluation import Features
-from bench.fresh import fresh_backbone
-from bench.views import resize
+from bench.evaluation import features
+from bench.execution.assembly import fresh_backbone
+from bench.storage.artifacts import Cache
 
 CPU = torch.device("cpu")
 RGB = {"mean": (0.1, 0.2, 0.3), "std": (0.5, 0.6, 0.7)}
@@ -214,8 +214,8 @@ def test_what_an_error_leaves_is_removed(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys, torch
 from pathlib import Path
-from bench import features
-from bench.cache import Cache
+from bench.evaluation import features
+from bench.storage.artifacts import Cache
 
 def rows():
     yield torch.zeros(5_000, 8)

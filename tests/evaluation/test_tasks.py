@@ -9,9 +9,9 @@ import torch
 from conftest import Lab
 from torch import nn
 
-from bench.contract import DatasetInfo, Images
-from bench.evaluation import Features, Network
-from bench.tasks import network_of, task_of
+from bench.contracts.dataset import DatasetInfo, Images
+from bench.contracts.evaluator import Features, Network
+from bench.evaluation.tasks import network_of, task_of
 
 CPU = torch.device("cpu")
 INFO = DatasetInfo(classes=("a", "b"), channels=1, size=2)

@@ -24,11 +24,11 @@ from conftest import PROBES, SMALL, Lab, without_times
 from PIL import Image
 from safetensors.torch import load_file
 
-from bench import features
-from bench.cache import Cache
-from bench.contract import Images
-from bench.fresh import fresh_backbone, measured
-from bench.run import ABOUT, BACKBONE, PREDICTIONS
+from bench.contracts.dataset import Images
+from bench.evaluation import features
+from bench.execution.assembly import fresh_backbone, measured
+from bench.execution.pipeline import ABOUT, BACKBONE, PREDICTIONS
+from bench.storage.artifacts import Cache
 
 PROBE = {"method": "probe", "backbone": "tiny"}
 

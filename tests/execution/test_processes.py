@@ -9,10 +9,10 @@ import torch
 from conftest import Lab, without_times
 from threadpoolctl import threadpool_info
 
-from bench import jobs
-from bench.jobs import Bench, one_process, run_group, run_in_processes
-from bench.outcome import Breakdown
-from bench.process import VARIABLES
+from bench.execution.cell_record import Breakdown
+from bench.execution.executors import processes as jobs
+from bench.execution.executors.processes import Bench, one_process, run_group, run_in_processes
+from bench.system.processes import VARIABLES
 
 
 def test_two_jobs_give_the_records_of_one_as_they_come_and_outlive_one_that_dies(

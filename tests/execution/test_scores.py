@@ -9,10 +9,10 @@ import pytest
 import torch
 from conftest import Lab
 
-from bench.contract import Images
+from bench.contracts.dataset import Images
+from bench.contracts.evaluator import Features, Task
 from bench.errors import BadValue
-from bench.evaluation import Features, Task
-from bench.tasks import labelled_share, task_of
+from bench.evaluation.tasks import labelled_share, task_of
 
 TINY: dict[str, Any] = {"backbone": "tiny", "evaluator": "norm"}
 
@@ -60,7 +60,7 @@ def test_a_backbone_is_a_copy_that_can_be_trained(probing: Lab, probes: Any) -> 
 
 def test_views_keep_the_label_of_what_is_evaluated_on(probing: Lab, probes: Any) -> None:
     """A mirrored digit is none, whatever the evaluator asks for."""
-    from bench.views import View
+    from bench.augmentation.view import View
 
     probing.run(probing.plan(**TINY))
     network = probes.SEEN[0].network

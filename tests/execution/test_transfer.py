@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from made_records import caption, cells, make, tidy
 
-from bench.tables import table
+from bench.reporting.table import table
 
 
 def crossed(method: str = "simclr", shift: float = 0.0) -> list[dict[str, Any]]:

@@ -10,8 +10,8 @@ import pytest
 import torch
 from conftest import Lab
 
-from bench.cells import Cell
-from bench.dry import estimated, outlook
+from bench.inspection.dry_run import estimated, outlook
+from bench.planning.cells import Cell
 
 
 def look(lab: Lab, cells: Sequence[Cell]) -> list[str]:

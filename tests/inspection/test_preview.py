@@ -12,15 +12,15 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.cells import Part
-from bench.cli import main
+from bench.augmentation.view import resize
+from bench.cli.main import main
 from bench.config import NoSettings
-from bench.contract import Images
-from bench.parts import Datasets, Parts
-from bench.preview import BETWEEN_VIEWS, GAP, MARGIN, with_few
-from bench.registry import Registry
-from bench.splits import Selection
-from bench.views import resize
+from bench.contracts.dataset import Images
+from bench.inspection.preview import BETWEEN_VIEWS, GAP, MARGIN, with_few
+from bench.planning.cells import Part
+from bench.planning.plugin_choices import Datasets, Parts
+from bench.registry.registry import Registry
+from bench.splits.stratified import Selection
 
 SIDE, FACTOR = 16, 6  # of digits: the smallest image, and what makes it readable
 STEP = SIDE * FACTOR + GAP

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from bench.cli import main
-from bench.registry import Registry
-from bench.views import View
+from bench.augmentation.view import View
+from bench.cli.main import main
+from bench.registry.registry import Registry
 
 KNOWN = ("cifar10", "cifar100", "mnist", "kmnist", "gtsrb", "stl10")
 
@@ -131,7 +131,7 @@ def test_options_of_views_are_refused_for_a_plugin() -> None:
 
 
 def test_the_page_on_views_names_every_field_and_has_what_is_printed() -> None:
-    page = (Path(__file__).parent.parent / "docs" / "views.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "views.md").read_text(encoding="utf-8")
     missing = [f.name for f in fields(View) if f"`{f.name}`" not in page]
     printed = views("simclr").stdout.rstrip()
 

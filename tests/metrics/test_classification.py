@@ -9,7 +9,7 @@ import torch
 from sklearn.metrics import balanced_accuracy_score, log_loss, recall_score
 
 from bench.errors import CellError
-from bench.metrics import (
+from bench.metrics.classification import (
     balanced_accuracy,
     classification_scores,
     ece,

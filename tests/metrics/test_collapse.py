@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from bench.collapse import embedding_std, rankme
+from bench.metrics.collapse import embedding_std, rankme
 
 
 def normal(n: int, d: int) -> torch.Tensor:

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from bench.neighbours import first_largest, nearest, unit_rows, votes
+from bench.metrics.neighbours import first_largest, nearest, unit_rows, votes
 
 
 def small_integers(n: int, seed: int) -> torch.Tensor:

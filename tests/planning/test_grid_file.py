@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from bench.errors import BadValue, UnknownName, UsageError
-from bench.grid_file import Loader, read_grid, read_value, split
-from bench.request import asked
+from bench.planning.grid_file import Loader, read_grid, read_value, split
+from bench.planning.options import asked
 
 KNOWN = ("method", "label_frac", "seed", "set")
-DOCS = Path(__file__).parents[1] / "docs" / "grid-files.md"
+DOCS = Path(__file__).parents[2] / "docs" / "grid-files.md"
 
 
 def grid(folder: Path, text: str | bytes) -> Path:

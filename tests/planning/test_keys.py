@@ -17,15 +17,15 @@ from conftest import Lab
 from PIL import Image
 from safetensors.torch import save_file
 
-from bench.cells import Cell, Request
+from bench.augmentation.view import View
 from bench.config import NoSettings, build, identity
+from bench.contracts.recipe import Recipe, TrainConfig
 from bench.errors import BadValue
-from bench.fresh import fresh_backbone
+from bench.execution.assembly import fresh_backbone
 from bench.keys import canonical, digest, seed_of
-from bench.parts import Datasets
-from bench.recipe import Recipe, TrainConfig
-from bench.registry import KINDS, Registry
-from bench.views import View
+from bench.planning.cells import Cell, Request
+from bench.planning.plugin_choices import Datasets
+from bench.registry.registry import KINDS, Registry
 
 REGISTRY = Registry.load()
 MEMBERS = {"timm": "test_resnet"}  # of each family, one to look at

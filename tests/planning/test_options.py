@@ -8,10 +8,10 @@ from typing import Any
 import click
 import pytest
 
-from bench.cells import Request
-from bench.cli import main
+from bench.cli.main import main
 from bench.errors import BadValue
-from bench.request import AXES, RUNTIME, TRAINING, Runtime, asked
+from bench.planning.cells import Request
+from bench.planning.options import AXES, RUNTIME, TRAINING, Runtime, asked
 
 
 def options(folder: Path, text: str, **given: Any) -> Any:

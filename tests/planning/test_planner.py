@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from conftest import Lab
 
-from bench.cells import Cell
 from bench.errors import BadData, BadValue, UnknownName
+from bench.planning.cells import Cell
 
 
 def tags(cells: list[Cell], *names: str) -> list[tuple[Any, ...]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from bench_plugins.datasets.class_list import read_class_list
+from bench_plugins.datasets.image_files.class_list import read_class_list
 
 from bench.api import BadData
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bench_plugins.datasets.decoding import (
+from bench_plugins.datasets.image_files.decoding import (
     DAMAGED,
     available_memory,
     decode,

@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bench_plugins.datasets.decoding import decode_all
+from bench_plugins.datasets.image_files.decoding import decode_all
+from bench_plugins.datasets.image_files.layout import Paths
+from bench_plugins.datasets.image_files.packed_file import Pack, refuse_no_room
+from bench_plugins.datasets.image_files.packing import CHUNK, decode_into
 from bench_plugins.datasets.image_folder import Config, ImageFolder
-from bench_plugins.datasets.layout import Paths
-from bench_plugins.datasets.packed import Pack, refuse_no_room
-from bench_plugins.datasets.packing import CHUNK, decode_into
 from click.testing import CliRunner
 from conftest import Lab, without_times
 from PIL import Image
 from safetensors.torch import load_file
 
 from bench.api import BadData, Place
-from bench.cli import main
-from bench.parts import Datasets
+from bench.cli.main import main
+from bench.planning.plugin_choices import Datasets
 
 CPU, SHAPE = torch.device("cpu"), (6, 1, 8, 8)
 
@@ -117,7 +117,8 @@ def test_a_file_of_another_shape_is_made_again(tmp_path: Path) -> None:
 
 def test_of_a_process_that_is_killed_nothing_is_used(tmp_path: Path) -> None:
     code = (
-        "import os, sys\nfrom pathlib import Path\nfrom bench_plugins.datasets.packed import Pack\n"
+        "import os, sys\nfrom pathlib import Path\n"
+        "from bench_plugins.datasets.image_files.packed_file import Pack\n"
         f"def fill(out): out.write_bytes(bytes({6 * 64})); os._exit(9)\n"
         f"Pack(Path(sys.argv[1]), 'a').pixels({SHAPE}, fill)"
     )

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bench_plugins.datasets.decoding import decode, read
+from bench_plugins.datasets.image_files.decoding import decode, read
+from bench_plugins.datasets.image_files.lazy_pixels import LazyPixels
 from bench_plugins.datasets.image_folder import Config, ImageFolder
-from bench_plugins.datasets.lazy import LazyPixels
 from conftest import Lab, without_times
 from PIL import Image
 from safetensors.torch import load_file
 
 from bench.api import BadData, Place, Stream
 from bench.config import identity
-from bench.fresh import measured
-from bench.parts import Datasets
+from bench.execution.assembly import measured
+from bench.planning.plugin_choices import Datasets
 from bench.testing import check_dataset
 
 SIDE = 16

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 from bench_plugins.evaluators.finetune import Finetune, Rates, batches, predict
+from bench_plugins.evaluators.fitting.sgd import cosine, crop_and_flip, shuffled, viewed
 from bench_plugins.evaluators.linear_sgd import LinearSGD
-from bench_plugins.evaluators.steps import cosine, crop_and_flip, shuffled, viewed
 from torch import Tensor, nn
 from torch.nn import functional as F
 

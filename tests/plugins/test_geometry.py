@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.api import BadValue, Scores, Task, embedding_std, rankme
-from bench.collapse import RANKME_EPS
 from bench.errors import CellError
+from bench.metrics.collapse import RANKME_EPS
 from bench.testing.evaluators import separable
 
 NAMES = [

@@ -13,7 +13,7 @@ from bench_plugins.evaluators.label_fraction import LabelFraction, area
 from bench_plugins.evaluators.linear import Linear
 
 from bench.api import BadValue, Features, Scores, Task, seed_of
-from bench.evaluation import folds_of
+from bench.contracts.evaluator import folds_of
 
 SHORT: dict[str, Any] = {"fractions": (0.05, 0.2, 1.0), "draws": (3, 2, 1), "probe": "knn"}
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from bench_plugins.evaluators import logistic
+from bench_plugins.evaluators.fitting import logistic
 from bench_plugins.evaluators.linear import Linear
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor

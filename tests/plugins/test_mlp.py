@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from bench_plugins.evaluators import perceptron
+from bench_plugins.evaluators.fitting import perceptron
 from bench_plugins.evaluators.linear import Linear
 from bench_plugins.evaluators.mlp import MLP
 from torch import nn

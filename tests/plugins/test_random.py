@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from bench.contract import DatasetInfo
-from bench.registry import Registry
+from bench.contracts.dataset import DatasetInfo
+from bench.registry.registry import Registry
 
 Random = Registry.load().load_class("methods", "random")
 DATA = DatasetInfo(classes=("cat", "dog"), channels=3, size=8)

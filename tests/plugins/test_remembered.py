@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from bench_plugins.evaluators import remembered
+from bench_plugins.evaluators.fitting import last_scores as remembered
 from bench_plugins.evaluators.linear import Linear
 
-from bench.evaluation import Features, Scores, Task, folds_of
+from bench.contracts.evaluator import Features, Scores, Task, folds_of
 
 
 @pytest.fixture(autouse=True)

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench.contract import Batch, DatasetInfo, Embeddings, Images
-from bench.pretrain import Run, pretrain
-from bench.recipe import Training
-from bench.registry import Registry
+from bench.contracts.dataset import Batch, DatasetInfo, Embeddings, Images
+from bench.contracts.recipe import Training
+from bench.pretraining.loop import Run, pretrain
+from bench.registry.registry import Registry
 
 SimCLR = Registry.load().load_class("methods", "simclr")
 info_nce = sys.modules[SimCLR.__module__].info_nce

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from bench.contract import Batch, DatasetInfo
-from bench.registry import Registry
+from bench.contracts.dataset import Batch, DatasetInfo
+from bench.registry.registry import Registry
 
 Supervised = Registry.load().load_class("methods", "supervised")
 DATA = DatasetInfo(classes=("cat", "dog", "owl"), channels=3, size=8)

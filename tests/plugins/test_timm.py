@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from bench.errors import BadValue, Unsupported
-from bench.registry import Registry
+from bench.registry.registry import Registry
 
 Timm = Registry.load().load_class("backbones", "test_resnet")
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from bench.config import identity
 from bench.errors import BadValue
-from bench.registry import Registry
+from bench.registry.registry import Registry
 
 Timm = Registry.load().load_class("backbones", "test_resnet")
 

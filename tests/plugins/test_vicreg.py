@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.contract import Batch, DatasetInfo
-from bench.registry import Registry
+from bench.contracts.dataset import Batch, DatasetInfo
+from bench.registry.registry import Registry
 
 VICReg = Registry.load().load_class("methods", "vicreg")
 DATA = DatasetInfo(classes=("cat", "dog"), channels=3, size=32)

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from bench import checkpoint
-from bench.optim import build_optimizer
-from bench.recipe import Training
+from bench.contracts.recipe import Training
+from bench.pretraining import checkpoint
+from bench.pretraining.optimizers import build_optimizer
 
 OPTIMISERS = ("lars", "sgd", "adamw")
 

@@ -14,21 +14,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bench_plugins.datasets.decoding import read
+from bench_plugins.datasets.image_files.decoding import read
 from PIL import Image
 from torch import Tensor, nn
 
-from bench import pretrain
-from bench.augment import apply
-from bench.contract import DatasetInfo, Images, Method, Stream
-from bench.crops import boxes_of, draw_crops
+from bench.augmentation.apply import apply
+from bench.augmentation.crops import boxes_of, draw_crops
+from bench.augmentation.view import View, draw
+from bench.contracts.dataset import DatasetInfo, Images, Method, Stream
+from bench.contracts.recipe import Training
 from bench.errors import BadData, CellError
-from bench.pretrain import Run
-from bench.recipe import Training
-from bench.registry import Registry
-from bench.stream import AHEAD, PIECE, Cropper, Piece, cropped, pieces, worked
-from bench.supply import Resident, Streamed
-from bench.views import View, draw
+from bench.pretraining import loop as pretrain
+from bench.pretraining.crop_workers import AHEAD, PIECE, Cropper, Piece, cropped, pieces, worked
+from bench.pretraining.loop import Run
+from bench.pretraining.view_sources import Resident, Streamed
+from bench.registry.registry import Registry
 
 COUNT, HEIGHT, WIDTH, SIZE = 45, 20, 26, 12
 PLAIN = View(jitter=0.0, grey=0.0)  # crops and flips

@@ -14,15 +14,15 @@ import torch
 from conftest import Lab
 from torch import Tensor, nn
 
-from bench.chunks import even_chunks
+from bench.augmentation.view import View
 from bench.config import build
-from bench.contract import Batch, DatasetInfo, Embeddings, Images, Method
-from bench.dry import estimated
+from bench.contracts.dataset import Batch, DatasetInfo, Embeddings, Images, Method
+from bench.contracts.recipe import TrainConfig, Training, even_chunk, resolve
 from bench.errors import BadValue
-from bench.pretrain import Run, pretrain
-from bench.recipe import TrainConfig, Training, even_chunk, resolve
-from bench.registry import Registry
-from bench.views import View
+from bench.inspection.dry_run import estimated
+from bench.pretraining.gradient_cache import even_chunks
+from bench.pretraining.loop import Run, pretrain
+from bench.registry.registry import Registry
 
 REGISTRY = Registry.load()
 INFO = DatasetInfo(classes=("a", "b"), channels=3, size=8)

@@ -13,16 +13,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench import checkpoint, pretrain
-from bench.collapse import embedding_std, rankme
-from bench.contract import Batch, DatasetInfo, Embeddings, Images, Method
+from bench.augmentation.view import View
+from bench.contracts.dataset import Batch, DatasetInfo, Embeddings, Images, Method
+from bench.contracts.recipe import Training
 from bench.errors import BadValue, Diverged
-from bench.features import passed
-from bench.monitors import KnnSample, knn_monitors
-from bench.pretrain import Run
-from bench.recipe import Training
-from bench.registry import Registry
-from bench.views import View
+from bench.evaluation.features import passed
+from bench.metrics.collapse import embedding_std, rankme
+from bench.pretraining import checkpoint
+from bench.pretraining import loop as pretrain
+from bench.pretraining.loop import Run
+from bench.pretraining.online_knn import KnnSample, knn_monitors
+from bench.registry.registry import Registry
 
 INFO = DatasetInfo(classes=("a", "b"), channels=3, size=8)
 VIEW = View(crop_min=0.5)

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.collapse import embedding_std, rankme
-from bench.contract import Batch, DatasetInfo, Images
-from bench.monitors import (
+from bench.contracts.dataset import Batch, DatasetInfo, Images
+from bench.metrics.collapse import embedding_std, rankme
+from bench.pretraining.online_knn import (
     COST,
     PASSES,
     KnnSample,
@@ -24,7 +24,7 @@ from bench.monitors import (
     knn_sample,
     positive_ranks,
 )
-from bench.registry import Registry
+from bench.registry.registry import Registry
 
 
 def pair(n: int, noise: float = 1.5) -> tuple[Tensor, Tensor]:

@@ -14,13 +14,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench import pretrain
-from bench.ahead import Make, Ready, kept, one_ahead, side_stream
-from bench.contract import Batch, DatasetInfo, Images, Method
-from bench.pretrain import Run
-from bench.recipe import Training
-from bench.registry import Registry
-from bench.views import View
+from bench.augmentation.view import View
+from bench.contracts.dataset import Batch, DatasetInfo, Images, Method
+from bench.contracts.recipe import Training
+from bench.pretraining import loop as pretrain
+from bench.pretraining.loop import Run
+from bench.pretraining.prefetch import Make, Ready, kept, one_ahead, side_stream
+from bench.registry.registry import Registry
 
 INFO = DatasetInfo(classes=("a", "b"), channels=3, size=8)
 IMAGES = Images(

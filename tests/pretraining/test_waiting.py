@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench.contract import DatasetInfo, Embeddings, Images, Method
-from bench.meter import Meter
-from bench.pretrain import Loop, Run
-from bench.recipe import Training
-from bench.registry import Registry
+from bench.contracts.dataset import DatasetInfo, Embeddings, Images, Method
+from bench.contracts.recipe import Training
+from bench.pretraining.loop import Loop, Run
+from bench.pretraining.loss_meter import Meter
+from bench.registry.registry import Registry
 
 REGISTRY, META = Registry.load(), torch.device("meta")
 TRAINED = ("simclr", "vicreg", "supervised")

@@ -11,7 +11,7 @@ from textwrap import dedent
 import pytest
 
 from bench.errors import BadPlugin, UnknownName
-from bench.registry import KINDS, Registry
+from bench.registry.registry import KINDS, Registry
 
 Install = Callable[..., None]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from bench.cli import main
+from bench.cli.main import main
 
 OFFLINE = ("--no-deps", "--no-build-isolation", "--quiet", "--disable-pip-version-check", "--no-index")
 CATALOGUE = """

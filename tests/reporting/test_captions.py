@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from made_records import caption, make
 
-from bench.tables import table
+from bench.reporting.table import table
 
 
 def taught(method: str, share: float, **changes: Any) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 import pytest
 from made_records import caption, make, swept, tidy
 
-from bench.formats import SHEETS, TIDY
-from bench.tables import table
+from bench.reporting.formats.sheet import SHEETS, TIDY
+from bench.reporting.table import table
 
 
 @pytest.mark.parametrize("kind", sorted({*SHEETS, *TIDY}))

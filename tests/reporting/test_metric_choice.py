@@ -7,8 +7,8 @@ import pytest
 from made_records import caption, cells, make, tidy
 
 from bench.errors import UnknownName
-from bench.measures import decimals, in_percent
-from bench.tables import table
+from bench.reporting.metric_choice import decimals, in_percent
+from bench.reporting.table import table
 
 
 def geometry(**changes: Any) -> dict[str, Any]:

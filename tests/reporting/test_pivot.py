@@ -6,7 +6,7 @@ import pytest
 from made_records import caption, cells, make, swept
 
 from bench.errors import BadValue, UnknownName, UsageError
-from bench.tables import table
+from bench.reporting.table import table
 
 
 def test_rows_are_methods_and_backbones_and_columns_are_tasks() -> None:

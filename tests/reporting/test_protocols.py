@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 from made_records import caption, cells, make, tidy
 
-from bench.cli import main
+from bench.cli.main import main
 from bench.errors import UsageError
-from bench.store import Store
-from bench.tables import table
+from bench.reporting.table import table
+from bench.storage.records import Store
 
 TUNED = {"features": "fine-tuned", "selected_split": "train"}
 

@@ -6,7 +6,7 @@ import pytest
 from made_records import caption, cells, make, swept, tidy
 
 from bench.errors import UsageError
-from bench.tables import status, table
+from bench.reporting.table import status, table
 
 
 def test_only_seeds_are_averaged_and_what_is_constant_goes_to_the_caption() -> None:

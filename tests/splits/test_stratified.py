@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.errors import BadData, BadValue, UnknownName, Unsupported
-from bench.splits import (
+from bench.splits.stratified import (
     Selection,
     choose,
     chosen_classes,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cache import MANIFEST, Cache
+from bench.storage.artifacts import MANIFEST, Cache
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from bench.errors import BadData, CellError, UsageError
-from bench.store import Store, results
+from bench.storage.records import Store, results
 
 FIRST_COLUMNS = [
     "method", "backbone", "dataset", "eval_dataset", "evaluator", "label_frac", "seed", "status", "metric",
@@ -267,7 +267,8 @@ def test_a_frame_of_nothing_has_its_columns_and_a_wrong_folder_is_an_error(tmp_p
 
 
 def test_the_store_and_the_tables_start_without_torch_and_pandas() -> None:
-    code = "import sys, bench.store, bench.tables; print({'torch', 'pandas'} & set(sys.modules))"
+    modules = "bench.storage.records, bench.reporting.table"
+    code = f"import sys, {modules}; print({{'torch', 'pandas'}} & set(sys.modules))"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert said.stdout.strip() == "set()"

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.compiled import compile_or_warn
+from bench.system.compile import compile_or_warn
 
 
 @pytest.fixture(autouse=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.contract import Images
-from bench.device import auto_precision, choose, describe, free_memory, sent
+from bench.contracts.dataset import Images
 from bench.errors import BadValue
+from bench.system.device import auto_precision, choose, describe, free_memory, sent
 
 
 def have(monkeypatch: pytest.MonkeyPatch, *, cuda: int = 0, mps: bool = False) -> None:
@@ -104,9 +104,9 @@ def test_images_go_to_a_device_that_has_room_and_stay_where_they_are_else(
 ) -> None:
     images, device = Images(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.arange(4)), torch.device("meta")
     assert images.resident(device).pixels.device == device
-    monkeypatch.setattr("bench.contract.free_memory", lambda _device: 2 * 4 * 64)
+    monkeypatch.setattr("bench.contracts.dataset.free_memory", lambda _device: 2 * 4 * 64)
     assert images.resident(device).labels.device == device
-    monkeypatch.setattr("bench.contract.free_memory", lambda _device: 2 * 4 * 64 - 1)
+    monkeypatch.setattr("bench.contracts.dataset.free_memory", lambda _device: 2 * 4 * 64 - 1)
 
     assert images.resident(device) is images
 

@@ -9,7 +9,7 @@ import sys
 # Minor page faults of taking 16 MiB twenty times, after the first.
 FAULTS = """
 import resource
-from bench.pages import keep_pages
+from bench.system.malloc import keep_pages
 {call}
 b"x" * 2**24
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -14,21 +14,21 @@ import pytest
 # What starts a worker and waits until it has done something.
 WORK = {
     "--jobs": """
-        from bench.jobs import one_process
+        from bench.execution.executors.processes import one_process
         pool = one_process(1)
         pool.submit(os.getpid).result()
     """,
     "packing": """
-        from bench_plugins.datasets.packing import Task, _done
+        from bench_plugins.datasets.image_files.packing import Task, _done
         task = Task(Path("out"), 0, [], 3, 8)
         Path("out").touch()
         pool = _done([task] * 4, 2)
         list(pool.__enter__())
     """,
     "streaming": """
-        from bench_plugins.datasets.decoding import read
-        from bench.crops import draw_crops
-        from bench.stream import Cropper, Piece, worked
+        from bench_plugins.datasets.image_files.decoding import read
+        from bench.augmentation.crops import draw_crops
+        from bench.pretraining.crop_workers import Cropper, Piece, worked
         Image.new("RGB", (8, 8)).save("a.png")
         crops = draw_crops(1, 0.5, 1.0, 4 / 3, torch.Generator()).numpy()[None]
         asked = (Piece(["a.png"], crops) for _ in range(100))

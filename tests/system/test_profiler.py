@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 import torch
-from bench_plugins.evaluators import remembered
+from bench_plugins.evaluators.fitting import last_scores as remembered
 from conftest import Lab, without_times
 from torch.autograd import DeviceType
 
-from bench import profiling
-from bench.cli import main
-from bench.features import FILE
-from bench.ledger import Ledger
-from bench.profiling import Profiler, mark, stages
-from bench.run import BACKBONE
+from bench.cli.main import main
+from bench.evaluation.features import FILE
+from bench.execution.pipeline import BACKBONE
+from bench.system import profiler as profiling
+from bench.system.profiler import Profiler, mark, stages
+from bench.system.stage_timer import Ledger
 
 STAGES = {"data", "views", "forward", "terms", "backward", "optimiser", "monitors"}
 SHORT = {"train.epochs": 1}

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from bench.progress import LINE_EVERY_S, LONG_EPOCH_S, Progress, duration
+from bench.system.progress import LINE_EVERY_S, LONG_EPOCH_S, Progress, duration
 
 
 class Terminal(io.StringIO):

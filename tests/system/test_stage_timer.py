@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from bench.ledger import Ledger
+from bench.system.stage_timer import Ledger
 
 
 class Clock:

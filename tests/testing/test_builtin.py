@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.registry import KINDS, Registry
+from bench.registry.registry import KINDS, Registry
 from bench.testing import check
 
 REGISTRY = Registry.load()

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import torch
 
-from bench.cache import Cache
-from bench.cells import Cell
-from bench.outcome import Breakdown
-from bench.parts import Datasets
-from bench.process import begin
-from bench.registry import Registry
-from bench.run import Workshop
-from bench.store import Record, Store
+from bench.execution.cell_record import Breakdown
+from bench.execution.pipeline import Workshop
+from bench.planning.cells import Cell
+from bench.planning.plugin_choices import Datasets
+from bench.registry.registry import Registry
+from bench.storage.artifacts import Cache
+from bench.storage.records import Record, Store
+from bench.system.processes import begin
 
 DIED = Breakdown(
     stage="process",
@@ -57,7 +57,7 @@ def run_in_processes(
         blocked: plugins that are disabled.
     """
     groups = [list(group) for _, group in itertools.groupby(cells, key=lambda cell: cell.keys.backbone)]
-    bench = Bench(
+    spec = Bench(
         results=workshop.store.folder,
         data_dir=workshop.datasets.data_dir,
         device=str(workshop.device),
@@ -67,21 +67,21 @@ def run_in_processes(
     )
     waiters = ThreadPoolExecutor(jobs)
     try:
-        made = [waiters.submit(_in_a_process, workshop, bench, group) for group in groups]
+        made = [waiters.submit(_in_a_process, workshop, spec, group) for group in groups]
         for future in made:
             yield from future.result()
     finally:
         waiters.shutdown(cancel_futures=True)
 
 
-def _in_a_process(workshop: Workshop, bench: Bench, cells: list[Cell]) -> list[Record]:
+def _in_a_process(workshop: Workshop, spec: Bench, cells: list[Cell]) -> list[Record]:
     """Wait for a process that makes the cells of one backbone, unless all are there."""
     stored = [record for cell in cells if (record := workshop.done(cell))]
     if len(stored) == len(cells):
         return stored
     try:
-        with one_process(bench.threads) as pool:
-            return pool.submit(run_group, bench, cells).result()
+        with one_process(spec.threads) as pool:
+            return pool.submit(run_group, spec, cells).result()
     except BrokenProcessPool:
         return [workshop.give_up(cell, DIED) for cell in cells]
 
@@ -92,17 +92,17 @@ def one_process(threads: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(1, mp_context=spawn, initializer=begin, initargs=(threads,))
 
 
-def run_group(bench: Bench, cells: list[Cell]) -> list[Record]:
+def run_group(spec: Bench, cells: list[Cell]) -> list[Record]:
     """Make the cells of one backbone, in a process of its own."""
     logging.basicConfig(format="%(message)s")
-    torch.set_num_threads(bench.threads)
-    registry = Registry.load(bench.blocked)
+    torch.set_num_threads(spec.threads)
+    registry = Registry.load(spec.blocked)
     workshop = Workshop(
         registry=registry,
-        datasets=Datasets(registry, bench.data_dir, packed=bench.packed),
-        store=Store(bench.results),
-        cache=Cache(bench.results),
-        device=torch.device(bench.device),
+        datasets=Datasets(registry, spec.data_dir, packed=spec.packed),
+        store=Store(spec.results),
+        cache=Cache(spec.results),
+        device=torch.device(spec.device),
         live=False,
     )
     return list(workshop.run(cells))

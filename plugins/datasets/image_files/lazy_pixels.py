@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .decoding import CHUNK, Failures, decode_all
 from .layout import Paths
-from .packed import Shape
+from .packed_file import Shape
 
 
 class LazyPixels:

@@ -1,0 +1,4 @@
+"""Measures of predictions and of embeddings.
+
+Imports config, errors and keys.
+"""

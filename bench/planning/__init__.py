@@ -1,0 +1,4 @@
+"""From what was asked for to cells: every combination resolved, keyed and checked before any training.
+
+Imports registry, contracts and what is below them.
+"""

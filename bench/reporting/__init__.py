@@ -1,0 +1,4 @@
+"""From records to tables.
+
+Imports storage and what is below it.
+"""

@@ -1,0 +1,4 @@
+"""Records and artifacts on disk, found by key.
+
+Imports config, errors and keys.
+"""

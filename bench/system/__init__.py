@@ -1,0 +1,4 @@
+"""The machine: devices, processes, memory, time.
+
+Imports config, errors and keys.
+"""

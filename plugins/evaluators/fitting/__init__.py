@@ -1,0 +1,4 @@
+"""How probes are fitted: logistic regression, perceptrons, SGD.
+
+Imports bench.api alone.
+"""
