@@ -1,4 +1,4 @@
-"""Benchmark self-supervised learning on images."""
+"""Benchmark self-supervised learning on images: pretrain, freeze, evaluate, compare."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bench.storage.records import results
+    from bench.storage.frame import results
 
 __all__ = ["__version__", "results"]
 
@@ -15,7 +15,7 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         return _version("ssl-bench")
     if name == "results":
-        from bench.storage.records import results
+        from bench.storage.frame import results
 
         return results
     raise AttributeError(f"module 'bench' has no attribute {name!r}")

@@ -17,39 +17,33 @@ from bench.keys import digest, seed_of
 
 if TYPE_CHECKING:
     from bench.augmentation.view import View
-    from bench.contracts.dataset import (
-        Backbone,
-        Batch,
-        Dataset,
-        DatasetInfo,
-        Embeddings,
-        Images,
-        Method,
-        Place,
-        Stream,
-    )
+    from bench.contracts.backbone import Backbone
+    from bench.contracts.dataset import Dataset, DatasetInfo, Images, Place, Stream
     from bench.contracts.evaluator import Evaluator, Features, Network, Scores, Task
+    from bench.contracts.method import Batch, Embeddings, Method
     from bench.metrics.classification import classification_scores, require_finite
     from bench.metrics.collapse import embedding_std, rankme
     from bench.metrics.neighbours import first_largest, nearest, unit_rows, votes
-    from bench.pretraining.online_knn import contrastive_monitors
-    from bench.splits.stratified import Selection, choose, chosen_classes, stratified_holdout
+    from bench.metrics.retrieval import contrastive_monitors
+    from bench.splits.selection import Selection, choose, chosen_classes
+    from bench.splits.stratified import stratified_holdout
     from bench.system.device import auto_precision
     from bench.system.processes import end_with_parent
 
 _HOMES = {
-    "bench.metrics.collapse": ("embedding_std", "rankme"),
-    "bench.contracts.dataset": (
-        "Backbone", "Batch", "Dataset", "DatasetInfo", "Embeddings", "Images", "Method", "Place", "Stream",
-    ),
-    "bench.system.device": ("auto_precision",),
-    "bench.contracts.evaluator": ("Evaluator", "Features", "Network", "Scores", "Task"),
-    "bench.metrics.classification": ("classification_scores", "require_finite"),
-    "bench.pretraining.online_knn": ("contrastive_monitors",),
-    "bench.metrics.neighbours": ("first_largest", "nearest", "unit_rows", "votes"),
-    "bench.system.processes": ("end_with_parent",),
-    "bench.splits.stratified": ("Selection", "choose", "chosen_classes", "stratified_holdout"),
     "bench.augmentation.view": ("View",),
+    "bench.contracts.backbone": ("Backbone",),
+    "bench.contracts.dataset": ("Dataset", "DatasetInfo", "Images", "Place", "Stream"),
+    "bench.contracts.evaluator": ("Evaluator", "Features", "Network", "Scores", "Task"),
+    "bench.contracts.method": ("Batch", "Embeddings", "Method"),
+    "bench.metrics.classification": ("classification_scores", "require_finite"),
+    "bench.metrics.collapse": ("embedding_std", "rankme"),
+    "bench.metrics.neighbours": ("first_largest", "nearest", "unit_rows", "votes"),
+    "bench.metrics.retrieval": ("contrastive_monitors",),
+    "bench.splits.selection": ("Selection", "choose", "chosen_classes"),
+    "bench.splits.stratified": ("stratified_holdout",),
+    "bench.system.device": ("auto_precision",),
+    "bench.system.processes": ("end_with_parent",),
 }  # fmt: skip
 
 __all__ = [

@@ -25,7 +25,7 @@ from side_by_side import say, side_by_side
 from sklearn.linear_model import LogisticRegression
 
 from bench.api import nearest, unit_rows
-from bench.augmentation.view import normalise
+from bench.augmentation.clean import normalise
 from bench.contracts.evaluator import Features, Task, folds_of
 from bench.evaluation.features import passed
 from bench.registry.registry import Registry

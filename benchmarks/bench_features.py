@@ -24,7 +24,7 @@ from bench_streaming import AT_ONCE, MB, anonymous, watched
 from side_by_side import say, side_by_side
 from torch import Tensor, nn
 
-from bench.augmentation.view import normalise
+from bench.augmentation.clean import normalise
 from bench.evaluation import features
 from bench.registry.registry import Registry
 

@@ -17,9 +17,9 @@ from side_by_side import say
 
 from bench.contracts.evaluator import Evaluator, Scores, Task
 from bench.execution.pipeline import Workshop
-from bench.planning.cells import Request
+from bench.planning.open_datasets import Datasets
 from bench.planning.planner import plan
-from bench.planning.plugin_choices import Datasets
+from bench.planning.request import Request
 from bench.registry.registry import Registry
 from bench.storage.artifacts import Cache
 from bench.storage.records import Store

@@ -25,7 +25,8 @@ import torch
 
 from bench.contracts.dataset import DatasetInfo, Images
 from bench.contracts.recipe import Training
-from bench.pretraining.loop import Loop, Run
+from bench.pretraining.loop import Loop
+from bench.pretraining.training_run import Run
 from bench.registry.registry import Registry
 from bench.system.progress import Progress
 

@@ -18,8 +18,9 @@ from side_by_side import side_by_side
 
 from bench.contracts.dataset import DatasetInfo, Images
 from bench.contracts.recipe import Training
-from bench.pretraining.loop import Loop, Run
+from bench.pretraining.loop import Loop
 from bench.pretraining.online_knn import knn_interval, knn_sample
+from bench.pretraining.training_run import Run
 from bench.registry.registry import Registry
 from bench.system.progress import Progress
 

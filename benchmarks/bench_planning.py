@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from side_by_side import say
 
-from bench.planning.cells import Request
+from bench.planning.open_datasets import Datasets
 from bench.planning.planner import plan
-from bench.planning.plugin_choices import Datasets
+from bench.planning.request import Request
 from bench.registry.registry import Registry
 
 HUNDRED = tuple(range(1, 101))

@@ -26,9 +26,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.models import resnet18
 
-from bench.contracts.dataset import Batch, DatasetInfo, Images
+from bench.contracts.dataset import DatasetInfo, Images
+from bench.contracts.method import Batch
 from bench.contracts.recipe import Training
-from bench.pretraining.loop import DTYPES, Loop, Run
+from bench.pretraining.loop import DTYPES, Loop
+from bench.pretraining.training_run import Run
 from bench.registry.registry import Registry
 from bench.system.device import auto_precision
 from bench.system.progress import Progress

@@ -43,7 +43,8 @@ from bench.augmentation.crops import draw_crops
 from bench.contracts.dataset import DatasetInfo, Images, Place, Stream
 from bench.contracts.recipe import Training
 from bench.pretraining.crop_workers import Cropper, Piece, pieces, worked
-from bench.pretraining.loop import Loop, Run
+from bench.pretraining.loop import Loop
+from bench.pretraining.training_run import Run
 from bench.registry.registry import Registry
 from bench.system.progress import Progress
 

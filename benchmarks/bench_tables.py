@@ -13,7 +13,8 @@ from side_by_side import say
 
 from bench.keys import digest
 from bench.reporting.table import table
-from bench.storage.records import Store, results
+from bench.storage.frame import results
+from bench.storage.records import Store
 
 CPU_TIME = pytest.mark.benchmark(timer=time.process_time)
 FIELDS = {f"field{number}": number / 7 for number in range(8)}

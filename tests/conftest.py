@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from bench.execution.pipeline import Workshop
-from bench.planning.cells import Cell, Request
+from bench.planning.cells import Cell
+from bench.planning.open_datasets import Datasets
 from bench.planning.planner import plan
-from bench.planning.plugin_choices import Datasets
+from bench.planning.request import Request
 from bench.registry.registry import Registry
 from bench.storage.artifacts import Cache
 from bench.storage.records import Record, Store

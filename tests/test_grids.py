@@ -31,9 +31,9 @@ from torch import nn
 from bench.augmentation.named_ops import IN_ORDER
 from bench.cli.main import main
 from bench.planning.cells import Cell
+from bench.planning.open_datasets import Datasets
 from bench.planning.options import asked
 from bench.planning.planner import plan
-from bench.planning.plugin_choices import Datasets
 from bench.registry.registry import Registry
 
 FOLDER = Path(__file__).parents[1] / "grids"

@@ -21,6 +21,21 @@ WITHOUT_TORCH = (
 )  # fmt: skip
 
 
+# From the lowest. A package may import those of lower rows, and none of its own row.
+LAYERS = (
+    ("errors", "keys", "hookspecs"),
+    ("config", "system", "metrics", "storage"),
+    ("augmentation", "splits", "reporting"),
+    ("contracts",),
+    ("registry", "pretraining", "evaluation"),
+    ("api", "planning", "testing"),
+    ("execution",),
+    ("inspection",),
+    ("cli",),
+)
+TOP = ("__init__", "__main__", "api", "config", "errors", "hookspecs", "keys")
+
+
 def imports(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield each import of a file: the module, dots and all, and the names taken from it."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -59,6 +74,52 @@ def test_a_plugin_does_not_spell_the_import_name_of_its_folder(path: Path) -> No
 def test_the_harness_names_no_plugin(path: Path) -> None:
     assert not [m for m, _ in imports(path) if m.split(".")[0] in {"plugins", "bench_plugins"}]
     assert "bench_plugins" not in path.read_text(encoding="utf-8")
+
+
+def test_below_bench_are_packages_and_a_few_modules() -> None:
+    modules = {path.stem for path in (ROOT / "bench").glob("*.py")}
+    packages = {path.parent.name for path in (ROOT / "bench").glob("*/__init__.py")}
+    layered = {name for row in LAYERS for name in row}
+
+    assert modules == set(TOP)
+    assert layered == (modules - {"__init__", "__main__"}) | packages
+
+
+@pytest.mark.parametrize("path", HARNESS, ids=name_of)
+def test_no_import_runs_upwards(path: Path) -> None:
+    floor = {name: number for number, row in enumerate(LAYERS) for name in row}
+    package = path.relative_to(ROOT / "bench").parts[0].removesuffix(".py")
+    taken = {module.split(".")[1] for module, _ in imports(path) if module.startswith("bench.")}
+    taken -= {package, "__init__"}
+
+    if package not in {"__init__", "__main__"}:
+        assert not {name for name in taken if floor[name] >= floor[package]}
+
+
+@pytest.mark.parametrize("package", sorted((ROOT / "bench").rglob("__init__.py")), ids=name_of)
+def test_a_package_says_what_it_is_for(package: Path) -> None:
+    assert len((ast.get_docstring(ast.parse(package.read_text(encoding="utf-8"))) or "").split()) > 5
+
+
+def test_no_two_modules_import_each_other() -> None:
+    arrows = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): {
+            name
+            for module, names in imports(path)
+            for name in (module, *(f"{module}.{name}" for name in names))
+        }
+        for path in HARNESS
+    }
+    above: dict[str, set[str]] = {}
+
+    def reach(module: str) -> set[str]:
+        if module not in above:
+            above[module] = set()
+            near = arrows[module] & arrows.keys() - {module}
+            above[module] = near.union(*(reach(name) for name in near))
+        return above[module]
+
+    assert not [module for module in arrows if module != "bench" and module in reach(module)]
 
 
 def test_what_plans_and_lists_does_not_import_torch() -> None:

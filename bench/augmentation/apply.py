@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from bench.augmentation.draws import Draws, draw
 from bench.augmentation.image_ops import (
     NEVER,
     RGB,
@@ -21,7 +22,7 @@ from bench.augmentation.image_ops import (
     warp,
 )
 from bench.augmentation.resampling import Taps, resample
-from bench.augmentation.view import Draws, View, draw
+from bench.augmentation.view import View
 from bench.system.device import sent
 
 # Values of a batch that a CPU works on at a time, some of which its cache then still has.

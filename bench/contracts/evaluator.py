@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from bench.augmentation.apply import augment
-from bench.augmentation.view import View, match_channels, normalise, resize
+from bench.augmentation.clean import match_channels, normalise, resize
+from bench.augmentation.view import View
 from bench.config import NoSettings
-from bench.contracts.dataset import Backbone, DatasetInfo, Images
+from bench.contracts.backbone import Backbone
+from bench.contracts.dataset import DatasetInfo, Images
 from bench.errors import BadValue
 from bench.splits import stratified as splits
 

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bench.augmentation.view import match_channels, normalise, resize
+from bench.augmentation.clean import match_channels, normalise, resize
 from bench.contracts.evaluator import Features
 from bench.errors import CellError
 from bench.system.device import sent

@@ -11,34 +11,37 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 
-from bench.contracts.dataset import Backbone, Images
+from bench.contracts.backbone import Backbone
+from bench.contracts.dataset import Images
 from bench.contracts.evaluator import Features, Network, Scores
 from bench.evaluation import features as features_of
-from bench.evaluation.tasks import labelled_share, network_of, task_of
-from bench.execution.assembly import fresh_backbone, fresh_method, measured, run_of
-from bench.execution.cell_record import Breakdown, Failed, blank_record, cost, failure, stage
-from bench.execution.provenance import forward_flops, peak_mb, provenance
+from bench.evaluation.tasks import build_network, build_task
+from bench.execution.assembly import fresh_backbone, fresh_method, run_of
+from bench.execution.cell_record import blank_record
+from bench.execution.cost import cost, forward_flops, peak_mb
+from bench.execution.failures import Breakdown, Failed, failure, stage
+from bench.execution.provenance import provenance
 from bench.planning.cells import Cell, Part
-from bench.planning.plugin_choices import Datasets
-from bench.pretraining.checkpoint import whole
+from bench.planning.open_datasets import Datasets
+from bench.pretraining.channel_statistics import measured
 from bench.pretraining.loop import pretrain
 from bench.pretraining.online_knn import KnnSample, knn_sample
 from bench.registry.registry import Registry
+from bench.splits.label_pool import training_rows
+from bench.storage.artifact_files import ABOUT, BACKBONE, PREDICTIONS, _write
 from bench.storage.artifacts import Cache
 from bench.storage.records import Record, Store
+from bench.storage.tensors import whole
 from bench.system.malloc import keep_pages
 from bench.system.profiler import Profiler
 from bench.system.stage_timer import Ledger
 
-BACKBONE, PREDICTIONS = "backbone.safetensors", "predictions.safetensors"
 USUAL_PROTOCOL = {"features": "frozen", "probe": "offline", "checkpoint": "last epoch"}
-ABOUT = "about.json"  # what an artifact cost and, of a backbone, how it is to be used
 
 
 @dataclass
@@ -116,7 +119,7 @@ class Workshop:
         """Evaluate, and return what a record says of a cell that went well."""
         cls = self.registry.load_class("evaluators", cell.evaluator.name)
         info = self.datasets.open(cell.eval_dataset).info
-        task = task_of(cell, parts, info.classes, self.device)
+        task = build_task(parts, info.classes, cell.label_frac, cell.seed, self.device)
         if cls.needs == "backbone":
             task = replace(task, network=self._network(cell))
         name = f"evaluate {cell.evaluator.name}"
@@ -146,7 +149,8 @@ class Workshop:
     def _network(self, cell: Cell) -> Network:
         trained, info = self._backbone(cell), self.datasets.open(cell.eval_dataset).info
         images = {split: self._images_of(cell.eval_dataset, split) for split in cell.keys.features}
-        return network_of(cell, images, info, trained, self._about(cell.keys.backbone), self.device)
+        about = self._about(cell.keys.backbone)
+        return build_network(trained, images, info, about, cell.label_frac, cell.seed, self.device)
 
     def _keep_predictions(self, cell: Cell, scores: Scores, test: Features) -> None:
         if scores.predictions is None:
@@ -217,7 +221,8 @@ class Workshop:
         data = self.datasets.open(cell.dataset)
         images, info = self._images_of(cell.dataset, cell.split), data.info
         mean, std = (info.mean, info.std) if info.mean and info.std else measured(images)
-        share = labelled_share(cell, len(images), data) if 0 < cell.label_share < 1 else None
+        part = 0 < cell.label_share < 1
+        share = training_rows(data, len(images), cell.label_share, cell.seed) if part else None
         method = fresh_method(cell, self.registry, info).to(self.device)
         backbone = method.backbone
         about: dict[str, Any] = {"cell": cell.trained, "mean": mean, "std": std, "channels": info.channels}
@@ -293,7 +298,3 @@ class Workshop:
         if split in data.splits:
             self._images[key, split] = images
         return images
-
-
-def _write(path: Path, value: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=1) + "\n")

@@ -13,7 +13,7 @@ from tabulate import tabulate
 from bench.contracts.dataset import Images
 from bench.execution.assembly import fresh_method, run_of
 from bench.planning.cells import Cell
-from bench.planning.plugin_choices import Datasets
+from bench.planning.open_datasets import Datasets
 from bench.pretraining.loop import Loop
 from bench.registry.registry import Registry
 from bench.storage.artifacts import Cache

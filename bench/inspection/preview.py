@@ -14,17 +14,18 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from bench.augmentation.apply import augment
+from bench.augmentation.clean import resize
 from bench.augmentation.image_ops import RGB
-from bench.augmentation.view import resize
 from bench.contracts.dataset import Images
 from bench.errors import BadData, BadValue, UsageError, readable
 from bench.keys import seed_of
 from bench.planning.cells import Part
+from bench.planning.open_datasets import Datasets
 from bench.planning.options import Runtime, asked
-from bench.planning.plugin_choices import Datasets
 from bench.planning.views import ChosenViews, choose_views
 from bench.registry.registry import Registry
-from bench.splits.stratified import Selection, stratified_order
+from bench.splits.selection import Selection
+from bench.splits.stratified import stratified_order
 
 READABLE = 96  # pixels that an image is enlarged to, about
 GAP, BETWEEN_VIEWS, MARGIN = 3, 18, 16  # pixels

@@ -12,8 +12,8 @@ from bench.augmentation.image_ops import RGB, blur_radius
 from bench.augmentation.named_ops import IN_ORDER, Operation
 from bench.augmentation.view import View
 from bench.contracts.dataset import DatasetInfo
+from bench.planning.open_datasets import Datasets
 from bench.planning.options import Runtime, asked
-from bench.planning.plugin_choices import Datasets
 from bench.planning.views import ChosenViews, choose_views
 from bench.registry.registry import Registry
 

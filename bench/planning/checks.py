@@ -8,8 +8,8 @@ from typing import Any
 from bench.augmentation.named_ops import OPS, check_ops
 from bench.contracts.recipe import TrainConfig
 from bench.errors import BadValue, UnknownName, suggest
-from bench.planning.cells import Request
 from bench.planning.plugin_choices import ROOT, Parts
+from bench.planning.request import Request
 from bench.registry.registry import singular
 
 PARTS = ("method", "backbone", "dataset", "eval_dataset", "train", "views")

@@ -17,9 +17,11 @@ from bench.config import build
 from bench.contracts.recipe import TrainConfig, Training, resolve, too_few
 from bench.errors import BadValue, Unsupported
 from bench.keys import digest
-from bench.planning.cells import TRAINED, Cell, Keys, Part, Request
+from bench.planning.cells import TRAINED, Cell, Keys, Part
 from bench.planning.checks import check_request
-from bench.planning.plugin_choices import Datasets, Parts, applying, chosen
+from bench.planning.open_datasets import Datasets
+from bench.planning.plugin_choices import Parts, applying, chosen
+from bench.planning.request import Request
 from bench.registry.registry import Registry
 
 __all__ = ["Cell", "Datasets", "Request", "plan"]

@@ -12,49 +12,14 @@ import numpy as np
 from bench.config import build, identity
 from bench.errors import BadData, Unsupported
 from bench.planning.cells import Part
+from bench.planning.open_datasets import Datasets
 from bench.registry.registry import Registry
+from bench.splits import selection
 from bench.splits import stratified as splits
 from bench.splits.stratified import Index
 
 ROOT = "root"  # a setting of every dataset that says where it is, not what it is
 IMAGE_SIZE = "train.image_size"  # the one setting of training that shapes what is not trained, too
-
-
-class Datasets:
-    """The datasets of a request, each opened once.
-
-    Args:
-        registry: of plugins.
-        data_dir: where downloads and packed images are kept.
-        download: what is missing may be downloaded.
-        packed: decoded images are kept in a file, even where they would fit into memory.
-    """
-
-    def __init__(
-        self,
-        registry: Registry,
-        data_dir: Path = Path("data"),
-        *,
-        download: bool = False,
-        packed: bool = False,
-    ) -> None:
-        self.registry, self.data_dir, self.download, self.packed = registry, data_dir, download, packed
-        self.opened: dict[tuple[str, str, Path | None], Any] = {}
-
-    def open(self, part: Part) -> Any:
-        """Return the `bench.contracts.dataset.Dataset` of a part.
-
-        Raises:
-            BadData: its files are missing or cannot be used.
-        """
-        key = (part.name, repr(part.config), part.root)
-        if key not in self.opened:
-            from bench.contracts.dataset import Place
-
-            place = Place(root=part.root, data_dir=self.data_dir, download=self.download, packed=self.packed)
-            cls = self.registry.load_class("datasets", part.name)
-            self.opened[key] = cls(part.name, part.config, place)
-        return self.opened[key]
 
 
 class Parts:
@@ -170,7 +135,7 @@ def refuse_unfit(where: str, split: str, labels: Index, classes: Sequence[str]) 
     Raises:
         BadData: a label is out of range, or a class has no image.
     """
-    splits.refuse_outside(labels, len(classes), where, split, least=-1)
+    selection.refuse_outside(labels, len(classes), where, split, least=-1)
     present = set(np.unique(labels).tolist())
     absent = [name for label, name in enumerate(classes) if label not in present]
     if absent:

@@ -10,11 +10,13 @@ from bench.config import build
 from bench.contracts.dataset import DatasetInfo
 from bench.contracts.recipe import TrainConfig
 from bench.errors import BadValue, readable
-from bench.planning.cells import Part, Request
+from bench.planning.cells import Part
 from bench.planning.checks import check_request
+from bench.planning.open_datasets import Datasets
 from bench.planning.options import Options
 from bench.planning.planner import image_size
-from bench.planning.plugin_choices import Datasets, Parts, chosen
+from bench.planning.plugin_choices import Parts, chosen
+from bench.planning.request import Request
 from bench.registry.registry import Registry
 
 

@@ -15,6 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from bench.storage.tensors import whole
+
 FILE = "checkpoint.safetensors"
 PART = f"{FILE}.part"  # while it is written
 
@@ -34,14 +36,6 @@ def save(
     said = {"epochs": epochs, "seconds": seconds, "scaler": scaler.state_dict()}
     save_file(whole(tensors), folder / PART, metadata={"state": json.dumps(said)})
     os.replace(folder / PART, folder / FILE)
-
-
-def whole(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return copies in the CPU's memory that share nothing and are laid out as safetensors asks."""
-    return {
-        name: value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-        for name, value in tensors.items()
-    }
 
 
 def resume(

@@ -20,7 +20,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from bench.contracts.dataset import Embeddings
+from bench.contracts.method import Embeddings
 
 Terms = dict[str, Tensor]
 

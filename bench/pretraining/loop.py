@@ -5,29 +5,32 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from bench.augmentation.view import View, normalise, resize
-from bench.contracts.dataset import Batch, Embeddings, Images, Method, Stream
-from bench.contracts.recipe import Training, too_few
+from bench.augmentation.clean import normalise, resize
+from bench.contracts.dataset import Images, Stream
+from bench.contracts.method import Batch, Embeddings, Method
+from bench.contracts.recipe import too_few
 from bench.keys import seed_of
 from bench.metrics.collapse import embedding_std, rankme
 from bench.pretraining import checkpoint
+from bench.pretraining.batches import epoch_batches
+from bench.pretraining.epoch_log import _append, keep_lines
 from bench.pretraining.gradient_cache import cached_gradient, even_chunks
 from bench.pretraining.loss_meter import Meter
 from bench.pretraining.online_knn import KnnSample, evaluating, knn_interval, knn_monitors
-from bench.pretraining.optimizers import build_optimizer, lr_factor, set_lr
+from bench.pretraining.optimizers import build_optimizer
 from bench.pretraining.prefetch import Ready, side_stream
-from bench.pretraining.view_sources import epoch_batches, supply_of
+from bench.pretraining.schedules import lr_factor, set_lr
+from bench.pretraining.training_run import Run, Spent
+from bench.pretraining.view_sources import supply_of
 from bench.system.compile import compile_or_warn
 from bench.system.device import sent
 from bench.system.profiler import mark
@@ -36,59 +39,6 @@ from bench.system.progress import Progress
 RANK_ROWS = 512  # of a batch, for RankMe: its cost grows with the cube of them
 Seen = tuple[Embeddings, Batch]  # of the last batch, for the monitors
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """What a pretraining is told beside its method and images.
-
-    Args:
-        what: how progress and errors name it.
-        training: resolved.
-        views: resolved, one a view.
-        mean: of the training data, a value a channel.
-        std: of the training data, a value a channel.
-        seed: of every draw.
-        device: where to train.
-        folder: where metrics and checkpoints go.
-        on_epoch: called with (epoch, metrics) at the end of each.
-        checkpoint_every_s: at least so many seconds between checkpoints.
-        live: this process has the terminal to itself, and may draw on it.
-        knn: what is classified every few epochs, if there are labels; its pixels may stay on the CPU.
-        rows: (m,), int64, places of the images that an epoch sees; none is every image once.
-        on_step: called at the end of each step.
-        workers: processes that decode what is streamed; none is a thread's worth less than there are.
-    """
-
-    what: str
-    training: Training
-    views: tuple[View, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    seed: int
-    device: torch.device
-    folder: Path
-    on_epoch: Callable[[int, Mapping[str, float]], None] = field(default=lambda _epoch, _metrics: None)
-    checkpoint_every_s: float = 60.0
-    live: bool = True
-    knn: KnnSample | None = None
-    rows: Tensor | None = None
-    on_step: Callable[[], None] = field(default=lambda: None)
-    workers: int | None = None
-
-
-@dataclass(frozen=True)
-class Spent:
-    """What a pretraining cost, over all processes that worked on it.
-
-    Args:
-        seconds: of training and its monitors.
-        images_per_s: training images a second, an image counted once however many views it gives,
-            while no monitor was at work.
-    """
-
-    seconds: float
-    images_per_s: float
 
 
 def pretrain(method: Method, images: Images | Stream, run: Run) -> Spent:
@@ -276,15 +226,3 @@ class Loop:
             with self._autocast():
                 rows.append(self.method.backbone(x).float())
         return torch.cat(rows)
-
-
-def keep_lines(path: Path, count: int) -> None:
-    """Cut a file to its first `count` lines: what was logged after the checkpoint is done again."""
-    if path.exists():
-        lines = path.read_text().splitlines(keepends=True)[:count]
-        path.write_text("".join(lines))
-
-
-def _append(path: Path, metrics: Mapping[str, Any]) -> None:
-    with path.open("a") as file:
-        file.write(json.dumps(dict(metrics)) + "\n")

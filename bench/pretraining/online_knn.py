@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bench.contracts.dataset import Images
 from bench.metrics.collapse import embedding_std, rankme
-from bench.metrics.neighbours import ROWS, nearest, unit_rows, votes
+from bench.metrics.neighbours import nearest, unit_rows, votes
 from bench.splits.stratified import Index, stratified_order
 
 BANK, QUERIES = 2000, 500  # our choice: of 50,000 images, a twentieth of a pass
@@ -22,52 +22,6 @@ K, TEMPERATURE = 20, 0.07  # DINO, eval_knn.py
 COST = 0.02  # of the training's compute, at most, in the long run
 PASSES = 3  # what a training step costs in forward passes: the backward pass counts as two
 SEED = 0  # of the sample: runs that differ in their seed are compared on the same images
-
-
-# ---- how well views find each other
-
-
-def contrastive_monitors(a: Tensor, b: Tensor) -> dict[str, Tensor]:
-    """Return how near an image's other view is, by cosine, among all other views of the batch.
-
-    Args:
-        a: (n, d), embeddings of the first views.
-        b: (n, d), of the second views of the same images.
-
-    Returns:
-        `contrastive_top1` and `contrastive_top5`, the share of the 2n views whose positive is among
-        the nearest one or five, in percent; `positive_rank`, its mean rank in [1, 2n - 1].
-    """
-    ranks = positive_ranks(a, b)
-    top1, top5 = (100 * (ranks <= k).float().mean() for k in (1, 5))
-    return {"contrastive_top1": top1, "contrastive_top5": top5, "positive_rank": ranks.mean()}
-
-
-def positive_ranks(a: Tensor, b: Tensor) -> Tensor:
-    """Return the rank of each view's positive among all other views, 1 for the nearest.
-
-    Equally near views count half: where all embeddings are alike the rank is n, that of chance.
-
-    Args:
-        a: (n, d), embeddings of the first views.
-        b: (n, d), of the second views of the same images.
-
-    Returns:
-        (2n,), float32, the first views first.
-    """
-    z = unit_rows(torch.cat([a, b]))
-    places = torch.arange(len(z), device=z.device)
-    positive, ranks = places.roll(len(a)), []
-    for rows in places.split(ROWS):
-        similarity = z[rows] @ z.T
-        own = similarity.gather(1, positive[rows, None])
-        similarity.scatter_(1, rows[:, None], -torch.inf)
-        nearer, as_near = (similarity > own).sum(1), (similarity == own).sum(1) - 1
-        ranks.append(1 + nearer + as_near / 2)
-    return torch.cat(ranks)
-
-
-# ---- how well neighbours tell the classes
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from bench.contracts.dataset import Batch
+from bench.contracts.method import Batch
 
 Make = Callable[[], list[Tensor]]
 

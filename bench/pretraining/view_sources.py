@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from bench.augmentation.apply import apply
-from bench.augmentation.view import Draws, draw, normalise
+from bench.augmentation.clean import normalise
+from bench.augmentation.draws import Draws, draw
 from bench.contracts.dataset import Images, Stream
 from bench.keys import seed_of
 from bench.pretraining.crop_workers import Cropper, Piece, Unreadable, pieces, worked
@@ -18,7 +19,7 @@ from bench.system.device import sent
 from bench.system.profiler import mark
 
 if TYPE_CHECKING:
-    from bench.pretraining.loop import Run
+    from bench.pretraining.training_run import Run
 
 Made = Callable[[slice], list[Tensor]]  # makes the views of some rows of a batch
 Coming = Generator[Tensor | Unreadable, None, None]
@@ -138,22 +139,6 @@ class Streamed:
                 for rows in pieces(len(index)):
                     files = [str(self.stream.files[place]) for place in index[rows].tolist()]
                     yield Piece(files, crops[:, rows])
-
-
-def epoch_batches(rows: Tensor, run: Run, device: torch.device, epoch: int) -> Iterator[tuple[Tensor, ...]]:
-    """Yield the places of the images in each batch of each step of an epoch, on `device`.
-
-    Args:
-        rows: (m,), int64, places of the images that are seen.
-        run: seed and sizes.
-        device: where the labels are.
-        epoch: counted from 0.
-    """
-    generator = torch.Generator().manual_seed(seed_of(run.seed, "shuffle", epoch))
-    order = rows[torch.randperm(len(rows), generator=generator)].to(device)
-    a_step = run.training.step_images
-    for index in order[: len(rows) // a_step * a_step].split(a_step):
-        yield index.split(run.training.batch_size)
 
 
 def _drawn(run: Run, n: int, side: tuple[int, int], epoch: int, number: int) -> list[Draws]:

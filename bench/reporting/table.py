@@ -12,7 +12,8 @@ from typing import Any
 from bench.errors import UnknownName, UsageError, suggest
 from bench.reporting.axes import CELL, Survey, survey
 from bench.reporting.captions import DIAGONAL, caption
-from bench.reporting.formats.sheet import SHEETS, TIDY, Entry, Sheet
+from bench.reporting.formats.by_name import SHEETS, TIDY
+from bench.reporting.formats.sheet import Entry, Sheet
 from bench.reporting.headings import heading, label, row_header
 from bench.reporting.metric_choice import decimals, measures
 from bench.reporting.pivot import Cell, Grid, Place, goes_across, grid_of, layout_of

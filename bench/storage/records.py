@@ -11,29 +11,23 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from bench.errors import BadData, CellError, UsageError
 from bench.keys import digest
-from bench.storage.record_fields import flat, natural, settings_of
-
-if TYPE_CHECKING:
-    import pandas as pd
+from bench.storage.record_fields import natural
 
 Record = dict[str, Any]
 
 SCHEMA = 1
 NAME_LENGTH = 100  # of a folder; with key and suffix well below the 255 bytes of file systems
 STALE_S = 3600.0  # a record is written in milliseconds: a temporary file this old has no writer
-RESCALED = frozenset({"train.lr", "train.warmup_epochs"})  # set before, recorded after scaling
 NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}  # JSON has no word for them
 NOT_FINITE_BYTES = tuple(f'"{word}"'.encode() for word in NOT_FINITE)
 FIRST = ("method", "backbone", "dataset", "eval_dataset", "evaluator", "label_frac", "seed")
-STAGES = ("pretrain", "features", "evaluate")
-OTHER_COSTS = ("peak_mb", "params", "features_images_per_s")
 
 log = logging.getLogger(__name__)
 
@@ -155,58 +149,8 @@ class Store:
             return None
 
 
-def results(folder: str | Path = "results") -> pd.DataFrame:
-    """Return all records as a tidy frame, one row a metric; a cell without metrics has one row.
-
-    A column named as in `--set` holds what was set or, where nothing was, what the record's config
-    says; `train.lr` and `train.warmup_epochs` are empty there, as the recipe's are on another scale.
-
-    Args:
-        folder: the results folder.
-
-    Raises:
-        UsageError: there is no such folder.
-    """
-    import pandas as pd
-
-    if not Path(folder).is_dir():
-        raise UsageError(f"no records in {folder}: there is no such folder. Run `bench run` first.")
-    records = list(Store(Path(folder)).records())
-    named = sorted({name for record in records for name in record.get("settings") or {}})
-    stages = sorted({s for r in records for s in _cost(r).get("seconds") or {}} - set(STAGES))
-    seconds = [f"seconds_{stage}" for stage in (*STAGES, *stages)]
-    columns = [*FIRST, "status", "metric", "value", *named]
-    columns += ["images_per_s", *seconds, *OTHER_COSTS]
-    rows = (row for record in records for row in _rows(record, named, (*STAGES, *stages)))
-    frame: pd.DataFrame = pd.DataFrame(list(rows), columns=pd.Index(columns))
-    return frame
-
-
 _FLAT_LIST = re.compile(r"\[\n *([^\[\]{}]*?)\n *\]")
 _NEW_LINE = re.compile(r"\n *")
-
-
-def _rows(record: Record, named: list[str], stages: Iterable[str]) -> Iterator[tuple[Any, ...]]:
-    cell, cost = record["cell"], _cost(record)
-    places = {**cell, "eval_dataset": cell.get("eval_dataset") or cell["dataset"]}
-    config = {name: value for name, value in flat(record).items() if name not in RESCALED}
-    values = {**config, **settings_of(record)}
-    seconds = cost.get("seconds") or {}
-    head = (*(places.get(name) for name in FIRST), record["status"])
-    tail = (*(values.get(name) for name in named), cost.get("images_per_s", math.nan))
-    tail += (
-        *(seconds.get(stage, math.nan) for stage in stages),
-        *(cost.get(name, math.nan) for name in OTHER_COSTS),
-    )
-    metrics = record.get("metrics") or {}
-    for name, metric in metrics.items():
-        yield (*head, name, metric["value"], *tail)
-    if not metrics:
-        yield (*head, None, math.nan, *tail)
-
-
-def _cost(record: Mapping[str, Any]) -> dict[str, Any]:
-    return record.get("cost") or {}
 
 
 @functools.cache

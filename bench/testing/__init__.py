@@ -14,8 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bench.contracts.dataset import Backbone, Dataset, Method, Place
+from bench.contracts.backbone import Backbone
+from bench.contracts.dataset import Dataset, Place
 from bench.contracts.evaluator import Evaluator
+from bench.contracts.method import Method
 from bench.errors import UnknownName
 from bench.registry.registry import KINDS, Registry
 from bench.testing import backbones, datasets, evaluators, methods

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.contracts.dataset import Backbone
+from bench.contracts.backbone import Backbone
 from bench.testing.checks import Check, Outcome, alike, class_checks, require, run
 
 IMAGES, SIDE = 4, 32

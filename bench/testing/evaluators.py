@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.contracts.dataset import Backbone, DatasetInfo, Images
+from bench.contracts.backbone import Backbone
+from bench.contracts.dataset import DatasetInfo, Images
 from bench.contracts.evaluator import Evaluator, Features, Network, Scores, Task
 from bench.errors import UsageError
 from bench.testing.checks import Check, Outcome, class_checks, finite_scalars, require, run

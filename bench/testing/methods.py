@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.augmentation.view import View
-from bench.contracts.dataset import Batch, DatasetInfo, Embeddings, Method
+from bench.contracts.dataset import DatasetInfo
+from bench.contracts.method import Batch, Embeddings, Method
 from bench.contracts.recipe import Recipe
 from bench.testing.checks import Check, Outcome, alike, class_checks, finite_scalars, require, run
 

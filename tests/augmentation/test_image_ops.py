@@ -10,6 +10,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as TVF
 
+from bench.augmentation.draws import affine_maps
 from bench.augmentation.image_ops import (
     HUE,
     blend_weights,
@@ -23,7 +24,6 @@ from bench.augmentation.image_ops import (
     warp,
 )
 from bench.augmentation.resampling import resample
-from bench.augmentation.view import affine_maps
 
 ORDERS = sorted(itertools.permutations(range(4)), key=lambda order: order.index(HUE))
 

@@ -12,8 +12,9 @@ from made_records import cells as table_cells
 from made_records import make
 
 from bench.augmentation.apply import augment
+from bench.augmentation.clean import resize
 from bench.augmentation.named_ops import IN_ORDER, NAMES, changed_views
-from bench.augmentation.view import View, resize
+from bench.augmentation.view import View
 from bench.errors import BadValue, UnknownName
 from bench.planning.cells import Cell
 from bench.planning.grid_file import read_grid

@@ -14,7 +14,9 @@ from torch import Tensor
 from torchvision import transforms
 from torchvision.transforms.v2 import functional as TVF
 
-from bench.augmentation.view import Draws, View, affine_maps, draw, match_channels, normalise, resize
+from bench.augmentation.clean import match_channels, normalise, resize
+from bench.augmentation.draws import Draws, affine_maps, draw
+from bench.augmentation.view import View
 from bench.config import build
 from bench.errors import BadValue
 

@@ -21,7 +21,7 @@ import torch
 from conftest import Lab
 from torch import Tensor, nn
 
-from bench.augmentation.view import resize
+from bench.augmentation.clean import resize
 from bench.contracts.dataset import Images
 from bench.contracts.evaluator import Features
 from bench.errors import CellError

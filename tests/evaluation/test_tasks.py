@@ -6,16 +6,15 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Lab
 from torch import nn
 
 from bench.contracts.dataset import DatasetInfo, Images
 from bench.contracts.evaluator import Features, Network
-from bench.evaluation.tasks import network_of, task_of
+from bench.evaluation.tasks import build_network, build_task
 
 CPU = torch.device("cpu")
 INFO = DatasetInfo(classes=("a", "b"), channels=1, size=2)
-ABOUT = {"channels": 1, "mean": (0.5,), "std": (0.5,)}
+ABOUT = {"image_size": 2, "channels": 1, "mean": (0.5,), "std": (0.5,)}
 
 
 def split(count: int, first: int) -> Images:
@@ -24,22 +23,20 @@ def split(count: int, first: int) -> Images:
     return Images(numbers.to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 2, 2), numbers % 2)
 
 
-def network(lab: Lab, images: dict[str, Images], fraction: float) -> Network:
-    (cell,) = lab.plan(label_frac=fraction)
+def network(images: dict[str, Images], fraction: float) -> Network:
     backbone: Any = nn.Flatten()
-    return network_of(cell, images, INFO, backbone, ABOUT, CPU)
+    return build_network(backbone, images, INFO, ABOUT, fraction, 0, CPU)
 
 
 @pytest.mark.parametrize("fraction", [0.25, 1.0])
 @pytest.mark.parametrize("own_val", [True, False])
-def test_images_and_features_are_of_the_same_rows(lab: Lab, own_val: bool, fraction: float) -> None:  # noqa: FBT001
+def test_images_and_features_are_of_the_same_rows(own_val: bool, fraction: float) -> None:  # noqa: FBT001
     images = {"train": split(40, 0), "test": split(8, 100)} | ({"val": split(24, 40)} if own_val else {})
     features = {
         name: Features(part.pixels[:, 0, 0, :1].float(), part.labels) for name, part in images.items()
     }
-    (cell,) = lab.plan(label_frac=fraction)
-    task = task_of(cell, features, INFO.classes, CPU)
-    train = network(lab, images, fraction).train
+    task = build_task(features, INFO.classes, fraction, 0, CPU)
+    train = network(images, fraction).train
     rows = task.train.x[:, 0].long()
 
     assert len(rows) == fraction * (64 if own_val else 40)
@@ -49,21 +46,20 @@ def test_images_and_features_are_of_the_same_rows(lab: Lab, own_val: bool, fract
     assert rows.tolist() == sorted(set(rows.tolist()))
 
 
-def test_images_of_which_all_are_labelled_are_not_copied(lab: Lab) -> None:
+def test_images_of_which_all_are_labelled_are_not_copied() -> None:
     images = {"train": split(40, 0), "test": split(8, 100)}
-    found = network(lab, images, 1.0)
+    found = network(images, 1.0)
 
     assert found.train is images["train"]
     assert found.test is images["test"]
 
 
-def test_features_are_a_copy_that_may_be_ruined(lab: Lab) -> None:
+def test_features_are_a_copy_that_may_be_ruined() -> None:
     features = {
         "train": Features(torch.ones(40, 2), torch.arange(40) % 2),
         "test": Features(torch.ones(8, 2), torch.zeros(8).long()),
     }
-    (cell,) = lab.plan()
-    task = task_of(cell, features, INFO.classes, CPU)
+    task = build_task(features, INFO.classes, 1.0, 0, CPU)
     for part in (task.train, task.test):
         part.x.zero_()
         part.y.fill_(7)

@@ -26,8 +26,9 @@ from safetensors.torch import load_file
 
 from bench.contracts.dataset import Images
 from bench.evaluation import features
-from bench.execution.assembly import fresh_backbone, measured
-from bench.execution.pipeline import ABOUT, BACKBONE, PREDICTIONS
+from bench.execution.assembly import fresh_backbone
+from bench.pretraining.channel_statistics import measured
+from bench.storage.artifact_files import ABOUT, BACKBONE, PREDICTIONS
 from bench.storage.artifacts import Cache
 
 PROBE = {"method": "probe", "backbone": "tiny"}

@@ -9,9 +9,10 @@ import torch
 from conftest import Lab, without_times
 from threadpoolctl import threadpool_info
 
-from bench.execution.cell_record import Breakdown
 from bench.execution.executors import processes as jobs
-from bench.execution.executors.processes import Bench, one_process, run_group, run_in_processes
+from bench.execution.executors.base import Bench
+from bench.execution.executors.processes import one_process, run_group, run_in_processes
+from bench.execution.failures import Breakdown
 from bench.system.processes import VARIABLES
 
 

@@ -12,7 +12,8 @@ from conftest import Lab
 from bench.contracts.dataset import Images
 from bench.contracts.evaluator import Features, Task
 from bench.errors import BadValue
-from bench.evaluation.tasks import labelled_share, task_of
+from bench.evaluation.tasks import build_task
+from bench.splits.label_pool import training_rows
 
 TINY: dict[str, Any] = {"backbone": "tiny", "evaluator": "norm"}
 
@@ -139,7 +140,7 @@ def test_a_method_that_uses_labels_is_trained_on_those_of_each_fraction(probing:
     probing.run(cells)
     data = probing.datasets.open(half.dataset)
     everything = data.load("train")
-    seen = everything.take(labelled_share(half, len(everything), data))
+    seen = everything.take(training_rows(data, len(everything), half.label_share, half.seed))
     labelled = probes.SEEN[0].train
     distinct = seen.pixels.flatten(1).unique(dim=0)
 
@@ -166,8 +167,12 @@ def test_labels_of_a_class_are_trained_on_only_if_they_are_evaluated_with(lab: L
     data = lab.datasets.open(cell.dataset)
     images = data.load("train")
     every = Features(images.pixels.flatten(1).float(), images.labels)
-    task = task_of(cell, {"train": every, "test": every}, data.info.classes, torch.device("cpu"))
-    seen = images.take(labelled_share(cell, len(images), data)).pixels.flatten(1).float()
+    task = build_task(
+        {"train": every, "test": every}, data.info.classes, cell.label_frac, cell.seed, torch.device("cpu")
+    )
+    seen = (
+        images.take(training_rows(data, len(images), cell.label_share, cell.seed)).pixels.flatten(1).float()
+    )
 
     assert {tuple(row) for row in seen.tolist()} == {tuple(row) for row in task.train.x.tolist()}
 

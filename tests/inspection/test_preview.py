@@ -12,15 +12,16 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.augmentation.view import resize
+from bench.augmentation.clean import resize
 from bench.cli.main import main
 from bench.config import NoSettings
 from bench.contracts.dataset import Images
 from bench.inspection.preview import BETWEEN_VIEWS, GAP, MARGIN, with_few
 from bench.planning.cells import Part
-from bench.planning.plugin_choices import Datasets, Parts
+from bench.planning.open_datasets import Datasets
+from bench.planning.plugin_choices import Parts
 from bench.registry.registry import Registry
-from bench.splits.stratified import Selection
+from bench.splits.selection import Selection
 
 SIDE, FACTOR = 16, 6  # of digits: the smallest image, and what makes it readable
 STEP = SIDE * FACTOR + GAP

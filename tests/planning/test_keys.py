@@ -23,8 +23,9 @@ from bench.contracts.recipe import Recipe, TrainConfig
 from bench.errors import BadValue
 from bench.execution.assembly import fresh_backbone
 from bench.keys import canonical, digest, seed_of
-from bench.planning.cells import Cell, Request
-from bench.planning.plugin_choices import Datasets
+from bench.planning.cells import Cell
+from bench.planning.open_datasets import Datasets
+from bench.planning.request import Request
 from bench.registry.registry import KINDS, Registry
 
 REGISTRY = Registry.load()

@@ -10,8 +10,8 @@ import pytest
 
 from bench.cli.main import main
 from bench.errors import BadValue
-from bench.planning.cells import Request
 from bench.planning.options import AXES, RUNTIME, TRAINING, Runtime, asked
+from bench.planning.request import Request
 
 
 def options(folder: Path, text: str, **given: Any) -> Any:

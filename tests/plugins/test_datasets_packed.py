@@ -26,7 +26,7 @@ from safetensors.torch import load_file
 
 from bench.api import BadData, Place
 from bench.cli.main import main
-from bench.planning.plugin_choices import Datasets
+from bench.planning.open_datasets import Datasets
 
 CPU, SHAPE = torch.device("cpu"), (6, 1, 8, 8)
 

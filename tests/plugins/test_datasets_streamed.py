@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 
 from bench.api import BadData, Place, Stream
 from bench.config import identity
-from bench.execution.assembly import measured
-from bench.planning.plugin_choices import Datasets
+from bench.planning.open_datasets import Datasets
+from bench.pretraining.channel_statistics import measured
 from bench.testing import check_dataset
 
 SIDE = 16

@@ -13,9 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench.contracts.dataset import Batch, DatasetInfo, Embeddings, Images
+from bench.contracts.dataset import DatasetInfo, Images
+from bench.contracts.method import Batch, Embeddings
 from bench.contracts.recipe import Training
-from bench.pretraining.loop import Run, pretrain
+from bench.pretraining.loop import pretrain
+from bench.pretraining.training_run import Run
 from bench.registry.registry import Registry
 
 SimCLR = Registry.load().load_class("methods", "simclr")

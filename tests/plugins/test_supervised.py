@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from bench.contracts.dataset import Batch, DatasetInfo
+from bench.contracts.dataset import DatasetInfo
+from bench.contracts.method import Batch
 from bench.registry.registry import Registry
 
 Supervised = Registry.load().load_class("methods", "supervised")

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.contracts.dataset import Batch, DatasetInfo
+from bench.contracts.dataset import DatasetInfo
+from bench.contracts.method import Batch
 from bench.registry.registry import Registry
 
 VICReg = Registry.load().load_class("methods", "vicreg")

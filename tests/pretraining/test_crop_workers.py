@@ -20,13 +20,15 @@ from torch import Tensor, nn
 
 from bench.augmentation.apply import apply
 from bench.augmentation.crops import boxes_of, draw_crops
-from bench.augmentation.view import View, draw
-from bench.contracts.dataset import DatasetInfo, Images, Method, Stream
+from bench.augmentation.draws import draw
+from bench.augmentation.view import View
+from bench.contracts.dataset import DatasetInfo, Images, Stream
+from bench.contracts.method import Method
 from bench.contracts.recipe import Training
 from bench.errors import BadData, CellError
 from bench.pretraining import loop as pretrain
 from bench.pretraining.crop_workers import AHEAD, PIECE, Cropper, Piece, cropped, pieces, worked
-from bench.pretraining.loop import Run
+from bench.pretraining.training_run import Run
 from bench.pretraining.view_sources import Resident, Streamed
 from bench.registry.registry import Registry
 

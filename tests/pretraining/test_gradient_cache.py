@@ -16,12 +16,14 @@ from torch import Tensor, nn
 
 from bench.augmentation.view import View
 from bench.config import build
-from bench.contracts.dataset import Batch, DatasetInfo, Embeddings, Images, Method
+from bench.contracts.dataset import DatasetInfo, Images
+from bench.contracts.method import Batch, Embeddings, Method
 from bench.contracts.recipe import TrainConfig, Training, even_chunk, resolve
 from bench.errors import BadValue
 from bench.inspection.dry_run import estimated
 from bench.pretraining.gradient_cache import even_chunks
-from bench.pretraining.loop import Run, pretrain
+from bench.pretraining.loop import pretrain
+from bench.pretraining.training_run import Run
 from bench.registry.registry import Registry
 
 REGISTRY = Registry.load()

@@ -14,15 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from bench.augmentation.view import View
-from bench.contracts.dataset import Batch, DatasetInfo, Embeddings, Images, Method
+from bench.contracts.dataset import DatasetInfo, Images
+from bench.contracts.method import Batch, Embeddings, Method
 from bench.contracts.recipe import Training
 from bench.errors import BadValue, Diverged
 from bench.evaluation.features import passed
 from bench.metrics.collapse import embedding_std, rankme
 from bench.pretraining import checkpoint
 from bench.pretraining import loop as pretrain
-from bench.pretraining.loop import Run
 from bench.pretraining.online_knn import KnnSample, knn_monitors
+from bench.pretraining.training_run import Run
 from bench.registry.registry import Registry
 
 INFO = DatasetInfo(classes=("a", "b"), channels=3, size=8)

@@ -11,18 +11,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.contracts.dataset import Batch, DatasetInfo, Images
+from bench.contracts.dataset import DatasetInfo, Images
+from bench.contracts.method import Batch
 from bench.metrics.collapse import embedding_std, rankme
+from bench.metrics.retrieval import contrastive_monitors, positive_ranks
 from bench.pretraining.online_knn import (
     COST,
     PASSES,
     KnnSample,
-    contrastive_monitors,
     evaluating,
     knn_interval,
     knn_monitors,
     knn_sample,
-    positive_ranks,
 )
 from bench.registry.registry import Registry
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from bench.contracts.recipe import Training
 from bench.pretraining import optimizers as optim
-from bench.pretraining.optimizers import LARS, build_optimizer, lr_factor, set_lr
+from bench.pretraining.optimizers import LARS, build_optimizer
+from bench.pretraining.schedules import lr_factor, set_lr
 
 RATES = (0.1, 0.4, 0.9, 0.5, 0.05)  # a learning rate that changes at every step
 

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from bench.augmentation.view import View
-from bench.contracts.dataset import Batch, DatasetInfo, Images, Method
+from bench.contracts.dataset import DatasetInfo, Images
+from bench.contracts.method import Batch, Method
 from bench.contracts.recipe import Training
 from bench.pretraining import loop as pretrain
-from bench.pretraining.loop import Run
 from bench.pretraining.prefetch import Make, Ready, kept, one_ahead, side_stream
+from bench.pretraining.training_run import Run
 from bench.registry.registry import Registry
 
 INFO = DatasetInfo(classes=("a", "b"), channels=3, size=8)

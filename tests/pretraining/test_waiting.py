@@ -16,10 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench.contracts.dataset import DatasetInfo, Embeddings, Images, Method
+from bench.contracts.dataset import DatasetInfo, Images
+from bench.contracts.method import Embeddings, Method
 from bench.contracts.recipe import Training
-from bench.pretraining.loop import Loop, Run
+from bench.pretraining.loop import Loop
 from bench.pretraining.loss_meter import Meter
+from bench.pretraining.training_run import Run
 from bench.registry.registry import Registry
 
 REGISTRY, META = Registry.load(), torch.device("meta")
@@ -44,6 +46,12 @@ class Copies(TorchDispatchMode):
             assert len(args) > 2, f"{func} of {tuple(args[1].shape)} waits"
             assert args[2], f"{func} of {tuple(args[1].shape)} waits"
         return func(*args, **kwargs)
+
+
+@pytest.fixture(autouse=True)
+def _a_second_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss is read once a second, however slow the machine is that tests run on."""
+    monkeypatch.setattr("bench.pretraining.loss_meter.READ_EVERY_S", float("inf"))
 
 
 def net() -> nn.Module:

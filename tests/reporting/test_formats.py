@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from made_records import caption, make, swept, tidy
 
-from bench.reporting.formats.sheet import SHEETS, TIDY
+from bench.reporting.formats.by_name import SHEETS, TIDY
 from bench.reporting.table import table
 
 

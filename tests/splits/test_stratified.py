@@ -8,16 +8,8 @@ import numpy as np
 import pytest
 
 from bench.errors import BadData, BadValue, UnknownName, Unsupported
-from bench.splits.stratified import (
-    Selection,
-    choose,
-    chosen_classes,
-    folds,
-    index_digest,
-    least_fraction,
-    stratified_holdout,
-    stratified_subset,
-)
+from bench.splits.selection import Selection, choose, chosen_classes
+from bench.splits.stratified import folds, index_digest, least_fraction, stratified_holdout, stratified_subset
 
 LABELS = np.random.Generator(np.random.PCG64(0)).integers(0, 7, 1_000)
 NAMES = ("cat", "dog", "emu")

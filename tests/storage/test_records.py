@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from bench.errors import BadData, CellError, UsageError
-from bench.storage.records import Store, results
+from bench.storage.frame import results
+from bench.storage.records import Store
 
 FIRST_COLUMNS = [
     "method", "backbone", "dataset", "eval_dataset", "evaluator", "label_frac", "seed", "status", "metric",

@@ -19,7 +19,7 @@ from torch.autograd import DeviceType
 
 from bench.cli.main import main
 from bench.evaluation.features import FILE
-from bench.execution.pipeline import BACKBONE
+from bench.storage.artifact_files import BACKBONE
 from bench.system import profiler as profiling
 from bench.system.profiler import Profiler, mark, stages
 from bench.system.stage_timer import Ledger

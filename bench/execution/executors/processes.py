@@ -8,15 +8,14 @@ import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
-from bench.execution.cell_record import Breakdown
+from bench.execution.executors.base import Bench
+from bench.execution.failures import Breakdown
 from bench.execution.pipeline import Workshop
 from bench.planning.cells import Cell
-from bench.planning.plugin_choices import Datasets
+from bench.planning.open_datasets import Datasets
 from bench.registry.registry import Registry
 from bench.storage.artifacts import Cache
 from bench.storage.records import Record, Store
@@ -28,18 +27,6 @@ DIED = Breakdown(
     message="the process ended in the middle, killed or out of memory. Use fewer --jobs.",
     reason="the process ended in the middle, killed or out of memory. Use fewer --jobs.",
 )
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What a process needs to set up a workshop of its own."""
-
-    results: Path
-    data_dir: Path
-    device: str
-    threads: int
-    blocked: tuple[str, ...]
-    packed: bool = False
 
 
 def run_in_processes(

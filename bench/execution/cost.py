@@ -1,0 +1,50 @@
+"""What a cell cost: seconds by stage, memory, operations."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def cost(passes: Sequence[Mapping[str, Any]], evaluate_s: float, peak_mb: float) -> dict[str, Any]:
+    """Return what a record says a cell cost by stage, whether a stage was made now or in an earlier run.
+
+    Args:
+        passes: what the features' artifacts say of each split; older ones do not say how many images.
+        evaluate_s: seconds in the evaluator.
+        peak_mb: of memory.
+    """
+    trained, spent = passes[0]["backbone"], sum(part["seconds"] for part in passes)
+    told = all("images" in part for part in passes)
+    return {
+        "seconds": {"pretrain": trained["seconds"], "features": spent, "evaluate": evaluate_s},
+        **{name: trained[name] for name in ("images_per_s", "params", "flops")},
+        "features_images_per_s": sum(part["images"] for part in passes) / spent if told else None,
+        "peak_mb": peak_mb,
+    }
+
+
+def peak_mb(device: torch.device) -> float:
+    """Return the most memory this process has held so far, in MB: the device's, or its own."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def forward_flops(backbone: nn.Module, channels: int, image_size: int, device: torch.device) -> int:
+    """Return the floating-point operations of one image's forward pass; a multiply-add is two."""
+    training = backbone.training
+    backbone.eval()
+    images = torch.zeros(1, channels, image_size, image_size, device=device)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        backbone(images)
+    backbone.train(training)
+    total: int = counter.get_total_flops()
+    return total

@@ -1,0 +1,46 @@
+"""The datasets of a request, each opened once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bench.planning.cells import Part
+from bench.registry.registry import Registry
+
+
+class Datasets:
+    """The datasets of a request, each opened once.
+
+    Args:
+        registry: of plugins.
+        data_dir: where downloads and packed images are kept.
+        download: what is missing may be downloaded.
+        packed: decoded images are kept in a file, even where they would fit into memory.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        data_dir: Path = Path("data"),
+        *,
+        download: bool = False,
+        packed: bool = False,
+    ) -> None:
+        self.registry, self.data_dir, self.download, self.packed = registry, data_dir, download, packed
+        self.opened: dict[tuple[str, str, Path | None], Any] = {}
+
+    def open(self, part: Part) -> Any:
+        """Return the `bench.contracts.dataset.Dataset` of a part.
+
+        Raises:
+            BadData: its files are missing or cannot be used.
+        """
+        key = (part.name, repr(part.config), part.root)
+        if key not in self.opened:
+            from bench.contracts.dataset import Place
+
+            place = Place(root=part.root, data_dir=self.data_dir, download=self.download, packed=self.packed)
+            cls = self.registry.load_class("datasets", part.name)
+            self.opened[key] = cls(part.name, part.config, place)
+        return self.opened[key]

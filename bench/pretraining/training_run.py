@@ -1,0 +1,67 @@
+"""What a pretraining is given beside its method and images, and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bench.augmentation.view import View
+from bench.contracts.recipe import Training
+from bench.pretraining.online_knn import KnnSample
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What a pretraining is told beside its method and images.
+
+    Args:
+        what: how progress and errors name it.
+        training: resolved.
+        views: resolved, one a view.
+        mean: of the training data, a value a channel.
+        std: of the training data, a value a channel.
+        seed: of every draw.
+        device: where to train.
+        folder: where metrics and checkpoints go.
+        on_epoch: called with (epoch, metrics) at the end of each.
+        checkpoint_every_s: at least so many seconds between checkpoints.
+        live: this process has the terminal to itself, and may draw on it.
+        knn: what is classified every few epochs, if there are labels; its pixels may stay on the CPU.
+        rows: (m,), int64, places of the images that an epoch sees; none is every image once.
+        on_step: called at the end of each step.
+        workers: processes that decode what is streamed; none is a thread's worth less than there are.
+    """
+
+    what: str
+    training: Training
+    views: tuple[View, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    seed: int
+    device: torch.device
+    folder: Path
+    on_epoch: Callable[[int, Mapping[str, float]], None] = field(default=lambda _epoch, _metrics: None)
+    checkpoint_every_s: float = 60.0
+    live: bool = True
+    knn: KnnSample | None = None
+    rows: Tensor | None = None
+    on_step: Callable[[], None] = field(default=lambda: None)
+    workers: int | None = None
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a pretraining cost, over all processes that worked on it.
+
+    Args:
+        seconds: of training and its monitors.
+        images_per_s: training images a second, an image counted once however many views it gives,
+            while no monitor was at work.
+    """
+
+    seconds: float
+    images_per_s: float

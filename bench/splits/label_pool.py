@@ -1,0 +1,61 @@
+"""The pool of labelled images: which of them a label fraction takes.
+
+Labels may come from two splits, train and val, which count as one pool, one after the other. Whoever asks
+for the same fraction and seed gets the same images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.splits.stratified import stratified_subset
+
+LABELLED = ("train", "val")
+AT_ONCE = 4_096  # rows that are copied twice
+
+
+def training_rows(data: Any, count: int, share: float, seed: int) -> Tensor:
+    """Return what a method that uses labels is trained on: the training images among a share of the labels.
+
+    They are repeated to the number there were, so that every share is trained for as many steps.
+
+    Args:
+        data: the dataset they are of.
+        count: images of the split that is trained on.
+        share: of the labels, below one.
+        seed: of the draw.
+
+    Returns:
+        (count,), int64, places in that split.
+    """
+    pool = np.concatenate([data.labels(split) for split in LABELLED if split in data.splits])
+    rows = labelled_rows(torch.from_numpy(pool), share, seed)
+    rows = rows[rows < count]
+    return rows.repeat(-(-count // len(rows)))[:count]
+
+
+def labelled_rows(labels: Tensor, fraction: float | None, seed: int) -> Tensor:
+    """Return which rows of the pool a label fraction takes, (m,) int64, ascending; none is all."""
+    return torch.from_numpy(stratified_subset(labels.numpy(), fraction or 1.0, seed))
+
+
+def gather_rows(parts: Sequence[Tensor], rows: Tensor) -> Tensor:
+    """Return a copy of some rows of tensors that count as one pool, of which nothing else is copied.
+
+    Args:
+        parts: (n, ...) each, on the CPU.
+        rows: (m,), int64, ascending places in the pool.
+    """
+    taken, start, end = torch.empty(len(rows), *parts[0].shape[1:], dtype=parts[0].dtype), 0, 0
+    for part in parts:
+        own = rows[(rows >= start) & (rows < start + len(part))] - start
+        for some in own.split(AT_ONCE):
+            taken[end : end + len(some)] = part[some]
+            end += len(some)
+        start += len(part)
+    return taken

@@ -1,0 +1,15 @@
+"""The files of an artifact."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+BACKBONE, PREDICTIONS = "backbone.safetensors", "predictions.safetensors"
+ABOUT = "about.json"  # what an artifact cost and, of a backbone, how it is to be used
+
+
+def _write(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=1) + "\n")
