@@ -18,7 +18,7 @@ from bench.keys import digest, seed_of
 if TYPE_CHECKING:
     from bench.augmentation.view import View
     from bench.contracts.backbone import Backbone
-    from bench.contracts.dataset import Dataset, DatasetInfo, Images, Place, Stream
+    from bench.contracts.dataset import DataLocation, Dataset, DatasetInfo, FileStream, Images
     from bench.contracts.evaluator import Evaluator, Features, Network, Scores, Task
     from bench.contracts.method import Batch, Embeddings, Method
     from bench.metrics.classification import classification_scores, require_finite
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "bench.augmentation.view": ("View",),
     "bench.contracts.backbone": ("Backbone",),
-    "bench.contracts.dataset": ("Dataset", "DatasetInfo", "Images", "Place", "Stream"),
+    "bench.contracts.dataset": ("Dataset", "DatasetInfo", "Images", "DataLocation", "FileStream"),
     "bench.contracts.evaluator": ("Evaluator", "Features", "Network", "Scores", "Task"),
     "bench.contracts.method": ("Batch", "Embeddings", "Method"),
     "bench.metrics.classification": ("classification_scores", "require_finite"),
@@ -52,22 +52,22 @@ __all__ = [
     "BadPlugin",
     "BadValue",
     "Batch",
+    "DataLocation",
     "Dataset",
     "DatasetInfo",
     "Embeddings",
     "Evaluator",
     "Family",
     "Features",
+    "FileStream",
     "Images",
     "Method",
     "Network",
     "NoSettings",
     "Offer",
-    "Place",
     "Recipe",
     "Scores",
     "Selection",
-    "Stream",
     "Task",
     "Unsupported",
     "UsageError",

@@ -79,13 +79,13 @@ def build(cls: type, values: Mapping[str, Any], where: str) -> Any:
             raise UnknownName(f"{where}: no setting is named {name!r}.{known}")
     hints = _hints(cls)
     checked = {
-        name: _checked(value, hints[name], fields[name].metadata, f"{where}.{name}")
+        name: _check_value(value, hints[name], fields[name].metadata, f"{where}.{name}")
         for name, value in values.items()
     }
     return cls(**checked)
 
 
-def is_told(field: dataclasses.Field[Any], value: Any) -> bool:
+def is_in_key(field: dataclasses.Field[Any], value: Any) -> bool:
     """Tell whether a key says the value of a field: of one that came later only where it is set.
 
     So what is without it has the key it always had.
@@ -99,11 +99,11 @@ def identity(config: Any) -> dict[str, Any]:
     told, hints = {}, _hints(cls)
     for f in dataclasses.fields(config):
         value = getattr(config, f.name)
-        if not is_told(f, value):
+        if not is_in_key(f, value):
             continue
         if f.metadata.get("file") and value is not None:
             value = file_digest(Path(value))
-        told[f.name] = _plain(value, hints[f.name])
+        told[f.name] = _to_json(value, hints[f.name])
     return told
 
 
@@ -112,24 +112,24 @@ def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)  # reading annotations again took half of planning a large grid
 
 
-def plain(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Return a value as it is written after `--set`."""
     if value is None:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (tuple, list)):
-        return f"[{', '.join(map(plain, value))}]"
+        return f"[{', '.join(map(format_value, value))}]"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _plain(value: Any, hint: Any) -> Any:
+def _to_json(value: Any, hint: Any) -> Any:
     """Return `value` as JSON has it; a whole number that is hinted to be a float is one.
 
     A default of 10 and a 10 that is set, which is 10.0, would be two keys of one config.
     """
     if isinstance(value, tuple):
-        return [_plain(item, hint) for item in value]
+        return [_to_json(item, hint) for item in value]
     may_be_float = hint is float or float in typing.get_args(hint)
     return float(value) if type(value) is int and may_be_float else value
 
@@ -146,8 +146,8 @@ def file_digest(path: Path) -> str:
         raise BadValue(f"{path}: the file cannot be read ({error.strerror}).") from None
 
 
-def _checked(value: Any, hint: Any, limits: Mapping[str, Any], where: str) -> Any:
-    value = _coerced(value, hint, where)
+def _check_value(value: Any, hint: Any, limits: Mapping[str, Any], where: str) -> Any:
+    value = _coerce(value, hint, where)
     choices = limits.get("choices") or ()
     if choices and value is not None and value not in choices:
         near = suggest(str(value), map(str, choices))
@@ -173,19 +173,19 @@ def _in_range(number: float, limits: Mapping[str, Any], where: str) -> None:
         raise BadValue(f"{where}: {number:g} is out of range. Use {wanted or 'a finite number'}.")
 
 
-def _coerced(value: Any, hint: Any, where: str) -> Any:
+def _coerce(value: Any, hint: Any, where: str) -> Any:
     """Return `value` as `hint` wants it: an int may serve as a float, a list as a tuple."""
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in parts:
             return None
-        return _coerced(value, next(p for p in parts if p is not type(None)), where)
+        return _coerce(value, next(p for p in parts if p is not type(None)), where)
     if origin is tuple:
         items = value if isinstance(value, (list, tuple)) else [value]
         if parts[-1] is not Ellipsis and len(items) != len(parts):
             raise BadValue(f"{where}: {value!r} has {len(items)} items. Use {len(parts)}.")
         kinds = [parts[0]] * len(items) if parts[-1] is Ellipsis else parts
-        return tuple(_coerced(v, kind, where) for v, kind in zip(items, kinds, strict=True))
+        return tuple(_coerce(v, kind, where) for v, kind in zip(items, kinds, strict=True))
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
     if hint is float and isinstance(value, str):  # YAML 1.1 reads 1e-4 as a word

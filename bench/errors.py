@@ -57,7 +57,7 @@ class Diverged(CellError):
 
 
 @contextlib.contextmanager
-def readable() -> Iterator[None]:
+def refuse_unreadable() -> Iterator[None]:
     """Look at what was named; a file that cannot be read is one of it, whoever tried to read it.
 
     Raises:

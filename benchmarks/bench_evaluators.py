@@ -26,10 +26,10 @@ from sklearn.linear_model import LogisticRegression
 
 from bench.api import nearest, unit_rows
 from bench.augmentation.clean import normalise
-from bench.contracts.evaluator import Features, Task, folds_of
-from bench.evaluation.features import passed
+from bench.contracts.evaluator import Features, Task, draw_folds
+from bench.evaluation.features import extract
 from bench.registry.registry import Registry
-from bench.system.malloc import keep_pages
+from bench.system.malloc import keep_freed_pages
 
 ROWS, TEST, DIM, CLASSES = 50_000, 10_000, 512, 10
 CPU = torch.device("cpu")
@@ -51,7 +51,7 @@ def gaussian() -> Labelled:
     They flatter the linear solver, whose metric is nearly exact on them.
     """
     torch.set_num_threads(1)
-    keep_pages()  # as a run does
+    keep_freed_pages()  # as a run does
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(ROWS, DIM, generator=generator)
     signal = 3 * z @ torch.randn(DIM, CLASSES, generator=generator) / DIM**0.5
@@ -81,7 +81,7 @@ def task(rectified: Labelled) -> Task:
     return Task(
         train=train,
         test=Features(x[rows] + noise, y[rows]),
-        folds=folds_of(train, 0),
+        folds=draw_folds(train, 0),
         classes=tuple("abcdefghij"),
         seed=0,
         device=CPU,
@@ -217,9 +217,9 @@ def feature_pass(backbone: torch.nn.Module, count: int) -> float:
     """Return the seconds for the features of all images: of some, after as many to warm up."""
     pixels = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8)
     given = {"image_size": 32, "channels": 3, "mean": (0.5,) * 3, "std": (0.25,) * 3, "device": CPU}
-    for _ in passed(backbone, pixels, **given):
+    for _ in extract(backbone, pixels, **given):
         pass
-    return (ROWS + TEST) / count * spent(lambda: list(passed(backbone, pixels, **given)))
+    return (ROWS + TEST) / count * spent(lambda: list(extract(backbone, pixels, **given)))
 
 
 def spent(work: Callable[[], Any]) -> float:

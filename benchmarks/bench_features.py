@@ -46,7 +46,7 @@ def images(folder: Path, count: int, side: int) -> Tensor:
 def write(network: nn.Module, pixels: Tensor, folder: Path) -> None:
     """Write the features of images."""
     told = {"image_size": pixels.shape[-1], "channels": 3, "device": CPU, **STATISTICS}
-    rows = features.finite(features.passed(network, pixels, **told), "features")
+    rows = features.finite(features.extract(network, pixels, **told), "features")
     features.save(rows, torch.zeros(len(pixels), dtype=torch.int64), folder)
 
 

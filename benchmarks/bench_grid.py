@@ -16,13 +16,13 @@ import torch
 from side_by_side import say
 
 from bench.contracts.evaluator import Evaluator, Scores, Task
-from bench.execution.pipeline import Workshop
+from bench.execution.pipeline import Pipeline
 from bench.planning.open_datasets import Datasets
 from bench.planning.planner import plan
 from bench.planning.request import Request
 from bench.registry.registry import Registry
-from bench.storage.artifacts import Cache
-from bench.storage.records import Store
+from bench.storage.artifacts import ArtifactStore
+from bench.storage.records import RecordStore
 
 CELLS, LINEAR = 1000, 2
 NEIGHBOURS = {"knn.k": tuple(range(1, 101)), "knn.temperature": tuple(n / 100 for n in range(1, 11))}
@@ -62,14 +62,14 @@ def patch() -> Iterator[pytest.MonkeyPatch]:
 def run(folder: Path, request: Request) -> float:
     """Plan and run a grid as a new process would, and return the processor's seconds."""
     started, datasets = time.process_time(), Datasets(REGISTRY)
-    workshop = Workshop(
+    pipeline = Pipeline(
         registry=REGISTRY,
         datasets=datasets,
-        store=Store(folder),
-        cache=Cache(folder),
+        store=RecordStore(folder),
+        cache=ArtifactStore(folder),
         device=torch.device("cpu"),
     )
-    records = list(workshop.run(plan(request, REGISTRY, datasets)))
+    records = list(pipeline.run(plan(request, REGISTRY, datasets)))
 
     assert {record["status"] for record in records} == {"ok"}
     return time.process_time() - started

@@ -25,8 +25,8 @@ import torch
 
 from bench.contracts.dataset import DatasetInfo, Images
 from bench.contracts.recipe import Training
-from bench.pretraining.loop import Loop
-from bench.pretraining.training_run import Run
+from bench.pretraining.loop import TrainingLoop
+from bench.pretraining.training_run import TrainingRun
 from bench.registry.registry import Registry
 from bench.system.progress import Progress
 
@@ -35,7 +35,7 @@ STEMS = {"test_convnext": "small", "resnet18": "standard"}
 MOST = 1.5  # of the memory ratio; without chunks it is 16
 
 
-def loop_of(backbone: str, batch_size: int, chunk_size: int | None) -> Loop:
+def loop_of(backbone: str, batch_size: int, chunk_size: int | None) -> TrainingLoop:
     """Return a run on random images in which an epoch is a step."""
     torch.set_num_threads(1)
     pixels = torch.randint(0, 256, (batch_size, 3, 32, 32), dtype=torch.uint8)
@@ -49,11 +49,11 @@ def loop_of(backbone: str, batch_size: int, chunk_size: int | None) -> Loop:
         epochs=100, batch_size=batch_size, image_size=32, precision="float32", optimizer="lars", lr=0.1,
         weight_decay=1e-6, momentum=0.9, warmup_epochs=1.0, chunk_size=chunk_size,
     )  # fmt: skip
-    run = Run(
+    run = TrainingRun(
         what="bench", training=training, views=methods.views(methods.Config(), info, 32), mean=(0.5,) * 3,
         std=(0.25,) * 3, seed=0, device=torch.device("cpu"), folder=Path(mkdtemp()),
     )  # fmt: skip
-    return Loop(method, images, run)
+    return TrainingLoop(method, images, run)
 
 
 def silent() -> Progress:

@@ -18,9 +18,9 @@ from side_by_side import side_by_side
 
 from bench.contracts.dataset import DatasetInfo, Images
 from bench.contracts.recipe import Training
-from bench.pretraining.loop import Loop
-from bench.pretraining.online_knn import knn_interval, knn_sample
-from bench.pretraining.training_run import Run
+from bench.pretraining.loop import TrainingLoop
+from bench.pretraining.online_knn import knn_interval, sample_for_knn
+from bench.pretraining.training_run import TrainingRun
 from bench.registry.registry import Registry
 from bench.system.progress import Progress
 
@@ -28,7 +28,7 @@ COUNT, BATCH, CLASSES = 1280, 256, 10
 
 
 @pytest.fixture(scope="module")
-def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
+def loop(tmp_path_factory: pytest.TempPathFactory) -> TrainingLoop:
     """Return a run on random images that has made one epoch."""
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
@@ -40,7 +40,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
     info = DatasetInfo(classes=tuple("abcdefghij"), channels=3, size=32)
     backbone = backbones("resnet18", backbones.Config(stem="standard"), 3, 32)
     method = methods(backbone, backbone.dim, methods.Config(), info).train()
-    run = Run(
+    run = TrainingRun(
         what="bench",
         training=training(),
         views=methods.views(methods.Config(), info, 32),
@@ -49,9 +49,9 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
         seed=0,
         device=torch.device("cpu"),
         folder=Path(tmp_path_factory.mktemp("run")),
-        knn=knn_sample(images),
+        knn=sample_for_knn(images),
     )
-    warm = Loop(method, images, run)
+    warm = TrainingLoop(method, images, run)
     warm.epoch(0, silent())
     return warm
 
@@ -67,7 +67,7 @@ def silent() -> Progress:
     return Progress("", 100, COUNT * 100, out=io.StringIO())
 
 
-def test_monitors(benchmark: Any, loop: Loop) -> None:
+def test_monitors(benchmark: Any, loop: TrainingLoop) -> None:
     """Train for an epoch after which the neighbours vote, and for one after which they do not."""
     assert loop.run.knn is not None
     every = knn_interval(len(loop.run.knn), COUNT, len(loop.run.views))

@@ -29,8 +29,8 @@ from torchvision.models import resnet18
 from bench.contracts.dataset import DatasetInfo, Images
 from bench.contracts.method import Batch
 from bench.contracts.recipe import Training
-from bench.pretraining.loop import DTYPES, Loop
-from bench.pretraining.training_run import Run
+from bench.pretraining.loop import DTYPES, TrainingLoop
+from bench.pretraining.training_run import TrainingRun
 from bench.registry.registry import Registry
 from bench.system.device import auto_precision
 from bench.system.progress import Progress
@@ -44,7 +44,7 @@ def pixels_of(steps: int) -> Tensor:
     return torch.randint(0, 256, (steps * BATCH, 3, 32, 32), dtype=torch.uint8, generator=generator)
 
 
-def loop_of(name: str, folder: Path, steps: int = STEPS, precision: str = "auto") -> Loop:
+def loop_of(name: str, folder: Path, steps: int = STEPS, precision: str = "auto") -> TrainingLoop:
     """Return a run on random images, of so many steps an epoch."""
     torch.set_num_threads(1)
     images = Images(pixels_of(steps), torch.arange(steps * BATCH) % 10)
@@ -57,14 +57,14 @@ def loop_of(name: str, folder: Path, steps: int = STEPS, precision: str = "auto"
         epochs=100, batch_size=BATCH, image_size=32, optimizer="lars", lr=0.1, weight_decay=1e-6,
         momentum=0.9, warmup_epochs=1.0, precision=auto_precision(CPU) if precision == "auto" else precision,
     )  # fmt: skip
-    run = Run(
+    run = TrainingRun(
         what="bench", training=training, views=methods.views(methods.Config(), info, 32), mean=(0.5,) * 3,
         std=(0.25,) * 3, seed=0, device=CPU, folder=folder,
     )  # fmt: skip
-    return Loop(method, images, run)
+    return TrainingLoop(method, images, run)
 
 
-def bare_steps(loop: Loop, views: list[Tensor]) -> None:
+def bare_steps(loop: TrainingLoop, views: list[Tensor]) -> None:
     """Take as many steps as an epoch has, on one batch of views that is there already."""
     method, optimizer = loop.method, loop.optimizer
     dtype = DTYPES[loop.run.training.precision]
@@ -78,7 +78,7 @@ def bare_steps(loop: Loop, views: list[Tensor]) -> None:
         optimizer.step()
 
 
-def epoch_of(loop: Loop) -> Callable[[], Any]:
+def epoch_of(loop: TrainingLoop) -> Callable[[], Any]:
     """Return what trains for an epoch and says nothing."""
     silent = Progress("", 100, 100 * len(loop.images), out=io.StringIO())
     return lambda: loop.epoch(0, silent)

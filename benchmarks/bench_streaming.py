@@ -40,11 +40,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from bench.augmentation.crops import draw_crops
-from bench.contracts.dataset import DatasetInfo, Images, Place, Stream
+from bench.contracts.dataset import DataLocation, DatasetInfo, FileStream, Images
 from bench.contracts.recipe import Training
-from bench.pretraining.crop_workers import Cropper, Piece, pieces, worked
-from bench.pretraining.loop import Loop
-from bench.pretraining.training_run import Run
+from bench.pretraining.crop_workers import Cropper, Piece, crop_in_workers, split_pieces
+from bench.pretraining.loop import TrainingLoop
+from bench.pretraining.training_run import TrainingRun
 from bench.registry.registry import Registry
 from bench.system.progress import Progress
 
@@ -93,8 +93,8 @@ def test_streamed_crops(benchmark: Any, tmp_path: Path, width: int, height: int)
     """Decode photographs and crop two views of each."""
     torch.set_num_threads(1)
     root = write_photos(tmp_path / "photos", width, height, PHOTOS[width, height])
-    stream = ImageFolder("image_folder", Config(stream=True), Place(root=root)).stream("train")
-    assert isinstance(stream, Stream)
+    stream = ImageFolder("image_folder", Config(stream=True), DataLocation(root=root)).stream("train")
+    assert isinstance(stream, FileStream)
     found = side_by_side(
         benchmark,
         lambda: streamed(stream),
@@ -107,18 +107,18 @@ def test_streamed_crops(benchmark: Any, tmp_path: Path, width: int, height: int)
     assert found.value > 0
 
 
-def streamed(stream: Stream) -> int:
+def streamed(stream: FileStream) -> int:
     """Take an epoch's crops, without workers, as numbers in [0, 1]."""
     generator, ratios = torch.Generator().manual_seed(0), (4 / 3,) * VIEWS
 
     def asked() -> Iterator[Piece]:
         for index in torch.randperm(len(stream), generator=generator).split(BATCH):
             crops = torch.stack([draw_crops(len(index), 0.08, 1, 4 / 3, generator) for _ in range(VIEWS)])
-            for rows in pieces(len(index)):
+            for rows in split_pieces(len(index)):
                 files = [str(stream.files[place]) for place in index[rows].tolist()]
                 yield Piece(files, crops[:, rows].numpy())
 
-    made = worked(Cropper(stream.read, ratios, CROP), asked(), BATCH, 0, "bench")
+    made = crop_in_workers(Cropper(stream.read, ratios, CROP), asked(), BATCH, 0, "bench")
     return sum(len(part.float().div_(255)[0]) for part in made if isinstance(part, Tensor))
 
 
@@ -217,7 +217,7 @@ def anonymous(pid: int) -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss_Anon")), 0)
 
 
-def epoch(images: Images | Stream, info: DatasetInfo, folder: Path) -> None:
+def epoch(images: Images | FileStream, info: DatasetInfo, folder: Path) -> None:
     """Train a linear layer on the labels for the first steps of an epoch."""
     backbone = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE**2, DIM))
     methods: Any = Registry.load().load_class("methods", "supervised")
@@ -226,7 +226,7 @@ def epoch(images: Images | Stream, info: DatasetInfo, folder: Path) -> None:
         epochs=1, batch_size=256, image_size=SIDE, precision="float32", optimizer="sgd", lr=0.1,
         weight_decay=1e-6, momentum=0.9, warmup_epochs=0.0,
     )  # fmt: skip
-    run = Run(
+    run = TrainingRun(
         what="bench", training=training, views=methods.views(methods.Config(), info, SIDE), mean=(0.5,) * 3,
         std=(0.3,) * 3, seed=0, device=torch.device("cpu"), folder=folder, workers=2,
     )  # fmt: skip
@@ -236,7 +236,7 @@ def epoch(images: Images | Stream, info: DatasetInfo, folder: Path) -> None:
         if next(steps, None) is None:
             raise Enough
 
-    loop = Loop(method, images, replace(run, on_step=stop))
+    loop = TrainingLoop(method, images, replace(run, on_step=stop))
     try:
         with contextlib.suppress(Enough):
             loop.epoch(0, Progress("", 1, len(images), out=io.StringIO()))
@@ -247,7 +247,7 @@ def epoch(images: Images | Stream, info: DatasetInfo, folder: Path) -> None:
 def used(folder: Path, how: str) -> dict[str, float]:
     """Pack a folder and train on it, or train on its files, and return the memory that took, in MB."""
     torch.set_num_threads(2)
-    place = Place(root=folder / "images", data_dir=folder / "data", packed=how == "packed")
+    place = DataLocation(root=folder / "images", data_dir=folder / "data", packed=how == "packed")
     start = sum(map(anonymous, family(os.getpid()))) / MB
     image_folder.available_memory = lambda: 0  # nothing fits
     data = ImageFolder("image_folder", Config(stream=how == "streamed"), place)

@@ -14,7 +14,7 @@ from side_by_side import say
 from bench.keys import digest
 from bench.reporting.table import table
 from bench.storage.frame import results
-from bench.storage.records import Store
+from bench.storage.records import RecordStore
 
 CPU_TIME = pytest.mark.benchmark(timer=time.process_time)
 FIELDS = {f"field{number}": number / 7 for number in range(8)}
@@ -43,9 +43,9 @@ def record(
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+def store(tmp_path_factory: pytest.TempPathFactory) -> RecordStore:
     """A store of 10,000 records, written without waiting for the disk."""
-    store = Store(tmp_path_factory.mktemp("results"))
+    store = RecordStore(tmp_path_factory.mktemp("results"))
     axes = (
         [f"m{number}" for number in range(5)], [f"d{number}" for number in range(10)],
         ["knn", "linear"], [0.01, 1.0], [0.1, 0.2, 0.3, 0.4, 0.5], range(10),
@@ -59,7 +59,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @CPU_TIME
-def test_read_ten_thousand_records(benchmark: BenchmarkFixture, store: Store) -> None:
+def test_read_ten_thousand_records(benchmark: BenchmarkFixture, store: RecordStore) -> None:
     read = benchmark.pedantic(lambda: list(store.records()), rounds=3)
     say(benchmark, what="read 10,000 records", goal="at most 3 s")
 
@@ -67,7 +67,7 @@ def test_read_ten_thousand_records(benchmark: BenchmarkFixture, store: Store) ->
 
 
 @CPU_TIME
-def test_tabulate_ten_thousand_records(benchmark: BenchmarkFixture, store: Store) -> None:
+def test_tabulate_ten_thousand_records(benchmark: BenchmarkFixture, store: RecordStore) -> None:
     records = list(store.records())
     text = benchmark.pedantic(lambda: table(records), rounds=3)
     say(benchmark, what="tabulate 10,000 records", goal="at most 3 s")
@@ -76,7 +76,7 @@ def test_tabulate_ten_thousand_records(benchmark: BenchmarkFixture, store: Store
 
 
 @CPU_TIME
-def test_frame_ten_thousand_records(benchmark: BenchmarkFixture, store: Store) -> None:
+def test_frame_ten_thousand_records(benchmark: BenchmarkFixture, store: RecordStore) -> None:
     frame = benchmark.pedantic(lambda: results(store.folder), rounds=3)
 
     assert len(frame) == 40_000

@@ -20,7 +20,7 @@ from torchvision import transforms
 from bench.augmentation.apply import augment
 from bench.augmentation.image_ops import blur_radius
 from bench.augmentation.view import View
-from bench.system.malloc import keep_pages
+from bench.system.malloc import keep_freed_pages
 
 PLAIN = View(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)  # SimCLR's for CIFAR
 FULL = View(brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, blur=0.5, solarise=0.2)
@@ -72,7 +72,7 @@ def random_pixels(case: Case) -> Tensor:
 def compare(
     benchmark: Any, case: Case, pixels: Tensor, theirs: Callable[[], Any], whose: str, goal: int
 ) -> None:
-    keep_pages()  # as a run does
+    keep_freed_pages()  # as a run does
     generator = torch.Generator().manual_seed(0)
     side_by_side(
         benchmark,

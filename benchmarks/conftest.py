@@ -19,7 +19,7 @@ import pytest
 import torch
 from tabulate import tabulate
 
-from bench.system.device import choose, describe
+from bench.system.device import choose_device, describe_device
 
 torch.set_num_threads(1)  # of threads that wait for each other, a time says nothing
 
@@ -80,10 +80,10 @@ def met(row: dict[str, Any]) -> str:
 
 def hardware() -> str:
     """Return what this was measured on, in words, without the machine's name."""
-    device = choose("auto")
-    beside = f"; {describe(device)}" if device.type != "cpu" else ""
+    device = choose_device("auto")
+    beside = f"; {describe_device(device)}" if device.type != "cpu" else ""
     return (
-        f"{describe(torch.device('cpu'))}, of {os.cpu_count()} cores{beside}; "
+        f"{describe_device(torch.device('cpu'))}, of {os.cpu_count()} cores{beside}; "
         f"Python {platform.python_version()}, torch {torch.__version__}, {platform.system()}."
     )
 

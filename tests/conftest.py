@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import torch
 
-from bench.execution.pipeline import Workshop
+from bench.execution.pipeline import Pipeline
 from bench.planning.cells import Cell
 from bench.planning.open_datasets import Datasets
 from bench.planning.planner import plan
 from bench.planning.request import Request
 from bench.registry.registry import Registry
-from bench.storage.artifacts import Cache
-from bench.storage.records import Record, Store
+from bench.storage.artifacts import ArtifactStore
+from bench.storage.records import Record, RecordStore
 
 torch.set_num_threads(1)  # on networks this small, threads only wait for each other
 
@@ -45,18 +45,18 @@ class Lab:
         kept = {name: values for name, values in merged.items() if values != (None,)}
         return plan(Request(**axes, settings=kept), self.registry, self.datasets)
 
-    def workshop(self) -> Workshop:
-        """Return a workshop that remembers nothing, as in a new process."""
-        return Workshop(
+    def pipeline(self) -> Pipeline:
+        """Return a pipeline that remembers nothing, as in a new process."""
+        return Pipeline(
             registry=self.registry,
             datasets=self.datasets,
-            store=Store(self.folder),
-            cache=Cache(self.folder),
+            store=RecordStore(self.folder),
+            cache=ArtifactStore(self.folder),
             device=torch.device("cpu"),
         )
 
     def run(self, cells: Sequence[Cell]) -> list[Record]:
-        return list(self.workshop().run(cells))
+        return list(self.pipeline().run(cells))
 
     def beside(self, name: str) -> Lab:
         """Return a laboratory with results of its own."""

@@ -32,7 +32,7 @@ from bench.augmentation.named_ops import IN_ORDER
 from bench.cli.main import main
 from bench.planning.cells import Cell
 from bench.planning.open_datasets import Datasets
-from bench.planning.options import asked
+from bench.planning.options import merge_options
 from bench.planning.planner import plan
 from bench.registry.registry import Registry
 
@@ -95,7 +95,7 @@ def planned(data: Path, registry: Registry) -> Planned:
     """Return what plans a grid as the command in its header would."""
 
     def cells(name: str) -> list[Cell]:
-        request = asked(FOLDER / f"{name}.yaml", given(header(FOLDER / f"{name}.yaml")["Command"][0]))
+        request = merge_options(FOLDER / f"{name}.yaml", given(header(FOLDER / f"{name}.yaml")["Command"][0]))
         return plan(request.request("float32"), registry, Datasets(registry, data))
 
     return cells
@@ -161,7 +161,7 @@ def test_a_grid_is_planned_without_a_cell_that_cannot_work(planned: Planned, nam
 def test_the_first_backbone_of_a_grid_is_run(data: Path, lab: Lab, name: str) -> None:
     lab.datasets.data_dir = data
     smaller = {**TINY, "set": TINIER.get(name, ("dataset.max_train=60",))}
-    request = asked(FOLDER / f"{name}.yaml", smaller).request("float32")
+    request = merge_options(FOLDER / f"{name}.yaml", smaller).request("float32")
     cells = plan(request, lab.registry, lab.datasets)
     first = [cell for cell in cells if cell.keys.backbone == cells[0].keys.backbone]
     records = lab.run([first[0], *first[1:][-1:]])

@@ -23,7 +23,7 @@ from bench.augmentation.image_ops import (
 )
 from bench.augmentation.resampling import Taps, resample
 from bench.augmentation.view import View
-from bench.system.device import sent
+from bench.system.device import to_device
 
 # Values of a batch that a CPU works on at a time, some of which its cache then still has.
 BLOCK = 2**20
@@ -59,7 +59,7 @@ def apply(pixels: Tensor, draws: Draws, view: View, size: int) -> Tensor:
     count = max(1, min(n, fit) if pixels.device.type == "cpu" else n)
     turn = hue_turn(draws.order, draws.jitter & (view.jitter > 0))
     sequence = (torch.arange(n) // count * (NEVER + 1) + turn).argsort()  # by turn within a block
-    places, back = (sent(x, pixels.device) for x in (sequence, sequence.argsort()))
+    places, back = (to_device(x, pixels.device) for x in (sequence, sequence.argsort()))
     ready = _Ready.of(draws.rows(sequence), turn[sequence], view, pixels, size)
     out = torch.empty(n, channels, size, size, device=pixels.device)
     for start in range(0, n, count):
@@ -106,7 +106,7 @@ class _Ready:
     def of(cls, draws: Draws, turn: Tensor, view: View, pixels: Tensor, size: int) -> _Ready:
         _, channels, height, width = pixels.shape
         here = (draws.box, draws.flip, draws.maps, draws.sigma, draws.hue)
-        box, flip, maps, sigma, hue = (sent(x, pixels.device) for x in here)
+        box, flip, maps, sigma, hue = (to_device(x, pixels.device) for x in here)
         whole = height == width == size and bool(
             (draws.box == draws.box.new_tensor([0, 0, size, size])).all()
         )
@@ -123,7 +123,7 @@ class _Ready:
             rows=rows,
             columns=columns,
             taps=blur_taps(sigma, size) if view.blur else None,
-            weights=sent(blend_weights(draws.factors, draws.order), pixels.device),
+            weights=to_device(blend_weights(draws.factors, draws.order), pixels.device),
             hue=hue if shifts else None,
         )
 

@@ -99,7 +99,7 @@ class Session:
         """
         registry = Registry.load(self.blocked)
         for name in self.named:
-            if not any(plugin.called(name) for plugin in registry.plugins):
+            if not any(plugin.answers_to(name) for plugin in registry.plugins):
                 known = {n for p in registry.plugins for n in (p.id, p.name, p.dist)}
                 raise UnknownName(f"-p no:{name}: no plugin is named {name!r}.{suggest(name, known)}")
         return registry

@@ -105,10 +105,10 @@ def run(session: Session, /, grid: Path | None, dry_run: bool, **options: Any) -
 
     The exit status is 1 if a cell failed and 2 if something asked for cannot be done.
     """  # noqa: D301
-    from bench.planning.options import asked
+    from bench.planning.options import merge_options
 
     options["set"] = options.pop("set_")
-    everything = asked(grid, options)
+    everything = merge_options(grid, options)
     from bench.cli.run_grid import run as run_grid
 
     ask = sys.stdin.isatty() and sys.stderr.isatty()
@@ -141,9 +141,9 @@ def table(results: Path, output: Path | None, **options: Any) -> None:
     bench table --rows method --cols label_frac --format latex --output table.tex
     """  # noqa: D301
     from bench.reporting.table import table as laid_out
-    from bench.storage.records import Store
+    from bench.storage.records import RecordStore
 
-    text = laid_out(Store(results).records(), folder=results, **options)
+    text = laid_out(RecordStore(results).records(), folder=results, **options)
     if output is None:
         click.echo(text)
         return
@@ -158,9 +158,9 @@ def table(results: Path, output: Path | None, **options: Any) -> None:
 def status(results: Path) -> None:
     """Show what is done, what failed and why, and how much room it takes."""
     from bench.reporting.status import status as described
-    from bench.storage.records import Store
+    from bench.storage.records import RecordStore
 
-    click.echo(described(Store(results).records(), folder=results))
+    click.echo(described(RecordStore(results).records(), folder=results))
 
 
 @main.command("list")
@@ -179,10 +179,10 @@ def list_(session: Session, what: str | None, pattern: str | None) -> None:
     bench list backbones 'resnet*'
     bench list cifar
     """  # noqa: D301
-    from bench.inspection.plugins import kind_or_pattern, listing
+    from bench.inspection.plugins import kind_or_pattern, list_plugins
 
     kind, pattern = kind_or_pattern(what, pattern)
-    click.echo(listing(session.registry, kind, pattern))
+    click.echo(list_plugins(session.registry, kind, pattern))
     broken = {failure.plugin.id for failure in session.registry.failures}
     if broken:
         click.echo(f"Failed to load: {', '.join(sorted(broken))}. See `bench plugins doctor`.", err=True)
@@ -220,15 +220,15 @@ def show(session: Session, /, kind: str, name: str, **options: Any) -> None:
     """  # noqa: D301
     options["set"] = options.pop("set_")
     if kind.lower() in ("view", "views"):
-        from bench.inspection.views import shown_views
+        from bench.inspection.views import show_views
 
-        click.echo(shown_views(session.registry, name, options))
+        click.echo(show_views(session.registry, name, options))
         return
-    from bench.inspection.plugins import kind_named, shown
+    from bench.inspection.plugins import find_kind, show
 
     for option in (option for option, value in options.items() if value):
         raise UsageError(f"--{option.replace('_', '-')}: it is for `bench show views METHOD`. Leave it out.")
-    click.echo(shown(session.registry, kind_named(kind), name))
+    click.echo(show(session.registry, find_kind(kind), name))
 
 
 @main.command()

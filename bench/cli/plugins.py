@@ -69,8 +69,8 @@ def new(name: str, kind: str, output: Path) -> None:
     pip install -e bench-alignment
     bench plugins check alignment
     """  # noqa: D301
-    from bench.inspection.plugins import kind_named
+    from bench.inspection.plugins import find_kind
     from bench.registry.scaffold import write
 
-    folder = write(name, kind_named(kind), output)
+    folder = write(name, find_kind(kind), output)
     click.echo(f"Made {folder}. Next: pip install -e {folder}, then bench plugins check {name}.")

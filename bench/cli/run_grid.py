@@ -7,20 +7,20 @@ from pathlib import Path
 
 import click
 
-from bench.errors import BadData, BadValue, UsageError, readable
+from bench.errors import BadData, BadValue, UsageError, refuse_unreadable
 from bench.execution.executors.processes import run_in_processes
-from bench.execution.pipeline import Workshop
-from bench.inspection.dry_run import outlook
+from bench.execution.pipeline import Pipeline
+from bench.inspection.dry_run import describe_run
 from bench.planning.options import Options, Runtime
 from bench.planning.planner import Cell, Datasets, plan
 from bench.registry.registry import Registry
 from bench.reporting.table import table
-from bench.storage.artifacts import Cache
-from bench.storage.records import Record, Store
+from bench.storage.artifacts import ArtifactStore
+from bench.storage.records import Record, RecordStore
 from bench.storage.writable import refuse_unwritable
 from bench.system import device as devices
 from bench.system.profiler import Profiler
-from bench.system.stage_timer import Ledger
+from bench.system.stage_timer import StageTimer
 
 Planned = tuple[list[Cell], Datasets]
 
@@ -43,35 +43,35 @@ def run(options: Options, registry: Registry, *, blocked: Sequence[str], dry_run
     Raises:
         UsageError: something that was asked for cannot be done.
     """
-    runtime, spent = Runtime(**options.runtime), Ledger()
+    runtime, spent = Runtime(**options.runtime), StageTimer()
     if runtime.profile and runtime.jobs > 1:
         raise BadValue("--profile: it looks at one process, but there are --jobs. Leave one of them out.")
-    device = devices.choose(runtime.device)
+    device = devices.choose_device(runtime.device)
     request = options.request(devices.auto_precision(device))
-    store, cache = Store(runtime.results), Cache(runtime.results)
+    store, cache = RecordStore(runtime.results), ArtifactStore(runtime.results)
     refuse_unwritable([store.root, cache.folder], runtime.results)
 
     def planned(*, download: bool) -> Planned:
         datasets = Datasets(registry, runtime.data_dir, download=download, packed=runtime.packed)
-        with readable():
+        with refuse_unreadable():
             return plan(request, registry, datasets), datasets
 
-    with spent.on("plan"):
+    with spent.time("plan"):
         cells, datasets = _with_downloads(planned, download=runtime.download, ask=ask)
-    workshop = Workshop(
+    pipeline = Pipeline(
         registry=registry, datasets=datasets, store=store, cache=cache, device=device, spent=spent
     )
-    _refuse_late(workshop, cells)
+    _refuse_late(pipeline, cells)
     if dry_run:
-        click.echo(outlook(cells, datasets, registry, store, cache, device))
+        click.echo(describe_run(cells, datasets, registry, store, cache, device))
         return 0
     if runtime.profile:
-        workshop.profiler = Profiler(runtime.results / "profiles", device, spent)
+        pipeline.profiler = Profiler(runtime.results / "profiles", device, spent)
     many = runtime.jobs > 1
-    made = run_in_processes(workshop, cells, runtime.jobs, blocked) if many else workshop.run(cells)
+    made = run_in_processes(pipeline, cells, runtime.jobs, blocked) if many else pipeline.run(cells)
     records = list(_told(cells, made))
-    if workshop.profiler:
-        click.echo(f"{_where_time_went(workshop.profiler)}\n", err=True)
+    if pipeline.profiler:
+        click.echo(f"{_where_time_went(pipeline.profiler)}\n", err=True)
     click.echo(table(records, mix_protocols=True, folder=runtime.results))
     return 1 if any(record["status"] == "failed" for record in records) else 0
 
@@ -88,13 +88,13 @@ def _with_downloads(planned: Callable[..., Planned], *, download: bool, ask: boo
         return planned(download=True)
 
 
-def _refuse_late(workshop: Workshop, cells: Sequence[Cell]) -> None:
+def _refuse_late(pipeline: Pipeline, cells: Sequence[Cell]) -> None:
     """Refuse now what would end the run when a cell's turn comes: its folder, a newer bench's record."""
     folders: dict[Path, None] = {}
     for cell in cells:
-        if workshop.done(cell) is None:
-            folders[workshop.store.path(cell.names, cell.keys.score).parent] = None
-    refuse_unwritable(folders, workshop.store.folder)
+        if pipeline.done(cell) is None:
+            folders[pipeline.store.path(cell.names, cell.keys.score).parent] = None
+    refuse_unwritable(folders, pipeline.store.folder)
 
 
 def _where_time_went(profiler: Profiler) -> str:

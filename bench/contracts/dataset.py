@@ -89,7 +89,7 @@ Read = Callable[[Path, Callable[[int, int], float]], "NDArray[np.uint8] | str"]
 
 
 @dataclass(frozen=True)
-class Stream:
+class FileStream:
     """Images of one split that are decoded whenever they are seen, at a size of their own.
 
     Args:
@@ -109,7 +109,7 @@ class Stream:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class DataLocation:
     """Where a dataset's files are; never part of a key.
 
     Args:
@@ -142,7 +142,7 @@ class Dataset(ABC):
     version: ClassVar[int] = 1
     reference: ClassVar[str] = ""
 
-    def __init__(self, name: str, config: Any, place: Place) -> None:
+    def __init__(self, name: str, config: Any, place: DataLocation) -> None:
         self.name, self.config, self.place = name, config, place
 
     @classmethod
@@ -167,7 +167,7 @@ class Dataset(ABC):
     def load(self, split: str) -> Images:
         """Return the images of `split`: `train`, `test`, or `val` if `splits` names it."""
 
-    def stream(self, split: str) -> Stream | None:
+    def stream(self, split: str) -> FileStream | None:
         """Return the files to pretrain on instead of what `load` returns, in its order; none is none."""
         return None
 

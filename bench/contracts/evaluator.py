@@ -80,9 +80,9 @@ class Network:
         Returns:
             (n, channels, image_size, image_size), float32, normalised.
         """
-        return self._normalised(resize(pixels.to(self.device), self.image_size))
+        return self._normalise(resize(pixels.to(self.device), self.image_size))
 
-    def augmented(self, pixels: Tensor, view: View, generator: torch.Generator) -> Tensor:
+    def augment(self, pixels: Tensor, view: View, generator: torch.Generator) -> Tensor:
         """Return one view of each image, without what would change a label.
 
         Args:
@@ -94,9 +94,9 @@ class Network:
             As `clean`.
         """
         view = view.label_preserving(self.data)
-        return self._normalised(augment(pixels.to(self.device), view, self.image_size, generator))
+        return self._normalise(augment(pixels.to(self.device), view, self.image_size, generator))
 
-    def _normalised(self, x: Tensor) -> Tensor:
+    def _normalise(self, x: Tensor) -> Tensor:
         return normalise(match_channels(x, self.channels), self.mean, self.std)
 
 
@@ -141,7 +141,7 @@ class Task:
             return self
         rows = splits.stratified_subset(self.train.y.numpy(), fraction, seed)
         train = self.train.take(torch.from_numpy(rows))
-        return replace(self, train=train, folds=folds_of(train, seed), own_val=False, network=None)
+        return replace(self, train=train, folds=draw_folds(train, seed), own_val=False, network=None)
 
     def needed_network(self, evaluator: str) -> Network:
         """Return the network.
@@ -154,7 +154,7 @@ class Task:
         return self.network
 
 
-def folds_of(labelled: Features, seed: int) -> tuple[tuple[Tensor, Tensor], ...]:
+def draw_folds(labelled: Features, seed: int) -> tuple[tuple[Tensor, Tensor], ...]:
     """Return the folds of labelled examples, as `Task.folds` has them."""
     pairs = splits.folds(labelled.y.numpy(), seed)
     return tuple((torch.from_numpy(fit), torch.from_numpy(val)) for fit, val in pairs)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-from bench.config import is_told, setting
+from bench.config import is_in_key, setting
 from bench.errors import BadValue
 
 
@@ -103,10 +103,10 @@ class Training:
         """Images an optimiser step."""
         return self.batch_size * self.accumulate
 
-    def told(self) -> dict[str, Any]:
+    def key_fields(self) -> dict[str, Any]:
         """Return what a key and a record say of it: what came later only where it is set."""
         told = ((f, getattr(self, f.name)) for f in fields(self))
-        return {f.name: value for f, value in told if is_told(f, value)}
+        return {f.name: value for f, value in told if is_in_key(f, value)}
 
 
 WARMUP_SHARE = 0.1  # of a run: ten epochs of a hundred, as in SimCLR; a run of ten warms up for one
@@ -134,7 +134,7 @@ def resolve(recipe: Recipe, config: TrainConfig, image_size: int, precision: str
         image_size=image_size,
         precision=precision,
         optimizer=chosen["optimizer"],
-        lr=float(_scaled(chosen["lr"], chosen["lr_scaling"], config.batch_size * config.accumulate)),
+        lr=float(_scale_lr(chosen["lr"], chosen["lr_scaling"], config.batch_size * config.accumulate)),
         weight_decay=float(chosen["weight_decay"]),  # 0 and 0.0 are one number and two keys
         momentum=float(chosen["momentum"]),
         warmup_epochs=min(float(chosen["warmup_epochs"]), WARMUP_SHARE * config.epochs),
@@ -144,7 +144,7 @@ def resolve(recipe: Recipe, config: TrainConfig, image_size: int, precision: str
     )
 
 
-def _scaled(lr: float, scaling: str, images: int) -> float:
+def _scale_lr(lr: float, scaling: str, images: int) -> float:
     """Return the learning rate of a step of so many images: SimCLR, section 2.1 and table B.1.
 
     The rule is about how little noise the mean of a step's gradients has, which accumulated batches
@@ -167,7 +167,7 @@ def even_chunk(batch_size: int, chunk_size: int | None) -> int | None:
     return math.ceil(batch_size / count) if count > 1 else None
 
 
-def too_few(batch_size: int, images: int, data: str = "the data", accumulate: int = 1) -> BadValue:
+def too_few_images(batch_size: int, images: int, data: str = "the data", accumulate: int = 1) -> BadValue:
     """Return the error about a step that takes more images than the data has."""
     if accumulate > 1:
         return BadValue(

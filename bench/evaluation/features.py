@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from bench.augmentation.clean import match_channels, normalise, resize
 from bench.contracts.evaluator import Features
 from bench.errors import CellError
-from bench.system.device import sent
+from bench.system.device import to_device
 from bench.system.profiler import mark
 
 # Of a chunk's images, at the backbone's resolution.
@@ -26,7 +26,7 @@ OTHER_PIXELS = 1 << 20  # not every device says with an error of its own that it
 FILE = "features.safetensors"
 
 
-def passed(
+def extract(
     backbone: nn.Module,
     pixels: Tensor,
     *,
@@ -57,7 +57,7 @@ def passed(
     @torch.inference_mode()
     def forward(part: Tensor) -> Tensor:
         with mark("clean images"):
-            x = resize(sent(part, device), image_size)
+            x = resize(to_device(part, device), image_size)
             x = normalise(match_channels(x, channels), mean, std)
         with mark("forward"):
             found: Tensor = backbone(x)

@@ -9,7 +9,7 @@ import torch
 
 from bench.contracts.backbone import Backbone
 from bench.contracts.dataset import DatasetInfo, Images
-from bench.contracts.evaluator import Features, Network, Task, folds_of
+from bench.contracts.evaluator import Features, Network, Task, draw_folds
 from bench.splits.label_pool import LABELLED, gather_rows, labelled_rows
 
 
@@ -38,7 +38,7 @@ def build_task(
     return Task(
         train=train,
         test=Features(parts["test"].x.clone(), parts["test"].y.clone()),
-        folds=((torch.where(~own)[0], torch.where(own)[0]),) if own_val else folds_of(train, seed),
+        folds=((torch.where(~own)[0], torch.where(own)[0]),) if own_val else draw_folds(train, seed),
         classes=classes,
         seed=seed,
         device=device,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from bench.planning.cells import Cell, Part
+from bench.planning.cells import Cell, PluginChoice
 from bench.storage.records import SCHEMA, Record
 
 
@@ -19,8 +19,8 @@ def blank_record(cell: Cell, origin: Mapping[str, Any]) -> Record:
         "cell": cell.names,
         "settings": dict(cell.settings),
         "config": {
-            **{role: _described(getattr(cell, role)) for role in parts},
-            "training": cell.training.told() if cell.training else {"image_size": cell.image_size},
+            **{role: _flatten_choice(getattr(cell, role)) for role in parts},
+            "training": cell.training.key_fields() if cell.training else {"image_size": cell.image_size},
             "views": [asdict(view) for view in cell.views],
         },
         "status": "",
@@ -37,7 +37,7 @@ def blank_record(cell: Cell, origin: Mapping[str, Any]) -> Record:
     }
 
 
-def _described(part: Part) -> dict[str, Any]:
+def _flatten_choice(part: PluginChoice) -> dict[str, Any]:
     """Return what a key hashed of a plugin beside its name, flat."""
     told = {name: value for name, value in part.identity.items() if name not in ("name", "config")}
     return {**part.identity["config"], **told}

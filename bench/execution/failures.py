@@ -17,7 +17,7 @@ log = logging.getLogger("bench")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Breakdown:
+class FailureReport:
     """What is kept of an error: text, for an exception would hold a network and its data in memory.
 
     Args:
@@ -35,7 +35,7 @@ class Breakdown:
     traceback: str = ""
 
     @classmethod
-    def of(cls, stage: str, error: Exception) -> Breakdown:
+    def of(cls, stage: str, error: Exception) -> FailureReport:
         """Return what is kept of `error`."""
         kind = "" if isinstance(error, BenchError) else f"{type(error).__name__}: "
         lines = "".join(traceback.format_exception(error)).splitlines()
@@ -48,28 +48,28 @@ class Breakdown:
         )
 
 
-class Failed(Exception):
+class StageFailed(Exception):
     """A stage of a cell failed; carries what happened from the stage to the record."""
 
-    def __init__(self, breakdown: Breakdown) -> None:
+    def __init__(self, breakdown: FailureReport) -> None:
         super().__init__(breakdown.reason)
         self.breakdown = breakdown
 
 
 @contextlib.contextmanager
-def stage(name: str) -> Iterator[None]:
+def in_stage(name: str) -> Iterator[None]:
     """Say in which stage an error was raised: the boundary between a cell and the harness."""
     try:
         yield
-    except Failed:
+    except StageFailed:
         raise
     except Exception as error:
-        raise Failed(Breakdown.of(name, error)) from error
+        raise StageFailed(FailureReport.of(name, error)) from error
 
 
-def failure(cell: Cell, breakdown: Breakdown) -> dict[str, Any]:
+def failure_fields(cell: Cell, breakdown: FailureReport) -> dict[str, Any]:
     """Return what a record says of a cell that failed, and log its one line."""
-    what = f"{cell.trained}, {cell.evaluator.name}"
+    what = f"{cell.training_title}, {cell.evaluator.name}"
     log.error("%s: %s failed. %s", what, breakdown.stage, breakdown.reason)
     told = asdict(breakdown)
     return {"status": "failed", "reason": told.pop("reason"), "error": told}

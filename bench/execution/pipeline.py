@@ -21,31 +21,31 @@ from bench.contracts.dataset import Images
 from bench.contracts.evaluator import Features, Network, Scores
 from bench.evaluation import features as features_of
 from bench.evaluation.tasks import build_network, build_task
-from bench.execution.assembly import fresh_backbone, fresh_method, run_of
+from bench.execution.assembly import build_backbone, build_method, build_training_run
 from bench.execution.cell_record import blank_record
-from bench.execution.cost import cost, forward_flops, peak_mb
-from bench.execution.failures import Breakdown, Failed, failure, stage
+from bench.execution.cost import cost_fields, forward_flops, peak_mb
+from bench.execution.failures import FailureReport, StageFailed, failure_fields, in_stage
 from bench.execution.provenance import provenance
-from bench.planning.cells import Cell, Part
+from bench.planning.cells import Cell, PluginChoice
 from bench.planning.open_datasets import Datasets
-from bench.pretraining.channel_statistics import measured
+from bench.pretraining.channel_statistics import measure_channels
 from bench.pretraining.loop import pretrain
-from bench.pretraining.online_knn import KnnSample, knn_sample
+from bench.pretraining.online_knn import KnnSample, sample_for_knn
 from bench.registry.registry import Registry
 from bench.splits.label_pool import training_rows
-from bench.storage.artifact_files import ABOUT, BACKBONE, PREDICTIONS, _write
-from bench.storage.artifacts import Cache
-from bench.storage.records import Record, Store
-from bench.storage.tensors import whole
-from bench.system.malloc import keep_pages
+from bench.storage.artifact_files import ABOUT, BACKBONE, PREDICTIONS, write_json
+from bench.storage.artifacts import ArtifactStore
+from bench.storage.records import Record, RecordStore
+from bench.storage.tensors import cpu_copies
+from bench.system.malloc import keep_freed_pages
 from bench.system.profiler import Profiler
-from bench.system.stage_timer import Ledger
+from bench.system.stage_timer import StageTimer
 
 USUAL_PROTOCOL = {"features": "frozen", "probe": "offline", "checkpoint": "last epoch"}
 
 
 @dataclass
-class Workshop:
+class Pipeline:
     """Where cells are made; what consecutive cells share is kept in memory.
 
     Args:
@@ -61,16 +61,16 @@ class Workshop:
 
     registry: Registry
     datasets: Datasets
-    store: Store
-    cache: Cache
+    store: RecordStore
+    cache: ArtifactStore
     device: torch.device
     live: bool = True
     profiler: Profiler | None = None
-    spent: Ledger = field(default_factory=Ledger)
+    spent: StageTimer = field(default_factory=StageTimer)
     _images: dict[tuple[str, str], Images] = field(default_factory=dict)
     _loaded: dict[str, Features] = field(default_factory=dict)
     _frozen: dict[str, Backbone] = field(default_factory=dict)
-    _failed: dict[str, Breakdown] = field(default_factory=dict)
+    _failed: dict[str, FailureReport] = field(default_factory=dict)
 
     def run(self, cells: Iterable[Cell]) -> Iterator[Record]:
         """Yield the record of each cell, from the store if it is there, else made and stored.
@@ -80,7 +80,7 @@ class Workshop:
         Args:
             cells: those of one backbone one after the other, so that its features are in memory.
         """
-        keep_pages()
+        keep_freed_pages()
         for cell in cells:
             yield self.done(cell) or self._kept(self._made(cell))
 
@@ -91,10 +91,10 @@ class Workshop:
             return None
         return record if record["status"] == "ok" or record["reason"] == cell.skip else None
 
-    def give_up(self, cell: Cell, breakdown: Breakdown) -> Record:
+    def give_up(self, cell: Cell, breakdown: FailureReport) -> Record:
         """Store that a cell failed outside of this process, and return its record."""
         blank = blank_record(cell, provenance(self.device, self.registry))
-        return self.done(cell) or self._kept({**blank, **failure(cell, breakdown)})
+        return self.done(cell) or self._kept({**blank, **failure_fields(cell, breakdown)})
 
     def _kept(self, record: Record) -> Record:
         self.store.write(record)
@@ -108,10 +108,10 @@ class Workshop:
         try:
             self._look_at_images(cell)
             parts = {split: self._features(cell, split) for split in cell.keys.features}
-            with stage("evaluate"):
+            with in_stage("evaluate"):
                 return {**record, **self._found(cell, parts), "status": "ok"}
-        except Failed as failed:
-            return {**record, **failure(cell, failed.breakdown)}
+        except StageFailed as failed:
+            return {**record, **failure_fields(cell, failed.breakdown)}
 
     # ---- a score
 
@@ -123,7 +123,7 @@ class Workshop:
         if cls.needs == "backbone":
             task = replace(task, network=self._network(cell))
         name = f"evaluate {cell.evaluator.name}"
-        with self.spent.on(name), self._profiled(name, cell.keys.score, cell):
+        with self.spent.time(name), self._profiled(name, cell.keys.score, cell):
             started = time.monotonic()
             scores: Scores = cls(cell.evaluator.config).evaluate(task)
             seconds = time.monotonic() - started
@@ -143,7 +143,7 @@ class Workshop:
             "classes": list(info.classes),
             "notes": list(dict.fromkeys((*self.datasets.open(cell.dataset).info.notes, *info.notes))),
             "protocol": {**USUAL_PROTOCOL, "training_labels": cell.label_share, **scores.protocol},
-            "cost": cost(passes, seconds, peak_mb(self.device)),
+            "cost": cost_fields(passes, seconds, peak_mb(self.device)),
         }
 
     def _network(self, cell: Cell) -> Network:
@@ -158,7 +158,7 @@ class Workshop:
         tensors = {"label": test.y.int(), "prediction": scores.predictions.cpu().int()}
         if scores.confidence is not None:
             tensors["confidence"] = scores.confidence.cpu().half()
-        with self.cache.alone(cell.keys.score), self.cache.making(cell.keys.score) as folder:
+        with self.cache.locked(cell.keys.score), self.cache.write(cell.keys.score) as folder:
             save_file(tensors, folder / PREDICTIONS)
 
     def _about(self, key: str) -> dict[str, Any]:
@@ -172,7 +172,7 @@ class Workshop:
         if key not in self._loaded:
             wanted = set(cell.keys.features.values())
             self._loaded = {k: v for k, v in self._loaded.items() if k in wanted}
-            with stage("features"), self.cache.alone(key):
+            with in_stage("features"), self.cache.locked(key):
                 if self.cache.find(key) is None:
                     self._extract(cell, split)
                 self._loaded[key] = features_of.load(self.cache.folder / key)
@@ -182,7 +182,7 @@ class Workshop:
         backbone = self._backbone(cell)
         images, about = self._images_of(cell.eval_dataset, split), self._about(cell.keys.backbone)
         key = cell.keys.features[split]
-        rows = features_of.passed(
+        rows = features_of.extract(
             backbone,
             images.pixels,
             image_size=cell.image_size,
@@ -191,13 +191,13 @@ class Workshop:
             std=tuple(about["std"]),
             device=self.device,
         )
-        rows = features_of.finite(rows, f"{cell.trained}: the features of {split}")
-        with self.cache.making(key) as folder:
-            with self.spent.on("features"), self._profiled("features", key, cell, of=cell.keys.backbone):
+        rows = features_of.finite(rows, f"{cell.training_title}: the features of {split}")
+        with self.cache.write(key) as folder:
+            with self.spent.time("features"), self._profiled("features", key, cell, of=cell.keys.backbone):
                 started = time.monotonic()
                 features_of.save(rows, images.labels, folder)
                 seconds = time.monotonic() - started
-            _write(folder / ABOUT, {"seconds": seconds, "images": len(images), "backbone": about})
+            write_json(folder / ABOUT, {"seconds": seconds, "images": len(images), "backbone": about})
 
     # ---- a backbone
 
@@ -205,14 +205,14 @@ class Workshop:
         """Return the trained backbone; one that failed in this run fails again at once."""
         key = cell.keys.backbone
         if key in self._failed:
-            raise Failed(self._failed[key])
+            raise StageFailed(self._failed[key])
         if key not in self._frozen:
             try:
-                with stage("pretrain"), self.cache.alone(key):
+                with in_stage("pretrain"), self.cache.locked(key):
                     if self.cache.find(key) is None:
                         self._train(cell)
                     self._frozen = {key: self._restored(cell)}
-            except Failed as failed:
+            except StageFailed as failed:
                 self._failed[key] = failed.breakdown
                 raise
         return self._frozen[key]
@@ -220,44 +220,49 @@ class Workshop:
     def _train(self, cell: Cell) -> None:
         data = self.datasets.open(cell.dataset)
         images, info = self._images_of(cell.dataset, cell.split), data.info
-        mean, std = (info.mean, info.std) if info.mean and info.std else measured(images)
+        mean, std = (info.mean, info.std) if info.mean and info.std else measure_channels(images)
         part = 0 < cell.label_share < 1
         share = training_rows(data, len(images), cell.label_share, cell.seed) if part else None
-        method = fresh_method(cell, self.registry, info).to(self.device)
+        method = build_method(cell, self.registry, info).to(self.device)
         backbone = method.backbone
-        about: dict[str, Any] = {"cell": cell.trained, "mean": mean, "std": std, "channels": info.channels}
+        about: dict[str, Any] = {
+            "cell": cell.training_title,
+            "mean": mean,
+            "std": std,
+            "channels": info.channels,
+        }
         about |= {"image_size": cell.image_size, "dim": backbone.dim}
         about |= {"params": sum(p.numel() for p in backbone.parameters())}
         about |= {"flops": forward_flops(backbone, info.channels, cell.image_size, self.device)}
-        with self.cache.making(cell.keys.backbone) as folder:
+        with self.cache.write(cell.keys.backbone) as folder:
             about |= {"seconds": 0.0, "images_per_s": None}
             if cell.training is not None:
-                told = run_of(cell, (mean, std), self.device, folder)
+                told = build_training_run(cell, (mean, std), self.device, folder)
                 told = replace(told, on_epoch=self._on_epoch(cell), live=self.live, knn=self._knn(cell))
-                with self.spent.on("pretrain"), self._watching(cell, len(images)) as on_step:
+                with self.spent.time("pretrain"), self._watching(cell, len(images)) as on_step:
                     told = replace(told, rows=share, on_step=on_step)
                     seen = data.stream(cell.split) or images.resident(self.device)
                     about |= asdict(pretrain(method, seen, told))
-            save_file(whole(backbone.state_dict()), folder / BACKBONE)
-            _write(folder / ABOUT, about)
+            save_file(cpu_copies(backbone.state_dict()), folder / BACKBONE)
+            write_json(folder / ABOUT, about)
 
     def _watching(self, cell: Cell, images: int) -> AbstractContextManager[Callable[[], None]]:
         if self.profiler is None or cell.training is None:
             return nullcontext(lambda: None)
         steps = images // cell.training.step_images * cell.training.epochs
-        return self.profiler.watching(cell.keys.backbone, cell.trained, steps)
+        return self.profiler.profile_training(cell.keys.backbone, cell.training_title, steps)
 
     def _profiled(self, stage: str, key: str, cell: Cell, of: str = "") -> AbstractContextManager[None]:
         """Watch the first seconds of a stage, unless one like it, `of` the same, was watched already."""
         if self.profiler is None:
             return nullcontext()
-        return self.profiler.beginning(stage, key, cell.trained, of)
+        return self.profiler.profile_start(stage, key, cell.training_title, of)
 
     def _knn(self, cell: Cell) -> KnnSample | None:
         """Return the labelled images that training is watched on: of train and val, never of test."""
         own_val = "val" in self.datasets.open(cell.dataset).splits
         val = self._images_of(cell.dataset, "val") if own_val else None
-        return knn_sample(self._images_of(cell.dataset, "train"), val)
+        return sample_for_knn(self._images_of(cell.dataset, "train"), val)
 
     def _on_epoch(self, cell: Cell) -> Callable[[int, Mapping[str, float]], None]:
         def tell(epoch: int, metrics: Mapping[str, float]) -> None:
@@ -268,7 +273,7 @@ class Workshop:
 
     def _restored(self, cell: Cell) -> Backbone:
         """Return the trained backbone from its artifact, frozen."""
-        backbone = fresh_backbone(cell, self.registry, self.datasets.open(cell.dataset).info.channels)
+        backbone = build_backbone(cell, self.registry, self.datasets.open(cell.dataset).info.channels)
         backbone.load_state_dict(load_file(self.cache.folder / cell.keys.backbone / BACKBONE))
         backbone.requires_grad_(requires_grad=False).to(self.device).eval()
         return backbone.to(memory_format=torch.channels_last)
@@ -284,7 +289,7 @@ class Workshop:
             if not self.cache.has(features):
                 self._images_of(cell.eval_dataset, split)
 
-    def _images_of(self, part: Part, split: str) -> Images:
+    def _images_of(self, part: PluginChoice, split: str) -> Images:
         """Return the images of a split; those of other datasets are let go.
 
         A split that is there to pretrain on only is not kept: it may be far larger than the others.
@@ -293,7 +298,7 @@ class Workshop:
         if (key, split) in self._images:
             return self._images[key, split]
         self._images = {k: v for k, v in self._images.items() if k[0] == key}
-        with stage("data"), self.spent.on("data"):
+        with in_stage("data"), self.spent.time("data"):
             images: Images = data.load(split)
         if split in data.splits:
             self._images[key, split] = images

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from bench.registry.registry import Registry
-from bench.system.device import describe
+from bench.system.device import describe_device
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn")
 
@@ -25,7 +25,7 @@ def provenance(device: torch.device, registry: Registry) -> dict[str, Any]:
         "packages": {name: _version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "device": describe(device),
+        "device": describe_device(device),
         **_code(),
     }
 

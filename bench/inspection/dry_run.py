@@ -11,24 +11,24 @@ import torch
 from tabulate import tabulate
 
 from bench.contracts.dataset import Images
-from bench.execution.assembly import fresh_method, run_of
+from bench.execution.assembly import build_method, build_training_run
 from bench.planning.cells import Cell
 from bench.planning.open_datasets import Datasets
-from bench.pretraining.loop import Loop
+from bench.pretraining.loop import TrainingLoop
 from bench.registry.registry import Registry
-from bench.storage.artifacts import Cache
-from bench.storage.records import Store
+from bench.storage.artifacts import ArtifactStore
+from bench.storage.records import RecordStore
 from bench.system.progress import Progress, duration
 
 SAMPLE_STEPS = 2  # timed, after as many to warm up
 
 
-def outlook(
+def describe_run(
     cells: Sequence[Cell],
     datasets: Datasets,
     registry: Registry,
-    store: Store,
-    cache: Cache,
+    store: RecordStore,
+    cache: ArtifactStore,
     device: torch.device,
 ) -> str:
     """Return a table of backbones and of scores to have, to make and to skip, with an estimate.
@@ -40,7 +40,7 @@ def outlook(
     for cell in cells:
         backbones.setdefault(cell.keys.backbone, []).append(cell)
     for key, mine in backbones.items():
-        first, name = mine[0], mine[0].trained
+        first, name = mine[0], mine[0].training_title
         skipped = [cell for cell in mine if cell.skip]
         left = [cell for cell in mine if not cell.skip and not _has_score(cell, store)]
         scores = {"have": len(mine) - len(left) - len(skipped), "make": len(left), "skip": len(skipped)}
@@ -52,7 +52,7 @@ def outlook(
         if cache.has(key) or all(_has_features(cell, cache) for cell in left):
             lines.append([name, "have", "", said, why])
             continue
-        estimate = estimated(first, datasets, registry, device)
+        estimate = estimate_seconds(first, datasets, registry, device)
         seconds, unknown = seconds + (estimate or 0.0), unknown + (estimate is None)
         lines.append([name, "make", "unknown" if estimate is None else duration(estimate), said, why])
     body = tabulate(
@@ -62,15 +62,17 @@ def outlook(
     return f"{body}\n\nPretraining left: {duration(seconds)}{more}. Nothing was made."
 
 
-def _has_score(cell: Cell, store: Store) -> bool:
+def _has_score(cell: Cell, store: RecordStore) -> bool:
     return (store.find(cell.names, cell.keys.score) or {}).get("status") == "ok"
 
 
-def _has_features(cell: Cell, cache: Cache) -> bool:
+def _has_features(cell: Cell, cache: ArtifactStore) -> bool:
     return all(map(cache.has, cell.keys.features.values()))
 
 
-def estimated(cell: Cell, datasets: Datasets, registry: Registry, device: torch.device) -> float | None:
+def estimate_seconds(
+    cell: Cell, datasets: Datasets, registry: Registry, device: torch.device
+) -> float | None:
     """Return the seconds that pretraining takes, from some steps on random images; none if they fail."""
     if cell.training is None:
         return 0.0
@@ -81,10 +83,10 @@ def estimated(cell: Cell, datasets: Datasets, registry: Registry, device: torch.
     pixels = torch.randint(0, 256, (count, channels, side, side), dtype=torch.uint8)
     images = Images(pixels, torch.zeros(count, dtype=torch.int64)).to(device)
     try:
-        method = fresh_method(cell, registry, data.info).to(device).train()
+        method = build_method(cell, registry, data.info).to(device).train()
         with tempfile.TemporaryDirectory() as folder:
-            told = run_of(cell, ((0.5,) * channels, (0.5,) * channels), device, Path(folder))
-            loop, silent = Loop(method, images, told), Progress("", 1, count, out=io.StringIO())
+            told = build_training_run(cell, ((0.5,) * channels, (0.5,) * channels), device, Path(folder))
+            loop, silent = TrainingLoop(method, images, told), Progress("", 1, count, out=io.StringIO())
             speeds = [loop.epoch(0, silent)["images_per_s"] for _ in ("warm up", "time")]
     except Exception:  # noqa: BLE001 - the plugin's boundary; what fails here fails in the run, and is told
         return None

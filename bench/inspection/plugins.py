@@ -10,7 +10,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from bench.config import plain
+from bench.config import format_value
 from bench.errors import UnknownName, suggest
 from bench.registry.registry import KINDS, Entry, Failure, Plugin, Registry, singular
 
@@ -18,7 +18,7 @@ BUILT_IN = "ssl-bench"  # the distribution that need not be named beside each of
 WIDTHS = (None, None, 20, 44, 32)  # of a setting's name, default, range, meaning and source
 
 
-def kind_named(word: str) -> str:
+def find_kind(word: str) -> str:
     """Return the kind that `word`, singular or plural, means.
 
     Raises:
@@ -37,14 +37,14 @@ def kind_or_pattern(what: str | None, pattern: str | None) -> tuple[str | None, 
         UnknownName: two arguments are given, and the first is no kind.
     """
     if what is None or pattern is not None or what.lower() in {*KINDS, *map(singular, KINDS)}:
-        return (kind_named(what) if what else None), pattern
+        return (find_kind(what) if what else None), pattern
     return None, what
 
 
 # ---- bench list
 
 
-def listing(registry: Registry, kind: str | None = None, pattern: str | None = None) -> str:
+def list_plugins(registry: Registry, kind: str | None = None, pattern: str | None = None) -> str:
     """Return what there is, kind by kind.
 
     Args:
@@ -89,14 +89,14 @@ def _matches(name: str, pattern: str | None) -> bool:
 # ---- bench show
 
 
-def shown(registry: Registry, kind: str, name: str) -> str:
+def show(registry: Registry, kind: str, name: str) -> str:
     """Return all that is known of one plugin: settings, recipe, reference, origin.
 
     Raises:
         UnknownName: nothing is offered under that name.
         BadPlugin: it cannot be imported.
     """
-    families = [e for e in registry.entries(kind) if e.family and name in (e.name, e.qualified)]
+    families = [e for e in registry.entries(kind) if e.family and name in (e.name, e.full_name)]
     entry = families[0] if families else registry.find(kind, name)
     cls = registry.import_class(entry)
     parts = [_heading(entry, cls), _about(cls), _settings(entry, cls)]
@@ -125,7 +125,7 @@ def _settings(entry: Entry, cls: type[Any]) -> str:
     fields = dataclasses.fields(cls.Config)
     if not fields:
         return "settings: none"
-    rows = [(f.name, *described(f)) for f in fields]
+    rows = [(f.name, *describe_plugins(f)) for f in fields]
     headers = ("name", "default", "allowed", "meaning", "source")
     table = tabulate(
         rows, headers, tablefmt="plain", disable_numparse=True, maxcolwidths=list(WIDTHS), missingval=""
@@ -133,14 +133,14 @@ def _settings(entry: Entry, cls: type[Any]) -> str:
     return f"settings (--set {part}.NAME=VALUE)\n{_indented(table)}"
 
 
-def described(field: dataclasses.Field[Any]) -> tuple[str, str, str, str]:
+def describe_plugins(field: dataclasses.Field[Any]) -> tuple[str, str, str, str]:
     """Return a setting's default, allowed values, meaning and source, as a reader wants them."""
     about: Mapping[str, Any] = field.metadata
     bounds = (("more than", "above"), ("at least", "least"), ("at most", "most"))
     said = [f"{word} {about[key]:g}" for word, key in bounds if about.get(key) is not None]
-    said += [", ".join(map(plain, about["choices"]))] if about.get("choices") else []
+    said += [", ".join(map(format_value, about["choices"]))] if about.get("choices") else []
     required = field.default is dataclasses.MISSING
-    default = "required" if required else plain(field.default)
+    default = "required" if required else format_value(field.default)
     return default, ", ".join(said), about.get("doc", ""), about.get("source", "")
 
 
@@ -186,7 +186,7 @@ def _offers(registry: Registry, plugin: Plugin) -> str:
     for kind in KINDS:
         names = [e.name for e in registry.entries(kind) if e.plugin == plugin]
         said += [f"{kind}: {', '.join(names)}"] if names else []
-    observers = registry.observed(plugin)
+    observers = registry.observer_hooks(plugin)
     return "; ".join(said + ([f"observes {', '.join(observers)}"] if observers else []))
 
 
@@ -194,7 +194,7 @@ def _offers(registry: Registry, plugin: Plugin) -> str:
 
 
 def _pairs(values: Mapping[str, Any]) -> str:
-    return _columns([(name, plain(value)) for name, value in values.items()])
+    return _columns([(name, format_value(value)) for name, value in values.items()])
 
 
 def _columns(rows: Sequence[Sequence[str]], indent: str = "  ") -> str:

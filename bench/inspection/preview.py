@@ -17,11 +17,11 @@ from bench.augmentation.apply import augment
 from bench.augmentation.clean import resize
 from bench.augmentation.image_ops import RGB
 from bench.contracts.dataset import Images
-from bench.errors import BadData, BadValue, UsageError, readable
+from bench.errors import BadData, BadValue, UsageError, refuse_unreadable
 from bench.keys import seed_of
-from bench.planning.cells import Part
+from bench.planning.cells import PluginChoice
 from bench.planning.open_datasets import Datasets
-from bench.planning.options import Runtime, asked
+from bench.planning.options import Runtime, merge_options
 from bench.planning.views import ChosenViews, choose_views
 from bench.registry.registry import Registry
 from bench.splits.selection import Selection
@@ -64,16 +64,16 @@ def write(registry: Registry, options: Mapping[str, Any], sheet: Sheet, output: 
         UsageError: something is not there, cannot be used or written.
     """
     style = _format(output)
-    wanted = asked(None, options)
+    wanted = merge_options(None, options)
     runtime = Runtime(**wanted.runtime)
     datasets = Datasets(registry, runtime.data_dir, download=runtime.download)
     chosen = choose_views(wanted, registry, datasets, open_data=True)
     if not chosen.applied:
         raise BadValue(f"preview: {chosen.method} trains nothing, so it has no views. Name another --method.")
-    with readable():
+    with refuse_unreadable():
         images = _images(chosen, datasets, sheet)
     names = [_short(chosen.info.classes[label]) for label in images.labels.tolist()]
-    picture = _drawn(_title(chosen), list(_blocks(images.pixels, chosen, sheet)), names)
+    picture = _draw(_title(chosen), list(_blocks(images.pixels, chosen, sheet)), names)
     _save(picture, output, style)
 
 
@@ -101,7 +101,7 @@ def _images(chosen: ChosenViews, datasets: Datasets, sheet: Sheet) -> Images:
     return Images(images.pixels[index], images.labels[index])
 
 
-def with_few(data: Part, classes: int, count: int) -> Part:
+def with_few(data: PluginChoice, classes: int, count: int) -> PluginChoice:
     """Return the dataset with few images, where it can select some: not all have to be decoded."""
     if not isinstance(data.config, Selection) or data.config.max_train is not None:
         return data
@@ -111,14 +111,14 @@ def with_few(data: Part, classes: int, count: int) -> Part:
 def _blocks(pixels: Tensor, chosen: ChosenViews, sheet: Sheet) -> Iterator[Block]:
     """Yield the images as they are, and the draws of each view."""
     size = chosen.image_size
-    yield Block("image", _coloured(resize(pixels, size))[None])
+    yield Block("image", _colour(resize(pixels, size))[None])
     for number, view in enumerate(chosen.applied, 1):
         seeds = (seed_of(sheet.seed, "preview", number, turn) for turn in range(sheet.draws))
         draws = [augment(pixels, view, size, torch.Generator().manual_seed(seed)) for seed in seeds]
-        yield Block(f"view {number}", _coloured(torch.stack(draws)))
+        yield Block(f"view {number}", _colour(torch.stack(draws)))
 
 
-def _coloured(x: Tensor) -> Tensor:
+def _colour(x: Tensor) -> Tensor:
     """Return images (..., channels, side, side) with three channels."""
     return x.expand(*x.shape[:-3], RGB, *x.shape[-2:])
 
@@ -126,7 +126,7 @@ def _coloured(x: Tensor) -> Tensor:
 # ---- the picture
 
 
-def _drawn(title: str, blocks: Sequence[Block], names: Sequence[str]) -> Image.Image:
+def _draw(title: str, blocks: Sequence[Block], names: Sequence[str]) -> Image.Image:
     """Return the picture: a title, headings, and a row an image with its class before it."""
     side = blocks[0].columns.shape[-1]
     factor = max(1, round(READABLE / side))
@@ -146,12 +146,12 @@ def _drawn(title: str, blocks: Sequence[Block], names: Sequence[str]) -> Image.I
         pen.text((middle, top - 8), block.heading, SOFT, type_, anchor="ms")
         for place, column in enumerate(block.columns):
             for row, image in enumerate(column):
-                picture.paste(_enlarged(image, factor), (left + place * step, top + row * step))
+                picture.paste(_enlarge(image, factor), (left + place * step, top + row * step))
         left += across
     return picture
 
 
-def _enlarged(image: Tensor, factor: int) -> Image.Image:
+def _enlarge(image: Tensor, factor: int) -> Image.Image:
     """Return an image (3, side, side) in [0, 1], each pixel a square of `factor` pixels."""
     shown = (image * 255).round().to(torch.uint8).permute(1, 2, 0)
     shown = shown.repeat_interleave(factor, dim=0).repeat_interleave(factor, dim=1)

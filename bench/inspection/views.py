@@ -13,7 +13,7 @@ from bench.augmentation.named_ops import IN_ORDER, Operation
 from bench.augmentation.view import View
 from bench.contracts.dataset import DatasetInfo
 from bench.planning.open_datasets import Datasets
-from bench.planning.options import Runtime, asked
+from bench.planning.options import Runtime, merge_options
 from bench.planning.views import ChosenViews, choose_views
 from bench.registry.registry import Registry
 
@@ -25,7 +25,7 @@ TELLING = "colour tells the classes apart"
 Pair = tuple[View, View]  # what was asked for, and what of it is applied
 
 
-def shown_views(registry: Registry, method: str, options: Mapping[str, Any]) -> str:
+def show_views(registry: Registry, method: str, options: Mapping[str, Any]) -> str:
     """Return all that is done to an image of a dataset in each view of a method.
 
     Args:
@@ -36,7 +36,7 @@ def shown_views(registry: Registry, method: str, options: Mapping[str, Any]) -> 
     Raises:
         UsageError: something is not there or cannot be used.
     """
-    wanted = asked(None, {**options, "method": (method,)})
+    wanted = merge_options(None, {**options, "method": (method,)})
     datasets = Datasets(registry, Runtime(**wanted.runtime).data_dir)
     chosen = choose_views(wanted, registry, datasets, open_data=False)
     if not chosen.applied:

@@ -8,15 +8,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.config import plain
+from bench.config import format_value
 from bench.contracts.recipe import Training
 from bench.keys import digest
 
-TRAINED = ("method", "backbone", "dataset", "train", "views")  # parts of `--set` that shape a backbone
+TRAINING_PARTS = ("method", "backbone", "dataset", "train", "views")  # parts of `--set` that shape a backbone
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class PluginChoice:
     """A plugin that was chosen, with its settings resolved.
 
     Args:
@@ -64,11 +64,11 @@ class Cell:
         varied: those of `settings` that other cells of the grid have at another value.
     """
 
-    method: Part
-    backbone: Part
-    dataset: Part
-    eval_dataset: Part
-    evaluator: Part
+    method: PluginChoice
+    backbone: PluginChoice
+    dataset: PluginChoice
+    eval_dataset: PluginChoice
+    evaluator: PluginChoice
     label_frac: float | None
     seed: int
     split: str
@@ -82,25 +82,25 @@ class Cell:
     varied: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def trained(self) -> str:
+    def training_title(self) -> str:
         """How progress and errors name the backbone."""
         share = [f"{100 * self.label_share:g} % of labels"] if 0 < self.label_share < 1 else []
         names = [self.method.name, self.backbone.name, self.dataset.name]
-        return " ".join([*names, *share, *self._said(of_training=True), f"seed {self.seed}"])
+        return " ".join([*names, *share, *self._varied_settings(of_training=True), f"seed {self.seed}"])
 
     @property
     def title(self) -> str:
         """How progress names the cell."""
         elsewhere = [f"-> {self.eval_dataset.name}"] if self.eval_dataset.name != self.dataset.name else []
         share = [] if self.label_frac is None else [f"{100 * self.label_frac:g} %"]
-        said = self._said(of_training=False)
-        return " ".join([self.trained, *elsewhere, self.evaluator.name, *said, *share])
+        said = self._varied_settings(of_training=False)
+        return " ".join([self.training_title, *elsewhere, self.evaluator.name, *said, *share])
 
-    def _said(self, *, of_training: bool) -> list[str]:
+    def _varied_settings(self, *, of_training: bool) -> list[str]:
         """Return the settings by which this cell is told apart, as they are written."""
-        trained = {*TRAINED, self.method.name, self.backbone.name, self.dataset.name}
+        trained = {*TRAINING_PARTS, self.method.name, self.backbone.name, self.dataset.name}
         return [
-            f"{name}={plain(value)}"
+            f"{name}={format_value(value)}"
             for name, value in self.varied.items()
             if (name.partition(".")[0] in trained) is of_training
         ]

@@ -8,14 +8,14 @@ from typing import Any
 from bench.augmentation.named_ops import OPS, check_ops
 from bench.contracts.recipe import TrainConfig
 from bench.errors import BadValue, UnknownName, suggest
-from bench.planning.plugin_choices import ROOT, Parts
+from bench.planning.plugin_choices import ROOT, PluginChoices
 from bench.planning.request import Request
 from bench.registry.registry import singular
 
 PARTS = ("method", "backbone", "dataset", "eval_dataset", "train", "views")
 
 
-def check_request(request: Request, parts: Parts) -> None:
+def check_request(request: Request, parts: PluginChoices) -> None:
     """Refuse a request that names something that is not there.
 
     Raises:
@@ -34,7 +34,7 @@ def check_request(request: Request, parts: Parts) -> None:
         _check_setting(setting, request, parts)
 
 
-def _check_setting(setting: str, request: Request, parts: Parts) -> None:
+def _check_setting(setting: str, request: Request, parts: PluginChoices) -> None:
     part, dot, name = setting.partition(".")
     if not dot or not name:
         raise BadValue(f"--set: {setting!r} is not PART.FIELD=VALUE. Parts: {', '.join(PARTS)}.")
@@ -54,7 +54,7 @@ def _check_setting(setting: str, request: Request, parts: Parts) -> None:
             check_ops(ops)
 
 
-def _configs(part: str, request: Request, parts: Parts) -> list[type]:
+def _configs(part: str, request: Request, parts: PluginChoices) -> list[type]:
     """Return the classes whose fields a part of `--set` has."""
     if part == "views":
         from bench.augmentation.view import View
@@ -63,7 +63,7 @@ def _configs(part: str, request: Request, parts: Parts) -> list[type]:
     return [TrainConfig] if part == "train" else [cls.Config for cls in _meant(part, request, parts)]
 
 
-def _meant(part: str, request: Request, parts: Parts) -> list[Any]:
+def _meant(part: str, request: Request, parts: PluginChoices) -> list[Any]:
     """Return the classes that a part of `--set` may mean: those of its role, or of its name."""
     roles = {
         "method": ("methods", request.method),

@@ -58,7 +58,7 @@ def read_grid(path: Path, known: Collection[str]) -> dict[str, Any]:
         UnknownName: a key is not the name of an option.
         UsageError: the file cannot be read, or does not hold options as YAML.
     """
-    found = _loaded(path)
+    found = _load(path)
     if not isinstance(found, dict):
         kind = {"NoneType": "is empty", "list": "holds a list"}.get(type(found).__name__, "holds no options")
         raise UsageError(f"{path}: the grid file {kind}. Write an option a line, e.g. `method: [simclr]`.")
@@ -74,7 +74,7 @@ def read_grid(path: Path, known: Collection[str]) -> dict[str, Any]:
     return options
 
 
-def _loaded(path: Path) -> Any:
+def _load(path: Path) -> Any:
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader)  # noqa: S506 - it extends SafeLoader
     except FileNotFoundError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bench.planning.cells import Part
+from bench.planning.cells import PluginChoice
 from bench.registry.registry import Registry
 
 
@@ -30,7 +30,7 @@ class Datasets:
         self.registry, self.data_dir, self.download, self.packed = registry, data_dir, download, packed
         self.opened: dict[tuple[str, str, Path | None], Any] = {}
 
-    def open(self, part: Part) -> Any:
+    def open(self, part: PluginChoice) -> Any:
         """Return the `bench.contracts.dataset.Dataset` of a part.
 
         Raises:
@@ -38,9 +38,11 @@ class Datasets:
         """
         key = (part.name, repr(part.config), part.root)
         if key not in self.opened:
-            from bench.contracts.dataset import Place
+            from bench.contracts.dataset import DataLocation
 
-            place = Place(root=part.root, data_dir=self.data_dir, download=self.download, packed=self.packed)
+            place = DataLocation(
+                root=part.root, data_dir=self.data_dir, download=self.download, packed=self.packed
+            )
             cls = self.registry.load_class("datasets", part.name)
             self.opened[key] = cls(part.name, part.config, place)
         return self.opened[key]

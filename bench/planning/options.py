@@ -51,7 +51,7 @@ class Options:
     settings: Mapping[str, tuple[Any, ...]]
     runtime: Mapping[str, Any]
 
-    def over(self, below: Options) -> Options:
+    def merged_over(self, below: Options) -> Options:
         """Return these options, and those of `below` that are not among them."""
         return Options(
             axes={**below.axes, **self.axes},
@@ -64,7 +64,7 @@ class Options:
         return Request(**self.axes, settings=self.settings, auto_precision=auto_precision)
 
 
-def asked(grid: Path | None, given: Mapping[str, Any]) -> Options:
+def merge_options(grid: Path | None, given: Mapping[str, Any]) -> Options:
     """Return the options of a grid file with those of the command line over them.
 
     Args:
@@ -80,7 +80,7 @@ def asked(grid: Path | None, given: Mapping[str, Any]) -> Options:
     if grid is None:
         return said
     written = read_grid(grid, (*AXES, *TRAINING, *RUNTIME, "set"))
-    return said.over(read_options(written, lambda name: f"{grid}: {name}"))
+    return said.merged_over(read_options(written, lambda name: f"{grid}: {name}"))
 
 
 def read_options(values: Mapping[str, Any], where: Where) -> Options:

@@ -14,13 +14,13 @@ from typing import Any, cast
 
 from bench.augmentation.named_ops import changed_views
 from bench.config import build
-from bench.contracts.recipe import TrainConfig, Training, resolve, too_few
+from bench.contracts.recipe import TrainConfig, Training, resolve, too_few_images
 from bench.errors import BadValue, Unsupported
 from bench.keys import digest
-from bench.planning.cells import TRAINED, Cell, Keys, Part
+from bench.planning.cells import TRAINING_PARTS, Cell, Keys, PluginChoice
 from bench.planning.checks import check_request
 from bench.planning.open_datasets import Datasets
-from bench.planning.plugin_choices import Parts, applying, chosen
+from bench.planning.plugin_choices import PluginChoices, own_settings, settings_that_apply
 from bench.planning.request import Request
 from bench.registry.registry import Registry
 
@@ -36,7 +36,7 @@ def plan(request: Request, registry: Registry, datasets: Datasets) -> list[Cell]
         UsageError: something cannot be done whatever the combination, or no combination can work;
             found here, before any training.
     """
-    parts = Parts(registry, datasets)
+    parts = PluginChoices(registry, datasets)
     check_request(request, parts)
     cells: dict[str, Cell] = {}
     for cell in Planner(request, parts).cells():
@@ -45,12 +45,12 @@ def plan(request: Request, registry: Registry, datasets: Datasets) -> list[Cell]
     if skips and all(skips):
         raise BadValue(str(skips[0]))
     together: dict[str, list[Cell]] = {}
-    for cell in _told_apart(cells.values()):
+    for cell in _mark_varying(cells.values()):
         together.setdefault(cell.keys.backbone, []).append(cell)
     return [cell for group in together.values() for cell in group]
 
 
-def _told_apart(cells: Collection[Cell]) -> Iterator[Cell]:
+def _mark_varying(cells: Collection[Cell]) -> Iterator[Cell]:
     """Yield the cells, each with those of its settings that differ within the grid."""
     values: dict[str, set[str]] = {}
     for cell in cells:
@@ -63,7 +63,7 @@ def _told_apart(cells: Collection[Cell]) -> Iterator[Cell]:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Trained:
+class BackbonePlan:
     """What cells of one backbone and of any seed have in common; the fields are those of `Cell`.
 
     Args:
@@ -71,9 +71,9 @@ class Trained:
         unsupported: why the backbone cannot work on these images, if it cannot.
     """
 
-    method: Part
-    backbone: Part
-    dataset: Part
+    method: PluginChoice
+    backbone: PluginChoice
+    dataset: PluginChoice
     split: str
     training: Training | None
     views: tuple[Any, ...]
@@ -83,10 +83,10 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Source:
+class SeededPlan:
     """What cells of one backbone have in common: a seed, too."""
 
-    trained: Trained
+    trained: BackbonePlan
     seed: int
     label_share: float
     key: str
@@ -101,7 +101,7 @@ def image_size(train: TrainConfig, info: Any) -> int:
 class Planner:
     """The grid of one request; what cells have in common is worked out once."""
 
-    def __init__(self, request: Request, parts: Parts) -> None:
+    def __init__(self, request: Request, parts: PluginChoices) -> None:
         self.request, self.parts, self.datasets = request, parts, parts.datasets
 
     def cells(self) -> Iterator[Cell]:
@@ -110,11 +110,11 @@ class Planner:
         for point in itertools.product(*request.settings.values()):
             settings = dict(zip(request.settings, point, strict=True))
             for names in itertools.product(request.dataset, request.backbone, request.method):
-                trained = self._trained(*names, settings)
+                trained = self._backbone_plan(*names, settings)
                 for seed in request.seed:
-                    yield from self._of_seed(trained, seed, settings)
+                    yield from self._cells_of_seed(trained, seed, settings)
 
-    def _of_seed(self, trained: Trained, seed: int, settings: Mapping[str, Any]) -> Iterator[Cell]:
+    def _cells_of_seed(self, trained: BackbonePlan, seed: int, settings: Mapping[str, Any]) -> Iterator[Cell]:
         for eval_dataset in self.request.eval_dataset or (trained.dataset.name,):
             for evaluator, fraction in self._evaluations():
                 source = self._source(trained, seed, self._label_share(trained.method.name, fraction))
@@ -135,16 +135,21 @@ class Planner:
 
     # ---- a backbone
 
-    def _trained(self, dataset: str, backbone: str, method: str, settings: Mapping[str, Any]) -> Trained:
+    def _backbone_plan(
+        self, dataset: str, backbone: str, method: str, settings: Mapping[str, Any]
+    ) -> BackbonePlan:
         backbone = self.parts.plugin("methods", method).fixed_backbone or backbone
-        count = {*TRAINED, dataset, backbone, method}
+        count = {*TRAINING_PARTS, dataset, backbone, method}
         told = [item for item in settings.items() if item[0].partition(".")[0] in count]
         memo = ("trained", dataset, backbone, method, repr(told))
         return cast(
-            "Trained", self.parts.once(memo, lambda: self._resolved(dataset, backbone, method, settings))
+            "BackbonePlan",
+            self.parts.remember(memo, lambda: self._resolve_backbone(dataset, backbone, method, settings)),
         )
 
-    def _resolved(self, dataset: str, backbone: str, method: str, settings: Mapping[str, Any]) -> Trained:
+    def _resolve_backbone(
+        self, dataset: str, backbone: str, method: str, settings: Mapping[str, Any]
+    ) -> BackbonePlan:
         cls = self.parts.plugin("methods", method)
         parts = {
             "method": self.parts.choose("methods", method, "method", settings),
@@ -152,7 +157,7 @@ class Planner:
             "dataset": self.parts.choose("datasets", dataset, "dataset", settings),
         }
         info = self.datasets.open(parts["dataset"]).info
-        train = build(TrainConfig, chosen(TrainConfig, "train", "train", settings), "train")
+        train = build(TrainConfig, own_settings(TrainConfig, "train", "train", settings), "train")
         size = image_size(train, info)
         split = "train" if cls.uses_labels else self.datasets.open(parts["dataset"]).pretrain
         training = self._training(parts["method"], parts["dataset"], split, train, size)
@@ -160,32 +165,32 @@ class Planner:
         told = {
             "stage": "backbone",
             **{role: part.identity for role, part in parts.items()},
-            "training": training.told() if training else {"image_size": size},
+            "training": training.key_fields() if training else {"image_size": size},
             "views": [asdict(view) for view in views],
         }
-        return Trained(
+        return BackbonePlan(
             **parts,
             split=split,
             training=training,
             views=views,
             image_size=size,
             told=told,
-            unsupported=self.parts.unsupported(parts["backbone"], info.channels, size),
+            unsupported=self.parts.why_unsupported(parts["backbone"], info.channels, size),
         )
 
-    def _source(self, trained: Trained, seed: int, share: float) -> Source:
-        def make() -> Source:
+    def _source(self, trained: BackbonePlan, seed: int, share: float) -> SeededPlan:
+        def make() -> SeededPlan:
             told, lacking = {**trained.told, "seed": seed}, None
             if 0 < share < 1:
                 _, told["labels"], lacking = self._subset(trained.dataset, share, seed)
-            return Source(
+            return SeededPlan(
                 trained, seed=seed, label_share=share, key=digest(told), skip=lacking or trained.unsupported
             )
 
-        return cast("Source", self.parts.once(("source", trained, seed, share), make))
+        return cast("SeededPlan", self.parts.remember(("source", trained, seed, share), make))
 
     def _training(
-        self, method: Part, data: Part, split: str, train: TrainConfig, size: int
+        self, method: PluginChoice, data: PluginChoice, split: str, train: TrainConfig, size: int
     ) -> Training | None:
         """Return the resolved training; none where the method trains nothing."""
         cls = self.parts.plugin("methods", method.name)
@@ -193,34 +198,36 @@ class Planner:
             return None
         labels = self.parts.labels(data, split)
         if len(labels) < train.batch_size * train.accumulate:
-            raise too_few(train.batch_size, len(labels), data.name, train.accumulate)
+            raise too_few_images(train.batch_size, len(labels), data.name, train.accumulate)
         if cls.uses_labels and labels.min() < 0:
             raise BadValue(f"{method.name}: it needs labels, but not every image of {data.name} has one.")
         auto = train.precision == "auto"
         return resolve(cls.recipe, train, size, self.request.auto_precision if auto else train.precision)
 
-    def _views(self, method: Part, data: Part, size: int, settings: Mapping[str, Any]) -> tuple[Any, ...]:
+    def _views(
+        self, method: PluginChoice, data: PluginChoice, size: int, settings: Mapping[str, Any]
+    ) -> tuple[Any, ...]:
         """Return the method's views, changed by `settings` and without what changes a label."""
-        values, info = chosen(None, "views", "views", settings), self.datasets.open(data).info
+        values, info = own_settings(None, "views", "views", settings), self.datasets.open(data).info
 
         def make() -> tuple[Any, ...]:
             own = self.parts.plugin("methods", method.name).views(method.config, info, size)
             return tuple(view.label_preserving(info) for view in changed_views(own, values, method.name))
 
         memo = ("views", method.name, method.key, data.name, data.key, size, repr(values))
-        return cast("tuple[Any, ...]", self.parts.once(memo, make))
+        return cast("tuple[Any, ...]", self.parts.remember(memo, make))
 
     # ---- a cell
 
     def _cell(
         self,
-        source: Source,
+        source: SeededPlan,
         eval_name: str,
         evaluator_name: str,
         fraction: float | None,
         settings: Mapping[str, Any],
     ) -> Cell:
-        trained, data = source.trained, self._evaluated(source.trained, eval_name, settings)
+        trained, data = source.trained, self._eval_choice(source.trained, eval_name, settings)
         evaluator = self.parts.choose("evaluators", evaluator_name, "evaluator", settings)
         count, subset, lacking = self._subset(data, fraction or 1.0, source.seed)
         cls = self.parts.plugin("evaluators", evaluator_name)
@@ -252,33 +259,33 @@ class Planner:
             training=trained.training,
             views=trained.views,
             image_size=trained.image_size,
-            settings=applying(settings, parts, trained=trained.training is not None),
+            settings=settings_that_apply(settings, parts, trained=trained.training is not None),
             keys=Keys(backbone=source.key, features=features, score=digest(told)),
             skip=source.skip or lacking or self._unfit(trained.method, evaluator),
         )
 
-    def _subset(self, data: Part, fraction: float, seed: int) -> tuple[int, str, str | None]:
+    def _subset(self, data: PluginChoice, fraction: float, seed: int) -> tuple[int, str, str | None]:
         """Return how many labels a fraction gives, the digest of which, and why it cannot be drawn."""
         try:
             return *self.parts.subset(data, fraction, seed), None
         except Unsupported as error:
             return 0, "", str(error)
 
-    def _unfit(self, method: Part, evaluator: Part) -> str | None:
+    def _unfit(self, method: PluginChoice, evaluator: PluginChoice) -> str | None:
         """Return why an evaluator cannot work on what a method gives, if it cannot."""
         fixed = self.parts.plugin("methods", method.name).fixed_backbone
         if fixed is None or self.parts.plugin("evaluators", evaluator.name).needs == "features":
             return None
         return f"{evaluator.name}: it needs a backbone to work on, but {method.name} has features only."
 
-    def _evaluated(self, trained: Trained, name: str, settings: Mapping[str, Any]) -> Part:
+    def _eval_choice(self, trained: BackbonePlan, name: str, settings: Mapping[str, Any]) -> PluginChoice:
         """Return what is evaluated on: what was trained on, unless something else is said of it."""
         own = any(setting.startswith("eval_dataset.") for setting in settings)
         if name == trained.dataset.name and not own:
             return trained.dataset
         return self.parts.choose("datasets", name, "eval_dataset", settings)
 
-    def _feature_keys(self, source: Source, data: Part) -> dict[str, str]:
+    def _feature_keys(self, source: SeededPlan, data: PluginChoice) -> dict[str, str]:
         def make() -> dict[str, str]:
             transform = {"image_size": source.trained.image_size}
             told = {
@@ -289,4 +296,6 @@ class Planner:
             }
             return {split: digest({**told, "split": split}) for split in self.datasets.open(data).splits}
 
-        return cast("dict[str, str]", self.parts.once(("features", source.key, data.key, data.root), make))
+        return cast(
+            "dict[str, str]", self.parts.remember(("features", source.key, data.key, data.root), make)
+        )

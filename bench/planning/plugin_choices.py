@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.config import build, identity
 from bench.errors import BadData, Unsupported
-from bench.planning.cells import Part
+from bench.planning.cells import PluginChoice
 from bench.planning.open_datasets import Datasets
 from bench.registry.registry import Registry
 from bench.splits import selection
@@ -22,7 +22,7 @@ ROOT = "root"  # a setting of every dataset that says where it is, not what it i
 IMAGE_SIZE = "train.image_size"  # the one setting of training that shapes what is not trained, too
 
 
-class Parts:
+class PluginChoices:
     """The parts that cells are put together from; what cells have in common is worked out once.
 
     Args:
@@ -36,19 +36,19 @@ class Parts:
 
     def plugin(self, kind: str, name: str) -> Any:
         """Return the class of a plugin."""
-        return self.once(("class", kind, name), lambda: self.registry.load_class(kind, name))
+        return self.remember(("class", kind, name), lambda: self.registry.load_class(kind, name))
 
-    def choose(self, kind: str, name: str, role: str, settings: Mapping[str, Any]) -> Part:
+    def choose(self, kind: str, name: str, role: str, settings: Mapping[str, Any]) -> PluginChoice:
         """Return a plugin with what `settings` say of its role (`method.x`) or its name (`simclr.x`)."""
-        values, root = self._said(kind, name, role, settings)
+        values, root = self._values_and_root(kind, name, role, settings)
         memo = ("part", kind, name, repr(sorted(values.items())), root)
-        made = self.once(memo, lambda: self._identified(self.configured(kind, name, role, settings)))
-        return cast("Part", made)
+        made = self.remember(memo, lambda: self._identify(self.configure(kind, name, role, settings)))
+        return cast("PluginChoice", made)
 
-    def configured(self, kind: str, name: str, role: str, settings: Mapping[str, Any]) -> Part:
+    def configure(self, kind: str, name: str, role: str, settings: Mapping[str, Any]) -> PluginChoice:
         """Return a plugin as `choose` does, but without its identity: no data is opened."""
-        values, root = self._said(kind, name, role, settings)
-        return Part(
+        values, root = self._values_and_root(kind, name, role, settings)
+        return PluginChoice(
             kind=kind,
             name=name,
             config=build(self.plugin(kind, name).Config, values, name),
@@ -56,14 +56,14 @@ class Parts:
             root=Path(str(root)).expanduser() if root is not None else None,
         )
 
-    def _said(
+    def _values_and_root(
         self, kind: str, name: str, role: str, settings: Mapping[str, Any]
     ) -> tuple[dict[str, Any], Any]:
         """Return what settings say of a plugin, and of where its files are."""
-        values = chosen(self.plugin(kind, name).Config, role, name, settings)
+        values = own_settings(self.plugin(kind, name).Config, role, name, settings)
         return values, settings.get(f"{name}.{ROOT}", settings.get(f"{role}.{ROOT}"))
 
-    def unsupported(self, backbone: Part, channels: int, size: int) -> str | None:
+    def why_unsupported(self, backbone: PluginChoice, channels: int, size: int) -> str | None:
         """Return why a backbone cannot work on images of this size, if it cannot."""
 
         def check() -> str | None:
@@ -74,15 +74,15 @@ class Parts:
             return None
 
         memo = ("check", backbone.key, channels, size)
-        return cast("str | None", self.once(memo, check))
+        return cast("str | None", self.remember(memo, check))
 
-    def labels(self, data: Part, split: str) -> Index:
+    def labels(self, data: PluginChoice, split: str) -> Index:
         """Return the labels of a split."""
         memo = ("labels", data.key, data.root, split)
-        made = self.once(memo, lambda: np.asarray(self.datasets.open(data).labels(split), dtype=np.int64))
+        made = self.remember(memo, lambda: np.asarray(self.datasets.open(data).labels(split), dtype=np.int64))
         return cast("Index", made)
 
-    def subset(self, data: Part, fraction: float, seed: int) -> tuple[int, str]:
+    def subset(self, data: PluginChoice, fraction: float, seed: int) -> tuple[int, str]:
         """Return how many labels of train and val a fraction gives, and the digest of which."""
 
         def draw() -> tuple[int, str]:
@@ -102,9 +102,9 @@ class Parts:
             return len(index), splits.index_digest(index)
 
         memo = ("subset", data.key, data.root, fraction, seed)
-        return cast("tuple[int, str]", self.once(memo, draw))
+        return cast("tuple[int, str]", self.remember(memo, draw))
 
-    def _identified(self, part: Part) -> Part:
+    def _identify(self, part: PluginChoice) -> PluginChoice:
         cls, entry = self.plugin(part.kind, part.name), self.registry.find(part.kind, part.name)
         told = {
             "dist": entry.dist,
@@ -116,7 +116,7 @@ class Parts:
             told["fingerprint"] = self.datasets.open(part).fingerprint()
         return dataclasses.replace(part, identity=told)
 
-    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+    def remember(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """Return what `make` made when `key` was first asked for."""
         if key not in self.memo:
             self.memo[key] = make()
@@ -145,7 +145,7 @@ def refuse_unfit(where: str, split: str, labels: Index, classes: Sequence[str]) 
         )
 
 
-def chosen(config: type | None, role: str, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+def own_settings(config: type | None, role: str, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of one plugin; those of its name go before those of its role.
 
     Args:
@@ -164,7 +164,9 @@ def chosen(config: type | None, role: str, name: str, settings: Mapping[str, Any
     return values
 
 
-def applying(settings: Mapping[str, Any], parts: Mapping[str, Part], *, trained: bool) -> dict[str, Any]:
+def settings_that_apply(
+    settings: Mapping[str, Any], parts: Mapping[str, PluginChoice], *, trained: bool
+) -> dict[str, Any]:
     """Return the settings that shape this cell; those of other methods or evaluators do not."""
     said = {}
     for setting, value in settings.items():

@@ -9,13 +9,13 @@ from bench.augmentation.view import View
 from bench.config import build
 from bench.contracts.dataset import DatasetInfo
 from bench.contracts.recipe import TrainConfig
-from bench.errors import BadValue, readable
-from bench.planning.cells import Part
+from bench.errors import BadValue, refuse_unreadable
+from bench.planning.cells import PluginChoice
 from bench.planning.checks import check_request
 from bench.planning.open_datasets import Datasets
 from bench.planning.options import Options
 from bench.planning.planner import image_size
-from bench.planning.plugin_choices import Parts, chosen
+from bench.planning.plugin_choices import PluginChoices, own_settings
 from bench.planning.request import Request
 from bench.registry.registry import Registry
 
@@ -34,7 +34,7 @@ class ChosenViews:
     """
 
     method: str
-    dataset: Part
+    dataset: PluginChoice
     info: DatasetInfo
     image_size: int
     asked: tuple[View, ...]
@@ -55,19 +55,19 @@ def choose_views(options: Options, registry: Registry, datasets: Datasets, *, op
     """
     request = options.request(auto_precision="float32")
     _refuse_several(request)
-    parts = Parts(registry, datasets)
+    parts = PluginChoices(registry, datasets)
     check_request(request, parts)
     settings = {name: values[0] for name, values in request.settings.items()}
     method = parts.choose("methods", request.method[0], "method", settings)
-    data = parts.configured("datasets", request.dataset[0], "dataset", settings)
+    data = parts.configure("datasets", request.dataset[0], "dataset", settings)
     known = None if open_data else parts.plugin("datasets", data.name).about(data.config)
-    with readable():
+    with refuse_unreadable():
         info = known or datasets.open(data).info
-    train = build(TrainConfig, chosen(TrainConfig, "train", "train", settings), "train")
+    train = build(TrainConfig, own_settings(TrainConfig, "train", "train", settings), "train")
     size = image_size(train, info)
     cls = parts.plugin("methods", method.name)
     own = cls.views(method.config, info, size) if cls.recipe else ()
-    asked = changed_views(own, chosen(None, "views", "views", settings), method.name)
+    asked = changed_views(own, own_settings(None, "views", "views", settings), method.name)
     return ChosenViews(
         method=method.name,
         dataset=data,

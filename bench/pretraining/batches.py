@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from bench.keys import seed_of
-from bench.pretraining.training_run import Run
+from bench.pretraining.training_run import TrainingRun
 
 
-def epoch_batches(rows: Tensor, run: Run, device: torch.device, epoch: int) -> Iterator[tuple[Tensor, ...]]:
+def plan_batches(
+    rows: Tensor, run: TrainingRun, device: torch.device, epoch: int
+) -> Iterator[tuple[Tensor, ...]]:
     """Yield the places of the images in each batch of each step of an epoch, on `device`.
 
     Args:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from bench.storage.tensors import whole
+from bench.storage.tensors import cpu_copies
 
 FILE = "checkpoint.safetensors"
 PART = f"{FILE}.part"  # while it is written
@@ -34,7 +34,7 @@ def save(
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
     said = {"epochs": epochs, "seconds": seconds, "scaler": scaler.state_dict()}
-    save_file(whole(tensors), folder / PART, metadata={"state": json.dumps(said)})
+    save_file(cpu_copies(tensors), folder / PART, metadata={"state": json.dumps(said)})
     os.replace(folder / PART, folder / FILE)
 
 

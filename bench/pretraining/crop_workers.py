@@ -75,14 +75,14 @@ class Cropper(Dataset[Any]):
         """Return the crops (views, n, channels, size, size), uint8, or the first that cannot be made."""
         made = []
         for place, file in enumerate(piece.files):
-            crops = cropped(self.read, Path(file), piece.crops[:, place], self.ratios, self.size)
+            crops = crop_image(self.read, Path(file), piece.crops[:, place], self.ratios, self.size)
             if isinstance(crops, str):
                 return Unreadable(place, crops)
             made.append(crops)
         return torch.stack(made, dim=1).contiguous()
 
 
-def cropped(
+def crop_image(
     read: Read, file: Path, crops: NDArray[np.float32], ratios: Sequence[float], size: int
 ) -> Tensor | str:
     """Return the crops of one image, (views, channels, size, size), uint8, or why it cannot be decoded.
@@ -110,22 +110,22 @@ def cropped(
         return pixels
     image = torch.from_numpy(pixels).permute(2, 0, 1)[None]  # a pixel's channels side by side: resized faster
     scale = torch.tensor([image.shape[2] / own[0], image.shape[3] / own[1]]).repeat(2)
-    return torch.cat([_resized(image, box, size) for box in (boxes * scale).round().int().tolist()])
+    return torch.cat([_resize(image, box, size) for box in (boxes * scale).round().int().tolist()])
 
 
-def _resized(image: Tensor, box: Sequence[int], size: int) -> Tensor:
+def _resize(image: Tensor, box: Sequence[int], size: int) -> Tensor:
     """Return a box of an image (1, channels, h, w) as (1, channels, size, size)."""
     top, left, height, width = box
     part = image[:, :, top : top + max(1, height), left : left + max(1, width)]
     return F.interpolate(part, (size, size), mode="bilinear", antialias=True, align_corners=False)
 
 
-def pieces(images: int) -> list[slice]:
+def split_pieces(images: int) -> list[slice]:
     """Return the rows of each piece of a batch."""
     return [slice(start, min(start + PIECE, images)) for start in range(0, images, PIECE)]
 
 
-def worked(
+def crop_in_workers(
     cropper: Cropper, asked: Iterable[Piece], batch_size: int, workers: int, what: str
 ) -> Generator[Tensor | Unreadable, None, None]:
     """Yield what becomes of each piece, in order.
@@ -142,7 +142,7 @@ def worked(
     """
     several: dict[str, Any] = {}
     if workers:
-        ahead = math.ceil(AHEAD * len(pieces(batch_size)) / workers)
+        ahead = math.ceil(AHEAD * len(split_pieces(batch_size)) / workers)
         several = {
             "prefetch_factor": max(2, ahead),
             "multiprocessing_context": _fresh_processes(),

@@ -15,6 +15,7 @@ def keep_lines(path: Path, count: int) -> None:
         path.write_text("".join(lines))
 
 
-def _append(path: Path, metrics: Mapping[str, Any]) -> None:
+def append_line(path: Path, metrics: Mapping[str, Any]) -> None:
+    """Append an epoch's line."""
     with path.open("a") as file:
         file.write(json.dumps(dict(metrics)) + "\n")

@@ -50,7 +50,7 @@ def cached_gradient(
         The embeddings of the batch without their graph, and what `backward` returned.
     """
     buffers = Buffers(method)
-    whole = {name: z.requires_grad_() for name, z in _embedded(chunks, embed, buffers).items()}
+    whole = {name: z.requires_grad_() for name, z in _embed_chunks(chunks, embed, buffers).items()}
     terms = backward(whole)
     for chunk in chunks:
         buffers.restore()
@@ -61,7 +61,9 @@ def cached_gradient(
 
 
 @torch.no_grad()
-def _embedded(chunks: Sequence[slice], embed: Callable[[slice], Embeddings], buffers: Buffers) -> Embeddings:
+def _embed_chunks(
+    chunks: Sequence[slice], embed: Callable[[slice], Embeddings], buffers: Buffers
+) -> Embeddings:
     """Return the embeddings of all chunks."""
     parts = []
     for chunk in chunks:

@@ -15,24 +15,24 @@ import torch
 from torch import Tensor
 
 from bench.augmentation.clean import normalise, resize
-from bench.contracts.dataset import Images, Stream
+from bench.contracts.dataset import FileStream, Images
 from bench.contracts.method import Batch, Embeddings, Method
-from bench.contracts.recipe import too_few
+from bench.contracts.recipe import too_few_images
 from bench.keys import seed_of
 from bench.metrics.collapse import embedding_std, rankme
 from bench.pretraining import checkpoint
-from bench.pretraining.batches import epoch_batches
-from bench.pretraining.epoch_log import _append, keep_lines
+from bench.pretraining.batches import plan_batches
+from bench.pretraining.epoch_log import append_line, keep_lines
 from bench.pretraining.gradient_cache import cached_gradient, even_chunks
-from bench.pretraining.loss_meter import Meter
-from bench.pretraining.online_knn import KnnSample, evaluating, knn_interval, knn_monitors
+from bench.pretraining.loss_meter import LossMeter
+from bench.pretraining.online_knn import KnnSample, eval_mode, knn_interval, knn_monitors
 from bench.pretraining.optimizers import build_optimizer
-from bench.pretraining.prefetch import Ready, side_stream
+from bench.pretraining.prefetch import ReadyBatch, open_side_stream
 from bench.pretraining.schedules import lr_factor, set_lr
-from bench.pretraining.training_run import Run, Spent
-from bench.pretraining.view_sources import supply_of
+from bench.pretraining.training_run import TrainingCost, TrainingRun
+from bench.pretraining.view_sources import open_view_source
 from bench.system.compile import compile_or_warn
-from bench.system.device import sent
+from bench.system.device import to_device
 from bench.system.profiler import mark
 from bench.system.progress import Progress
 
@@ -41,7 +41,7 @@ Seen = tuple[Embeddings, Batch]  # of the last batch, for the monitors
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def pretrain(method: Method, images: Images | Stream, run: Run) -> Spent:
+def pretrain(method: Method, images: Images | FileStream, run: TrainingRun) -> TrainingCost:
     """Train `method` on `images`, from where an earlier process was stopped if one was.
 
     Writes `metrics.jsonl`, a line an epoch, into the run's folder.
@@ -58,9 +58,9 @@ def pretrain(method: Method, images: Images | Stream, run: Run) -> Spent:
         Diverged: a term of the loss is not finite.
     """
     training = run.training
-    loop = Loop(method, images, run)
+    loop = TrainingLoop(method, images, run)
     if not loop.steps:
-        raise too_few(training.batch_size, len(loop.rows), accumulate=training.accumulate)
+        raise too_few_images(training.batch_size, len(loop.rows), accumulate=training.accumulate)
     first, seconds = checkpoint.resume(run.folder, method, loop.optimizer, loop.scaler)
     keep_lines(run.folder / "metrics.jsonl", first)
     per_epoch = loop.steps * training.step_images
@@ -72,7 +72,7 @@ def pretrain(method: Method, images: Images | Stream, run: Run) -> Spent:
         for epoch in range(first, training.epochs):
             metrics = loop.epoch(epoch, progress)
             seconds += metrics["seconds"]
-            _append(run.folder / "metrics.jsonl", metrics)
+            append_line(run.folder / "metrics.jsonl", metrics)
             run.on_epoch(epoch + 1, metrics)
             if time.monotonic() - saved > run.checkpoint_every_s and epoch + 1 < training.epochs:
                 checkpoint.save(run.folder, method, loop.optimizer, loop.scaler, epoch + 1, seconds)
@@ -82,22 +82,22 @@ def pretrain(method: Method, images: Images | Stream, run: Run) -> Spent:
         loop.supply.close()
     checkpoint.forget(run.folder)
     lines = (run.folder / "metrics.jsonl").read_text().splitlines()
-    return Spent(seconds, statistics.harmonic_mean(json.loads(line)["images_per_s"] for line in lines))
+    return TrainingCost(seconds, statistics.harmonic_mean(json.loads(line)["images_per_s"] for line in lines))
 
 
-class Loop:
+class TrainingLoop:
     """The state of a pretraining, an epoch at a time."""
 
-    def __init__(self, method: Method, images: Images | Stream, run: Run) -> None:
+    def __init__(self, method: Method, images: Images | FileStream, run: TrainingRun) -> None:
         self.method, self.images, self.run = method.to(memory_format=torch.channels_last), images, run
         if run.training.compile:
             compile_or_warn(method.backbone)
         self.rows = torch.arange(len(images)) if run.rows is None else run.rows
         self.steps = len(self.rows) // run.training.step_images  # what is left for a smaller one is dropped
-        self.batches = partial(epoch_batches, self.rows, run, images.labels.device)
-        self.supply = supply_of(images, run, self.batches)
+        self.batches = partial(plan_batches, self.rows, run, images.labels.device)
+        self.supply = open_view_source(images, run, self.batches)
         self.chunks = even_chunks(run.training.batch_size, run.training.chunk_size)
-        self.side = side_stream(run.device, len(self.chunks))
+        self.side = open_side_stream(run.device, len(self.chunks))
         self.optimizer = build_optimizer(method, run.training)
         self.scaler = torch.amp.GradScaler(run.device.type, enabled=run.training.precision == "float16")
 
@@ -109,7 +109,7 @@ class Loop:
             progress: told of every step.
         """
         started = time.monotonic()
-        meter = Meter(self.run.what, first=epoch * self.steps)
+        meter = LossMeter(self.run.what, first=epoch * self.steps)
         step_images = self.run.training.step_images
         ready = self.ready(epoch)
         for step in range(self.steps):
@@ -133,18 +133,18 @@ class Loop:
             "seconds": time.monotonic() - started,
         }
 
-    def ready(self, epoch: int) -> Iterator[Ready]:
+    def ready(self, epoch: int) -> Iterator[ReadyBatch]:
         """Yield the batches of all steps in turn, with views made ahead where the device allows."""
         batches = enumerate(chain.from_iterable(self.batches(epoch)))
         items = (
-            Ready(number, self._batch(index), self.supply.views(index, epoch, number))
+            ReadyBatch(number, self._batch(index), self.supply.views(index, epoch, number))
             for number, index in batches
         )
-        return self.side.ahead(items) if self.side else items
+        return self.side.prefetch(items) if self.side else items
 
     def _batch(self, index: Tensor) -> Batch:
         """Return what belongs to a batch, on the run's device."""
-        return Batch(sent(index, self.run.device), sent(self.images.labels[index], self.run.device))
+        return Batch(to_device(index, self.run.device), to_device(self.images.labels[index], self.run.device))
 
     def _set_lr(self, step: int) -> float:
         training = self.run.training
@@ -153,7 +153,7 @@ class Loop:
         set_lr(self.optimizer, lr)
         return lr
 
-    def step(self, batches: Iterable[Ready], epoch: int) -> tuple[Seen, dict[str, Tensor]]:
+    def step(self, batches: Iterable[ReadyBatch], epoch: int) -> tuple[Seen, dict[str, Tensor]]:
         """Take a step with the mean gradient; return what was seen last, and the mean terms."""
         self.optimizer.zero_grad(set_to_none=True)
         found = []
@@ -166,7 +166,7 @@ class Loop:
         means = {name: torch.stack([row[name] for row in found]).mean() for name in terms}
         return (embeddings, ready.batch), means
 
-    def _gradient(self, ready: Ready, epoch: int) -> tuple[Embeddings, dict[str, Tensor]]:
+    def _gradient(self, ready: ReadyBatch, epoch: int) -> tuple[Embeddings, dict[str, Tensor]]:
         """Add the gradient of a batch of the epoch; return its embeddings and terms."""
         number, batch, views = ready.number, ready.batch, ready.views
 
@@ -206,7 +206,7 @@ class Loop:
         found = {"z_std": embedding_std(z), "z_rankme": rankme(z[:RANK_ROWS])}
         found |= self.method.monitors(embeddings, batch)
         if (sample := self._due(epoch)) is not None:
-            with evaluating(self.method.backbone):
+            with eval_mode(self.method.backbone):
                 found |= knn_monitors(sample, self._features)
         return {name: float(value) for name, value in found.items()}
 

@@ -13,7 +13,7 @@ from bench.errors import Diverged
 READ_EVERY_S = 1.0  # between looks at the loss: a look makes the device wait
 
 
-class Meter:
+class LossMeter:
     """The terms of an epoch, read from the device late and seldom.
 
     Args:

@@ -40,7 +40,7 @@ class KnnSample:
         return len(self.bank) + len(self.queries)
 
 
-def knn_sample(train: Images, val: Images | None = None) -> KnnSample | None:
+def sample_for_knn(train: Images, val: Images | None = None) -> KnnSample | None:
     """Return stratified samples, always the same ones: the bank of `train`, the queries of `val`.
 
     Without a `val` that has labels, the queries are training images that are not in the bank.
@@ -55,21 +55,21 @@ def knn_sample(train: Images, val: Images | None = None) -> KnnSample | None:
     labels = train.labels[train.labels >= 0]
     if len(labels.unique()) < 2 or len(labels) < 2 * ONE_IN:
         return None
-    rows = _in_proportion(train)
+    rows = _order_in_proportion(train)
     if val is not None and int((val.labels >= 0).sum()) > 1:
-        return KnnSample(_taken(train, rows[:BANK]), _taken(val, _in_proportion(val)[:QUERIES]))
+        return KnnSample(_take(train, rows[:BANK]), _take(val, _order_in_proportion(val)[:QUERIES]))
     count = min(QUERIES, len(rows) // ONE_IN)
-    return KnnSample(_taken(train, rows[count : count + BANK]), _taken(train, rows[:count]))
+    return KnnSample(_take(train, rows[count : count + BANK]), _take(train, rows[:count]))
 
 
-def _in_proportion(images: Images) -> Index:
+def _order_in_proportion(images: Images) -> Index:
     """Return the labelled images in an order of which every stretch has each class in proportion."""
     orders = list(stratified_order(images.labels.cpu().numpy(), SEED, "online_knn").values())
     shares = [(np.arange(len(order)) + 0.5) / len(order) for order in orders]
     return np.concatenate(orders)[np.argsort(np.concatenate(shares), kind="stable")]
 
 
-def _taken(images: Images, rows: Index) -> Images:
+def _take(images: Images, rows: Index) -> Images:
     return images.take(torch.from_numpy(np.sort(rows)).to(images.pixels.device))
 
 
@@ -108,7 +108,7 @@ def knn_monitors(sample: KnnSample, features: Callable[[Tensor], Tensor]) -> dic
 
 
 @contextlib.contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
+def eval_mode(network: nn.Module) -> Iterator[None]:
     """Put a network into eval mode for a while; each of its modules then gets its own mode back."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()

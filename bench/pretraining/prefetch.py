@@ -21,7 +21,7 @@ Make = Callable[[], list[Tensor]]
 
 
 @dataclass(frozen=True)
-class Ready:
+class ReadyBatch:
     """A batch that is to be trained on.
 
     Args:
@@ -35,14 +35,14 @@ class Ready:
     views: Callable[[slice], list[Tensor]]
 
 
-def one_ahead(items: Iterable[Ready], aside: Callable[[Make], Make]) -> Iterator[Ready]:
+def stay_one_ahead(items: Iterable[ReadyBatch], aside: Callable[[Make], Make]) -> Iterator[ReadyBatch]:
     """Yield the batches, each when the views of the one after it are begun.
 
     Args:
         items: batches in order; their `views` are called for all rows at once.
         aside: begins what it is given, and returns a function that hands over what that makes.
     """
-    before: Ready | None = None
+    before: ReadyBatch | None = None
     for item in items:
         hand_over = aside(partial(item.views, slice(0, len(item.batch.index))))
         if before is not None:
@@ -56,7 +56,7 @@ def _all_rows(hand_over: Make, _rows: slice) -> list[Tensor]:
     return hand_over()
 
 
-def kept(made: list[Tensor]) -> Make:
+def hand_over_once(made: list[Tensor]) -> Make:
     """Return a function that returns `made` once, and then holds it no more."""
 
     def hand_over() -> list[Tensor]:
@@ -77,18 +77,18 @@ class SideStream:
     def __init__(self, device: torch.device) -> None:
         self.device, self.stream = device, torch.cuda.Stream(device)
 
-    def ahead(self, items: Iterator[Ready]) -> Iterator[Ready]:
+    def prefetch(self, items: Iterator[ReadyBatch]) -> Iterator[ReadyBatch]:
         """Yield the batches of an epoch, of which there is at least one, with their views made ahead."""
         first = next(items)  # sends the epoch's order to the device, which the views are made of
         self.stream.wait_stream(torch.cuda.current_stream(self.device))
-        yield from one_ahead(itertools.chain([first], items), self.begin)
+        yield from stay_one_ahead(itertools.chain([first], items), self.begin)
 
     def begin(self, make: Make) -> Make:
         """Put what `make` launches into this queue; the training's waits for it when it takes it over."""
         with torch.cuda.stream(self.stream):
             made = make()
             done = self.stream.record_event()
-        hand_over = kept(made)
+        hand_over = hand_over_once(made)
 
         def take() -> list[Tensor]:
             training = torch.cuda.current_stream(self.device)
@@ -101,6 +101,6 @@ class SideStream:
         return take
 
 
-def side_stream(device: torch.device, chunks: int) -> SideStream | None:
+def open_side_stream(device: torch.device, chunks: int) -> SideStream | None:
     """Return the queue in which views are made ahead; none in chunks, which are to save memory."""
     return SideStream(device) if device.type == "cuda" and chunks == 1 else None

@@ -15,7 +15,7 @@ from bench.pretraining.online_knn import KnnSample
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class TrainingRun:
     """What a pretraining is told beside its method and images.
 
     Args:
@@ -54,7 +54,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Spent:
+class TrainingCost:
     """What a pretraining cost, over all processes that worked on it.
 
     Args:

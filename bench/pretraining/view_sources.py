@@ -12,24 +12,24 @@ from torch import Tensor
 from bench.augmentation.apply import apply
 from bench.augmentation.clean import normalise
 from bench.augmentation.draws import Draws, draw
-from bench.contracts.dataset import Images, Stream
+from bench.contracts.dataset import FileStream, Images
 from bench.keys import seed_of
-from bench.pretraining.crop_workers import Cropper, Piece, Unreadable, pieces, worked
-from bench.system.device import sent
+from bench.pretraining.crop_workers import Cropper, Piece, Unreadable, crop_in_workers, split_pieces
+from bench.system.device import to_device
 from bench.system.profiler import mark
 
 if TYPE_CHECKING:
-    from bench.pretraining.training_run import Run
+    from bench.pretraining.training_run import TrainingRun
 
-Made = Callable[[slice], list[Tensor]]  # makes the views of some rows of a batch
+MakeViews = Callable[[slice], list[Tensor]]  # makes the views of some rows of a batch
 Coming = Generator[Tensor | Unreadable, None, None]
 Plan = Callable[[int], Iterable[Sequence[Tensor]]]  # an epoch's steps, of each its batches
 
 
-class Supply(Protocol):
+class ViewSource(Protocol):
     """Gives the views of one batch after the other."""
 
-    def views(self, index: Tensor, epoch: int, number: int) -> Made:
+    def views(self, index: Tensor, epoch: int, number: int) -> MakeViews:
         """Draw the views of a batch; what is returned makes those of some of its rows.
 
         Args:
@@ -42,27 +42,27 @@ class Supply(Protocol):
         """Stop what works ahead."""
 
 
-def supply_of(images: Images | Stream, run: Run, plan: Plan) -> Supply:
+def open_view_source(images: Images | FileStream, run: TrainingRun, plan: Plan) -> ViewSource:
     """Return what gives the views of a run."""
-    return Streamed(images, run, plan) if isinstance(images, Stream) else Resident(images, run)
+    return FileViews(images, run, plan) if isinstance(images, FileStream) else MemoryViews(images, run)
 
 
-class Resident:
+class MemoryViews:
     """Views of images that are in memory, or in a file that is mapped into it."""
 
-    def __init__(self, images: Images, run: Run) -> None:
+    def __init__(self, images: Images, run: TrainingRun) -> None:
         self.pixels, self.run = images.pixels, run
 
-    def views(self, index: Tensor, epoch: int, number: int) -> Made:
+    def views(self, index: Tensor, epoch: int, number: int) -> MakeViews:
         """Draw the views of a batch."""
         height, width = self.pixels.shape[2:]
-        drawn = _drawn(self.run, len(index), (height, width), epoch, number)
+        drawn = _draw_views(self.run, len(index), (height, width), epoch, number)
 
         @mark("views")
         def made(rows: slice) -> list[Tensor]:
             with mark("data"):
-                some = sent(self.pixels[index[rows]], self.run.device)
-            return _applied(self.run, [some] * len(drawn), [draws.rows(rows) for draws in drawn])
+                some = to_device(self.pixels[index[rows]], self.run.device)
+            return _augment(self.run, [some] * len(drawn), [draws.rows(rows) for draws in drawn])
 
         return made
 
@@ -70,21 +70,21 @@ class Resident:
         """Do nothing: nothing works ahead."""
 
 
-class Streamed:
+class FileViews:
     """Views of crops that worker processes make of files: what is left to the device is their colour.
 
     Crops are bytes and stay in the CPU's memory, a batch of them, until some are asked for. An affine
     map is one of the crop, not of the image.
     """
 
-    def __init__(self, stream: Stream, run: Run, plan: Plan) -> None:
+    def __init__(self, stream: FileStream, run: TrainingRun, plan: Plan) -> None:
         self.stream, self.run, self.plan = stream, run, plan
         self.coming: Coming | None = None
 
-    def views(self, index: Tensor, epoch: int, number: int) -> Made:
+    def views(self, index: Tensor, epoch: int, number: int) -> MakeViews:
         """Wait for the crops of a batch."""
         size = self.run.training.image_size
-        drawn = _drawn(self.run, len(index), (size, size), epoch, number)
+        drawn = _draw_views(self.run, len(index), (size, size), epoch, number)
         whole = torch.tensor([0.0, 0.0, size, size]).expand(len(index), 4)
         with mark("data"):
             crops = self._crops(index, epoch)
@@ -92,8 +92,8 @@ class Streamed:
         @mark("views")
         def made(rows: slice) -> list[Tensor]:
             with mark("data"):
-                some = [sent(crop[rows], self.run.device) for crop in crops]
-            return _applied(self.run, some, [replace(draws, box=whole).rows(rows) for draws in drawn])
+                some = [to_device(crop[rows], self.run.device) for crop in crops]
+            return _augment(self.run, some, [replace(draws, box=whole).rows(rows) for draws in drawn])
 
         return made
 
@@ -110,16 +110,16 @@ class Streamed:
             BadData: an image cannot be decoded.
         """
         if self.coming is None:
-            self.coming = self._working_from(epoch)
+            self.coming = self._start_workers(epoch)
         parts = []
-        for rows in pieces(len(index)):
+        for rows in split_pieces(len(index)):
             part = next(self.coming)
             if isinstance(part, Unreadable):
                 raise self.stream.refusal(int(index[rows][part.place]), part.why)
             parts.append(part)
         return list(torch.cat(parts, dim=1).unbind())
 
-    def _working_from(self, epoch: int) -> Coming:
+    def _start_workers(self, epoch: int) -> Coming:
         """Return what becomes of every piece from an epoch on: there is no pause between two epochs."""
         training = self.run.training
         cropper = Cropper(
@@ -127,21 +127,21 @@ class Streamed:
         )
         # a training that has the processor to itself wants one thread at least; the others can decode
         workers = torch.get_num_threads() - 1 if self.run.workers is None else self.run.workers
-        return worked(cropper, self._asked(epoch), training.batch_size, workers, self.run.what)
+        return crop_in_workers(cropper, self._plan_pieces(epoch), training.batch_size, workers, self.run.what)
 
-    def _asked(self, first: int) -> Iterator[Piece]:
+    def _plan_pieces(self, first: int) -> Iterator[Piece]:
         """Yield the pieces of every batch from an epoch on."""
         for epoch in range(first, self.run.training.epochs):
             batches = (index for step in self.plan(epoch) for index in step)
             for number, index in enumerate(batches):
-                drawn = _drawn(self.run, len(index), (1, 1), epoch, number)
+                drawn = _draw_views(self.run, len(index), (1, 1), epoch, number)
                 crops = torch.stack([draws.crop for draws in drawn]).numpy()
-                for rows in pieces(len(index)):
+                for rows in split_pieces(len(index)):
                     files = [str(self.stream.files[place]) for place in index[rows].tolist()]
                     yield Piece(files, crops[:, rows])
 
 
-def _drawn(run: Run, n: int, side: tuple[int, int], epoch: int, number: int) -> list[Draws]:
+def _draw_views(run: TrainingRun, n: int, side: tuple[int, int], epoch: int, number: int) -> list[Draws]:
     """Return the parameters of a batch of images of height and width `side`, an element a view."""
     drawn = []
     for place, view in enumerate(run.views):
@@ -150,7 +150,7 @@ def _drawn(run: Run, n: int, side: tuple[int, int], epoch: int, number: int) -> 
     return drawn
 
 
-def _applied(run: Run, pixels: Sequence[Tensor], drawn: Sequence[Draws]) -> list[Tensor]:
+def _augment(run: TrainingRun, pixels: Sequence[Tensor], drawn: Sequence[Draws]) -> list[Tensor]:
     """Return the views, normalised, of the images that each is of."""
     size = run.training.image_size
     every = zip(pixels, drawn, run.views, strict=True)

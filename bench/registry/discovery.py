@@ -52,7 +52,7 @@ class Plugin:
         """The name that no other plugin has."""
         return f"{self.dist}:{self.name}"
 
-    def called(self, name: str) -> bool:
+    def answers_to(self, name: str) -> bool:
         """Tell whether `name` means this plugin: its entry point, distribution, or both."""
         dist, _, point = name.rpartition(":")
         if dist:
@@ -112,7 +112,7 @@ class Entry:
         return self.plugin.version
 
     @property
-    def qualified(self) -> str:
+    def full_name(self) -> str:
         """The name that no other offer of the kind has."""
         return f"{self.dist}:{self.name}"
 
@@ -146,7 +146,7 @@ def discover(blocked: tuple[str, ...]) -> Discovery:
     found = Discovery(pluggy.PluginManager(PROJECT))
     found.manager.add_hookspecs(hookspecs)
     for plugin, point in _entry_points(found):
-        if any(map(plugin.called, blocked)):
+        if any(map(plugin.answers_to, blocked)):
             found.plugins.append(replace(plugin, blocked=True))
             continue
         found.plugins.append(plugin)

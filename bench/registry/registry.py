@@ -71,7 +71,7 @@ class Registry:
         """Return all offers of a kind, families as one entry each."""
         return tuple(entry for entry in self._found.entries if entry.kind == kind)
 
-    def observed(self, plugin: Plugin) -> tuple[str, ...]:
+    def observer_hooks(self, plugin: Plugin) -> tuple[str, ...]:
         """Return the observer hooks that a plugin has."""
         if plugin not in self._found.registered:
             return ()
@@ -94,7 +94,7 @@ class Registry:
         if not matches:
             raise UnknownName(self._unknown(kind, name, short, entries or list(self.entries(kind))))
         if len(matches) > 1:
-            given = " and ".join(sorted(e.qualified for e in matches))
+            given = " and ".join(sorted(e.full_name for e in matches))
             raise UnknownName(
                 f"{len(matches)} {kind} are named {short!r}: {given}. Ask for one of them by its full name."
             )
@@ -104,7 +104,7 @@ class Registry:
         """Return every name that a family serves; none, and a failure kept, if it cannot tell."""
         if entry not in self._names:
             try:
-                self._names[entry] = tuple(map(str, imported(entry.names)()))
+                self._names[entry] = tuple(map(str, import_target(entry.names)()))
             except Exception as error:  # noqa: BLE001 - the plugin's boundary
                 self._names[entry] = ()
                 self._found.failures.append(failure(entry.plugin, "names", error))
@@ -129,7 +129,7 @@ class Registry:
         where = f"{entry.name} (of {entry.dist} {entry.version})"
         base = getattr(importlib.import_module("bench.api"), KINDS[entry.kind])
         try:
-            cls = imported(entry.target)
+            cls = import_target(entry.target)
         except Exception as error:
             raise BadPlugin(
                 f"{where}: {entry.target} cannot be imported ({one_line(error)}). "
@@ -182,7 +182,7 @@ class Registry:
         return said + (f" Disabled: {', '.join(blocked)}." if blocked else "")
 
 
-def imported(target: str) -> Any:
+def import_target(target: str) -> Any:
     """Import what `module:attribute` names."""
     module, _, attribute = target.partition(":")
     return functools.reduce(getattr, attribute.split("."), importlib.import_module(module))

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.storage.record_fields import flat, natural, settings_of
+from bench.storage.record_fields import flatten, natural, settings_of
 
 CELL = ("method", "backbone", "dataset", "eval_dataset", "evaluator", "label_frac")
 TRAINED = ("method", "backbone", "dataset")  # what a training may depend on
@@ -24,7 +24,7 @@ MISSING = object()
 
 
 @dataclass(frozen=True)
-class Point:
+class RecordPoint:
     """One record and its place on every axis, by the axis's name."""
 
     at: Mapping[str, Any]
@@ -53,7 +53,7 @@ class Survey:
         ambiguous: how many records only their keys tell apart; these have the axis `key`.
     """
 
-    points: tuple[Point, ...]
+    points: tuple[RecordPoint, ...]
     telling: tuple[str, ...]
     named: tuple[str, ...]
     ambiguous: int
@@ -93,12 +93,14 @@ class Survey:
         return any(point.crosses for point in self.points)
 
 
-def survey(records: Iterable[Mapping[str, Any]]) -> Survey:
+def survey_records(records: Iterable[Mapping[str, Any]]) -> Survey:
     """Place all records and find which settings tell them apart."""
     records = list(records)
     sets = [_by_role(record) for record in records]
     named = tuple(sorted({name for settings in sets for name in settings}))
-    points = [Point(at, record) for at, record in zip(_places(records, sets, named), records, strict=True)]
+    points = [
+        RecordPoint(at, record) for at, record in zip(_places(records, sets, named), records, strict=True)
+    ]
     telling = _telling(points, named)
     doubled = _doubled(points, (*CELL, *telling))
     if doubled:
@@ -135,7 +137,7 @@ def _places(
     A learning rate that was set and a recipe's that was scaled are on different scales: where only
     some records set it, the resolved value is the one that can be compared.
     """
-    configs = [flat(record) for record in records]
+    configs = [flatten(record) for record in records]
     uniform = {
         name
         for name in named
@@ -156,7 +158,7 @@ def _places(
         }
 
 
-def _telling(points: Sequence[Point], named: Sequence[str]) -> tuple[str, ...]:
+def _telling(points: Sequence[RecordPoint], named: Sequence[str]) -> tuple[str, ...]:
     chosen: list[str] = []
     trained, scored = _groups(points, TRAINED), _groups(points, CELL)
     for name in _candidates(points, named):
@@ -168,14 +170,14 @@ def _telling(points: Sequence[Point], named: Sequence[str]) -> tuple[str, ...]:
     return tuple(chosen)
 
 
-def _candidates(points: Sequence[Point], named: Sequence[str]) -> list[str]:
+def _candidates(points: Sequence[RecordPoint], named: Sequence[str]) -> list[str]:
     """Return the settings that are not constant, first what was set, last what was only resolved."""
     every = {name for point in points for name in point.at} - {*CELL, "seed"}
     varying = (name for name in every if len({point.at.get(name, MISSING) for point in points}) > 1)
     return sorted(varying, key=lambda name: (name.startswith(RESOLVED), name not in named, name))
 
 
-def _groups(points: Sequence[Point], axes: Iterable[str]) -> list[int]:
+def _groups(points: Sequence[RecordPoint], axes: Iterable[str]) -> list[int]:
     """Return a number for each point, alike where all `axes` are."""
     groups = [0] * len(points)
     for axis in axes:
@@ -188,7 +190,7 @@ def _finer(groups: Iterable[int], values: Iterable[Any]) -> list[int]:
     return [numbers.setdefault(pair, len(numbers)) for pair in zip(groups, values, strict=True)]
 
 
-def _splits(points: Sequence[Point], groups: Sequence[int], values: Sequence[Any]) -> bool:
+def _splits(points: Sequence[RecordPoint], groups: Sequence[int], values: Sequence[Any]) -> bool:
     """Tell whether one group has two values.
 
     A cell that was skipped may lack a config: there, a setting that is missing says nothing.
@@ -202,7 +204,7 @@ def _splits(points: Sequence[Point], groups: Sequence[int], values: Sequence[Any
     return False
 
 
-def _doubled(points: Sequence[Point], axes: Sequence[str]) -> set[int]:
+def _doubled(points: Sequence[RecordPoint], axes: Sequence[str]) -> set[int]:
     """Return the places of the records in cells that hold several records of one seed."""
     cells: dict[int, list[int]] = defaultdict(list)
     for place, group in enumerate(_groups(points, axes)):
@@ -222,5 +224,5 @@ def _rank(value: Any) -> tuple[bool, float, list[str | int]]:
     return True, 1 + len(value) if isinstance(value, tuple) else 0, natural(str(value))
 
 
-def _with_key(point: Point) -> Point:
-    return Point({**point.at, "key": point.record["keys"]["score"][:KEY_DIGITS]}, point.record)
+def _with_key(point: RecordPoint) -> RecordPoint:
+    return RecordPoint({**point.at, "key": point.record["keys"]["score"][:KEY_DIGITS]}, point.record)

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bench.reporting.axes import CELL, Survey
-from bench.reporting.formats.sheet import shown
+from bench.reporting.formats.sheet import format_value
 from bench.reporting.headings import ROLES, label
 from bench.reporting.metric_choice import GAP, in_percent
-from bench.reporting.pivot import Grid, Layout
-from bench.reporting.protocols import mixed
+from bench.reporting.pivot import Layout, TableGrid
+from bench.reporting.protocols import describe_mixture
 
 LISTED = 4  # values of a setting that a caption lists before it says only that they differ
 DIAGONAL = "†"
 
 
-def caption(found: Survey, grid: Grid) -> str:
+def caption(found: Survey, grid: TableGrid) -> str:
     """Return the caption of a table, without how the best are marked."""
     return " ".join(f"{sentence}." for sentence in _sentences(found, grid))
 
 
-def _sentences(found: Survey, grid: Grid) -> Iterator[str]:
-    what = listed([_measure(metric, grid) for metric in grid.layout.measures.metrics])
+def _sentences(found: Survey, grid: TableGrid) -> Iterator[str]:
+    what = join_words([_measure(metric, grid) for metric in grid.layout.measures.metrics])
     common = [*_common_cell(found, grid.layout), *_common_settings(found, grid.layout)]
     yield ", ".join(filter(None, (what, _seeds(found, grid)))) + "; " * bool(common) + ", ".join(common)
     if found.ambiguous:
@@ -31,39 +31,40 @@ def _sentences(found: Survey, grid: Grid) -> Iterator[str]:
         )
     yield from _lacking(grid)
     yield from _supervision(found, grid.layout)
-    mixture = mixed(grid)
+    mixture = describe_mixture(grid)
     if mixture:
         yield mixture[0].upper() + mixture[1:]
     if any(cell.on_diagonal and cell.values for cell in grid.cells.values()):
         yield f"{DIAGONAL}: trained and evaluated on the same data set"
 
 
-def _lacking(grid: Grid) -> Iterator[str]:
+def _lacking(grid: TableGrid) -> Iterator[str]:
     """Yield which evaluators have none of some metrics that were asked for."""
     alike: dict[tuple[str, ...], list[str]] = {}
     for evaluator, metrics in grid.layout.measures.lacking().items():
         alike.setdefault(tuple(metrics), []).append(evaluator)
     for lacked, evaluators in alike.items():
-        yield f"{listed(evaluators)} {'has' if len(evaluators) == 1 else 'have'} no {listed(lacked, 'or')}"
+        have = "has" if len(evaluators) == 1 else "have"
+        yield f"{join_words(evaluators)} {have} no {join_words(lacked, 'or')}"
 
 
-def listed(names: Sequence[str], last: str = "and") -> str:
+def join_words(names: Sequence[str], last: str = "and") -> str:
     """Return names as one says them: `a, b and c`."""
     return f" {last} ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def _measure(metric: str, grid: Grid) -> str:
+def _measure(metric: str, grid: TableGrid) -> str:
     down = not all(cell.higher_is_better for cell in grid.cells.values() if cell.metric == metric)
     unit = " in percentage points" if metric == GAP else " in percent" if in_percent(metric) else ""
     return metric + unit + " (lower is better)" * down
 
 
-def _seeds(found: Survey, grid: Grid) -> str:
+def _seeds(found: Survey, grid: TableGrid) -> str:
     if "seed" in (*grid.layout.rows, *grid.layout.cols):
         return ""
     seeds, n = found.values("seed"), grid.common_n
     if len(seeds) == 1:
-        return f"seed {shown(seeds[0])}"
+        return f"seed {format_value(seeds[0])}"
     if all(len(cell.values) < 2 for cell in grid.cells.values()):
         return "one seed a cell"
     return "mean ± std over seeds" + (f" (n={n})" if n else "")
@@ -83,7 +84,7 @@ def _common_cell(found: Survey, layout: Layout) -> Iterator[str]:
 def _common_settings(found: Survey, layout: Layout) -> Iterator[str]:
     """Yield what was set alike for all; a setting that follows from another axis is not hidden."""
     for name in dict.fromkeys((*found.named, "train.epochs")):
-        values = [shown(value) for value in found.values(name) if value is not None]
+        values = [format_value(value) for value in found.values(name) if value is not None]
         if name in (*layout.rows, *layout.cols) or not values:
             continue
         yield f"{name} {' or '.join(values) if len(values) <= LISTED else 'differs'}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.reporting.axes import CELL
-from bench.reporting.formats.sheet import shown
+from bench.reporting.formats.sheet import format_value
 from bench.reporting.metric_choice import USUAL_METRIC
 from bench.reporting.pivot import Layout, Place
 
@@ -14,7 +14,7 @@ ROLES = {"dataset": "trained on", "eval_dataset": "evaluated on"}  # where a tab
 
 def label(axis: str, value: Any) -> str:
     """Return how a value on `axis` reads."""
-    return f"{100 * value:g} %" if axis == "label_frac" and value is not None else shown(value)
+    return f"{100 * value:g} %" if axis == "label_frac" and value is not None else format_value(value)
 
 
 def row_header(layout: Layout, axis: str) -> str:
@@ -33,7 +33,7 @@ def heading(layout: Layout, across: Place) -> str:
         if value is None or (axis == "metric" and layout.measures.headlines and value == USUAL_METRIC):
             continue
         named = axis in (*CELL, "metric")
-        parts.append(label(axis, value) if named else f"{axis.removeprefix(evaluator)}={shown(value)}")
+        parts.append(label(axis, value) if named else f"{axis.removeprefix(evaluator)}={format_value(value)}")
     return " / ".join(parts) or ("value" if "metric" in layout.rows else layout.measures.metrics[0])
 
 

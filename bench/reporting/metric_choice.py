@@ -16,7 +16,7 @@ Metrics = dict[str, set[str]]  # those of each evaluator, by its name
 
 
 @dataclass(frozen=True)
-class Measures:
+class MetricChoice:
     """What a table shows of each evaluator.
 
     Args:
@@ -40,7 +40,7 @@ class Measures:
         return {evaluator: metrics for evaluator, metrics in lacking.items() if metrics}
 
 
-def measures(records: Sequence[Mapping[str, Any]], asked: tuple[str, ...] | None) -> Measures:
+def choose_metrics(records: Sequence[Mapping[str, Any]], asked: tuple[str, ...] | None) -> MetricChoice:
     """Return what to show of each evaluator.
 
     An evaluator of which every cell failed shows all that is asked for, so that its failures do.
@@ -70,7 +70,7 @@ def in_percent(metric: str) -> bool:
     return metric.startswith("top") or any(word in metric for word in ("acc", "recall", "precision", "f1"))
 
 
-def _headlines(records: Iterable[Mapping[str, Any]], there: Metrics) -> Measures:
+def _headlines(records: Iterable[Mapping[str, Any]], there: Metrics) -> MetricChoice:
     told: dict[str, str] = {}
     for record in records:
         evaluator, headline = record["cell"]["evaluator"], record.get("headline")
@@ -84,10 +84,10 @@ def _headlines(records: Iterable[Mapping[str, Any]], there: Metrics) -> Measures
     metrics = sorted(dict.fromkeys(found.values()), key=lambda metric: metric != USUAL_METRIC)
     first = metrics[0] if metrics else USUAL_METRIC  # also of an evaluator of which nothing is known
     shown = {evaluator: (found.get(evaluator, first),) for evaluator in there}
-    return Measures(tuple(metrics) or (first,), shown, headlines=True)
+    return MetricChoice(tuple(metrics) or (first,), shown, headlines=True)
 
 
-def _asked(asked: tuple[str, ...], there: Metrics) -> Measures:
+def _asked(asked: tuple[str, ...], there: Metrics) -> MetricChoice:
     known = set().union(*there.values())
     for metric in asked:
         if known and metric not in known:  # where every cell failed, any metric shows that
@@ -96,4 +96,4 @@ def _asked(asked: tuple[str, ...], there: Metrics) -> Measures:
         evaluator: tuple(metric for metric in asked if metric in names or not names)
         for evaluator, names in there.items()
     }
-    return Measures(asked, shown, headlines=False)
+    return MetricChoice(asked, shown, headlines=False)

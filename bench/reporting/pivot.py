@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import Any
 
 from bench.errors import BadValue, UnknownName, suggest
-from bench.reporting.axes import CELL, Point, Survey, is_of_training
-from bench.reporting.metric_choice import Measures
+from bench.reporting.axes import CELL, RecordPoint, Survey, is_of_training
+from bench.reporting.metric_choice import MetricChoice
 
 Place = tuple[Any, ...]  # a value an axis
 
@@ -32,12 +32,12 @@ class Layout:
 
     rows: tuple[str, ...]
     cols: tuple[str, ...]
-    measures: Measures
+    measures: MetricChoice
     crossed: bool
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """The records of one table cell, which differ in their seeds only, under one metric.
 
     Args:
@@ -46,7 +46,7 @@ class Cell:
         on_diagonal: trained and evaluated on one data set, in a table where others are not.
     """
 
-    points: tuple[Point, ...]
+    points: tuple[RecordPoint, ...]
     metric: str
     on_diagonal: bool
 
@@ -93,13 +93,13 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Grid:
+class TableGrid:
     """A table's cells by their place down and across, and both in the order of the table."""
 
     layout: Layout
     downs: tuple[Place, ...]
     acrosses: tuple[Place, ...]
-    cells: Mapping[tuple[Place, Place], Cell]
+    cells: Mapping[tuple[Place, Place], TableCell]
 
     @property
     def common_n(self) -> int | None:
@@ -108,18 +108,18 @@ class Grid:
         return counts.pop() if len(counts) == 1 else None
 
 
-def grid_of(found: Survey, layout: Layout) -> Grid:
+def gather_cells(found: Survey, layout: Layout) -> TableGrid:
     """Gather the records of each cell, none of which differ in more than their seeds."""
-    groups: dict[tuple[Place, Place, str], list[Point]] = defaultdict(list)
+    groups: dict[tuple[Place, Place, str], list[RecordPoint]] = defaultdict(list)
     for point in found.points:
         for metric in layout.measures.by_evaluator[point.at["evaluator"]]:
             down, across = (_place(point, metric, axes) for axes in (layout.rows, layout.cols))
             groups[down, across, metric].append(point)
     cells = {
-        (down, across): Cell(tuple(points), metric, layout.crossed and points[0].returns)
+        (down, across): TableCell(tuple(points), metric, layout.crossed and points[0].returns)
         for (down, across, metric), points in groups.items()
     }
-    return Grid(
+    return TableGrid(
         layout,
         _ordered(found, layout, layout.rows, {down for down, _ in cells}),
         _ordered(found, layout, layout.cols, {across for _, across in cells}),
@@ -127,8 +127,8 @@ def grid_of(found: Survey, layout: Layout) -> Grid:
     )
 
 
-def layout_of(
-    found: Survey, rows: tuple[str, ...] | None, cols: tuple[str, ...] | None, measures: Measures
+def lay_out(
+    found: Survey, rows: tuple[str, ...] | None, cols: tuple[str, ...] | None, measures: MetricChoice
 ) -> Layout:
     """Return where each axis goes: as asked, what else varies down, or across if none is asked for.
 
@@ -179,7 +179,7 @@ def _is_of_dataset(name: str) -> bool:
     return name == "dataset" or name.startswith("dataset.")
 
 
-def _needed(found: Survey, measures: Measures) -> list[str]:
+def _needed(found: Survey, measures: MetricChoice) -> list[str]:
     """Return the axes that vary; a data set evaluated on itself needs no second name."""
     needed = [name for name in (*CELL, *found.telling) if found.varies(name)]
     if not found.crossed:
@@ -187,7 +187,7 @@ def _needed(found: Survey, measures: Measures) -> list[str]:
     return needed + ["metric"] * (len(measures.metrics) > 1)
 
 
-def _place(point: Point, metric: str, axes: tuple[str, ...]) -> Place:
+def _place(point: RecordPoint, metric: str, axes: tuple[str, ...]) -> Place:
     return tuple(metric if axis == "metric" else point.at.get(axis) for axis in axes)
 
 

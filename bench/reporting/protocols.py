@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bench.errors import UsageError
-from bench.reporting.axes import Point
+from bench.reporting.axes import RecordPoint
 from bench.reporting.headings import heading, label
-from bench.reporting.pivot import Grid, Place, goes_across
+from bench.reporting.pivot import Place, TableGrid, goes_across
 
 USUAL = {"features": "frozen", "probe": "offline", "checkpoint": "last epoch", "selected_split": None}
 NOTHING = "nothing"
@@ -39,17 +39,17 @@ class Protocol(NamedTuple):
         return ", ".join((*self[:3], *((CHOSEN.get(split, f"chosen on {split}"),) if split else ())))
 
 
-ByProtocol = dict[Protocol, list[Point]]
+ByProtocol = dict[Protocol, list[RecordPoint]]
 
 
-def tags(points: Iterable[Point]) -> dict[str, str | None]:
+def protocol_tags(points: Iterable[RecordPoint]) -> dict[str, str | None]:
     """Return what the records that are ok say of their protocol, by tag; none where there are none."""
     told = [_tags(point.record) for point in points if point.record["status"] == "ok"]
     values = {name: dict.fromkeys(str(tag[name]) for tag in told if tag[name]) for name in USUAL}
     return {name: ", ".join(found) or None for name, found in values.items()}
 
 
-def by_protocol(points: Iterable[Point]) -> ByProtocol:
+def by_protocol(points: Iterable[RecordPoint]) -> ByProtocol:
     """Group the points that are ok; one that chose nothing is of the protocol of those that did."""
     found: ByProtocol = defaultdict(list)
     for point in points:
@@ -62,7 +62,7 @@ def by_protocol(points: Iterable[Point]) -> ByProtocol:
     return dict(found)
 
 
-def refuse_mixed(grid: Grid) -> None:
+def refuse_mixed(grid: TableGrid) -> None:
     """Refuse a column of two protocols, for one would be read as the better method.
 
     Raises:
@@ -76,7 +76,7 @@ def refuse_mixed(grid: Grid) -> None:
         raise UsageError(f'table: the column "{column}" mixes {_described(found, axis)}. {mend}.')
 
 
-def mixed(grid: Grid) -> str:
+def describe_mixture(grid: TableGrid) -> str:
     """Return in words which protocols share a column; nothing where none do."""
     mixtures = [points for _, points in _mixtures(grid)]
     if not mixtures:
@@ -96,9 +96,9 @@ def _protocol(record: Mapping[str, Any]) -> Protocol:
     return Protocol(str(features), str(probe), str(checkpoint), None if split == NOTHING else split)
 
 
-def _mixtures(grid: Grid) -> list[tuple[Place, list[Point]]]:
+def _mixtures(grid: TableGrid) -> list[tuple[Place, list[RecordPoint]]]:
     """Return the columns of two protocols or more, each with its points under one metric."""
-    columns: dict[tuple[Place, str], list[Point]] = defaultdict(list)
+    columns: dict[tuple[Place, str], list[RecordPoint]] = defaultdict(list)
     for (_, across), cell in grid.cells.items():
         columns[across, cell.metric].extend(cell.points)
     return [(across, points) for (across, _), points in columns.items() if len(by_protocol(points)) > 1]

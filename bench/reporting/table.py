@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UnknownName, UsageError, suggest
-from bench.reporting.axes import CELL, Survey, survey
+from bench.reporting.axes import CELL, Survey, survey_records
 from bench.reporting.captions import DIAGONAL, caption
 from bench.reporting.formats.by_name import SHEETS, TIDY
-from bench.reporting.formats.sheet import Entry, Sheet
+from bench.reporting.formats.sheet import Sheet, TableEntry
 from bench.reporting.headings import heading, label, row_header
-from bench.reporting.metric_choice import decimals, measures
-from bench.reporting.pivot import Cell, Grid, Place, goes_across, grid_of, layout_of
-from bench.reporting.protocols import refuse_mixed, tags
+from bench.reporting.metric_choice import choose_metrics, decimals
+from bench.reporting.pivot import Place, TableCell, TableGrid, gather_cells, goes_across, lay_out
+from bench.reporting.protocols import protocol_tags, refuse_mixed
 from bench.reporting.status import status
 
 __all__ = ["status", "table"]
@@ -62,9 +62,9 @@ def table(
         raise UsageError(f"no records in {folder}. Run `bench run` first.")
     if format not in {*SHEETS, *TIDY}:
         raise UnknownName(f"--format: no format is named {format!r}.{suggest(format, {*SHEETS, *TIDY})}")
-    shown = measures(records, _names(metric))
-    found = survey(record for record in records if shown.by_evaluator[record["cell"]["evaluator"]])
-    grid = grid_of(found, layout_of(found, _names(rows), _names(cols), shown))
+    shown = choose_metrics(records, _names(metric))
+    found = survey_records(record for record in records if shown.by_evaluator[record["cell"]["evaluator"]])
+    grid = gather_cells(found, lay_out(found, _names(rows), _names(cols), shown))
     if format in TIDY:
         return TIDY[format](_tidy(found, grid))
     if not mix_protocols:
@@ -79,18 +79,21 @@ def _names(asked: Names) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(part.strip() for part in parts if part.strip())) or None
 
 
-def _sheet(found: Survey, grid: Grid) -> Sheet:
+def _sheet(found: Survey, grid: TableGrid) -> Sheet:
     notes = tuple(dict.fromkeys(note for cell in _in_order(grid) for note in cell.troubles))
     marks = {note: place for place, note in enumerate(notes, 1)}
     best, alike = _best(grid), grid.common_n is not None
 
-    def entry(place: tuple[Place, Place]) -> Entry:
+    def entry(place: tuple[Place, Place]) -> TableEntry:
         cell = grid.cells.get(place)
-        return Entry("–") if cell is None else Entry(_text(cell, marks, alike=alike), place in best)
+        return TableEntry("–") if cell is None else TableEntry(_text(cell, marks, alike=alike), place in best)
 
     layout = grid.layout
     body = tuple(
-        (*map(Entry, map(label, layout.rows, down)), *(entry((down, across)) for across in grid.acrosses))
+        (
+            *map(TableEntry, map(label, layout.rows, down)),
+            *(entry((down, across)) for across in grid.acrosses),
+        )
         for down in grid.downs
     )
     header = [row_header(layout, axis) for axis in layout.rows]
@@ -98,13 +101,13 @@ def _sheet(found: Survey, grid: Grid) -> Sheet:
     return Sheet(caption(found, grid), tuple(header), len(layout.rows), body, notes)
 
 
-def _in_order(grid: Grid) -> Iterator[Cell]:
+def _in_order(grid: TableGrid) -> Iterator[TableCell]:
     for place in itertools.product(grid.downs, grid.acrosses):
         if place in grid.cells:
             yield grid.cells[place]
 
 
-def _text(cell: Cell, marks: Mapping[str, int], *, alike: bool) -> str:
+def _text(cell: TableCell, marks: Mapping[str, int], *, alike: bool) -> str:
     """Return what a cell shows: mean ± std, how many seeds where that is not common, its notes."""
     noted = f" [{', '.join(str(marks[note]) for note in cell.troubles)}]" if cell.troubles else ""
     if cell.mean is None:
@@ -118,7 +121,7 @@ def _text(cell: Cell, marks: Mapping[str, int], *, alike: bool) -> str:
     return text + DIAGONAL * cell.on_diagonal + noted
 
 
-def _best(grid: Grid) -> set[tuple[Place, Place]]:
+def _best(grid: TableGrid) -> set[tuple[Place, Place]]:
     """Return the places of the best means among cells of one task, with all that print alike."""
     tasks: dict[Place, dict[tuple[Place, Place], float]] = defaultdict(dict)
     for place, cell in grid.cells.items():
@@ -129,7 +132,7 @@ def _best(grid: Grid) -> set[tuple[Place, Place]]:
     return {place for task, top in tops.items() for place, mean in tasks[task].items() if mean == top}
 
 
-def _task(grid: Grid, place: tuple[Place, Place]) -> Place:
+def _task(grid: TableGrid, place: tuple[Place, Place]) -> Place:
     """Return what cells must have in common to be compared, wherever these axes lie.
 
     That is what they are evaluated on and how; of what they were trained on, only what goes across:
@@ -143,7 +146,7 @@ def _task(grid: Grid, place: tuple[Place, Place]) -> Place:
     return (cell.points[0].at["eval_dataset"], *given)
 
 
-def _tidy(found: Survey, grid: Grid) -> list[dict[str, Any]]:
+def _tidy(found: Survey, grid: TableGrid) -> list[dict[str, Any]]:
     placed = (axis for axis in (*grid.layout.rows, *grid.layout.cols) if axis != "metric")
     axes = list(dict.fromkeys((*CELL, *found.telling, *placed)))
     return [
@@ -155,7 +158,7 @@ def _tidy(found: Survey, grid: Grid) -> list[dict[str, Any]]:
             "n": len(cell.values),
             "status": cell.status,
             "reason": "; ".join(cell.troubles) or None,
-            **tags(cell.points),
+            **protocol_tags(cell.points),
         }
         for cell in _in_order(grid)
     ]

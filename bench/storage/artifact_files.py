@@ -11,5 +11,6 @@ BACKBONE, PREDICTIONS = "backbone.safetensors", "predictions.safetensors"
 ABOUT = "about.json"  # what an artifact cost and, of a backbone, how it is to be used
 
 
-def _write(path: Path, value: Mapping[str, Any]) -> None:
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a value as readable JSON."""
     path.write_text(json.dumps(value, indent=1) + "\n")

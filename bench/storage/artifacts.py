@@ -25,7 +25,7 @@ CHUNK = 1 << 20  # bytes a read
 log = logging.getLogger("bench")
 
 
-class Cache:
+class ArtifactStore:
     """The artifacts below a folder.
 
     Args:
@@ -54,7 +54,7 @@ class Cache:
         return None
 
     @contextlib.contextmanager
-    def making(self, key: str) -> Iterator[Path]:
+    def write(self, key: str) -> Iterator[Path]:
         """Give a folder to write the artifact into, and keep what is in it when the block ends well.
 
         It takes the place of one that is there. One process at a time makes an artifact: the others
@@ -69,7 +69,7 @@ class Cache:
         os.replace(work, folder)
 
     @contextlib.contextmanager
-    def alone(self, key: str) -> Iterator[None]:
+    def locked(self, key: str) -> Iterator[None]:
         """Hold other processes off `key` for the length of the block."""
         locks = self.folder / ".work"
         locks.mkdir(parents=True, exist_ok=True)

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from bench.errors import UsageError
-from bench.storage.record_fields import flat, settings_of
-from bench.storage.records import FIRST, Record, Store
+from bench.storage.record_fields import flatten, settings_of
+from bench.storage.records import FIRST, Record, RecordStore
 
 RESCALED = frozenset({"train.lr", "train.warmup_epochs"})  # set before, recorded after scaling
 STAGES = ("pretrain", "features", "evaluate")
@@ -34,9 +34,9 @@ def results(folder: str | Path = "results") -> pd.DataFrame:
 
     if not Path(folder).is_dir():
         raise UsageError(f"no records in {folder}: there is no such folder. Run `bench run` first.")
-    records = list(Store(Path(folder)).records())
+    records = list(RecordStore(Path(folder)).records())
     named = sorted({name for record in records for name in record.get("settings") or {}})
-    stages = sorted({s for r in records for s in _cost(r).get("seconds") or {}} - set(STAGES))
+    stages = sorted({s for r in records for s in _cost_columns(r).get("seconds") or {}} - set(STAGES))
     seconds = [f"seconds_{stage}" for stage in (*STAGES, *stages)]
     columns = [*FIRST, "status", "metric", "value", *named]
     columns += ["images_per_s", *seconds, *OTHER_COSTS]
@@ -46,9 +46,9 @@ def results(folder: str | Path = "results") -> pd.DataFrame:
 
 
 def _rows(record: Record, named: list[str], stages: Iterable[str]) -> Iterator[tuple[Any, ...]]:
-    cell, cost = record["cell"], _cost(record)
+    cell, cost = record["cell"], _cost_columns(record)
     places = {**cell, "eval_dataset": cell.get("eval_dataset") or cell["dataset"]}
-    config = {name: value for name, value in flat(record).items() if name not in RESCALED}
+    config = {name: value for name, value in flatten(record).items() if name not in RESCALED}
     values = {**config, **settings_of(record)}
     seconds = cost.get("seconds") or {}
     head = (*(places.get(name) for name in FIRST), record["status"])
@@ -64,5 +64,5 @@ def _rows(record: Record, named: list[str], stages: Iterable[str]) -> Iterator[t
         yield (*head, None, math.nan, *tail)
 
 
-def _cost(record: Mapping[str, Any]) -> dict[str, Any]:
+def _cost_columns(record: Mapping[str, Any]) -> dict[str, Any]:
     return record.get("cost") or {}

@@ -15,7 +15,7 @@ def settings_of(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _hashable(value) for name, value in (record.get("settings") or {}).items()}
 
 
-def flat(record: Mapping[str, Any]) -> dict[str, Any]:
+def flatten(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the whole resolved config of `record`, by `--set` names, as hashable values."""
     config = record.get("config") or {}
     views = config.get("views") or ()

@@ -32,7 +32,7 @@ FIRST = ("method", "backbone", "dataset", "eval_dataset", "evaluator", "label_fr
 log = logging.getLogger(__name__)
 
 
-class Store:
+class RecordStore:
     """The records under a results folder; any number of workers may write to it at once.
 
     Args:
@@ -90,7 +90,7 @@ class Store:
             raise UsageError(f"{path}: has schema {schema}, this bench reads {SCHEMA}. Upgrade ssl-bench.")
         if schema != SCHEMA or not _is_record(record):
             raise BadData(f"{path}: not a record of bench. Move it out of {self.root}.")
-        return _revived(record) if any(word in text for word in NOT_FINITE_BYTES) else record
+        return _revive(record) if any(word in text for word in NOT_FINITE_BYTES) else record
 
     def find(self, cell: Mapping[str, Any], score_key: str) -> Record | None:
         """Return the record of a cell, none if there is none or it is damaged.
@@ -190,7 +190,7 @@ def _plain(value: Any) -> Any:
     return _plain(value.tolist()) if hasattr(value, "tolist") else str(value)
 
 
-def _revived(record: Record) -> Record:
+def _revive(record: Record) -> Record:
     """Turn back into numbers, in place, the words that stand for what JSON cannot hold."""
     for metric in (record.get("metrics") or {}).values():
         metric["value"] = _number(metric["value"])

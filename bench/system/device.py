@@ -16,7 +16,7 @@ from torch import Tensor
 from bench.errors import BadValue
 
 
-def choose(name: str) -> torch.device:
+def choose_device(name: str) -> torch.device:
     """Return the device called `name`; `auto` is the first of cuda, mps, cpu that is there.
 
     Raises:
@@ -57,14 +57,14 @@ def free_memory(device: torch.device) -> int:
     return sys.maxsize
 
 
-def sent(x: Tensor, device: torch.device) -> Tensor:
+def to_device(x: Tensor, device: torch.device) -> Tensor:
     """Return `x` on `device`, without making the host wait for a copy to a GPU."""
     if device.type == "cuda" and x.device.type == "cpu":
         x = x.pin_memory()  # a copy from other memory would make it wait
     return x.to(device, non_blocking=True)
 
 
-def describe(device: torch.device) -> str:
+def describe_device(device: torch.device) -> str:
     """Return what the device is, for the record."""
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"

@@ -10,7 +10,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 MOST = 2**30  # bytes
 
 
-def keep_pages() -> None:
+def keep_freed_pages() -> None:
     """Have glibc keep what is freed, up to 1 GiB, instead of handing it back and fetching it again.
 
     A training step frees and takes the same hundreds of megabytes, and a page that was handed back has to be

@@ -12,7 +12,7 @@ import threading
 VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
-def begin(threads: int) -> None:
+def begin_worker(threads: int) -> None:
     """Hold this process to its threads, and to the life of the one that started it."""
     limit_threads(threads)
     end_with_parent()

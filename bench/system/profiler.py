@@ -20,7 +20,7 @@ from tabulate import tabulate
 from torch.overrides import TorchFunctionMode
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
-from bench.system.stage_timer import Ledger
+from bench.system.stage_timer import StageTimer
 
 WARM_UP, ACTIVE = 3, 10  # steps: the first ones choose kernels and fill caches
 SECONDS, CALLS = 2.0, 10_000  # of a pass or an evaluator; of functions of torch: seconds to read
@@ -48,7 +48,7 @@ class Profiler:
         spent: the time of the run, of which its own is told apart.
     """
 
-    def __init__(self, folder: Path, device: torch.device, spent: Ledger) -> None:
+    def __init__(self, folder: Path, device: torch.device, spent: StageTimer) -> None:
         # else torch says on stderr what it does, and that there is no GPU
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")
         self.folder, self.device, self.spent = folder, device, spent
@@ -56,7 +56,7 @@ class Profiler:
         self._begun: set[tuple[str, str]] = set()
 
     @contextlib.contextmanager
-    def watching(self, key: str, what: str, steps: int) -> Iterator[Callable[[], None]]:
+    def profile_training(self, key: str, what: str, steps: int) -> Iterator[Callable[[], None]]:
         """Watch a pretraining; write a trace and print where the time went.
 
         Args:
@@ -72,7 +72,7 @@ class Profiler:
         left = warm_up + active
 
         def ready(watched: Any) -> None:
-            self._tell(key, watched, lambda: described(what, watched))
+            self._tell(key, watched, lambda: describe_steps(what, watched))
 
         plan = schedule(wait=0, warmup=warm_up, active=active, repeat=1)
         with profile(activities=self._activities(), schedule=plan, on_trace_ready=ready) as watched:
@@ -86,7 +86,7 @@ class Profiler:
             yield step
 
     @contextlib.contextmanager
-    def beginning(self, stage: str, key: str, what: str, of: str = "") -> Iterator[None]:
+    def profile_start(self, stage: str, key: str, what: str, of: str = "") -> Iterator[None]:
         """Watch the first seconds of a block; write a trace and print where the time went.
 
         Args:
@@ -99,10 +99,10 @@ class Profiler:
             yield
             return
         self._begun.add((stage, of))
-        with self.spent.on(PROFILER):  # the first profile of a process loads a library
+        with self.spent.time(PROFILER):  # the first profile of a process loads a library
             watched = profile(activities=self._activities())
             watched.start()
-        beginning = Beginning(watched)
+        beginning = StartOfStage(watched)
         try:
             with beginning:
                 yield
@@ -111,7 +111,7 @@ class Profiler:
         self._tell(key, watched, lambda: beginning.described(f"{stage}, {what}"))
 
     def _tell(self, key: str, watched: Any, described: Callable[[], str]) -> None:
-        with self.spent.on(PROFILER):
+        with self.spent.time(PROFILER):
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder / f"{key}.pt.trace.json.gz"
             watched.export_chrome_trace(str(path))
@@ -123,7 +123,7 @@ class Profiler:
         return [ProfilerActivity.CPU, *cuda]
 
 
-class Beginning(TorchFunctionMode):
+class StartOfStage(TorchFunctionMode):
     """Ends a profile once it has seen enough: at the next call of a function of torch, on its own thread.
 
     Args:
@@ -157,7 +157,7 @@ class Beginning(TorchFunctionMode):
         return _tables(head, self.watched, 1e6 * self.seconds, 1, "ms")
 
 
-def described(what: str, watched: Any) -> str:
+def describe_steps(what: str, watched: Any) -> str:
     """Return where the time of some steps went, as two tables: by stage and by operator.
 
     Args:

@@ -12,7 +12,7 @@ from tabulate import tabulate
 HARNESS = "harness"  # what is in no stage
 
 
-class Ledger:
+class StageTimer:
     """The seconds of stages, each without the stages inside it, from now on.
 
     Args:
@@ -24,7 +24,7 @@ class Ledger:
         self._seconds: dict[str, float] = defaultdict(float)
 
     @contextlib.contextmanager
-    def on(self, stage: str) -> Iterator[None]:
+    def time(self, stage: str) -> Iterator[None]:
         """Count the time of a block for `stage`."""
         self._book()
         self._inside.append(stage)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from bench.contracts.backbone import Backbone
-from bench.contracts.dataset import Dataset, Place
+from bench.contracts.dataset import DataLocation, Dataset
 from bench.contracts.evaluator import Evaluator
 from bench.contracts.method import Method
 from bench.errors import UnknownName
@@ -72,7 +72,9 @@ def check_backbone(cls: type[Backbone], name: str, config: Any = None) -> None:
     _demand(check("backbones", cls, name, config=config), name)
 
 
-def check_dataset(cls: type[Dataset], name: str, config: Any = None, place: Place | None = None) -> None:
+def check_dataset(
+    cls: type[Dataset], name: str, config: Any = None, place: DataLocation | None = None
+) -> None:
     """Assert that a dataset keeps the contract; arguments as of `check_method`.
 
     Args:

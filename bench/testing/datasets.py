@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from bench.contracts.dataset import Dataset, DatasetInfo, Images, Place, Stream
+from bench.contracts.dataset import DataLocation, Dataset, DatasetInfo, FileStream, Images
 from bench.errors import BadData
 from bench.testing.checks import Check, Outcome, class_checks, require, run
 
 
 def outcomes(
-    cls: type[Dataset], name: str, config: Any = None, place: Place | None = None
+    cls: type[Dataset], name: str, config: Any = None, place: DataLocation | None = None
 ) -> Iterator[Outcome]:
     """Yield every check of a dataset with its error, or none.
 
@@ -26,7 +26,7 @@ def outcomes(
     def build() -> None:
         chosen = cls.Config() if config is None else config
         try:
-            made.extend(cls(name, chosen, place or Place()) for _ in range(2))
+            made.extend(cls(name, chosen, place or DataLocation()) for _ in range(2))
         except BadData as error:
             require(place is None, str(error))
             require("\n" not in str(error), f"the error has more than one line: {error}")
@@ -113,7 +113,7 @@ def _again(images: Images, again: Images) -> None:
     require(same, "pixels or labels differ; a seed is missing")
 
 
-def _streamed(stream: Stream, images: Images, info: DatasetInfo) -> None:
+def _streamed(stream: FileStream, images: Images, info: DatasetInfo) -> None:
     require(len(stream) == len(images), f"{len(stream)} files for {len(images)} images")
     require(torch.equal(stream.labels, images.labels), "labels differ")
     sides: list[tuple[int, int]] = []

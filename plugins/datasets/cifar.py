@@ -19,7 +19,17 @@ import torchvision
 from numpy.typing import NDArray
 from torchvision.datasets.utils import check_integrity
 
-from bench.api import BadData, Dataset, DatasetInfo, Images, Place, Selection, choose, chosen_classes, digest
+from bench.api import (
+    BadData,
+    DataLocation,
+    Dataset,
+    DatasetInfo,
+    Images,
+    Selection,
+    choose,
+    chosen_classes,
+    digest,
+)
 
 from .downloads import archive_parent, failed_download
 
@@ -33,7 +43,7 @@ class CIFAR10(Dataset):
     mean: ClassVar[tuple[float, ...]] = (0.4914, 0.4822, 0.4465)  # of the training images
     std: ClassVar[tuple[float, ...]] = (0.2470, 0.2435, 0.2616)
 
-    def __init__(self, name: str, config: Any, place: Place) -> None:
+    def __init__(self, name: str, config: Any, place: DataLocation) -> None:
         super().__init__(name, config, place)
         self._root = archive_parent(place, self.source.base_folder)
         test = self._open("test", download=place.download)

@@ -19,10 +19,10 @@ from sklearn.datasets import load_digits
 
 from bench.api import (
     BadData,
+    DataLocation,
     Dataset,
     DatasetInfo,
     Images,
-    Place,
     Selection,
     choose,
     chosen_classes,
@@ -41,7 +41,7 @@ class Digits(Dataset):
     Config: ClassVar[type] = Selection
     reference: ClassVar[str] = "Alpaydin and Kaynak 1998, UCI Optical Recognition of Handwritten Digits"
 
-    def __init__(self, name: str, config: Any, place: Place) -> None:
+    def __init__(self, name: str, config: Any, place: DataLocation) -> None:
         super().__init__(name, config, place)
         if place.root is not None:
             raise BadData(

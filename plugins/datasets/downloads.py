@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.api import BadData, Place
+from bench.api import BadData, DataLocation
 
 
-def archive_parent(place: Place, *inner: str) -> Path:
+def archive_parent(place: DataLocation, *inner: str) -> Path:
     """Return the folder that an archive is unpacked in, which may be given by a folder of the archive.
 
     Args:

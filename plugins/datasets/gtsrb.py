@@ -27,10 +27,10 @@ from torchvision.datasets.folder import make_dataset
 
 from bench.api import (
     BadData,
+    DataLocation,
     Dataset,
     DatasetInfo,
     Images,
-    Place,
     Selection,
     choose,
     chosen_classes,
@@ -90,7 +90,7 @@ class GTSRB(Dataset):
     Config: ClassVar[type] = Config
     reference: ClassVar[str] = "Stallkamp et al. 2012, doi:10.1016/j.neunet.2012.02.016"
 
-    def __init__(self, name: str, config: Any, place: Place) -> None:
+    def __init__(self, name: str, config: Any, place: DataLocation) -> None:
         super().__init__(name, config, place)
         self._root = archive_parent(place, "gtsrb", "GTSRB")
         self._folder = self._root / "gtsrb"

@@ -23,12 +23,12 @@ import torch
 
 from bench.api import (
     BadData,
+    DataLocation,
     Dataset,
     DatasetInfo,
+    FileStream,
     Images,
-    Place,
     Selection,
-    Stream,
     choose,
     chosen_classes,
     digest,
@@ -74,7 +74,7 @@ class ImageFolder(Dataset):
 
     Config: ClassVar[type] = Config
 
-    def __init__(self, name: str, config: Any, place: Place) -> None:
+    def __init__(self, name: str, config: Any, place: DataLocation) -> None:
         super().__init__(name, config, place)
         if place.root is None:
             raise BadData(f"{name}: no folder was given. Set dataset.root=FOLDER.")
@@ -134,12 +134,12 @@ class ImageFolder(Dataset):
             self._refuse(files, failures)
         return Images(pixels, torch.from_numpy(files.labels))
 
-    def stream(self, split: str) -> Stream | None:
+    def stream(self, split: str) -> FileStream | None:
         """Return the files of `split` if they are to be pretrained on."""
         if not self.config.stream:
             return None
         files = self._good(split)
-        return Stream(
+        return FileStream(
             files=self._paths(files),
             labels=torch.from_numpy(files.labels),
             read=partial(read, channels=self._channels),

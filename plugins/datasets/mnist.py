@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torchvision.datasets.mnist import read_image_file, read_label_file
 from torchvision.datasets.utils import check_integrity
 
-from bench.api import BadData, Dataset, DatasetInfo, Images, Place, Selection, choose, chosen_classes
+from bench.api import BadData, DataLocation, Dataset, DatasetInfo, Images, Selection, choose, chosen_classes
 
 from .downloads import archive_parent, failed_download
 
@@ -53,7 +53,7 @@ class MNIST(Dataset):
     mean: ClassVar[tuple[float, ...]] = (0.1307,)  # of the training images
     std: ClassVar[tuple[float, ...]] = (0.3081,)
 
-    def __init__(self, name: str, config: Any, place: Place) -> None:
+    def __init__(self, name: str, config: Any, place: DataLocation) -> None:
         super().__init__(name, config, place)
         self._root = archive_parent(place, self.source.__name__, "raw")
         self._raw = self._root / self.source.__name__ / "raw"

@@ -25,10 +25,10 @@ from torchvision.datasets.utils import check_integrity
 
 from bench.api import (
     BadData,
+    DataLocation,
     Dataset,
     DatasetInfo,
     Images,
-    Place,
     Selection,
     choose,
     chosen_classes,
@@ -64,7 +64,7 @@ class STL10(Dataset):
     Config: ClassVar[type] = Config
     reference: ClassVar[str] = "Coates et al. 2011, AISTATS, An analysis of single-layer networks"
 
-    def __init__(self, name: str, config: Any, place: Place) -> None:
+    def __init__(self, name: str, config: Any, place: DataLocation) -> None:
         super().__init__(name, config, place)
         self._root = archive_parent(place, SOURCE.base_folder)
         self._folder = self._root / SOURCE.base_folder

@@ -169,7 +169,7 @@ def features_of_views(network: Network, pixels: Tensor, count: int, seed: int) -
     parts = pixels.split(max(1, CHUNK_PIXELS // network.image_size**2))
     with torch.inference_mode():
         views = [
-            torch.cat([backbone(network.augmented(part, VIEW, generator)).float().cpu() for part in parts])
+            torch.cat([backbone(network.augment(part, VIEW, generator)).float().cpu() for part in parts])
             for _ in range(count)
         ]
     return torch.stack(views, 1)

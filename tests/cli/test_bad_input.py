@@ -15,12 +15,12 @@ from bench.cli import run_grid as command
 from bench.cli.app import Shell
 from bench.cli.main import main
 from bench.errors import BadData
-from bench.planning.cells import Part
-from bench.planning.options import asked
+from bench.planning.cells import PluginChoice
+from bench.planning.options import merge_options
 from bench.planning.planner import Datasets
-from bench.planning.plugin_choices import Parts
+from bench.planning.plugin_choices import PluginChoices
 from bench.registry.registry import Registry
-from bench.storage.records import Store
+from bench.storage.records import RecordStore
 
 SMALL = {
     "--backbone": "test_resnet",
@@ -199,7 +199,7 @@ def test_a_place_of_records_that_is_taken_is_found_before_training(folder: Path)
 
 def test_a_record_of_a_newer_bench_is_found_before_training(folder: Path) -> None:
     assert run("--method", "random", "--set", "dataset.max_train=32").exit_code == 0
-    (record,) = Store(folder / "results").root.rglob("*.json")
+    (record,) = RecordStore(folder / "results").root.rglob("*.json")
     record.write_text(record.read_text().replace('"schema": 1', '"schema": 99'))
     artifacts = sorted((folder / "results" / "artifacts").iterdir())
     line = line_of(run("--method", "vicreg,random", "--set", "dataset.max_train=32"))
@@ -262,7 +262,7 @@ def test_a_damaged_test_image_fails_the_cell_before_the_training(folder: Path) -
 def test_data_without_the_labels_to_evaluate_on_is_refused(split: str, count: int) -> None:
     registry = Registry.load()
     datasets = Datasets(registry)
-    parts = Parts(registry, datasets)
+    parts = PluginChoices(registry, datasets)
     data = parts.choose("datasets", "digits", "dataset", {"dataset.max_train": 32})
     labels = {name: datasets.open(data).labels(name) for name in ("train", "test")}
     labels[split][:count] = [-1] * count
@@ -275,11 +275,11 @@ def test_data_without_the_labels_to_evaluate_on_is_refused(split: str, count: in
         parts.subset(data, 0.5, seed=0)
 
 
-def with_labels(split: str, swapped: dict[int, int]) -> tuple[Parts, Part]:
+def with_labels(split: str, swapped: dict[int, int]) -> tuple[PluginChoices, PluginChoice]:
     """Return digits of which some labels are others."""
     registry = Registry.load()
     datasets = Datasets(registry)
-    parts = Parts(registry, datasets)
+    parts = PluginChoices(registry, datasets)
     data = parts.choose("datasets", "digits", "dataset", {})
     digits = datasets.open(data)
     labels = {name: digits.labels(name) for name in ("train", "test")}
@@ -323,7 +323,7 @@ def test_the_least_fraction_that_an_error_names_is_enough(folder: Path) -> None:
 
 def test_a_fraction_that_leaves_a_class_empty_is_a_skipped_cell_beside_the_others(folder: Path) -> None:
     result = run("--label-frac", "0.001,1", "--method", "random")
-    records = [*Store(folder / "results").records()]
+    records = [*RecordStore(folder / "results").records()]
 
     assert result.exit_code == 0, result.output
     assert {r["cell"]["label_frac"]: r["status"] for r in records} == {0.001: "skipped", 1.0: "ok"}
@@ -353,7 +353,7 @@ def at_a_terminal() -> click.Command:
 
     @shell.command("run")
     def run_asking() -> int:
-        options = asked(None, {"dataset": ("cifar10",), "data_dir": "data"})
+        options = merge_options(None, {"dataset": ("cifar10",), "data_dir": "data"})
         return command.run(options, Registry.load(), blocked=(), dry_run=False, ask=True)
 
     return shell

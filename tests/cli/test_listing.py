@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bench.cli.main import main
-from bench.config import plain
+from bench.config import format_value
 from bench.errors import CellError
 
 KINDS = ("method", "backbone", "dataset", "evaluator")
@@ -84,7 +84,7 @@ def test_show_suggests_what_was_meant() -> None:
     [(None, "none"), (True, "true"), (1, "1"), (1.0, "1"), (0, "0"), (1e-6, "1e-06"), ((1, 2.5), "[1, 2.5]")],
 )
 def test_a_value_is_shown_as_it_is_set(value: object, written: str) -> None:
-    assert plain(value) == written
+    assert format_value(value) == written
 
 
 def test_plugins_lists_every_entry_point_and_plugins_list_is_the_same() -> None:

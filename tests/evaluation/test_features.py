@@ -26,8 +26,8 @@ from bench.contracts.dataset import Images
 from bench.contracts.evaluator import Features
 from bench.errors import CellError
 from bench.evaluation import features
-from bench.execution.assembly import fresh_backbone
-from bench.storage.artifacts import Cache
+from bench.execution.assembly import build_backbone
+from bench.storage.artifacts import ArtifactStore
 
 CPU = torch.device("cpu")
 RGB = {"mean": (0.1, 0.2, 0.3), "std": (0.5, 0.6, 0.7)}
@@ -42,7 +42,7 @@ def images(n: int, channels: int, side: int = 8) -> Images:
 def seen(found: Images, image_size: int, channels: int, **statistics: Any) -> Tensor:
     """Return what a backbone is shown, (n, channels, image_size, image_size)."""
     told = {"image_size": image_size, "channels": channels, "device": CPU, **statistics}
-    x = torch.cat(list(features.passed(nn.Flatten(), found.pixels, **told)))
+    x = torch.cat(list(features.extract(nn.Flatten(), found.pixels, **told)))
     return x.view(-1, channels, image_size, image_size)
 
 
@@ -55,7 +55,7 @@ def network() -> nn.Module:
 
 
 def chunks(net: nn.Module, found: Images) -> Iterator[Tensor]:
-    return features.passed(net, found.pixels, image_size=8, channels=3, device=CPU, **RGB)
+    return features.extract(net, found.pixels, image_size=8, channels=3, device=CPU, **RGB)
 
 
 def extracted(net: nn.Module, found: Images) -> Tensor:
@@ -221,18 +221,18 @@ def rows():
     yield torch.zeros(5_000, 8)
     os.kill(os.getpid(), signal.SIGKILL)
 
-with Cache(Path(sys.argv[1])).making("key") as folder:
+with Cache(Path(sys.argv[1])).write("key") as folder:
     features.save(rows(), torch.zeros(10_000, dtype=torch.int64), folder)
 """
 
 
 def test_a_pass_that_is_killed_leaves_no_artifact_and_is_made_again(tmp_path: Path) -> None:
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
-    cache = Cache(tmp_path)
+    cache = ArtifactStore(tmp_path)
     (left,) = (path.name for path in tmp_path.rglob("*") if path.is_file())
     there = cache.has("key"), cache.find("key")
     wanted = Features(torch.randn(9, 8), torch.arange(9))
-    with cache.making("key") as folder:
+    with cache.write("key") as folder:
         features.save(wanted.x.split(4), wanted.y, folder)
     found = features.load(cache.find("key") or tmp_path)
 
@@ -244,12 +244,12 @@ def test_a_pass_that_is_killed_leaves_no_artifact_and_is_made_again(tmp_path: Pa
 @pytest.mark.parametrize("backbone", ["test_resnet", "test_vit"])
 def test_a_real_backbone_is_per_sample(lab: Lab, backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (cell,) = lab.plan(backbone=backbone)
-    net, given = fresh_backbone(cell, lab.registry, 1), images(5, 1)
+    net, given = build_backbone(cell, lab.registry, 1), images(5, 1)
     told = {"image_size": 16, "channels": 1, "mean": (0.5,), "std": (0.5,), "device": CPU}
-    (whole,) = features.passed(net, given.pixels, **told)
+    (whole,) = features.extract(net, given.pixels, **told)
     monkeypatch.setattr(features, "CPU_PIXELS", 2 * 16**2)
 
-    parts = list(features.passed(net, given.pixels, **told))
+    parts = list(features.extract(net, given.pixels, **told))
 
     assert len(parts) == 3
     assert torch.allclose(torch.cat(parts), whole, atol=1e-5)

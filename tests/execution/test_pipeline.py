@@ -26,10 +26,10 @@ from safetensors.torch import load_file
 
 from bench.contracts.dataset import Images
 from bench.evaluation import features
-from bench.execution.assembly import fresh_backbone
-from bench.pretraining.channel_statistics import measured
+from bench.execution.assembly import build_backbone
+from bench.pretraining.channel_statistics import measure_channels
 from bench.storage.artifact_files import ABOUT, BACKBONE, PREDICTIONS
-from bench.storage.artifacts import Cache
+from bench.storage.artifacts import ArtifactStore
 
 PROBE = {"method": "probe", "backbone": "tiny"}
 
@@ -169,7 +169,7 @@ def test_a_record_has_its_costs(lab: Lab) -> None:
 def test_features_that_do_not_say_how_many_images_they_took_serve_as_ever(probing: Lab) -> None:
     (first,) = probing.run(probing.plan({"knn.k": 3}, **PROBE))
     for key in first["keys"]["features"].values():
-        with Cache(probing.folder).making(key) as folder:
+        with ArtifactStore(probing.folder).write(key) as folder:
             (folder / features.FILE).write_bytes((probing.artifact(key) / features.FILE).read_bytes())
             about = json.loads((probing.artifact(key) / ABOUT).read_text())
             del about["images"]
@@ -288,11 +288,11 @@ def test_a_transfer_sees_the_other_data_as_the_backbone_knows_images(lab: Lab, t
     (cell,) = lab.plan(settings, method="simclr", dataset="image_folder", eval_dataset="digits")
     (record,) = lab.run([cell])
     trained_on = lab.datasets.open(cell.dataset).load("train")
-    backbone = fresh_backbone(cell, lab.registry, 3)
+    backbone = build_backbone(cell, lab.registry, 3)
     backbone.load_state_dict(load_file(lab.artifact(cell.keys.backbone) / BACKBONE))
-    mean, std = measured(trained_on)
+    mean, std = measure_channels(trained_on)
     test = lab.datasets.open(cell.eval_dataset).load("test")
-    (wanted,) = features.passed(
+    (wanted,) = features.extract(
         backbone, test.pixels, image_size=16, channels=3, mean=mean, std=std, device=torch.device("cpu")
     )
     found = features.load(lab.artifact(cell.keys.features["test"]))
@@ -306,9 +306,9 @@ def test_a_transfer_sees_the_other_data_as_the_backbone_knows_images(lab: Lab, t
 
 def test_features_are_of_the_trained_backbone_and_leave_it_as_it_was(lab: Lab) -> None:
     """The statistics of norms are those of training: a pass that updated them would leak test images."""
-    workshop, cells = lab.workshop(), lab.plan(method="simclr", evaluator="knn")
-    list(workshop.run(cells))
-    (frozen,) = workshop._frozen.values()  # noqa: SLF001
+    pipeline, cells = lab.pipeline(), lab.plan(method="simclr", evaluator="knn")
+    list(pipeline.run(cells))
+    (frozen,) = pipeline._frozen.values()  # noqa: SLF001
     kept = load_file(lab.artifact(cells[0].keys.backbone) / BACKBONE)
     now = frozen.state_dict()
 
@@ -320,7 +320,7 @@ def test_features_are_of_the_trained_backbone_and_leave_it_as_it_was(lab: Lab) -
 def test_mean_and_deviation_are_exact() -> None:
     draw = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 200, (1007, 3, 5, 4), dtype=torch.uint8, generator=draw)
-    mean, std = measured(Images(pixels, torch.zeros(1007, dtype=torch.int64)))
+    mean, std = measure_channels(Images(pixels, torch.zeros(1007, dtype=torch.int64)))
     values = pixels.numpy().astype(np.float64) / 255
 
     assert mean == pytest.approx(values.mean(axis=(0, 2, 3)), rel=1e-12)
@@ -330,7 +330,7 @@ def test_mean_and_deviation_are_exact() -> None:
 def test_images_of_one_colour_have_a_deviation_that_can_be_divided_by() -> None:
     pixels = torch.full((2, 1, 4, 4), 51, dtype=torch.uint8)
 
-    assert measured(Images(pixels, torch.zeros(2, dtype=torch.int64))) == ((0.2,), (1 / 255,))
+    assert measure_channels(Images(pixels, torch.zeros(2, dtype=torch.int64))) == ((0.2,), (1 / 255,))
 
 
 # ---- failed, skipped, damaged
@@ -341,7 +341,7 @@ def test_a_failed_cell_says_where_and_why_and_does_not_stop_the_others(
 ) -> None:
     probes.BREAK["evaluator"] = True
     failed, other = probing.run(probing.plan(evaluator=("witness", "knn")))
-    stored = probing.workshop().store.find(failed["cell"], failed["keys"]["score"])
+    stored = probing.pipeline().store.find(failed["cell"], failed["keys"]["score"])
     error = failed["error"]
 
     assert (failed["status"], other["status"]) == ("failed", "ok")
@@ -402,8 +402,8 @@ def test_a_training_that_breaks_leaves_no_artifact_and_is_done_by_the_next_run(
 
 def test_a_network_that_failed_is_not_kept_in_memory(probing: Lab, probes: Any) -> None:
     probes.BREAK |= {"how": "raise", "step": 1}
-    workshop = probing.workshop()
-    list(workshop.run(probing.plan(**PROBE)))
+    pipeline = probing.pipeline()
+    list(pipeline.run(probing.plan(**PROBE)))
     (method,) = map(weakref.ref, probes.MADE)
     probes.MADE.clear()
     gc.collect()

@@ -10,9 +10,9 @@ from conftest import Lab, without_times
 from threadpoolctl import threadpool_info
 
 from bench.execution.executors import processes as jobs
-from bench.execution.executors.base import Bench
+from bench.execution.executors.base import PipelineSpec
 from bench.execution.executors.processes import one_process, run_group, run_in_processes
-from bench.execution.failures import Breakdown
+from bench.execution.failures import FailureReport
 from bench.system.processes import VARIABLES
 
 
@@ -22,9 +22,9 @@ def test_two_jobs_give_the_records_of_one_as_they_come_and_outlive_one_that_dies
     methods = ("random", "simclr", "probe")
     there, *others, dead = probing.plan(backbone="tiny", method=methods, evaluator="knn")
     monkeypatch.setenv("PROBES_KILL", f"{dead.keys.backbone}:1")
-    store, cells = probing.workshop().store, [there, *others, dead]
+    store, cells = probing.pipeline().store, [there, *others, dead]
     (first,) = probing.run([there])
-    arriving = run_in_processes(probing.workshop(), cells, 2, ())
+    arriving = run_in_processes(probing.pipeline(), cells, 2, ())
     records = [next(arriving)]
     early = store.find(others[0].names, others[0].keys.score)
     records += arriving
@@ -45,12 +45,12 @@ def test_what_is_there_starts_no_process(lab: Lab, monkeypatch: pytest.MonkeyPat
     before = lab.run(cells)
     monkeypatch.delattr(multiprocessing, "get_context")
 
-    assert list(run_in_processes(lab.workshop(), cells, 2, ())) == before
+    assert list(run_in_processes(lab.pipeline(), cells, 2, ())) == before
 
 
 def test_a_group_is_run_with_its_share_of_the_threads(lab: Lab) -> None:
     cells = lab.plan(method="random", evaluator=("knn", "linear"))
-    bench = Bench(results=lab.folder, data_dir=lab.folder, device="cpu", threads=1, blocked=())
+    bench = PipelineSpec(results=lab.folder, data_dir=lab.folder, device="cpu", threads=1, blocked=())
     records = run_group(bench, cells)
 
     assert [record["status"] for record in records] == ["ok", "ok"]
@@ -61,8 +61,8 @@ def test_a_group_is_run_with_its_share_of_the_threads(lab: Lab) -> None:
 def test_a_cell_that_was_stored_before_its_process_died_is_kept(lab: Lab) -> None:
     made, other = lab.plan(method="random", seed=(0, 1))
     (record,) = lab.run([made])
-    died = Breakdown(stage="process", type="X", message="it died", reason="it died")
-    found = [lab.workshop().give_up(cell, died) for cell in (made, other)]
+    died = FailureReport(stage="process", type="X", message="it died", reason="it died")
+    found = [lab.pipeline().give_up(cell, died) for cell in (made, other)]
 
     assert found[0] == record
     assert (found[1]["status"], found[1]["reason"]) == ("failed", "it died")

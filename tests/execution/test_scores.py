@@ -66,9 +66,7 @@ def test_views_keep_the_label_of_what_is_evaluated_on(probing: Lab, probes: Any)
     probing.run(probing.plan(**TINY))
     network = probes.SEEN[0].network
     whole = {"crop_min": 1.0, "crop_ratio": 1.0, "jitter": 0.0, "grey": 0.0}
-    mirrored = network.augmented(
-        network.test.pixels, View(flip=1.0, **whole), torch.Generator().manual_seed(0)
-    )
+    mirrored = network.augment(network.test.pixels, View(flip=1.0, **whole), torch.Generator().manual_seed(0))
 
     assert torch.allclose(mirrored, network.clean(network.test.pixels), atol=0.02)
 

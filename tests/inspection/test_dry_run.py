@@ -10,13 +10,15 @@ import pytest
 import torch
 from conftest import Lab
 
-from bench.inspection.dry_run import estimated, outlook
+from bench.inspection.dry_run import describe_run, estimate_seconds
 from bench.planning.cells import Cell
 
 
 def look(lab: Lab, cells: Sequence[Cell]) -> list[str]:
-    workshop = lab.workshop()
-    text = outlook(cells, lab.datasets, lab.registry, workshop.store, workshop.cache, torch.device("cpu"))
+    pipeline = lab.pipeline()
+    text = describe_run(
+        cells, lab.datasets, lab.registry, pipeline.store, pipeline.cache, torch.device("cpu")
+    )
     return text.splitlines()
 
 
@@ -93,7 +95,8 @@ def test_backbones_of_one_name_are_told_apart_by_what_was_set(probing: Lab) -> N
 def test_the_estimate_grows_with_the_epochs(probing: Lab) -> None:
     short, long = probing.plan({"train.epochs": (100, 100_000)}, method="simclr", backbone="tiny")
     seconds = [
-        estimated(cell, probing.datasets, probing.registry, torch.device("cpu")) for cell in (short, long)
+        estimate_seconds(cell, probing.datasets, probing.registry, torch.device("cpu"))
+        for cell in (short, long)
     ]
 
     assert seconds[0] is not None

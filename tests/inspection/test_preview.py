@@ -17,9 +17,9 @@ from bench.cli.main import main
 from bench.config import NoSettings
 from bench.contracts.dataset import Images
 from bench.inspection.preview import BETWEEN_VIEWS, GAP, MARGIN, with_few
-from bench.planning.cells import Part
+from bench.planning.cells import PluginChoice
 from bench.planning.open_datasets import Datasets
-from bench.planning.plugin_choices import Parts
+from bench.planning.plugin_choices import PluginChoices
 from bench.registry.registry import Registry
 from bench.splits.selection import Selection
 
@@ -80,7 +80,7 @@ def digits() -> Images:
     registry = Registry.load()
     datasets = Datasets(registry)
     images: Images = datasets.open(
-        Parts(registry, datasets).choose("datasets", "digits", "dataset", {})
+        PluginChoices(registry, datasets).choose("datasets", "digits", "dataset", {})
     ).load("train")
     return images
 
@@ -135,7 +135,7 @@ def test_more_images_than_there_are_is_all_of_them_in_colour(photos: Path) -> No
 
 
 def test_few_images_of_many_are_decoded() -> None:
-    data = Part(kind="datasets", name="many", config=Selection(), identity={})
+    data = PluginChoice(kind="datasets", name="many", config=Selection(), identity={})
     chosen = replace(data, config=Selection(max_train=500))
     other = replace(data, config=NoSettings())
 

@@ -11,7 +11,7 @@ import yaml
 
 from bench.errors import BadValue, UnknownName, UsageError
 from bench.planning.grid_file import Loader, read_grid, read_value, split
-from bench.planning.options import asked
+from bench.planning.options import merge_options
 
 KNOWN = ("method", "label_frac", "seed", "set")
 DOCS = Path(__file__).parents[2] / "docs" / "grid-files.md"
@@ -122,7 +122,7 @@ def test_a_file_that_is_not_there_or_is_a_folder_is_one_line(tmp_path: Path) -> 
 
 def test_every_example_of_the_documentation_is_read(tmp_path: Path) -> None:
     examples = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
-    options = [asked(grid(tmp_path, example), {}) for example in examples]
+    options = [merge_options(grid(tmp_path, example), {}) for example in examples]
 
     assert len(options) >= 2
     assert options[0].axes["evaluator"] == ("linear", "knn")

@@ -21,7 +21,7 @@ from bench.augmentation.view import View
 from bench.config import NoSettings, build, identity
 from bench.contracts.recipe import Recipe, TrainConfig
 from bench.errors import BadValue
-from bench.execution.assembly import fresh_backbone
+from bench.execution.assembly import build_backbone
 from bench.keys import canonical, digest, seed_of
 from bench.planning.cells import Cell
 from bench.planning.open_datasets import Datasets
@@ -368,7 +368,7 @@ def test_every_field_of_every_plugin_moves_the_keys_of_its_stage(
     few = {**places, **large, "dataset.max_train": 32, **TOGETHER.get(f"{name}.{field}", {})}
     before = trained(lab, few, **{axis: name})
     file = tmp_path / "weights.safetensors"
-    save_file(fresh_backbone(before, lab.registry, 1).state_dict(), file)
+    save_file(build_backbone(before, lab.registry, 1).state_dict(), file)
     found = another(lab.registry.load_class(kind, name).Config, field, file)
     value = 30 if field == "max_train" else found
     part = name if kind == "evaluators" else axis

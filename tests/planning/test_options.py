@@ -10,18 +10,18 @@ import pytest
 
 from bench.cli.main import main
 from bench.errors import BadValue
-from bench.planning.options import AXES, RUNTIME, TRAINING, Runtime, asked
+from bench.planning.options import AXES, RUNTIME, TRAINING, Runtime, merge_options
 from bench.planning.request import Request
 
 
 def options(folder: Path, text: str, **given: Any) -> Any:
     path = folder / "grid.yaml"
     path.write_text(text)
-    return asked(path, given)
+    return merge_options(path, given)
 
 
 def test_nothing_asked_is_the_default_request() -> None:
-    nothing = asked(None, {"method": (), "epochs": (), "set": (), "results": None, "download": None})
+    nothing = merge_options(None, {"method": (), "epochs": (), "set": (), "results": None, "download": None})
 
     assert nothing.request("float32") == Request()
     assert Runtime(**nothing.runtime) == Runtime()
@@ -51,7 +51,7 @@ jobs: 2
 download: true
 packed: true
 """
-    line = asked(
+    line = merge_options(
         None,
         {
             "method": ("simclr,vicreg",),
@@ -115,7 +115,7 @@ def test_a_short_option_is_the_setting_it_is_short_for(
 def test_values_that_are_there_twice_are_one() -> None:
     given = {"method": ("a,b", "a"), "seed": ("0,0,1",), "label_frac": ("1,1.0",)}
     settings = ("method.x=0.1,1e-1", "dataset.classes=[a,b],[a,b]", "method.flag=1,true")
-    found = asked(None, {**given, "set": settings})
+    found = merge_options(None, {**given, "set": settings})
 
     assert found.axes == {"method": ("a", "b"), "seed": (0, 1), "label_frac": (1.0,)}
     assert found.settings == {
@@ -126,7 +126,7 @@ def test_values_that_are_there_twice_are_one() -> None:
 
 
 def test_names_are_not_read_as_yaml_on_the_command_line() -> None:
-    assert asked(None, {"dataset": (" 010 , null,true",)}).axes["dataset"] == ("010", "null", "true")
+    assert merge_options(None, {"dataset": (" 010 , null,true",)}).axes["dataset"] == ("010", "null", "true")
 
 
 def test_an_entry_of_a_list_in_a_file_is_not_split(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_an_entry_of_a_list_in_a_file_is_not_split(tmp_path: Path) -> None:
 
 
 def test_quotes_keep_a_comma_on_the_command_line() -> None:
-    found = asked(None, {"set": ("dataset.root='birds, all',b", "method.x=null")})
+    found = merge_options(None, {"set": ("dataset.root='birds, all',b", "method.x=null")})
 
     assert found.settings == {"dataset.root": ("birds, all", "b"), "method.x": (None,)}
 
@@ -178,7 +178,7 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 )
 def test_a_value_of_the_wrong_kind_is_refused_by_its_option(given: dict[str, Any], said: str) -> None:
     with pytest.raises(BadValue) as error:
-        asked(None, given)
+        merge_options(None, given)
 
     assert said in str(error.value)
 

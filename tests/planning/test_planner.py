@@ -160,7 +160,7 @@ def test_progress_names_what_tells_cells_apart(lab: Lab) -> None:
     settings = {"views.crop_min": (0.1, 0.2), "knn.k": (1, 2), "simclr.temperature": 0.3}
     cells = lab.plan(settings, method="simclr", eval_dataset="digits", label_frac=0.5)
 
-    assert cells[0].trained == "simclr test_resnet digits views.crop_min=0.1 seed 0"
+    assert cells[0].training_title == "simclr test_resnet digits views.crop_min=0.1 seed 0"
     assert [cell.title for cell in cells[:2]] == [
         "simclr test_resnet digits views.crop_min=0.1 seed 0 knn knn.k=1 50 %",
         "simclr test_resnet digits views.crop_min=0.1 seed 0 knn knn.k=2 50 %",

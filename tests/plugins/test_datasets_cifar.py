@@ -12,7 +12,7 @@ import torchvision
 from archives import HUNDRED, TEN, cifar_batch, cifar_file, md5, write_cifar, write_cifar10, write_cifar100
 from bench_plugins.datasets.cifar import CIFAR10, CIFAR100
 
-from bench.api import BadData, Place, Selection, UsageError
+from bench.api import BadData, DataLocation, Selection, UsageError
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def ten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def cifar10(root: Path, **settings: Any) -> CIFAR10:
-    return CIFAR10("cifar10", Selection(**settings), Place(root=root))
+    return CIFAR10("cifar10", Selection(**settings), DataLocation(root=root))
 
 
 def test_cifar10_is_read_from_the_official_files(ten: Path) -> None:
@@ -40,7 +40,7 @@ def test_cifar10_is_read_from_the_official_files(ten: Path) -> None:
 
 def test_cifar100_has_its_fine_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_cifar100(monkeypatch, tmp_path)
-    data = CIFAR100("cifar100", Selection(), Place(data_dir=tmp_path))
+    data = CIFAR100("cifar100", Selection(), DataLocation(data_dir=tmp_path))
 
     assert data.info.classes == HUNDRED
     assert data.load("train").labels.tolist() == list(range(100)) * 2
@@ -65,7 +65,7 @@ def test_classes_and_max_train_select_images(ten: Path) -> None:
 
 def test_missing_files_are_one_line_that_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(BadData, match=r"cifar-10-batches-py is not there.*--download.*dataset\.root"):
-        CIFAR10("cifar10", Selection(), Place(data_dir=tmp_path))
+        CIFAR10("cifar10", Selection(), DataLocation(data_dir=tmp_path))
 
 
 @pytest.mark.parametrize("name", ["data_batch_3", "test_batch", "batches.meta"])
@@ -128,7 +128,7 @@ def test_a_download_unpacks_the_archive_and_prints_nothing_on_stdout(
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(ten / "cifar-10-batches-py", "cifar-10-batches-py")
     monkeypatch.setattr(torchvision.datasets.CIFAR10, "tgz_md5", md5(archive.read_bytes()))
-    data = CIFAR10("cifar10", Selection(), Place(data_dir=place, download=True))
+    data = CIFAR10("cifar10", Selection(), DataLocation(data_dir=place, download=True))
 
     assert len(data.labels("train")) == 100
     assert not capsys.readouterr().out
@@ -138,7 +138,7 @@ def test_a_failed_download_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(torchvision.datasets.CIFAR10, "url", (tmp_path / "none.tar.gz").as_uri())
 
     with pytest.raises(BadData, match=r"the download to .* failed \(.*\)\. Try again") as caught:
-        CIFAR10("cifar10", Selection(), Place(data_dir=tmp_path / "data", download=True))
+        CIFAR10("cifar10", Selection(), DataLocation(data_dir=tmp_path / "data", download=True))
     assert "\n" not in str(caught.value)
 
 

@@ -9,11 +9,11 @@ import torch
 from bench_plugins.datasets.digits import Digits
 from sklearn.datasets import load_digits
 
-from bench.api import Place, Selection, UsageError
+from bench.api import DataLocation, Selection, UsageError
 
 
 def digits(**settings: Any) -> Digits:
-    return Digits("digits", Selection(**settings), Place())
+    return Digits("digits", Selection(**settings), DataLocation())
 
 
 def test_digits_are_split_once_and_for_all() -> None:

@@ -10,7 +10,7 @@ import pytest
 from archives import FRAMES, TRACKS, sign, write_gtsrb
 from bench_plugins.datasets.gtsrb import GTSRB, NAMES, Config
 
-from bench.api import BadData, Place, UsageError
+from bench.api import BadData, DataLocation, UsageError
 from bench.testing import check_dataset
 
 ROW = "00001.ppm;20;24;5;5;15;19;7"
@@ -31,7 +31,7 @@ def own(written: Path, tmp_path: Path) -> Path:
 
 
 def gtsrb(root: Path, **settings: Any) -> GTSRB:
-    return GTSRB("gtsrb", Config(**settings), Place(root=root))
+    return GTSRB("gtsrb", Config(**settings), DataLocation(root=root))
 
 
 def test_gtsrb_is_read_from_the_unpacked_archives(written: Path) -> None:
@@ -45,7 +45,7 @@ def test_gtsrb_is_read_from_the_unpacked_archives(written: Path) -> None:
 
 
 def test_gtsrb_keeps_the_contract(written: Path) -> None:
-    check_dataset(GTSRB, "gtsrb", place=Place(root=written))
+    check_dataset(GTSRB, "gtsrb", place=DataLocation(root=written))
 
 
 def test_the_names_are_those_of_the_signs() -> None:
@@ -116,7 +116,7 @@ def test_classes_and_max_train_select_images(written: Path) -> None:
 
 def test_missing_files_are_one_line_that_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(BadData, match=r"gtsrb is not there or not complete\. Use --download.*dataset\.root"):
-        GTSRB("gtsrb", Config(), Place(data_dir=tmp_path))
+        GTSRB("gtsrb", Config(), DataLocation(data_dir=tmp_path))
 
 
 def spoil(folder: Path, what: str) -> None:
@@ -184,7 +184,7 @@ def test_a_download_is_of_both_splits_and_prints_nothing_on_stdout(
         print(url)  # noqa: T201 - as torchvision may
 
     monkeypatch.setattr("torchvision.datasets.gtsrb.download_and_extract_archive", unpack)
-    data = GTSRB("gtsrb", Config(), Place(data_dir=tmp_path / "data", download=True))
+    data = GTSRB("gtsrb", Config(), DataLocation(data_dir=tmp_path / "data", download=True))
 
     assert data.fingerprint() == gtsrb(written).fingerprint()
     assert not capsys.readouterr().out
@@ -201,7 +201,7 @@ def test_an_archive_of_another_checksum_is_not_used_and_a_failed_download_is_one
     monkeypatch.setattr("urllib.request.urlopen", refuse)
 
     with pytest.raises(BadData, match=r"the download to .*gtsrb failed \(no network\)\. Try") as caught:
-        GTSRB("gtsrb", Config(), Place(data_dir=tmp_path, download=True))
+        GTSRB("gtsrb", Config(), DataLocation(data_dir=tmp_path, download=True))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "gtsrb" / "GTSRB").exists()
 

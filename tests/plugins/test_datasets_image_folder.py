@@ -13,13 +13,13 @@ from archives import draw, fill
 from bench_plugins.datasets.image_folder import Config, ImageFolder
 from PIL import Image
 
-from bench.api import BadData, BadValue, Place, UsageError
+from bench.api import BadData, BadValue, DataLocation, UsageError
 
 CLASSES = ("ant", "bee", "cow")
 
 
 def opened(root: Path, **settings: Any) -> ImageFolder:
-    return ImageFolder("image_folder", Config(**settings), Place(root=root))
+    return ImageFolder("image_folder", Config(**settings), DataLocation(root=root))
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_no_folder_was_given() -> None:
     with pytest.raises(
         BadData, match=re.escape("image_folder: no folder was given. Set dataset.root=FOLDER.")
     ):
-        ImageFolder("image_folder", Config(), Place())
+        ImageFolder("image_folder", Config(), DataLocation())
 
 
 def test_a_missing_folder_and_a_file_are_told_apart(tmp_path: Path) -> None:

@@ -14,12 +14,12 @@ import torchvision
 from archives import idx, md5, mnist_files, noise, write_mnist
 from bench_plugins.datasets.mnist import KMNIST, MNIST, MNIST_SHA256
 
-from bench.api import BadData, Place, Selection, UsageError
+from bench.api import BadData, DataLocation, Selection, UsageError
 from bench.testing import check_dataset
 
 
 def mnist(root: Path, **settings: Any) -> MNIST:
-    return MNIST("mnist", Selection(**settings), Place(root=root))
+    return MNIST("mnist", Selection(**settings), DataLocation(root=root))
 
 
 def test_mnist_is_read_from_the_official_files(tmp_path: Path) -> None:
@@ -36,11 +36,11 @@ def test_mnist_is_read_from_the_official_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("cls", "name"), [(MNIST, "MNIST"), (KMNIST, "KMNIST")])
 def test_both_keep_the_contract(tmp_path: Path, cls: type[MNIST], name: str) -> None:
-    check_dataset(cls, name.lower(), place=Place(data_dir=write_mnist(tmp_path, name)))
+    check_dataset(cls, name.lower(), place=DataLocation(data_dir=write_mnist(tmp_path, name)))
 
 
 def test_kmnist_has_its_own_classes_folder_and_statistics(tmp_path: Path) -> None:
-    data = KMNIST("kmnist", Selection(), Place(root=write_mnist(tmp_path, "KMNIST")))
+    data = KMNIST("kmnist", Selection(), DataLocation(root=write_mnist(tmp_path, "KMNIST")))
 
     assert data.info.classes == ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
     assert (data.info.mean, data.info.std) == ((0.1918,), (0.3483,))
@@ -70,7 +70,7 @@ def test_classes_and_max_train_select_images(tmp_path: Path) -> None:
 
 def test_missing_files_are_one_line_that_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(BadData, match=r"raw is not there or not complete\. Use --download.*dataset\.root"):
-        MNIST("mnist", Selection(), Place(data_dir=tmp_path))
+        MNIST("mnist", Selection(), DataLocation(data_dir=tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_a_file_of_mnist_is_no_kmnist(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setitem(MNIST_SHA256, name, hashlib.sha256(mnist_files()[name]).hexdigest())
 
     with pytest.raises(BadData, match=rf"^kmnist: .*{name} is damaged: it is a file of MNIST\. Delete"):
-        KMNIST("kmnist", Selection(), Place(root=root))
+        KMNIST("kmnist", Selection(), DataLocation(root=root))
 
 
 def test_a_subset_is_used_and_noted(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_a_download_unpacks_the_archives_and_prints_nothing_on_stdout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     packed(tmp_path, monkeypatch)
-    data = MNIST("mnist", Selection(), Place(data_dir=tmp_path, download=True))
+    data = MNIST("mnist", Selection(), DataLocation(data_dir=tmp_path, download=True))
 
     assert len(data.labels("train")) == 40
     assert not capsys.readouterr().out
@@ -185,7 +185,7 @@ def test_an_archive_of_another_checksum_is_not_used_and_a_failed_download_is_one
     (raw / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(b"other"))
 
     with pytest.raises(BadData, match=r"the download to .* failed \(.*train-labels.*\)\. Try") as caught:
-        MNIST("mnist", Selection(), Place(data_dir=tmp_path, download=True))
+        MNIST("mnist", Selection(), DataLocation(data_dir=tmp_path, download=True))
     assert "\n" not in str(caught.value)
 
 

@@ -24,7 +24,7 @@ from conftest import Lab, without_times
 from PIL import Image
 from safetensors.torch import load_file
 
-from bench.api import BadData, Place
+from bench.api import BadData, DataLocation
 from bench.cli.main import main
 from bench.planning.open_datasets import Datasets
 
@@ -47,7 +47,7 @@ def photos(tmp_path: Path) -> Path:
 def opened(
     photos: Path, *, packed: bool = True, data_dir: Path | None = None, **settings: Any
 ) -> ImageFolder:
-    place = Place(root=photos, data_dir=data_dir or photos.parent / "data", packed=packed)
+    place = DataLocation(root=photos, data_dir=data_dir or photos.parent / "data", packed=packed)
     return ImageFolder("image_folder", Config(**settings), place)
 
 

@@ -14,7 +14,7 @@ from archives import md5, stl10_pixels, write_stl10
 from bench_plugins.datasets.stl10 import STL10, Config
 from conftest import Lab
 
-from bench.api import BadData, BadValue, Place, UsageError
+from bench.api import BadData, BadValue, DataLocation, UsageError
 from bench.config import build
 from bench.testing import check_dataset
 
@@ -27,7 +27,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def stl10(root: Path, **settings: Any) -> STL10:
-    return STL10("stl10", Config(**settings), Place(root=root))
+    return STL10("stl10", Config(**settings), DataLocation(root=root))
 
 
 def test_stl10_is_read_from_the_official_files(root: Path) -> None:
@@ -52,7 +52,7 @@ def test_every_split_is_what_torchvision_reads(root: Path, split: str, fold: int
 
 @pytest.mark.parametrize("unlabeled", [True, False])
 def test_stl10_keeps_the_contract(root: Path, *, unlabeled: bool) -> None:
-    check_dataset(STL10, "stl10", Config(unlabeled=unlabeled), place=Place(root=root))
+    check_dataset(STL10, "stl10", Config(unlabeled=unlabeled), place=DataLocation(root=root))
 
 
 def test_pretraining_has_the_unlabelled_images_and_evaluation_has_not(root: Path) -> None:
@@ -93,7 +93,7 @@ def test_the_fold_is_in_the_fingerprint(root: Path) -> None:
 
 def test_missing_files_are_one_line_that_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(BadData, match=r"stl10_binary is not there .* Use --download.*dataset\.root"):
-        STL10("stl10", Config(), Place(data_dir=tmp_path))
+        STL10("stl10", Config(), DataLocation(data_dir=tmp_path))
 
 
 @pytest.mark.parametrize("name", ["train_X", "train_y", "unlabeled_X", "test_X", "test_y"])
@@ -159,7 +159,7 @@ def test_a_download_unpacks_the_archive_and_prints_nothing_on_stdout(
     with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
         tar.add(root / "stl10_binary", "stl10_binary")
     monkeypatch.setattr(SOURCE, "tgz_md5", md5(archive.read_bytes()))
-    data = STL10("stl10", Config(), Place(data_dir=archive.parent, download=True))
+    data = STL10("stl10", Config(), DataLocation(data_dir=archive.parent, download=True))
 
     assert len(data.labels("train")) == 40
     assert not capsys.readouterr().out
@@ -169,7 +169,7 @@ def test_a_failed_download_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(SOURCE, "url", (tmp_path / "none.tar.gz").as_uri())
 
     with pytest.raises(BadData, match=r"the download to .* failed \(.*\)\. Try again") as caught:
-        STL10("stl10", Config(), Place(data_dir=tmp_path / "data", download=True))
+        STL10("stl10", Config(), DataLocation(data_dir=tmp_path / "data", download=True))
     assert "\n" not in str(caught.value)
 
 

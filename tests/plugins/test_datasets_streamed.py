@@ -16,10 +16,10 @@ from conftest import Lab, without_times
 from PIL import Image
 from safetensors.torch import load_file
 
-from bench.api import BadData, Place, Stream
+from bench.api import BadData, DataLocation, FileStream
 from bench.config import identity
 from bench.planning.open_datasets import Datasets
-from bench.pretraining.channel_statistics import measured
+from bench.pretraining.channel_statistics import measure_channels
 from bench.testing import check_dataset
 
 SIDE = 16
@@ -57,11 +57,11 @@ def photos(tmp_path: Path) -> Path:
 
 
 def opened(photos: Path, *, packed: bool = False, **settings: Any) -> ImageFolder:
-    place = Place(root=photos, data_dir=photos.parent / "data", packed=packed)
+    place = DataLocation(root=photos, data_dir=photos.parent / "data", packed=packed)
     return ImageFolder("image_folder", Config(**settings), place)
 
 
-def streamed(photos: Path, **settings: Any) -> Stream:
+def streamed(photos: Path, **settings: Any) -> FileStream:
     stream = opened(photos, stream=True, **settings).stream("train")
     assert stream is not None
     return stream
@@ -143,7 +143,7 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
 
 
 def test_a_streamed_folder_keeps_the_contract(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = Place(root=photos, data_dir=photos.parent / "data")
+    place = DataLocation(root=photos, data_dir=photos.parent / "data")
     check_dataset(ImageFolder, "image_folder", Config(stream=True), place=place)
     monkeypatch.setattr(f"{CONFIG}.available_memory", lambda: 0)
     check_dataset(ImageFolder, "image_folder", Config(stream=True), place=place)
@@ -154,10 +154,10 @@ def test_a_streamed_folder_keeps_the_contract(photos: Path, monkeypatch: pytest.
 def test_files_of_other_images_than_are_loaded_break_the_contract(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = Place(root=photos, data_dir=photos.parent / "data")
+    place = DataLocation(root=photos, data_dir=photos.parent / "data")
     test = opened(photos, stream=True).stream("test")
 
-    def other(self: ImageFolder, split: str) -> Stream | None:
+    def other(self: ImageFolder, split: str) -> FileStream | None:
         return test
 
     monkeypatch.setattr(ImageFolder, "stream", other)
@@ -224,7 +224,7 @@ def test_images_that_do_not_fit_are_decoded_when_they_are_looked_at(photos: Path
         stored.pixels.shape,
         stored.pixels.nbytes,
     )
-    assert measured(lazy) == measured(stored)
+    assert measure_channels(lazy) == measure_channels(stored)
     assert packs(photos) == before
 
 

@@ -13,7 +13,7 @@ from bench_plugins.evaluators.label_fraction import LabelFraction, area
 from bench_plugins.evaluators.linear import Linear
 
 from bench.api import BadValue, Features, Scores, Task, seed_of
-from bench.contracts.evaluator import folds_of
+from bench.contracts.evaluator import draw_folds
 
 SHORT: dict[str, Any] = {"fractions": (0.05, 0.2, 1.0), "draws": (3, 2, 1), "probe": "knn"}
 
@@ -30,7 +30,7 @@ def made(each: int = 40, noise: float = 2.0) -> Task:
     return Task(
         train=train,
         test=draw(90),
-        folds=folds_of(train, 0),
+        folds=draw_folds(train, 0),
         classes=("a", "b", "c"),
         seed=4,
         device=torch.device("cpu"),
@@ -109,7 +109,7 @@ def test_one_scarce_class_decides() -> None:
     task = made(each=40)
     kept = torch.cat(((task.train.y < 2).nonzero()[:, 0], (task.train.y == 2).nonzero()[:4, 0])).sort().values
     scarce = task.train.take(kept)
-    scores = run(replace(task, train=scarce, folds=folds_of(scarce, 0)))
+    scores = run(replace(task, train=scarce, folds=draw_folds(scarce, 0)))
 
     assert scores.protocol["left_out"] == [0.05]
     assert scores.protocol["labels"] == [8 + 8 + 1, 84]

@@ -11,7 +11,7 @@ import torch
 from bench_plugins.evaluators.fitting import last_scores as remembered
 from bench_plugins.evaluators.linear import Linear
 
-from bench.contracts.evaluator import Features, Scores, Task, folds_of
+from bench.contracts.evaluator import Features, Scores, Task, draw_folds
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,7 @@ def task(seed: int = 0) -> Task:
     return Task(
         train=train,
         test=Features(x[:8].clone(), y[:8]),
-        folds=folds_of(train, 0),
+        folds=draw_folds(train, 0),
         classes=("a", "b"),
         seed=seed,
         device=torch.device("cpu"),
@@ -67,7 +67,7 @@ CHANGED: dict[str, Callable[[], Task]] = {
     "a test feature": lambda: other_rows("test"),
     "a label": lambda: replace(task(), train=Features(task().train.x, 1 - task().train.y)),
     "folds": lambda: replace(task(), folds=()),
-    "a fold": lambda: replace(task(), folds=folds_of(task().train, 1)),
+    "a fold": lambda: replace(task(), folds=draw_folds(task().train, 1)),
     "seed": lambda: task(seed=1),
     "classes": lambda: replace(task(), classes=("a", "c")),
 }

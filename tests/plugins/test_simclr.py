@@ -17,7 +17,7 @@ from bench.contracts.dataset import DatasetInfo, Images
 from bench.contracts.method import Batch, Embeddings
 from bench.contracts.recipe import Training
 from bench.pretraining.loop import pretrain
-from bench.pretraining.training_run import Run
+from bench.pretraining.training_run import TrainingRun
 from bench.registry.registry import Registry
 
 SimCLR = Registry.load().load_class("methods", "simclr")
@@ -254,7 +254,7 @@ def test_the_terms_are_float32_when_the_embedding_is_not(tmp_path: Path) -> None
             seen["terms"] |= {value.dtype for value in (*embeddings.values(), *terms.values())}
             return terms
 
-    run = Run(
+    run = TrainingRun(
         what="simclr",
         training=Training(
             epochs=1, batch_size=4, image_size=16, precision="bfloat16", optimizer="sgd", lr=0.1,

@@ -22,14 +22,22 @@ from bench.augmentation.apply import apply
 from bench.augmentation.crops import boxes_of, draw_crops
 from bench.augmentation.draws import draw
 from bench.augmentation.view import View
-from bench.contracts.dataset import DatasetInfo, Images, Stream
+from bench.contracts.dataset import DatasetInfo, FileStream, Images
 from bench.contracts.method import Method
 from bench.contracts.recipe import Training
 from bench.errors import BadData, CellError
 from bench.pretraining import loop as pretrain
-from bench.pretraining.crop_workers import AHEAD, PIECE, Cropper, Piece, cropped, pieces, worked
-from bench.pretraining.training_run import Run
-from bench.pretraining.view_sources import Resident, Streamed
+from bench.pretraining.crop_workers import (
+    AHEAD,
+    PIECE,
+    Cropper,
+    Piece,
+    crop_image,
+    crop_in_workers,
+    split_pieces,
+)
+from bench.pretraining.training_run import TrainingRun
+from bench.pretraining.view_sources import FileViews, MemoryViews
 from bench.registry.registry import Registry
 
 COUNT, HEIGHT, WIDTH, SIZE = 45, 20, 26, 12
@@ -69,14 +77,14 @@ def files(tmp_path: Path, pixels: Tensor) -> list[Path]:
     return paths
 
 
-def stream_of(files: list[Path], reader: Any = READ) -> Stream:
+def stream_of(files: list[Path], reader: Any = READ) -> FileStream:
     def refusal(place: int, why: str) -> BadData:
         return BadData(f"photos: {files[place].name} cannot be decoded ({why}).")
 
-    return Stream(files, torch.arange(len(files)) % 2, reader, refusal)
+    return FileStream(files, torch.arange(len(files)) % 2, reader, refusal)
 
 
-def run_in(folder: Path, workers: int = 0, **changes: Any) -> Run:
+def run_in(folder: Path, workers: int = 0, **changes: Any) -> TrainingRun:
     """Return a run of 3 epochs of 2 steps of 20 images; what is given of `Training` goes there."""
     training = Training(
         epochs=3, batch_size=20, image_size=SIZE, precision="float32", optimizer="sgd", lr=0.05,
@@ -84,7 +92,7 @@ def run_in(folder: Path, workers: int = 0, **changes: Any) -> Run:
     )  # fmt: skip
     trained = {name: changes.pop(name) for name in list(changes) if hasattr(training, name)}
     folder.mkdir(exist_ok=True)
-    run = Run(
+    run = TrainingRun(
         what="the run", training=replace(training, **trained), views=VIEWS, mean=(0.4, 0.5, 0.6),
         std=(0.2, 0.25, 0.3), seed=0, device=torch.device("cpu"), folder=folder, workers=workers,
     )  # fmt: skip
@@ -102,7 +110,7 @@ def simclr(seed: int = 0) -> Method:
     return method
 
 
-def trained(files: list[Path], run: Run, seed: int = 0) -> tuple[dict[str, Tensor], list[Any]]:
+def trained(files: list[Path], run: TrainingRun, seed: int = 0) -> tuple[dict[str, Tensor], list[Any]]:
     """Return the weights after a run, and its lines."""
     method = simclr(seed)
     pretrain.pretrain(method, stream_of(files), run)
@@ -136,7 +144,7 @@ def test_a_crop_is_what_the_device_makes_of_the_same_image_and_box(height: int, 
         shrink(height, width)
         return image[0].permute(1, 2, 0).numpy().copy()
 
-    found = cropped(made, Path(), draws.crop.numpy(), (PLAIN.crop_ratio,) * n, SIZE)
+    found = crop_image(made, Path(), draws.crop.numpy(), (PLAIN.crop_ratio,) * n, SIZE)
 
     assert isinstance(found, Tensor)
     assert (found / 255 - expected).abs().max() <= BYTE
@@ -164,7 +172,7 @@ def test_an_image_that_was_made_smaller_gives_the_same_crops() -> None:
             asked.append(shrink(200, 400))
             return pixels
 
-        found = cropped(made, Path(), crops, (4 / 3,) * 20, 32)
+        found = crop_image(made, Path(), crops, (4 / 3,) * 20, 32)
         assert isinstance(found, Tensor)
         return found.int()
 
@@ -184,8 +192,8 @@ def test_streamed_views_are_those_of_images_in_memory(
         tmp_path / "run", views=(PLAIN, replace(PLAIN, crop_min=0.5)), mean=(0.0,) * 3, std=(1.0,) * 3
     )
     streamed, resident = (
-        Streamed(stream_of(files), run, plan),
-        Resident(Images(pixels, torch.zeros(COUNT).long()), run),
+        FileViews(stream_of(files), run, plan),
+        MemoryViews(Images(pixels, torch.zeros(COUNT).long()), run),
     )
     for epoch in (0, 1):
         for number, (index,) in enumerate(plan(epoch)):
@@ -197,7 +205,7 @@ def test_streamed_views_are_those_of_images_in_memory(
 
 
 def test_views_of_some_rows_are_those_of_the_whole_batch(tmp_path: Path, files: list[Path]) -> None:
-    streamed = Streamed(stream_of(files), run_in(tmp_path / "run"), plan)
+    streamed = FileViews(stream_of(files), run_in(tmp_path / "run"), plan)
     made = streamed.views(next(plan(0))[0], 0, 0)
     whole, parts = made(slice(0, 20)), [made(slice(0, 8)), made(slice(8, 20)), made(slice(0, 8))]
 
@@ -238,7 +246,7 @@ def test_a_streamed_run_that_was_stopped_is_bitwise_the_one_that_was_not(
 
 
 def test_what_decodes_draws_nothing_that_the_training_draws_from(tmp_path: Path, files: list[Path]) -> None:
-    streamed = Streamed(stream_of(files), run_in(tmp_path / "run"), plan)
+    streamed = FileViews(stream_of(files), run_in(tmp_path / "run"), plan)
     before = torch.get_rng_state()
     streamed.views(next(plan(0))[0], 0, 0)
 
@@ -264,14 +272,14 @@ def test_an_image_that_is_damaged_in_the_middle_is_named_in_a_line(
 
 def test_of_a_batch_the_image_itself_is_named(tmp_path: Path, files: list[Path]) -> None:
     files[COUNT - 1 - 7].unlink()
-    streamed = Streamed(stream_of(files), run_in(tmp_path / "run"), plan)
+    streamed = FileViews(stream_of(files), run_in(tmp_path / "run"), plan)
 
     with pytest.raises(BadData, match=f"{COUNT - 1 - 7}.png cannot be decoded .a link to nothing"):
         streamed.views(next(plan(0))[0], 0, 0)
 
 
 def test_a_process_that_is_killed_is_told_in_a_line(files: list[Path], tmp_path: Path) -> None:
-    streamed = Streamed(stream_of(files, Deadly()), run_in(tmp_path / "run", workers=1), plan)
+    streamed = FileViews(stream_of(files, Deadly()), run_in(tmp_path / "run", workers=1), plan)
 
     with pytest.raises(CellError, match="the run: a process that decodes was killed") as caught:
         streamed.views(next(plan(0))[0], 0, 0)
@@ -284,8 +292,8 @@ def test_a_process_that_is_killed_is_told_in_a_line(files: list[Path], tmp_path:
 def test_pieces_are_the_batch() -> None:
     rows = list(range(3 * PIECE + 5))
 
-    assert [row for piece in pieces(len(rows)) for row in rows[piece]] == rows
-    assert max(piece.stop - piece.start for piece in pieces(len(rows))) == PIECE
+    assert [row for piece in split_pieces(len(rows)) for row in rows[piece]] == rows
+    assert max(piece.stop - piece.start for piece in split_pieces(len(rows))) == PIECE
 
 
 def test_workers_are_ahead_by_some_batches_and_no_more(files: list[Path]) -> None:
@@ -298,9 +306,9 @@ def test_workers_are_ahead_by_some_batches_and_no_more(files: list[Path]) -> Non
             yield Piece([str(files[0])], np.ones((1, 1, 22), dtype=np.float32))
 
     batch_size = 3 * PIECE
-    coming = worked(Cropper(READ, (1.0,), SIZE), asked(), batch_size, 1, "the run")
+    coming = crop_in_workers(Cropper(READ, (1.0,), SIZE), asked(), batch_size, 1, "the run")
     for _ in range(3):
         next(coming)
     coming.close()
 
-    assert 3 < taken <= 3 + AHEAD * len(pieces(batch_size))
+    assert 3 < taken <= 3 + AHEAD * len(split_pieces(batch_size))

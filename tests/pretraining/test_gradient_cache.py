@@ -20,10 +20,10 @@ from bench.contracts.dataset import DatasetInfo, Images
 from bench.contracts.method import Batch, Embeddings, Method
 from bench.contracts.recipe import TrainConfig, Training, even_chunk, resolve
 from bench.errors import BadValue
-from bench.inspection.dry_run import estimated
+from bench.inspection.dry_run import estimate_seconds
 from bench.pretraining.gradient_cache import even_chunks
 from bench.pretraining.loop import pretrain
-from bench.pretraining.training_run import Run
+from bench.pretraining.training_run import TrainingRun
 from bench.registry.registry import Registry
 
 REGISTRY = Registry.load()
@@ -141,7 +141,7 @@ class Watching(Method):
         self.progress.append(progress)
 
 
-def run_in(folder: Path, **changes: Any) -> Run:
+def run_in(folder: Path, **changes: Any) -> TrainingRun:
     """Return a run of an epoch on batches of 20; what is given is of `Training`, but for `run`."""
     settings = {
         "epochs": 1, "batch_size": 20, "image_size": 12, "precision": "float32", "optimizer": "sgd",
@@ -149,7 +149,7 @@ def run_in(folder: Path, **changes: Any) -> Run:
     }  # fmt: skip
     run: dict[str, Any] = changes.pop("run", {})
     folder.mkdir(exist_ok=True)
-    return Run(
+    return TrainingRun(
         what="the run", training=Training(**{**settings, **changes}), views=(VIEW, VIEW),
         mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3), seed=0, device=torch.device("cpu"), folder=folder, **run,
     )  # fmt: skip
@@ -443,11 +443,11 @@ def test_a_training_without_either_says_what_it_always_said() -> None:
     plain = resolve(recipe, build(TrainConfig, {}, "train"), 32, "float32")
     large = replace(plain, chunk_size=64, accumulate=2)
 
-    assert list(plain.told()) == [
+    assert list(plain.key_fields()) == [
         *("epochs", "batch_size", "image_size", "precision", "optimizer", "lr", "weight_decay", "momentum"),
         "warmup_epochs",
     ]
-    assert large.told() == {name: value for name, value in asdict(large).items() if name != "compile"}
+    assert large.key_fields() == {name: value for name, value in asdict(large).items() if name != "compile"}
 
 
 @pytest.mark.parametrize("settings", [{"train.chunk_size": 4}, {"train.accumulate": 2}])
@@ -455,7 +455,7 @@ def test_a_large_batch_is_run_and_recorded(lab: Lab, settings: dict[str, Any]) -
     cells = lab.plan({"train.batch_size": 16, **settings}, method="simclr", evaluator="knn")
     (outcome,) = lab.run(cells)
     ((name, value),) = settings.items()
-    estimate = estimated(cells[0], lab.datasets, lab.registry, torch.device("cpu"))
+    estimate = estimate_seconds(cells[0], lab.datasets, lab.registry, torch.device("cpu"))
 
     assert outcome["status"] == "ok"
     assert outcome["config"]["training"][name.removeprefix("train.")] == value

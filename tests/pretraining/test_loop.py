@@ -18,12 +18,12 @@ from bench.contracts.dataset import DatasetInfo, Images
 from bench.contracts.method import Batch, Embeddings, Method
 from bench.contracts.recipe import Training
 from bench.errors import BadValue, Diverged
-from bench.evaluation.features import passed
+from bench.evaluation.features import extract
 from bench.metrics.collapse import embedding_std, rankme
 from bench.pretraining import checkpoint
 from bench.pretraining import loop as pretrain
 from bench.pretraining.online_knn import KnnSample, knn_monitors
-from bench.pretraining.training_run import Run
+from bench.pretraining.training_run import TrainingRun
 from bench.registry.registry import Registry
 
 INFO = DatasetInfo(classes=("a", "b"), channels=3, size=8)
@@ -92,7 +92,7 @@ class Watching(Method):
         self.seen.progress.append(progress)
 
 
-def run_in(folder: Path, **changes: Any) -> Run:
+def run_in(folder: Path, **changes: Any) -> TrainingRun:
     """Return a run of 3 epochs of 2 steps; what is given of `Training` goes there."""
     training = Training(
         epochs=3, batch_size=20, image_size=12, precision="float32", optimizer="sgd", lr=0.05,
@@ -100,7 +100,7 @@ def run_in(folder: Path, **changes: Any) -> Run:
     )  # fmt: skip
     trained = {name: changes.pop(name) for name in list(changes) if hasattr(training, name)}
     folder.mkdir(exist_ok=True)
-    run = Run(
+    run = TrainingRun(
         what="the run", training=replace(training, **trained), views=(VIEW, VIEW), mean=(0.4, 0.5, 0.6),
         std=(0.2, 0.25, 0.3), seed=0, device=torch.device("cpu"), folder=folder,
     )  # fmt: skip
@@ -154,7 +154,7 @@ def test_a_run_that_was_stopped_is_bitwise_the_one_that_was_not(
 
 def checkpoint_epochs(folder: Path, settings: Mapping[str, Any]) -> int:
     method = simclr()
-    loop = pretrain.Loop(method, IMAGES, run_in(folder, **settings))
+    loop = pretrain.TrainingLoop(method, IMAGES, run_in(folder, **settings))
     return checkpoint.resume(folder, method, loop.optimizer, loop.scaler)[0]
 
 
@@ -383,7 +383,7 @@ def test_the_vote_is_on_clean_images_in_eval_mode(tmp_path: Path) -> None:
 
     def features(pixels: Tensor) -> Tensor:
         about = {"mean": run.mean, "std": run.std, "device": run.device}
-        return torch.cat(list(passed(method.backbone, pixels, image_size=12, channels=3, **about)))
+        return torch.cat(list(extract(method.backbone, pixels, image_size=12, channels=3, **about)))
 
     line, h = lines(tmp_path)[-1], features(sample.queries.pixels)
     expected = {"h_std": float(embedding_std(h)), "h_rankme": float(rankme(h))}

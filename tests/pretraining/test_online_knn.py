@@ -19,10 +19,10 @@ from bench.pretraining.online_knn import (
     COST,
     PASSES,
     KnnSample,
-    evaluating,
+    eval_mode,
     knn_interval,
     knn_monitors,
-    knn_sample,
+    sample_for_knn,
 )
 from bench.registry.registry import Registry
 
@@ -102,7 +102,7 @@ def test_both_methods_with_two_embeddings_log_it(name: str) -> None:
 
 def test_queries_are_training_images_that_are_not_in_the_bank() -> None:
     labels = [0] * 150 + [1] * 50
-    sample = knn_sample(images(labels))
+    sample = sample_for_knn(images(labels))
     assert sample is not None
     bank, queries = (set(part.pixels[:, 0, 0, 0].tolist()) for part in (sample.bank, sample.queries))
 
@@ -114,7 +114,7 @@ def test_queries_are_training_images_that_are_not_in_the_bank() -> None:
 
 def test_queries_are_of_the_validation_split_where_there_is_one() -> None:
     train, val = images([0, 1] * 40, side=2), images([0, 1] * 10, side=3)
-    sample = knn_sample(train, val)
+    sample = sample_for_knn(train, val)
     assert sample is not None
 
     assert (len(sample.bank), sample.bank.pixels.shape[-1]) == (80, 2)
@@ -123,7 +123,7 @@ def test_queries_are_of_the_validation_split_where_there_is_one() -> None:
 
 @pytest.mark.parametrize("labels", [[-1] * 10, [-1, 0]])
 def test_a_validation_split_without_labels_is_not_asked(labels: list[int]) -> None:
-    sample = knn_sample(images([0, 1] * 40), images(labels, side=3))
+    sample = sample_for_knn(images([0, 1] * 40), images(labels, side=3))
     assert sample is not None
 
     assert sample.queries.pixels.shape[-1] == 2
@@ -131,7 +131,7 @@ def test_a_validation_split_without_labels_is_not_asked(labels: list[int]) -> No
 
 @pytest.mark.parametrize("val", [None, images([0, 1] * 2000)])
 def test_a_sample_is_small_and_stratified_however_many_images_there_are(val: Images | None) -> None:
-    sample = knn_sample(images([0] * 6000 + [1] * 2000 + [2] * 2), val)
+    sample = sample_for_knn(images([0] * 6000 + [1] * 2000 + [2] * 2), val)
     assert sample is not None
 
     assert (len(sample.bank), len(sample.queries), len(sample)) == (2000, 500, 2500)
@@ -139,7 +139,7 @@ def test_a_sample_is_small_and_stratified_however_many_images_there_are(val: Ima
 
 
 def test_the_sample_is_always_the_same_one() -> None:
-    one, again = (knn_sample(images([0, 1, 2] * 1500)) for _ in range(2))
+    one, again = (sample_for_knn(images([0, 1, 2] * 1500)) for _ in range(2))
     assert one is not None
     assert again is not None
 
@@ -148,7 +148,7 @@ def test_the_sample_is_always_the_same_one() -> None:
 
 
 def test_images_without_a_label_are_in_no_sample() -> None:
-    sample = knn_sample(images([-1, 0, -1, 1] * 10))
+    sample = sample_for_knn(images([-1, 0, -1, 1] * 10))
     assert sample is not None
 
     assert len(sample) == 20
@@ -157,11 +157,11 @@ def test_images_without_a_label_are_in_no_sample() -> None:
 
 @pytest.mark.parametrize("labels", [[-1] * 20, [3] * 20, [-1, 3] * 10, [0, 1] * 4])
 def test_where_there_is_too_little_to_tell_apart_there_is_no_sample(labels: list[int]) -> None:
-    assert knn_sample(images(labels), images([0, 1])) is None
+    assert sample_for_knn(images(labels), images([0, 1])) is None
 
 
 def test_ten_images_of_two_classes_are_a_bank_and_two_queries() -> None:
-    sample = knn_sample(images([0, 1] * 5))
+    sample = sample_for_knn(images([0, 1] * 5))
     assert sample is not None
 
     assert (len(sample.bank), len(sample.queries)) == (8, 2)
@@ -200,7 +200,7 @@ def test_a_vote_is_that_of_plain_loops() -> None:
 
 @pytest.mark.parametrize("broken", [torch.nan, torch.inf])
 def test_features_that_are_not_finite_have_no_score_but_stop_nothing(broken: float) -> None:
-    sample = knn_sample(images([0, 1] * 10))
+    sample = sample_for_knn(images([0, 1] * 10))
     assert sample is not None
     found = knn_monitors(sample, lambda pixels: torch.full((len(pixels), 4), broken))
 
@@ -210,7 +210,7 @@ def test_features_that_are_not_finite_have_no_score_but_stop_nothing(broken: flo
 def test_every_module_gets_its_own_mode_back() -> None:
     network = nn.Sequential(nn.BatchNorm1d(2), nn.Sequential(nn.Dropout(), nn.BatchNorm1d(2)))
     network[1][1].eval()
-    with evaluating(network):
+    with eval_mode(network):
         inside = [module.training for module in network.modules()]
 
     assert not any(inside)

@@ -19,8 +19,8 @@ from bench.contracts.dataset import DatasetInfo, Images
 from bench.contracts.method import Batch, Method
 from bench.contracts.recipe import Training
 from bench.pretraining import loop as pretrain
-from bench.pretraining.prefetch import Make, Ready, kept, one_ahead, side_stream
-from bench.pretraining.training_run import Run
+from bench.pretraining.prefetch import Make, ReadyBatch, hand_over_once, open_side_stream, stay_one_ahead
+from bench.pretraining.training_run import TrainingRun
 from bench.registry.registry import Registry
 
 INFO = DatasetInfo(classes=("a", "b"), channels=3, size=8)
@@ -38,12 +38,12 @@ class AtOnce:
     def __init__(self) -> None:
         self.begun = 0
 
-    def ahead(self, items: Iterator[Ready]) -> Iterator[Ready]:
-        return one_ahead(items, self.begin)
+    def prefetch(self, items: Iterator[ReadyBatch]) -> Iterator[ReadyBatch]:
+        return stay_one_ahead(items, self.begin)
 
     def begin(self, make: Make) -> Make:
         self.begun += 1
-        return kept(make())
+        return hand_over_once(make())
 
 
 def method_of() -> Method:
@@ -54,19 +54,19 @@ def method_of() -> Method:
     return method
 
 
-def run_in(folder: Path, **changes: Any) -> Run:
+def run_in(folder: Path, **changes: Any) -> TrainingRun:
     folder.mkdir()
     training = Training(
         epochs=3, batch_size=10, image_size=12, precision="float32", optimizer="sgd", lr=0.05,
         weight_decay=1e-3, momentum=0.9, warmup_epochs=0.5, **changes,
     )  # fmt: skip
-    return Run(
+    return TrainingRun(
         what="the run", training=training, views=(View(), View(blur=0.5)), mean=(0.4, 0.5, 0.6),
         std=(0.2, 0.25, 0.3), seed=0, device=torch.device("cpu"), folder=folder,
     )  # fmt: skip
 
 
-def batches(log: list[str], count: int) -> Iterator[Ready]:
+def batches(log: list[str], count: int) -> Iterator[ReadyBatch]:
     """Yield batches of two images that tell when they are asked for and when their views are made."""
 
     def made(number: int, rows: slice) -> list[Tensor]:
@@ -77,13 +77,13 @@ def batches(log: list[str], count: int) -> Iterator[Ready]:
     for number in range(count):
         log.append(f"asked {number}")
         batch = Batch(torch.arange(2), torch.arange(2))
-        yield Ready(number, batch, lambda rows, number=number: made(number, rows))
+        yield ReadyBatch(number, batch, lambda rows, number=number: made(number, rows))
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5])
 def test_views_are_made_once_while_the_batch_before_is_trained_on(count: int) -> None:
     log: list[str] = []
-    for ready in one_ahead(batches(log, count), AtOnce().begin):
+    for ready in stay_one_ahead(batches(log, count), AtOnce().begin):
         log.append(f"trained {ready.number}")
         (x,) = ready.views(slice(0, 2))
         assert x.tolist() == [ready.number] * 2
@@ -97,7 +97,7 @@ def test_views_are_made_once_while_the_batch_before_is_trained_on(count: int) ->
 
 def test_views_are_let_go_of_when_they_are_taken() -> None:
     made = [torch.zeros(3), torch.ones(3)]
-    take = kept(made)
+    take = hand_over_once(made)
 
     assert [x.tolist() for x in take()] == [[0, 0, 0], [1, 1, 1]]
     assert made == []
@@ -126,4 +126,4 @@ def test_a_training_with_views_made_ahead_is_bitwise_the_one_without(
 def test_nothing_is_made_ahead_where_it_would_take_time_or_the_memory_that_chunks_save(
     kind: str, chunks: int
 ) -> None:
-    assert side_stream(torch.device(kind), chunks) is None
+    assert open_side_stream(torch.device(kind), chunks) is None

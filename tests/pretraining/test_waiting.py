@@ -19,9 +19,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bench.contracts.dataset import DatasetInfo, Images
 from bench.contracts.method import Embeddings, Method
 from bench.contracts.recipe import Training
-from bench.pretraining.loop import Loop
-from bench.pretraining.loss_meter import Meter
-from bench.pretraining.training_run import Run
+from bench.pretraining.loop import TrainingLoop
+from bench.pretraining.loss_meter import LossMeter
+from bench.pretraining.training_run import TrainingRun
 from bench.registry.registry import Registry
 
 REGISTRY, META = Registry.load(), torch.device("meta")
@@ -70,28 +70,28 @@ def method_of(name: str) -> Method:
 
 def loop_of(
     method: Method, folder: Path, optimizer: str = "lars", where: str = "meta", **changes: Any
-) -> Loop:
+) -> TrainingLoop:
     training = Training(
         epochs=1, batch_size=8, image_size=16, precision="float32", optimizer=optimizer, lr=0.1,
         weight_decay=1e-3, momentum=0.9, warmup_epochs=0.0, **changes,
     )  # fmt: skip
     views = REGISTRY.load_class("methods", "vicreg").views(None, INFO, 100)  # with everything in them
-    run = Run(
+    run = TrainingRun(
         what="a run", training=training, views=views, mean=(0.5,) * 3, std=(0.25,) * 3, seed=0, device=META,
         folder=folder,
     )  # fmt: skip
     images = Images(torch.zeros(32, 3, 8, 8, dtype=torch.uint8), torch.arange(32) % 2)
-    return Loop(
+    return TrainingLoop(
         method, images if where == "cpu" else Images(images.pixels.to(META), images.labels.to(META)), run
     )
 
 
-def step(loop: Loop) -> int:
+def step(loop: TrainingLoop) -> int:
     """Take a step and what comes after it; return how many copies were sent to the device."""
     ready = loop.ready(0)
     next(ready)  # an epoch may wait at its beginning
     with Copies() as copies:
-        meter = Meter("a run", first=0)
+        meter = LossMeter("a run", first=0)
         meter.latest = {"loss": 0.0}  # as after the first step: it looks at that
         _, terms = loop.step(islice(ready, loop.run.training.accumulate), 0)
         loop.method.after_step(0.5)

@@ -182,7 +182,7 @@ def test_a_name_of_two_distributions_is_an_error_only_when_asked_for(install: In
     with pytest.raises(UnknownName, match=r"dist-one:twin and dist\.two:twin"):
         registry.find("methods", "twin")
     assert registry.find("methods", "Dist_One:twin").dist == "dist-one"
-    assert registry.find("methods", "ssl-bench:simclr").qualified == "ssl-bench:simclr"
+    assert registry.find("methods", "ssl-bench:simclr").full_name == "ssl-bench:simclr"
 
 
 @pytest.mark.parametrize("blocked", ["bad", "badpoint", "bad:badpoint"])

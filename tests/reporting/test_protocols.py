@@ -12,7 +12,7 @@ from made_records import caption, cells, make, tidy
 from bench.cli.main import main
 from bench.errors import UsageError
 from bench.reporting.table import table
-from bench.storage.records import Store
+from bench.storage.records import RecordStore
 
 TUNED = {"features": "fine-tuned", "selected_split": "train"}
 
@@ -48,7 +48,7 @@ def test_mixed_protocols_are_told_once_in_the_caption() -> None:
 
 def test_the_command_refuses_with_status_2_and_mixes_when_told_to(tmp_path: Path) -> None:
     for record in (told("knn"), told("finetune", TUNED)):
-        Store(tmp_path).write(record)
+        RecordStore(tmp_path).write(record)
     asked = ["table", "--results", str(tmp_path), "--cols", "dataset"]
     refused, mixed = (CliRunner().invoke(main, [*asked, *more]) for more in ([], ["--mix-protocols"]))
 

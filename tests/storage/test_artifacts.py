@@ -9,29 +9,29 @@ from pathlib import Path
 
 import pytest
 
-from bench.storage.artifacts import MANIFEST, Cache
+from bench.storage.artifacts import MANIFEST, ArtifactStore
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> Cache:
-    return Cache(tmp_path)
+def cache(tmp_path: Path) -> ArtifactStore:
+    return ArtifactStore(tmp_path)
 
 
-def made(cache: Cache, key: str = "key", content: bytes = b"content") -> Path:
-    with cache.alone(key), cache.making(key) as folder:
+def made(cache: ArtifactStore, key: str = "key", content: bytes = b"content") -> Path:
+    with cache.locked(key), cache.write(key) as folder:
         (folder / "file").write_bytes(content)
         (folder / "other").write_bytes(b"")
     return cache.folder / key
 
 
-def dies(cache: Cache, name: str, content: bytes) -> None:
+def dies(cache: ArtifactStore, name: str, content: bytes) -> None:
     """Make an artifact as a process does that dies before it is whole."""
-    with cache.making("key") as folder:
+    with cache.write("key") as folder:
         (folder / name).write_bytes(content)
         raise RuntimeError("power cut")
 
 
-def test_what_was_made_is_found(cache: Cache) -> None:
+def test_what_was_made_is_found(cache: ArtifactStore) -> None:
     folder = made(cache)
 
     assert cache.find("key") == folder
@@ -40,13 +40,13 @@ def test_what_was_made_is_found(cache: Cache) -> None:
     assert {path.name for path in folder.iterdir()} == {"file", "other", MANIFEST}
 
 
-def test_what_was_not_made_is_not_found(cache: Cache) -> None:
+def test_what_was_not_made_is_not_found(cache: ArtifactStore) -> None:
     assert cache.find("key") is None
     assert not cache.has("key")
     assert not cache.folder.exists()
 
 
-def test_what_ends_in_an_error_leaves_no_artifact(cache: Cache) -> None:
+def test_what_ends_in_an_error_leaves_no_artifact(cache: ArtifactStore) -> None:
     with pytest.raises(RuntimeError, match="power cut"):
         dies(cache, "file", b"half")
 
@@ -54,16 +54,16 @@ def test_what_ends_in_an_error_leaves_no_artifact(cache: Cache) -> None:
     assert not (cache.folder / "key").exists()
 
 
-def test_what_a_dead_process_left_is_given_to_the_next(cache: Cache) -> None:
+def test_what_a_dead_process_left_is_given_to_the_next(cache: ArtifactStore) -> None:
     with pytest.raises(RuntimeError, match="power cut"):
         dies(cache, "checkpoint", b"state")
-    with cache.making("key") as folder:
+    with cache.write("key") as folder:
         found = (folder / "checkpoint").read_bytes()
 
     assert found == b"state"
 
 
-def test_a_process_that_died_after_its_manifest_does_not_damage_the_next(cache: Cache) -> None:
+def test_a_process_that_died_after_its_manifest_does_not_damage_the_next(cache: ArtifactStore) -> None:
     with pytest.raises(RuntimeError, match="power cut"):
         dies(cache, MANIFEST, b'{"files": {}}')
     folder = made(cache)
@@ -87,7 +87,7 @@ def test_a_process_that_died_after_its_manifest_does_not_damage_the_next(cache: 
          "no sizes", "another manifest"],
 )  # fmt: skip
 def test_what_is_damaged_is_made_again_with_a_warning(
-    cache: Cache, caplog: pytest.LogCaptureFixture, damage: object
+    cache: ArtifactStore, caplog: pytest.LogCaptureFixture, damage: object
 ) -> None:
     folder = made(cache)
     assert callable(damage)
@@ -103,13 +103,13 @@ def test_what_is_damaged_is_made_again_with_a_warning(
     assert cache.find(made(cache).name) == folder
 
 
-def test_a_missing_file_is_seen_without_reading_the_others(cache: Cache) -> None:
+def test_a_missing_file_is_seen_without_reading_the_others(cache: ArtifactStore) -> None:
     (made(cache) / "other").unlink()
 
     assert not cache.has("key")
 
 
-def test_what_is_made_anew_takes_the_place_of_what_is_there(cache: Cache) -> None:
+def test_what_is_made_anew_takes_the_place_of_what_is_there(cache: ArtifactStore) -> None:
     made(cache, content=b"old and longer")
     folder = made(cache, content=b"new")
 
@@ -117,31 +117,31 @@ def test_what_is_made_anew_takes_the_place_of_what_is_there(cache: Cache) -> Non
     assert (folder / "file").read_bytes() == b"new"
 
 
-def test_a_second_maker_waits_for_the_first(cache: Cache) -> None:
+def test_a_second_maker_waits_for_the_first(cache: ArtifactStore) -> None:
     order: list[str] = []
     holds = threading.Event()
 
     def first() -> None:
-        with cache.alone("key"):
+        with cache.locked("key"):
             holds.set()
             time.sleep(0.1)
             made_by = "first" if cache.find("key") is None else "found"
-            with cache.making("key") as folder:
+            with cache.write("key") as folder:
                 (folder / "file").write_text(made_by)
             order.append(made_by)
 
     thread = threading.Thread(target=first)
     thread.start()
     holds.wait()
-    with Cache(cache.folder.parent).alone("key"):
+    with ArtifactStore(cache.folder.parent).locked("key"):
         order.append("second" if cache.find("key") is None else "found")
     thread.join()
 
     assert order == ["first", "found"]
 
 
-def test_other_keys_are_not_held_off(cache: Cache) -> None:
-    with cache.alone("one"), cache.alone("other"):
+def test_other_keys_are_not_held_off(cache: ArtifactStore) -> None:
+    with cache.locked("one"), cache.locked("other"):
         made(cache, "third")
 
     assert cache.has("third")

@@ -16,7 +16,7 @@ import pytest
 
 from bench.errors import BadData, CellError, UsageError
 from bench.storage.frame import results
-from bench.storage.records import Store
+from bench.storage.records import RecordStore
 
 FIRST_COLUMNS = [
     "method", "backbone", "dataset", "eval_dataset", "evaluator", "label_frac", "seed", "status", "metric",
@@ -52,12 +52,12 @@ def make(score: str = "s0", **changes: Any) -> dict[str, Any]:
 
 def write_many(folder: str, worker: int) -> None:
     for seed in range(20):
-        Store(Path(folder)).write(make("shared", seed=worker))
-        Store(Path(folder)).write(make(f"s{worker}-{seed}", seed=seed))
+        RecordStore(Path(folder)).write(make("shared", seed=worker))
+        RecordStore(Path(folder)).write(make(f"s{worker}-{seed}", seed=seed))
 
 
 def test_a_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = RecordStore(tmp_path)
     path = store.write(make())
 
     assert store.read(path) == make()
@@ -68,7 +68,7 @@ def test_a_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["hf-hub:timm/a.b", "..", ".", "a\\b", "x" * 300, "täst %2F", "con|*?", ""])
 def test_any_name_is_one_folder_inside_the_store(tmp_path: Path, name: str) -> None:
-    store = Store(tmp_path)
+    store = RecordStore(tmp_path)
     path = store.write(make(backbone=name))
 
     assert len(path.relative_to(store.root).parts) == 4
@@ -78,7 +78,7 @@ def test_any_name_is_one_folder_inside_the_store(tmp_path: Path, name: str) -> N
 
 def test_names_that_differ_have_paths_that_differ(tmp_path: Path) -> None:
     names = ["a/b", "a%2Fb", "a.b", "a_b", "x" * 300, "x" * 301]
-    paths = {Store(tmp_path).path(make(backbone=name)["cell"], "s") for name in names}
+    paths = {RecordStore(tmp_path).path(make(backbone=name)["cell"], "s") for name in names}
 
     assert len(paths) == len(names)
 
@@ -86,8 +86,8 @@ def test_names_that_differ_have_paths_that_differ(tmp_path: Path) -> None:
 def test_numbers_that_json_cannot_hold_survive(tmp_path: Path) -> None:
     odd = {"a": math.inf, "b": -math.inf, "c": math.nan}
     metrics = {name: {"value": value, "higher_is_better": True, "n": 1} for name, value in odd.items()}
-    path = Store(tmp_path).write(make(metrics=metrics, per_class={"recall": [math.nan, 1.0]}))
-    record = Store(tmp_path).read(path)
+    path = RecordStore(tmp_path).write(make(metrics=metrics, per_class={"recall": [math.nan, 1.0]}))
+    record = RecordStore(tmp_path).read(path)
     frame = results(tmp_path)
 
     json.loads(path.read_text(), parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
@@ -101,9 +101,9 @@ def test_numbers_that_json_cannot_hold_survive(tmp_path: Path) -> None:
 
 def test_a_result_is_not_lost_to_the_type_of_a_value(tmp_path: Path) -> None:
     odd = {"x": np.float32(0.5), "y": np.arange(2), "z": (1, 2), "p": Path("a"), "s": {"b", "a"}}
-    path = Store(tmp_path).write(make(protocol=odd))
+    path = RecordStore(tmp_path).write(make(protocol=odd))
 
-    assert Store(tmp_path).read(path)["protocol"] == {
+    assert RecordStore(tmp_path).read(path)["protocol"] == {
         "x": 0.5,
         "y": [0, 1],
         "z": [1, 2],
@@ -113,8 +113,8 @@ def test_a_result_is_not_lost_to_the_type_of_a_value(tmp_path: Path) -> None:
 
 
 def test_the_same_record_is_the_same_bytes_however_it_was_built(tmp_path: Path) -> None:
-    first = Store(tmp_path).write(make()).read_bytes()
-    second = Store(tmp_path).write(dict(reversed(make().items()))).read_bytes()
+    first = RecordStore(tmp_path).write(make()).read_bytes()
+    second = RecordStore(tmp_path).write(dict(reversed(make().items()))).read_bytes()
 
     assert first == second
     assert first.endswith(b"}\n")
@@ -123,14 +123,14 @@ def test_the_same_record_is_the_same_bytes_however_it_was_built(tmp_path: Path) 
 
 def test_odd_text_survives(tmp_path: Path) -> None:
     classes = ["あ", "a ]b", "[ c", "{d}", "two  spaces", "line\nend", "\u2028", "\udc80", "null"]
-    path = Store(tmp_path).write(make(classes=classes, notes=["a ] , [ b"]))
+    path = RecordStore(tmp_path).write(make(classes=classes, notes=["a ] , [ b"]))
 
-    assert Store(tmp_path).read(path)["classes"] == classes
-    assert Store(tmp_path).read(path)["notes"] == ["a ] , [ b"]
+    assert RecordStore(tmp_path).read(path)["classes"] == classes
+    assert RecordStore(tmp_path).read(path)["notes"] == ["a ] , [ b"]
 
 
 def test_a_second_record_of_a_cell_replaces_the_first(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = RecordStore(tmp_path)
     store.write(make(status="failed", metrics={}, reason="out of memory"))
     store.write(make())
 
@@ -146,19 +146,19 @@ def test_many_workers_write_at_once(tmp_path: Path) -> None:
         worker.join()
 
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
-    assert len(list(Store(tmp_path).records())) == 61
+    assert len(list(RecordStore(tmp_path).records())) == 61
     assert not list(tmp_path.rglob("*.tmp"))
 
 
 def test_a_half_written_file_is_ignored_and_removed_only_when_old(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = RecordStore(tmp_path)
     folder = store.write(make()).parent
     fresh, old = folder / ".knn-a.1.tmp", folder / ".knn-b.2.tmp"
     for left in (fresh, old):
         left.write_text('{"schema": 1, ')
     os.utime(old, (time.time() - 1e5,) * 2)
     read = list(store.records())
-    Store(tmp_path).write(make("s1"))  # of the next run: a store looks once
+    RecordStore(tmp_path).write(make("s1"))  # of the next run: a store looks once
 
     assert len(read) == 1
     assert fresh.exists()
@@ -174,7 +174,7 @@ def test_a_half_written_file_is_ignored_and_removed_only_when_old(tmp_path: Path
 def test_a_damaged_file_is_one_warning_that_names_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str
 ) -> None:
-    store = Store(tmp_path)
+    store = RecordStore(tmp_path)
     path = store.write(make())
     store.write(make("s1"))
     path.write_text(content, encoding="latin-1")
@@ -189,7 +189,7 @@ def test_a_damaged_file_is_one_warning_that_names_it(
 
 
 def test_a_record_of_a_newer_bench_is_refused_by_name(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = RecordStore(tmp_path)
     path = store.write({**make(), "schema": 2})
 
     with pytest.raises(UsageError, match=rf"{path.name}: has schema 2, this bench reads 1\. Upgrade"):
@@ -199,7 +199,7 @@ def test_a_record_of_a_newer_bench_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_a_copied_file_counts_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    store = Store(tmp_path)
+    store = RecordStore(tmp_path)
     path = store.write(make())
     (path.parent / "knn-s0 (copy).json").write_bytes(path.read_bytes())
 
@@ -209,8 +209,8 @@ def test_a_copied_file_counts_once(tmp_path: Path, caplog: pytest.LogCaptureFixt
 
 def test_records_come_in_natural_order(tmp_path: Path) -> None:
     for backbone in ("resnet101", "resnet50", "resnet18"):
-        Store(tmp_path).write(make(backbone=backbone))
-    backbones = [record["cell"]["backbone"] for record in Store(tmp_path).records()]
+        RecordStore(tmp_path).write(make(backbone=backbone))
+    backbones = [record["cell"]["backbone"] for record in RecordStore(tmp_path).records()]
 
     assert backbones == ["resnet18", "resnet50", "resnet101"]
 
@@ -220,7 +220,7 @@ def test_a_record_that_cannot_be_written_is_one_line(tmp_path: Path, where: str)
     (tmp_path / "file").write_text("")
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "records").write_text("")
-    store = Store(tmp_path / where)
+    store = RecordStore(tmp_path / where)
 
     with pytest.raises(CellError, match=r"could not be written"):
         store.write(make())
@@ -228,7 +228,7 @@ def test_a_record_that_cannot_be_written_is_one_line(tmp_path: Path, where: str)
 
 def test_the_frame_has_a_row_a_metric_and_the_promised_columns(tmp_path: Path) -> None:
     both = {name: {"value": 1.0, "higher_is_better": True, "n": 1} for name in ("top1", "top5")}
-    store = Store(tmp_path)
+    store = RecordStore(tmp_path)
     store.write(make("s0", metrics=both, settings={"train.epochs": 100, "method.temperature": 0.5}))
     cost = {"seconds": {"finetune": 2.0, "evaluate": 3.0}, "peak_mb": 4.0}
     store.write(make("s1", evaluator="linear", status="failed", metrics={}, cost=cost))
@@ -246,7 +246,7 @@ def test_the_frame_has_a_row_a_metric_and_the_promised_columns(tmp_path: Path) -
 
 
 def test_a_setting_that_was_left_out_has_its_default_in_the_frame(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = RecordStore(tmp_path)
     config = {"method": {"temperature": 0.5, "widths": [64, 32]}, "training": {"lr": 0.3}}
     store.write(make("s0", config=config))
     store.write(make("s1", settings={"method.temperature": 0.1, "train.lr": 0.2, "method.widths": [1]}))

@@ -7,7 +7,7 @@ import torch
 
 from bench.contracts.dataset import Images
 from bench.errors import BadValue
-from bench.system.device import auto_precision, choose, describe, free_memory, sent
+from bench.system.device import auto_precision, choose_device, describe_device, free_memory, to_device
 
 
 def have(monkeypatch: pytest.MonkeyPatch, *, cuda: int = 0, mps: bool = False) -> None:
@@ -24,14 +24,14 @@ def test_auto_is_the_first_that_is_there(
 ) -> None:
     have(monkeypatch, cuda=cuda, mps=mps)
 
-    assert choose("auto") == torch.device(chosen)
+    assert choose_device("auto") == torch.device(chosen)
 
 
 @pytest.mark.parametrize("name", ["cpu", "cuda", "cuda:0", "cuda:1", "mps"])
 def test_a_device_that_is_there_is_given(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     have(monkeypatch, cuda=2, mps=True)
 
-    assert choose(name) == torch.device(name)
+    assert choose_device(name) == torch.device(name)
 
 
 @pytest.mark.parametrize("name", ["cuda:2", "cuda:", "cuda:x", "cuda:-1", "gpu", "", "cpu:1", "CPU", "mps:3"])
@@ -39,14 +39,14 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch, 
     have(monkeypatch, cuda=2, mps=True)
 
     with pytest.raises(BadValue, match=rf"--device: {name} was asked for.*Use one of auto, cuda, mps, cpu."):
-        choose(name)
+        choose_device(name)
 
 
 def test_the_error_names_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     have(monkeypatch)
 
     with pytest.raises(BadValue, match=r"cuda was asked for, but it is not there. Use one of auto, cpu."):
-        choose("cuda")
+        choose_device("cuda")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_mps_computes_in_float32() -> None:
 
 
 def test_a_processor_is_described_with_its_threads() -> None:
-    said = describe(torch.device("cpu"))
+    said = describe_device(torch.device("cpu"))
 
     assert said.startswith("cpu (")
     assert f"{torch.get_num_threads()} thread" in said
@@ -115,5 +115,5 @@ def test_on_the_processor_nothing_is_copied() -> None:
     images = Images(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.arange(4))
 
     assert images.resident(torch.device("cpu")).pixels.data_ptr() == images.pixels.data_ptr()
-    assert sent(images.pixels, torch.device("cpu")) is images.pixels
+    assert to_device(images.pixels, torch.device("cpu")) is images.pixels
     assert free_memory(torch.device("cpu")) > 1 << 60

@@ -22,7 +22,7 @@ from bench.evaluation.features import FILE
 from bench.storage.artifact_files import BACKBONE
 from bench.system import profiler as profiling
 from bench.system.profiler import Profiler, mark, stages
-from bench.system.stage_timer import Ledger
+from bench.system.stage_timer import StageTimer
 
 STAGES = {"data", "views", "forward", "terms", "backward", "optimiser", "monitors"}
 SHORT = {"train.epochs": 1}
@@ -31,10 +31,10 @@ HEADING = "stage of the run"
 
 
 def profiled(lab: Lab, settings: dict[str, Any], **asked: Any) -> tuple[list[Path], list[dict[str, Any]]]:
-    workshop = lab.workshop()
-    workshop.profiler = Profiler(lab.folder / "profiles", torch.device("cpu"), workshop.spent)
-    records = list(workshop.run(lab.plan(settings, method="simclr", **asked)))
-    return workshop.profiler.written, records
+    pipeline = lab.pipeline()
+    pipeline.profiler = Profiler(lab.folder / "profiles", torch.device("cpu"), pipeline.spent)
+    records = list(pipeline.run(lab.plan(settings, method="simclr", **asked)))
+    return pipeline.profiler.written, records
 
 
 def key_of(trace: Path) -> str:
@@ -147,9 +147,9 @@ def test_a_block_is_watched_up_to_a_limit_and_not_twice(
 ) -> None:
     monkeypatch.setattr(profiling, "CALLS", most)
     monkeypatch.setattr(profiling, "SECONDS", seconds)
-    profiler = Profiler(tmp_path, torch.device("cpu"), Ledger())
+    profiler = Profiler(tmp_path, torch.device("cpu"), StageTimer())
     for key in ("one", "two"):
-        with profiler.beginning("work", key, "it"), mark("all of it"):
+        with profiler.profile_start("work", key, "it"), mark("all of it"):
             started, calls, x = time.monotonic(), 0, torch.zeros(2)
             while calls < 1_000 or time.monotonic() - started < 0.1:
                 x.add_(1)
@@ -166,10 +166,10 @@ def test_a_block_is_watched_up_to_a_limit_and_not_twice(
 
 
 def test_a_block_that_fails_ends_its_profile(tmp_path: Path) -> None:
-    profiler = Profiler(tmp_path, torch.device("cpu"), Ledger())
-    with pytest.raises(ValueError, match="broken"), profiler.beginning("work", "key", "it"):
+    profiler = Profiler(tmp_path, torch.device("cpu"), StageTimer())
+    with pytest.raises(ValueError, match="broken"), profiler.profile_start("work", "key", "it"):
         raise ValueError("broken")
-    with profiler.beginning("more work", "key", "it"):
+    with profiler.profile_start("more work", "key", "it"):
         torch.zeros(2).add_(1)
 
     assert len(profiler.written) == 1

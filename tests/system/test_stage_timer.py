@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from bench.system.stage_timer import Ledger
+from bench.system.stage_timer import StageTimer
 
 
 class Clock:
@@ -17,14 +17,14 @@ class Clock:
 
 def test_a_stage_inside_another_counts_for_itself_and_the_rest_is_the_harness() -> None:
     clock = Clock()
-    ledger = Ledger(clock)
+    ledger = StageTimer(clock)
     clock.now += 1
-    with ledger.on("features"):
+    with ledger.time("features"):
         clock.now += 2
-        with ledger.on("data"):
+        with ledger.time("data"):
             clock.now += 4
         clock.now += 8
-    with ledger.on("data"):
+    with ledger.time("data"):
         clock.now += 16
 
     assert ledger.seconds() == {"harness": 1, "features": 10, "data": 20}
@@ -32,8 +32,8 @@ def test_a_stage_inside_another_counts_for_itself_and_the_rest_is_the_harness() 
 
 def test_a_stage_that_fails_is_counted_and_ended() -> None:
     clock = Clock()
-    ledger = Ledger(clock)
-    with contextlib.suppress(ValueError), ledger.on("data"):
+    ledger = StageTimer(clock)
+    with contextlib.suppress(ValueError), ledger.time("data"):
         clock.now += 2
         raise ValueError
     clock.now += 3
@@ -43,9 +43,9 @@ def test_a_stage_that_fails_is_counted_and_ended() -> None:
 
 def test_the_table_has_the_longest_first_and_their_sum() -> None:
     clock = Clock()
-    ledger = Ledger(clock)
+    ledger = StageTimer(clock)
     clock.now += 1
-    with ledger.on("pretrain"):
+    with ledger.time("pretrain"):
         clock.now += 3
     lines = [line.split() for line in ledger.table().splitlines()]
 

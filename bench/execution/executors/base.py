@@ -7,8 +7,8 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Bench:
-    """What a process needs to set up a workshop of its own."""
+class PipelineSpec:
+    """What a process needs to set up a pipeline of its own."""
 
     results: Path
     data_dir: Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html as markup
 from collections.abc import Sequence
 
-from bench.reporting.formats.sheet import Entry, Sheet, _line
+from bench.reporting.formats.sheet import Sheet, TableEntry, _line
 
 
 def html(sheet: Sheet) -> str:
@@ -32,7 +32,7 @@ def _web(text: str) -> str:
     return markup.escape(_line(text))
 
 
-def _web_row(row: Sequence[Entry], labels: int) -> str:
+def _web_row(row: Sequence[TableEntry], labels: int) -> str:
     heads = "".join(f'<th scope="row">{_web(entry.text)}</th>' for entry in row[:labels])
     texts = (f"<strong>{_web(e.text)}</strong>" if e.best else _web(e.text) for e in row[labels:])
     return f"<tr>{heads}{''.join(f'<td>{text}</td>' for text in texts)}</tr>"

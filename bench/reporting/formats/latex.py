@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from bench.reporting.formats.sheet import Entry, Sheet, _line
+from bench.reporting.formats.sheet import Sheet, TableEntry, _line
 
 
 def latex(sheet: Sheet) -> str:
@@ -49,5 +49,5 @@ def _tex_row(cells: Sequence[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _latex_cell(entry: Entry) -> str:
+def _latex_cell(entry: TableEntry) -> str:
     return rf"\textbf{{{_tex(entry.text)}}}" if entry.best else _tex(entry.text)

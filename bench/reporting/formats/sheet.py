@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Entry:
+class TableEntry:
     """One cell of a table: what it says, and whether it is the best there is."""
 
     text: str
@@ -29,7 +29,7 @@ class Sheet:
     caption: str
     header: tuple[str, ...]
     labels: int
-    body: tuple[tuple[Entry, ...], ...]
+    body: tuple[tuple[TableEntry, ...], ...]
     notes: tuple[str, ...]
 
     def captioned(self, legend: str) -> str:
@@ -42,14 +42,14 @@ class Sheet:
         return [f"[{place}] {note}" for place, note in enumerate(self.notes, 1)]
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Return a setting's value as one would write it on the command line."""
     if value is None:
         return "–"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return ",".join(map(shown, value)) or "[]"
+        return ",".join(map(format_value, value)) or "[]"
     return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.reporting.formats.sheet import shown
+from bench.reporting.formats.sheet import format_value
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -28,7 +28,7 @@ def as_json(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _field(value: Any) -> Any:
-    return "" if value is None else shown(value) if isinstance(value, (bool, tuple)) else value
+    return "" if value is None else format_value(value) if isinstance(value, (bool, tuple)) else value
 
 
 def _carried(value: Any) -> Any:

@@ -48,4 +48,4 @@ def viewed(network: Network, rows: Tensor, view: View, *place: int | str) -> Ten
         (n, channels, h, w), what the backbone takes.
     """
     drawn = torch.Generator().manual_seed(seed_of(*place))
-    return network.augmented(network.train.pixels[rows], view, drawn)
+    return network.augment(network.train.pixels[rows], view, drawn)
