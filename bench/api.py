@@ -17,10 +17,10 @@ from bench.keys import digest, seed_of
 
 if TYPE_CHECKING:
     from bench.augmentation.view import View
-    from bench.contracts.backbone import Backbone
+    from bench.contracts.backbone import Backbone, BackboneInfo, Tokens
     from bench.contracts.dataset import DataLocation, Dataset, DatasetInfo, FileStream, Images
     from bench.contracts.evaluator import Evaluator, Features, Network, Scores, Task
-    from bench.contracts.method import Batch, Embeddings, Method
+    from bench.contracts.method import Batch, Embeddings, Method, Step
     from bench.metrics.classification import classification_scores, require_finite
     from bench.metrics.collapse import embedding_std, rankme
     from bench.metrics.neighbours import first_largest, nearest, unit_rows, votes
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "bench.augmentation.view": ("View",),
-    "bench.contracts.backbone": ("Backbone",),
+    "bench.contracts.backbone": ("Backbone", "BackboneInfo", "Tokens"),
     "bench.contracts.dataset": ("Dataset", "DatasetInfo", "Images", "DataLocation", "FileStream"),
     "bench.contracts.evaluator": ("Evaluator", "Features", "Network", "Scores", "Task"),
-    "bench.contracts.method": ("Batch", "Embeddings", "Method"),
+    "bench.contracts.method": ("Batch", "Embeddings", "Method", "Step"),
     "bench.metrics.classification": ("classification_scores", "require_finite"),
     "bench.metrics.collapse": ("embedding_std", "rankme"),
     "bench.metrics.neighbours": ("first_largest", "nearest", "unit_rows", "votes"),
@@ -48,6 +48,7 @@ _HOMES = {
 
 __all__ = [
     "Backbone",
+    "BackboneInfo",
     "BadData",
     "BadPlugin",
     "BadValue",
@@ -68,7 +69,9 @@ __all__ = [
     "Recipe",
     "Scores",
     "Selection",
+    "Step",
     "Task",
+    "Tokens",
     "Unsupported",
     "UsageError",
     "View",

@@ -93,6 +93,12 @@ def is_in_key(field: dataclasses.Field[Any], value: Any) -> bool:
     return not (field.metadata.get("later") and value == field.default)
 
 
+def key_fields(config: Any) -> dict[str, Any]:
+    """Return the fields of a frozen dataclass of settings that a key and a record say, as they are."""
+    values = ((f, getattr(config, f.name)) for f in dataclasses.fields(config))
+    return {f.name: value for f, value in values if is_in_key(f, value)}
+
+
 def identity(config: Any) -> dict[str, Any]:
     """Return what a key hashes of `config`: every field that is told, a file by the digest of its content."""
     cls: Any = type(config)

@@ -57,6 +57,9 @@ class View:
     translate: float = setting(0.1, "of the affine map: within ± this share of the side", least=0, most=1)
     zoom: float = setting(0.1, "of the affine map: factor within 1 ± this", least=0, most=0.9)
     shear: float = setting(10.0, "of the affine map: within ± degrees", least=0, most=60)
+    size: int | None = setting(
+        None, "side in pixels; none is the run's image size", least=8, most=1024, later=True
+    )
 
     def __post_init__(self) -> None:
         for low, high in (("crop_min", "crop_max"), ("blur_min", "blur_max")):

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from bench.augmentation.view import View
 from bench.config import NoSettings
+from bench.contracts.backbone import BackboneInfo
 from bench.contracts.dataset import DatasetInfo
 from bench.contracts.recipe import Recipe
 
 Embeddings = dict[str, Tensor]  # by name, each (n, ...); the first is the one that is monitored
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """Where a training is.
+
+    Args:
+        number: optimiser steps taken before this one.
+        total: optimiser steps of the whole training.
+        epoch: counted from 0.
+        epochs: of the whole training.
+        with_gradient: a graph is recorded; not in the first of the two passes over a batch in chunks.
+    """
+
+    number: int = 0
+    total: int = 1
+    epoch: int = 0
+    epochs: int = 1
+    with_gradient: bool = True
+
+    @property
+    def progress(self) -> float:
+        """The share of the training that was done before this step, in [0, 1)."""
+        return self.number / self.total
 
 
 @dataclass(frozen=True)
@@ -23,10 +49,19 @@ class Batch:
     Args:
         index: (n,), int64, the images' places in the training split.
         labels: (n,), int64. SSL methods do not look at them.
+        draws: what `Method.draw` drew for these images, by name, each (n, ...).
+        step: where the training is.
     """
 
     index: Tensor
     labels: Tensor
+    draws: Mapping[str, Tensor] = field(default_factory=dict)
+    step: Step = Step()
+
+    def rows(self, some: slice) -> Batch:
+        """Return what belongs to some of the images."""
+        draws = {name: drawn[some] for name, drawn in self.draws.items()}
+        return Batch(self.index[some], self.labels[some], draws, self.step)
 
 
 class Method(nn.Module):
@@ -34,6 +69,11 @@ class Method(nn.Module):
 
     `embed` works on each image by itself (but for batch norm); `terms` sees the embeddings of the
     whole batch. `embed` runs under autocast, `terms` in float32.
+
+    What a method keeps from step to step (a queue, a centre, prototypes, a momentum network) is held in
+    buffers and parameters, of its own or of its modules: these are in checkpoints, and a training that was
+    stopped goes on with them bit for bit. `terms`, `before_step` and `after_step` may change them, `embed`
+    may not, but for the statistics of batch norm.
 
     Args:
         backbone: maps images to features (n, dim). Kept as `self.backbone`.
@@ -53,31 +93,69 @@ class Method(nn.Module):
         super().__init__()
         self.backbone = backbone
 
+    # ---- known while planning
+
     @classmethod
     def views(cls, config: Any, data: DatasetInfo, image_size: int) -> tuple[View, ...]:
         """Return one augmentation recipe a view. What changes a label is dropped by the harness."""
         return ()
 
+    @classmethod
+    def recipe_for(cls, config: Any, data: DatasetInfo, image_size: int) -> Recipe | None:
+        """Return the recipe of a training: that of the class, unless the config or the data change it."""
+        return cls.recipe
+
+    @classmethod
+    def check(cls, config: Any, backbone: BackboneInfo, data: DatasetInfo, image_size: int) -> None:
+        """Refuse, before any training, what the method cannot work with.
+
+        Raises:
+            Unsupported: it cannot work on this backbone or these images: the cell is skipped.
+            BadValue: the config cannot work on any.
+        """
+
+    # ---- a step, in the order in which it calls these
+
+    def before_step(self, step: Step) -> None:
+        """Change what must be another before the images of a step are embedded."""
+
+    def draw(self, count: int, generator: torch.Generator) -> Mapping[str, Tensor]:
+        """Return what is random of a batch beside its views, by name, each (count, ...), on the CPU.
+
+        `embed` finds it in `batch.draws`, row by row. So it is the same whether the batch is embedded at
+        once, in chunks or over several processes. Masks are drawn here.
+
+        Args:
+            count: images of the batch.
+            generator: to draw from, on the CPU.
+        """
+        return {}
+
     def embed(self, views: Sequence[Tensor], batch: Batch) -> Embeddings:
         """Return the embeddings of a batch, or of a part of it, and change nothing but batch norm.
 
         Args:
-            views: an element a view, each (n, channels, h, w), float32, normalised.
+            views: an element a view, each (n, channels, h, w), float32, normalised; h and w are the view's.
             batch: what belongs to it.
         """
         raise NotImplementedError
 
     def terms(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
-        """Return the weighted terms of the loss by name, each a scalar; their sum is the loss."""
+        """Return the weighted terms of the loss by name, each a scalar; their sum is the loss.
+
+        It is called once a batch, and may change what the method keeps: fill a queue, move a centre.
+        """
         raise NotImplementedError
 
     def monitors(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
         """Return scalars to log beside the terms. Runs without gradient."""
         return {}
 
-    def after_step(self, progress: float) -> None:
-        """Update what is not trained by gradient.
+    def after_step(self, step: Step) -> None:
+        """Move what is not trained by gradient, such as a momentum network."""
 
-        Args:
-            progress: share of the training that is done, in (0, 1].
-        """
+    # ---- the result
+
+    def export(self) -> nn.Module:
+        """Return the network that is evaluated: a backbone of the structure of `self.backbone`."""
+        return self.backbone

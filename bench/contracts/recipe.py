@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-from bench.config import is_in_key, setting
+from bench.config import key_fields, setting
 from bench.errors import BadValue
 
 
@@ -105,8 +105,7 @@ class Training:
 
     def key_fields(self) -> dict[str, Any]:
         """Return what a key and a record say of it: what came later only where it is set."""
-        told = ((f, getattr(self, f.name)) for f in fields(self))
-        return {f.name: value for f, value in told if is_in_key(f, value)}
+        return key_fields(self)
 
 
 WARMUP_SHARE = 0.1  # of a run: ten epochs of a hundred, as in SimCLR; a run of ten warms up for one

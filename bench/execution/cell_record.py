@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from bench.config import key_fields
 from bench.planning.cells import Cell, PluginChoice
 from bench.storage.records import SCHEMA, Record
 
@@ -21,7 +22,7 @@ def blank_record(cell: Cell, origin: Mapping[str, Any]) -> Record:
         "config": {
             **{role: _flatten_choice(getattr(cell, role)) for role in parts},
             "training": cell.training.key_fields() if cell.training else {"image_size": cell.image_size},
-            "views": [asdict(view) for view in cell.views],
+            "views": [key_fields(view) for view in cell.views],
         },
         "status": "",
         "reason": None,

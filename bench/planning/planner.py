@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from bench.augmentation.named_ops import changed_views
-from bench.config import build
+from bench.config import build, key_fields
 from bench.contracts.recipe import TrainConfig, Training, resolve, too_few_images
 from bench.errors import BadValue, Unsupported
 from bench.keys import digest
@@ -166,7 +166,7 @@ class Planner:
             "stage": "backbone",
             **{role: part.identity for role, part in parts.items()},
             "training": training.key_fields() if training else {"image_size": size},
-            "views": [asdict(view) for view in views],
+            "views": [key_fields(view) for view in views],
         }
         return BackbonePlan(
             **parts,

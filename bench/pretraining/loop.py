@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bench.augmentation.clean import normalise, resize
 from bench.contracts.dataset import FileStream, Images
-from bench.contracts.method import Batch, Embeddings, Method
+from bench.contracts.method import Batch, Embeddings, Method, Step
 from bench.contracts.recipe import too_few_images
 from bench.keys import seed_of
 from bench.metrics.collapse import embedding_std, rankme
@@ -115,7 +115,7 @@ class TrainingLoop:
         for step in range(self.steps):
             lr = self._set_lr(epoch * self.steps + step)
             last, terms = self.step(islice(ready, self.run.training.accumulate), epoch)
-            self.method.after_step((epoch * self.steps + step + 1) / (self.steps * self.run.training.epochs))
+            self.method.after_step(self._step(epoch, step))
             meter.add(terms)
             progress.step(epoch + 1, step + 1, step_images, meter.latest)
             self.run.on_step()
@@ -132,6 +132,11 @@ class TrainingLoop:
             "images_per_s": self.steps * step_images / max(trained, 1e-9),
             "seconds": time.monotonic() - started,
         }
+
+    def _step(self, epoch: int, step: int) -> Step:
+        """Return where a step of an epoch stands in the training."""
+        epochs = self.run.training.epochs
+        return Step(number=epoch * self.steps + step, total=self.steps * epochs, epoch=epoch, epochs=epochs)
 
     def ready(self, epoch: int) -> Iterator[ReadyBatch]:
         """Yield the batches of all steps in turn, with views made ahead where the device allows."""

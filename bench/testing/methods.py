@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bench.augmentation.view import View
 from bench.contracts.dataset import DatasetInfo
-from bench.contracts.method import Batch, Embeddings, Method
+from bench.contracts.method import Batch, Embeddings, Method, Step
 from bench.contracts.recipe import Recipe
 from bench.testing.checks import Check, Outcome, alike, class_checks, finite_scalars, require, run
 
@@ -184,8 +184,8 @@ def _monitors(s: _Subject) -> None:
 
 def _after_step(s: _Subject) -> None:
     method = s.fresh()
-    for progress in (0.01, 0.5, 1.0):
-        method.after_step(progress)
+    for number in range(2):
+        method.after_step(Step(number=number, total=2))
     finite_scalars(method.terms(s.embedded(method), s.batch), "terms() after after_step()")
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from bench.contracts.dataset import DatasetInfo
+from bench.contracts.method import Step
 from bench.registry.registry import Registry
 
 Random = Registry.load().load_class("methods", "random")
@@ -22,7 +23,7 @@ def test_it_keeps_the_backbone_as_it_is_and_adds_nothing() -> None:
     backbone = nn.Linear(3, 2)
     before = backbone.weight.detach().clone()
     method = Random(backbone, 2, Random.Config(), DATA)
-    method.after_step(1.0)
+    method.after_step(Step())
 
     assert method.backbone is backbone
     assert torch.equal(backbone.weight, before)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from bench.augmentation.view import View
 from bench.config import build
 from bench.contracts.dataset import DatasetInfo, Images
-from bench.contracts.method import Batch, Embeddings, Method
+from bench.contracts.method import Batch, Embeddings, Method, Step
 from bench.contracts.recipe import TrainConfig, Training, even_chunk, resolve
 from bench.errors import BadValue
 from bench.inspection.dry_run import estimate_seconds
@@ -137,8 +137,8 @@ class Watching(Method):
     def terms(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
         return self.inner.terms(embeddings, batch)
 
-    def after_step(self, progress: float) -> None:
-        self.progress.append(progress)
+    def after_step(self, step: Step) -> None:
+        self.progress.append(step.progress)
 
 
 def run_in(folder: Path, **changes: Any) -> TrainingRun:
@@ -361,7 +361,7 @@ def test_steps_are_those_of_the_optimiser_and_what_is_left_for_half_a_step_is_dr
     index = torch.cat([batch.index for batch in watching.batches[:4]])
 
     assert [line["step"] for line in lines(tmp_path)] == [2, 4, 6]
-    assert watching.progress == pytest.approx([step / 6 for step in range(1, 7)])
+    assert watching.progress == pytest.approx([step / 6 for step in range(6)])
     assert [len(batch.index) for batch in watching.batches] == [9] * 12
     assert len(index.unique()) == 36
 

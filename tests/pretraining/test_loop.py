@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from bench.augmentation.view import View
 from bench.contracts.dataset import DatasetInfo, Images
-from bench.contracts.method import Batch, Embeddings, Method
+from bench.contracts.method import Batch, Embeddings, Method, Step
 from bench.contracts.recipe import Training
 from bench.errors import BadValue, Diverged
 from bench.evaluation.features import extract
@@ -88,8 +88,8 @@ class Watching(Method):
     def monitors(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
         return {"largest": embeddings["first"].max()}
 
-    def after_step(self, progress: float) -> None:
-        self.seen.progress.append(progress)
+    def after_step(self, step: Step) -> None:
+        self.seen.progress.append(step.progress)
 
 
 def run_in(folder: Path, **changes: Any) -> TrainingRun:
@@ -280,11 +280,11 @@ def test_embeddings_are_made_under_autocast_and_terms_in_float32(tmp_path: Path,
     assert {p.dtype for p in method.parameters()} == {torch.float32}
 
 
-def test_progress_rises_to_one_after_every_step(tmp_path: Path) -> None:
+def test_a_method_knows_after_every_step_where_the_training_is(tmp_path: Path) -> None:
     method = Watching()
     pretrain.pretrain(method, IMAGES, run_in(tmp_path))
 
-    assert method.seen.progress == pytest.approx([step / 6 for step in range(1, 7)])
+    assert method.seen.progress == pytest.approx([step / 6 for step in range(6)])
 
 
 # ---- what is written down

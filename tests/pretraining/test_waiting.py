@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.contracts.dataset import DatasetInfo, Images
-from bench.contracts.method import Embeddings, Method
+from bench.contracts.method import Embeddings, Method, Step
 from bench.contracts.recipe import Training
 from bench.pretraining.loop import TrainingLoop
 from bench.pretraining.loss_meter import LossMeter
@@ -94,7 +94,7 @@ def step(loop: TrainingLoop) -> int:
         meter = LossMeter("a run", first=0)
         meter.latest = {"loss": 0.0}  # as after the first step: it looks at that
         _, terms = loop.step(islice(ready, loop.run.training.accumulate), 0)
-        loop.method.after_step(0.5)
+        loop.method.after_step(Step())
         meter.add(terms)
     return copies.seen
 
