@@ -29,7 +29,8 @@ from torchvision.models import resnet18
 from bench.contracts.dataset import DatasetInfo, Images
 from bench.contracts.method import Batch
 from bench.contracts.recipe import Training
-from bench.pretraining.loop import DTYPES, TrainingLoop
+from bench.pretraining.loop import TrainingLoop
+from bench.pretraining.step import DTYPES
 from bench.pretraining.training_run import TrainingRun
 from bench.registry.registry import Registry
 from bench.system.device import auto_precision
@@ -66,7 +67,7 @@ def loop_of(name: str, folder: Path, steps: int = STEPS, precision: str = "auto"
 
 def bare_steps(loop: TrainingLoop, views: list[Tensor]) -> None:
     """Take as many steps as an epoch has, on one batch of views that is there already."""
-    method, optimizer = loop.method, loop.optimizer
+    method, optimizer = loop.method, loop.stepper.optimizer
     dtype = DTYPES[loop.run.training.precision]
     batch = Batch(torch.arange(BATCH), torch.zeros(BATCH, dtype=torch.int64))
     for _ in range(STEPS):

@@ -241,7 +241,7 @@ def epoch(images: Images | FileStream, info: DatasetInfo, folder: Path) -> None:
         with contextlib.suppress(Enough):
             loop.epoch(0, Progress("", 1, len(images), out=io.StringIO()))
     finally:
-        loop.supply.close()
+        loop.view_source.close()
 
 
 def used(folder: Path, how: str) -> dict[str, float]:

@@ -72,7 +72,7 @@ class Method(nn.Module):
 
     What a method keeps from step to step (a queue, a centre, prototypes, a momentum network) is held in
     buffers and parameters, of its own or of its modules: these are in checkpoints, and a training that was
-    stopped goes on with them bit for bit. `terms`, `before_step` and `after_step` may change them, `embed`
+    stopped goes on with them bit for bit. `after_batch`, `before_step` and `after_step` change them; `embed`
     may not, but for the statistics of batch norm.
 
     Args:
@@ -141,11 +141,18 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def terms(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
-        """Return the weighted terms of the loss by name, each a scalar; their sum is the loss.
-
-        It is called once a batch, and may change what the method keeps: fill a queue, move a centre.
-        """
+        """Return the weighted terms of the loss by name, each a scalar; their sum is the loss."""
         raise NotImplementedError
+
+    def after_batch(self, embeddings: Embeddings, batch: Batch) -> None:
+        """Update what is kept of a batch, such as a queue or a centre: once its gradient is there.
+
+        In `terms` it would be too early: the gradient still needs the queue as the loss saw it.
+
+        Args:
+            embeddings: of the whole batch, without their graph. Runs without gradient.
+            batch: the whole batch.
+        """
 
     def monitors(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
         """Return scalars to log beside the terms. Runs without gradient."""

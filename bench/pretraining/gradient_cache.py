@@ -41,22 +41,25 @@ def cached_gradient(
     """Add the gradient of a batch to that of the parameters.
 
     Args:
-        method: whose buffers `embed` moves.
+        method: its buffers are as they are before the step, and are changed as if the batch were whole.
         chunks: the rows of each, in order; together the batch.
         embed: returns the embeddings of a chunk, alike whenever it is called.
-        backward: takes the embeddings of the batch, goes back from the loss and returns its terms.
+        backward: takes the embeddings of the batch, goes back from the loss, lets the method update what it
+            keeps, and returns the terms.
 
     Returns:
         The embeddings of the batch without their graph, and what `backward` returned.
     """
     buffers = Buffers(method)
     whole = {name: z.requires_grad_() for name, z in _embed_chunks(chunks, embed, buffers).items()}
+    buffers.restore()
     terms = backward(whole)
+    buffers.note_batch()
     for chunk in chunks:
         buffers.restore()
         _backward_from(embed(chunk), {name: z.grad[chunk] for name, z in whole.items() if z.grad is not None})
-        buffers.take((chunk.stop - chunk.start) / chunks[-1].stop)
-    buffers.move()
+        buffers.note_chunk((chunk.stop - chunk.start) / chunks[-1].stop)
+    buffers.finish()
     return {name: z.detach() for name, z in whole.items()}, terms
 
 
@@ -90,35 +93,50 @@ def _backward_from(embeddings: Embeddings, gradients: Embeddings) -> None:
 
 
 class Buffers:
-    """A network's buffers, which every chunk finds as the step did.
+    """The buffers of a method over a step in chunks: every chunk finds them as the step did.
 
-    What is averaged, such as batch norm's running statistics, then moves once a step, by the mean of
-    what each image's chunk would move it; a count moves as for one chunk.
+    Two things change them. What embedding a chunk changes, such as batch norm's running statistics, moves
+    once a step, by the mean of what each image's chunk would move it; a count moves as for one chunk.
+    What is changed with the whole batch in view, such as a queue or a centre, is changed once, and stays so.
 
     Args:
-        network: its buffers are as they are before the step.
+        method: its buffers are as they are before the step.
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        buffers = list(network.buffers())
+    def __init__(self, method: nn.Module) -> None:
+        buffers = list(method.buffers())
         self.averaged = [b for b in buffers if b.is_floating_point()]
-        self.now = self.averaged + [b for b in buffers if not b.is_floating_point()]
-        self.before = [b.clone() for b in self.now]
+        self.counted = [b for b in buffers if not b.is_floating_point()]
+        self.before = _clones(self.averaged + self.counted)
+        self.after_batch = self.before
         self.moves = [torch.zeros_like(b) for b in self.averaged]
 
     def restore(self) -> None:
-        """Give the network its buffers of before the step."""
-        if self.now:
-            torch._foreach_copy_(self.now, self.before)
+        """Give the method its buffers of before the step."""
+        if self.before:
+            torch._foreach_copy_(self.averaged + self.counted, self.before)
 
-    def take(self, share: float) -> None:
-        """Note how the buffers have moved since `restore`, in a chunk of that share of the batch."""
-        if self.averaged:
-            moved = torch._foreach_sub(self.averaged, self.before[: len(self.averaged)])
-            torch._foreach_add_(self.moves, moved, alpha=share)
+    def note_batch(self) -> None:
+        """Note what the method has made of the buffers with the whole batch in view."""
+        self.after_batch = _clones(self.averaged + self.counted)
 
-    def move(self) -> None:
-        """Give the network its buffers of after the step."""
+    def note_chunk(self, share: float) -> None:
+        """Note how a chunk of that share of the batch has moved the buffers since `restore`."""
         if self.averaged:
-            torch._foreach_copy_(self.averaged, self.before[: len(self.averaged)])
+            moves = torch._foreach_sub(self.averaged, self.before[: len(self.averaged)])
+            torch._foreach_add_(self.moves, moves, alpha=share)
+
+    def finish(self) -> None:
+        """Give the method its buffers of after the step; `counted` is still that of the last chunk."""
+        count = len(self.averaged)
+        if self.averaged:
+            torch._foreach_copy_(self.averaged, self.after_batch[:count])
             torch._foreach_add_(self.averaged, self.moves)
+        for buffer, before, after in zip(
+            self.counted, self.before[count:], self.after_batch[count:], strict=True
+        ):
+            buffer.copy_(torch.where(buffer == before, after, buffer))
+
+
+def _clones(tensors: Sequence[Tensor]) -> list[Tensor]:
+    return [tensor.clone() for tensor in tensors]

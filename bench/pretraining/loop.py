@@ -5,30 +5,27 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
 from functools import partial
 from itertools import chain, islice
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from bench.augmentation.clean import normalise, resize
 from bench.contracts.dataset import FileStream, Images
-from bench.contracts.method import Batch, Embeddings, Method, Step
+from bench.contracts.method import Batch, Method, Step
 from bench.contracts.recipe import too_few_images
 from bench.keys import seed_of
 from bench.metrics.collapse import embedding_std, rankme
 from bench.pretraining import checkpoint
 from bench.pretraining.batches import plan_batches
 from bench.pretraining.epoch_log import append_line, keep_lines
-from bench.pretraining.gradient_cache import cached_gradient, even_chunks
 from bench.pretraining.loss_meter import LossMeter
 from bench.pretraining.online_knn import KnnSample, eval_mode, knn_interval, knn_monitors
-from bench.pretraining.optimizers import build_optimizer
 from bench.pretraining.prefetch import ReadyBatch, open_side_stream
 from bench.pretraining.schedules import lr_factor, set_lr
+from bench.pretraining.step import Stepper, StepResult
 from bench.pretraining.training_run import TrainingCost, TrainingRun
 from bench.pretraining.view_sources import open_view_source
 from bench.system.compile import compile_or_warn
@@ -37,8 +34,6 @@ from bench.system.profiler import mark
 from bench.system.progress import Progress
 
 RANK_ROWS = 512  # of a batch, for RankMe: its cost grows with the cube of them
-Seen = tuple[Embeddings, Batch]  # of the last batch, for the monitors
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def pretrain(method: Method, images: Images | FileStream, run: TrainingRun) -> TrainingCost:
@@ -61,7 +56,8 @@ def pretrain(method: Method, images: Images | FileStream, run: TrainingRun) -> T
     loop = TrainingLoop(method, images, run)
     if not loop.steps:
         raise too_few_images(training.batch_size, len(loop.rows), accumulate=training.accumulate)
-    first, seconds = checkpoint.resume(run.folder, method, loop.optimizer, loop.scaler)
+    stepper = loop.stepper
+    first, seconds = checkpoint.resume(run.folder, method, stepper.optimizer, stepper.scaler)
     keep_lines(run.folder / "metrics.jsonl", first)
     per_epoch = loop.steps * training.step_images
     total, done = per_epoch * training.epochs, per_epoch * first
@@ -75,18 +71,24 @@ def pretrain(method: Method, images: Images | FileStream, run: TrainingRun) -> T
             append_line(run.folder / "metrics.jsonl", metrics)
             run.on_epoch(epoch + 1, metrics)
             if time.monotonic() - saved > run.checkpoint_every_s and epoch + 1 < training.epochs:
-                checkpoint.save(run.folder, method, loop.optimizer, loop.scaler, epoch + 1, seconds)
+                checkpoint.save(run.folder, method, stepper.optimizer, stepper.scaler, epoch + 1, seconds)
                 saved = time.monotonic()
     finally:
         progress.close()
-        loop.supply.close()
+        loop.view_source.close()
     checkpoint.forget(run.folder)
     lines = (run.folder / "metrics.jsonl").read_text().splitlines()
     return TrainingCost(seconds, statistics.harmonic_mean(json.loads(line)["images_per_s"] for line in lines))
 
 
 class TrainingLoop:
-    """The state of a pretraining, an epoch at a time."""
+    """A pretraining, an epoch at a time.
+
+    Args:
+        method: on the run's device.
+        images: as of `pretrain`.
+        run: everything else.
+    """
 
     def __init__(self, method: Method, images: Images | FileStream, run: TrainingRun) -> None:
         self.method, self.images, self.run = method.to(memory_format=torch.channels_last), images, run
@@ -95,32 +97,31 @@ class TrainingLoop:
         self.rows = torch.arange(len(images)) if run.rows is None else run.rows
         self.steps = len(self.rows) // run.training.step_images  # what is left for a smaller one is dropped
         self.batches = partial(plan_batches, self.rows, run, images.labels.device)
-        self.supply = open_view_source(images, run, self.batches)
-        self.chunks = even_chunks(run.training.batch_size, run.training.chunk_size)
-        self.side = open_side_stream(run.device, len(self.chunks))
-        self.optimizer = build_optimizer(method, run.training)
-        self.scaler = torch.amp.GradScaler(run.device.type, enabled=run.training.precision == "float16")
+        self.view_source = open_view_source(images, run, self.batches)
+        self.stepper = Stepper(method, run)
+        self.side = open_side_stream(run.device, len(self.stepper.chunks))
 
     def epoch(self, epoch: int, progress: Progress) -> dict[str, float]:
         """Train on every image once and return the epoch's line of `metrics.jsonl`.
 
         Args:
             epoch: counted from 0.
-            progress: told of every step.
+            progress: is told of every step.
         """
         started = time.monotonic()
         meter = LossMeter(self.run.what, first=epoch * self.steps)
         step_images = self.run.training.step_images
-        ready = self.ready(epoch)
-        for step in range(self.steps):
-            lr = self._set_lr(epoch * self.steps + step)
-            last, terms = self.step(islice(ready, self.run.training.accumulate), epoch)
-            self.method.after_step(self._step(epoch, step))
-            meter.add(terms)
-            progress.step(epoch + 1, step + 1, step_images, meter.latest)
+        batches = self.ready_batches(epoch)
+        for number in range(self.steps):
+            lr = self._set_lr(epoch * self.steps + number)
+            result = self.stepper.take(
+                islice(batches, self.run.training.accumulate), self._step(epoch, number)
+            )
+            meter.add(result.terms)
+            progress.step(epoch + 1, number + 1, step_images, meter.latest)
             self.run.on_step()
         means = meter.close()
-        trained = time.monotonic() - started
+        seconds = time.monotonic() - started
         progress.epoch_end(epoch + 1, means)
         return {
             "epoch": epoch + 1,
@@ -128,94 +129,58 @@ class TrainingLoop:
             "lr": lr,
             "loss": sum(means.values()),
             **means,
-            **self._monitors(epoch, *last),
-            "images_per_s": self.steps * step_images / max(trained, 1e-9),
+            **self._monitors(epoch, result),
+            "images_per_s": self.steps * step_images / max(seconds, 1e-9),
             "seconds": time.monotonic() - started,
         }
 
-    def _step(self, epoch: int, step: int) -> Step:
-        """Return where a step of an epoch stands in the training."""
-        epochs = self.run.training.epochs
-        return Step(number=epoch * self.steps + step, total=self.steps * epochs, epoch=epoch, epochs=epochs)
-
-    def ready(self, epoch: int) -> Iterator[ReadyBatch]:
+    def ready_batches(self, epoch: int) -> Iterator[ReadyBatch]:
         """Yield the batches of all steps in turn, with views made ahead where the device allows."""
         batches = enumerate(chain.from_iterable(self.batches(epoch)))
-        items = (
-            ReadyBatch(number, self._batch(index), self.supply.views(index, epoch, number))
+        ready = (
+            ReadyBatch(
+                number, self._batch(index, epoch, number), self.view_source.views(index, epoch, number)
+            )
             for number, index in batches
         )
-        return self.side.prefetch(items) if self.side else items
+        return self.side.prefetch(ready) if self.side else ready
 
-    def _batch(self, index: Tensor) -> Batch:
-        """Return what belongs to a batch, on the run's device."""
-        return Batch(to_device(index, self.run.device), to_device(self.images.labels[index], self.run.device))
+    def _batch(self, index: Tensor, epoch: int, number: int) -> Batch:
+        """Return what belongs to a batch of an epoch, on the run's device."""
+        generator = torch.Generator().manual_seed(seed_of(self.run.seed, "draws", epoch, number))
+        draws = self.method.draw(len(index), generator)
+        labels = self.images.labels[index]
+        index, labels = (to_device(x, self.run.device) for x in (index, labels))
+        return Batch(index, labels, {name: to_device(x, self.run.device) for name, x in draws.items()})
+
+    def _step(self, epoch: int, number: int) -> Step:
+        """Return where a step of an epoch stands in the training."""
+        epochs = self.run.training.epochs
+        return Step(number=epoch * self.steps + number, total=self.steps * epochs, epoch=epoch, epochs=epochs)
 
     def _set_lr(self, step: int) -> float:
         training = self.run.training
         steps, warmup = self.steps * training.epochs, training.warmup_epochs * self.steps
         lr = training.lr * lr_factor(step, steps, warmup)
-        set_lr(self.optimizer, lr)
+        set_lr(self.stepper.optimizer, lr)
         return lr
-
-    def step(self, batches: Iterable[ReadyBatch], epoch: int) -> tuple[Seen, dict[str, Tensor]]:
-        """Take a step with the mean gradient; return what was seen last, and the mean terms."""
-        self.optimizer.zero_grad(set_to_none=True)
-        found = []
-        for ready in batches:
-            embeddings, terms = self._gradient(ready, epoch)
-            found.append(terms)
-        with mark("optimiser"):
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
-        means = {name: torch.stack([row[name] for row in found]).mean() for name in terms}
-        return (embeddings, ready.batch), means
-
-    def _gradient(self, ready: ReadyBatch, epoch: int) -> tuple[Embeddings, dict[str, Tensor]]:
-        """Add the gradient of a batch of the epoch; return its embeddings and terms."""
-        number, batch, views = ready.number, ready.batch, ready.views
-
-        def embed(rows: slice) -> Embeddings:
-            place = (epoch, number, rows.start) if rows.start else (epoch, number)
-            some, part = views(rows), Batch(batch.index[rows], batch.labels[rows])
-            torch.manual_seed(seed_of(self.run.seed, "dropout", *place))
-            with mark("forward"), self._autocast():
-                embeddings = self.method.embed(some, part)
-            return {name: z.float() for name, z in embeddings.items()}
-
-        def backward(embeddings: Embeddings) -> dict[str, Tensor]:
-            with mark("terms"):
-                terms = self.method.terms(embeddings, batch)
-            loss = torch.stack(list(terms.values())).sum() / self.run.training.accumulate
-            with mark("backward"):
-                self.scaler.scale(loss).backward()
-            return {name: term.detach() for name, term in terms.items()}
-
-        if len(self.chunks) > 1:
-            return cached_gradient(self.method, self.chunks, embed, backward)
-        embeddings = embed(self.chunks[0])
-        terms = backward(embeddings)
-        return {name: z.detach() for name, z in embeddings.items()}, terms
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        dtype = DTYPES[self.run.training.precision]
-        return nullcontext() if dtype == torch.float32 else torch.autocast(self.run.device.type, dtype)
 
     # ---- monitors
 
     @mark("monitors")
     @torch.no_grad()
-    def _monitors(self, epoch: int, embeddings: Embeddings, batch: Batch) -> dict[str, float]:
+    def _monitors(self, epoch: int, last: StepResult) -> dict[str, float]:
         """Return what is watched: on the epoch's last batch, and every few epochs on the sample."""
-        z = next(iter(embeddings.values()))
-        found = {"z_std": embedding_std(z), "z_rankme": rankme(z[:RANK_ROWS])}
-        found |= self.method.monitors(embeddings, batch)
-        if (sample := self._due(epoch)) is not None:
-            with eval_mode(self.method.backbone):
-                found |= knn_monitors(sample, self._features)
-        return {name: float(value) for name, value in found.items()}
+        first = next(iter(last.embeddings.values()))
+        z = first.reshape(len(first), -1)
+        values = {"z_std": embedding_std(z), "z_rankme": rankme(z[:RANK_ROWS])}
+        values |= self.method.monitors(last.embeddings, last.batch)
+        if (sample := self._sample_due(epoch)) is not None:
+            with eval_mode(self.method.export()):
+                values |= knn_monitors(sample, self._features)
+        return {name: float(value) for name, value in values.items()}
 
-    def _due(self, epoch: int) -> KnnSample | None:
+    def _sample_due(self, epoch: int) -> KnnSample | None:
         """Return the sample if it is to be classified after `epoch`: every few, and after the last."""
         run, images = self.run, self.steps * self.run.training.step_images
         if run.knn is None:
@@ -225,9 +190,9 @@ class TrainingLoop:
 
     def _features(self, pixels: Tensor) -> Tensor:
         """Return the features (n, dim) of clean images (n, channels, h, w), a chunk at a time."""
-        run, rows = self.run, []
+        run, network, rows = self.run, self.method.export(), []
         for chunk in pixels.split(run.training.chunk_size or run.training.batch_size):
             x = normalise(resize(chunk.to(run.device), run.training.image_size), run.mean, run.std)
-            with self._autocast():
-                rows.append(self.method.backbone(x).float())
+            with self.stepper.autocast():
+                rows.append(network(x).float())
         return torch.cat(rows)

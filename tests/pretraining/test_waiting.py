@@ -88,13 +88,12 @@ def loop_of(
 
 def step(loop: TrainingLoop) -> int:
     """Take a step and what comes after it; return how many copies were sent to the device."""
-    ready = loop.ready(0)
+    ready = loop.ready_batches(0)
     next(ready)  # an epoch may wait at its beginning
     with Copies() as copies:
         meter = LossMeter("a run", first=0)
         meter.latest = {"loss": 0.0}  # as after the first step: it looks at that
-        _, terms = loop.step(islice(ready, loop.run.training.accumulate), 0)
-        loop.method.after_step(Step())
+        terms = loop.stepper.take(islice(ready, loop.run.training.accumulate), Step()).terms
         meter.add(terms)
     return copies.seen
 
@@ -111,7 +110,7 @@ def test_no_optimizer_waits(tmp_path: Path, optimizer: str) -> None:
     loop = loop_of(method_of("simclr"), tmp_path, optimizer)
     step(loop)
 
-    assert len(loop.optimizer.state) == len(list(loop.method.parameters()))
+    assert len(loop.stepper.optimizer.state) == len(list(loop.method.parameters()))
 
 
 def test_a_method_that_reads_its_loss_is_seen(tmp_path: Path) -> None:

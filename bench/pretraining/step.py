@@ -1,0 +1,109 @@
+"""One optimiser step: the gradient of each of its batches, and their mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.contracts.method import Batch, Embeddings, Method, Step
+from bench.keys import seed_of
+from bench.pretraining.gradient_cache import cached_gradient, even_chunks
+from bench.pretraining.optimizers import build_optimizer
+from bench.pretraining.prefetch import ReadyBatch
+from bench.pretraining.training_run import TrainingRun
+from bench.system.profiler import mark
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What is known after a step.
+
+    Args:
+        embeddings: of the last batch, without their graph.
+        batch: the last one.
+        terms: by name, each the mean over the batches, a scalar on the device.
+    """
+
+    embeddings: Embeddings
+    batch: Batch
+    terms: Mapping[str, Tensor]
+
+
+class Stepper:
+    """Takes the steps of a training: in two stages of the method, with the harness between them.
+
+    Every random state is set from where it is used, so that a training which was stopped draws what
+    one that was not draws, and a batch in chunks what the whole batch draws.
+
+    Args:
+        method: on the run's device.
+        run: seed, precision and sizes.
+    """
+
+    def __init__(self, method: Method, run: TrainingRun) -> None:
+        self.method, self.run = method, run
+        self.chunks = even_chunks(run.training.batch_size, run.training.chunk_size)
+        self.optimizer = build_optimizer(method, run.training)
+        self.scaler = torch.amp.GradScaler(run.device.type, enabled=run.training.precision == "float16")
+
+    def take(self, batches: Iterable[ReadyBatch], step: Step) -> StepResult:
+        """Take a step with the mean gradient of its batches, of which there is at least one."""
+        self._seed("before step", step.number)
+        self.method.before_step(step)
+        self.optimizer.zero_grad(set_to_none=True)
+        rows = []
+        for ready in batches:
+            embeddings, terms = self._add_gradient(ready, step)
+            rows.append(terms)
+        with mark("optimiser"):
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        self._seed("after step", step.number)
+        self.method.after_step(step)
+        means = {name: torch.stack([row[name] for row in rows]).mean() for name in terms}
+        return StepResult(embeddings, ready.batch, means)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the context in which a network computes in the precision of the training."""
+        dtype = DTYPES[self.run.training.precision]
+        return nullcontext() if dtype == torch.float32 else torch.autocast(self.run.device.type, dtype)
+
+    def _add_gradient(self, ready: ReadyBatch, step: Step) -> tuple[Embeddings, dict[str, Tensor]]:
+        """Add the gradient of a batch; return its embeddings, without their graph, and its terms."""
+        position, batch = (step.epoch, ready.number), replace(ready.batch, step=step)
+
+        def embed(rows: slice) -> Embeddings:
+            views, part = ready.views(rows), batch.rows(rows)
+            part = replace(part, step=replace(step, with_gradient=torch.is_grad_enabled()))
+            self._seed("dropout", *position, *([rows.start] if rows.start else []))
+            with mark("forward"), self.autocast():
+                embeddings = self.method.embed(views, part)
+            return {name: z.float() for name, z in embeddings.items()}
+
+        def backward(embeddings: Embeddings) -> dict[str, Tensor]:
+            self._seed("terms", *position)
+            with mark("terms"):
+                terms = self.method.terms(embeddings, batch)
+            loss = torch.stack(list(terms.values())).sum() / self.run.training.accumulate
+            with mark("backward"):
+                self.scaler.scale(loss).backward()
+            with torch.no_grad():
+                detached = {name: z.detach() for name, z in embeddings.items()}
+                self.method.after_batch(detached, batch)
+            return {name: term.detach() for name, term in terms.items()}
+
+        if len(self.chunks) > 1:
+            return cached_gradient(self.method, self.chunks, embed, backward)
+        embeddings = embed(self.chunks[0])
+        terms = backward(embeddings)
+        return {name: z.detach() for name, z in embeddings.items()}, terms
+
+    def _seed(self, purpose: str, *position: int) -> None:
+        torch.manual_seed(seed_of(self.run.seed, purpose, *position))
