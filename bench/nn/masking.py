@@ -49,7 +49,7 @@ def smallest_kept(noise: Tensor, ratio: float) -> Tensor:
     """
     patches = noise.shape[1]
     kept = int(patches * (1 - ratio))
-    if not 1 <= kept <= patches:
+    if ratio < 0 or kept < 1:
         raise BadValue(
             f"mask: a ratio of {ratio} leaves {kept} of {patches} patches. "
             f"Set it in [0, {1 - 1 / patches:.4g}]."

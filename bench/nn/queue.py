@@ -81,29 +81,29 @@ class FeatureQueue(nn.Module):
             ValueError: the shapes do not fit, or labels are missing or not asked for.
         """
         size, dim = self.rows.shape
+        n = len(rows)
         if rows.ndim != 2 or rows.shape[1] != dim:
             raise ValueError(
                 f"queue: rows are {tuple(rows.shape)}, but its own have {dim} numbers. Give (n, {dim})."
             )
-        kept = min(len(rows), size)
-        moved = torch.arange(len(rows) - kept, len(rows), device=self.rows.device)
-        places = (self.place + moved) % size
-        new = rows[len(rows) - kept :].detach().to(self.rows)
+        self._check_labels(labels, n)
+        last = slice(max(n - size, 0), n)
+        places = (self.place + torch.arange(last.start, n, device=self.rows.device)) % size
+        new = rows[last].detach().to(self.rows)
         self.rows = self.rows.index_copy(0, places, F.normalize(new, dim=1) if self.normalise else new)
-        self._enqueue_labels(labels, len(rows), places)
-        self.place = (self.place + len(rows)) % size
-        self.filled = (self.filled + len(rows)).clamp(max=size)
+        if labels is not None and self.labels is not None:
+            self.labels = self.labels.index_copy(0, places, labels[last].to(self.labels))
+        self.place = (self.place + n) % size
+        self.filled = (self.filled + n).clamp(max=size)
 
-    def _enqueue_labels(self, labels: Tensor | None, n: int, places: Tensor) -> None:
-        """Put the last labels of a batch of n in their places."""
-        if (labels is None) != (self.labels is None):
-            found, does = ("no labels", "has") if labels is None else ("labels", "has none")
-            raise ValueError(f"queue: {found} came, but it {does}. See `labels=` of FeatureQueue.")
-        if labels is None or self.labels is None:
-            return
-        if labels.shape != (n,):
+    def _check_labels(self, labels: Tensor | None, n: int) -> None:
+        """Raise a ValueError unless there is a label a row, or none where the queue has none."""
+        if labels is None and self.labels is not None:
+            raise ValueError(f"queue: {n} rows came without labels, which it has. Give (n,) labels.")
+        if labels is not None and self.labels is None:
+            raise ValueError("queue: labels came, but it keeps none. Make it with labels=True.")
+        if labels is not None and labels.shape != (n,):
             raise ValueError(f"queue: labels are {tuple(labels.shape)} for {n} rows. Give a label a row.")
-        self.labels = self.labels.index_copy(0, places, labels[n - len(places) :].to(self.labels))
 
     def extra_repr(self) -> str:
         """Return its shape."""
