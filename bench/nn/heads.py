@@ -122,8 +122,9 @@ class DINOHead(nn.Module):
         bottleneck_dim: width of what is made unit length.
         layers: of the MLP, at least 1, without the last layer.
         norm: whether batch norm stands before each GELU, as for a ResNet; not for a transformer.
-        norm_last_layer: whether the last layer's rows have length 1 for good; trained lengths do better
-            on small transformers, and make others unstable.
+        norm_last_layer: whether the last layer's rows have length 1 for good. The authors train the
+            lengths on small transformers, where they do better, and not on larger ones, where the
+            training may become unstable.
 
     Raises:
         BadValue: there are no layers.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from sines import sine
@@ -89,6 +91,36 @@ def corners(mask: list[list[bool]]) -> int:
         return {1: 1, 3: 1, 2: 2 * (around[0] == around[3])}.get(sum(around), 0)
 
     return sum(turns(r, c) for r in range(rows + 1) for c in range(columns + 1))
+
+
+def plain_blocks(rows: int, columns: int, ratio: float, draws: list[list[float]]) -> list[bool]:
+    """Return the mask of an image: BEiT's loop with iBOT's smallest block, four uniform numbers a try."""
+    hidden: set[tuple[int, int]] = set()
+    failed, smallest = 0, (min(rows, columns) // 3) ** 2
+    for area, aspect, down, across in draws:
+        missing = ratio * rows * columns - len(hidden)
+        if missing <= 0 or failed == 10:
+            break
+        size = smallest + area * (missing - smallest)
+        tall = math.exp(math.log(0.3) + aspect * (math.log(1 / 0.3) - math.log(0.3)))
+        h, w = round(math.sqrt(size * tall)), round(math.sqrt(size / tall))
+        top, left = math.floor(down * (rows - h + 1)), math.floor(across * (columns - w + 1))
+        block = {(r, c) for r in range(top, top + h) for c in range(left, left + w)} - hidden
+        fits = h < rows and w < columns and 0 < len(block) <= missing
+        hidden |= block if fits else set()
+        failed = 0 if fits else failed + 1
+    return [(r, c) in hidden for r in range(rows) for c in range(columns)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "ratio"), [(14, 14, 0.4), (8, 8, 0.3), (5, 9, 0.75), (3, 3, 0.9)]
+)
+def test_blocks_are_those_of_the_plain_loop(rows: int, columns: int, ratio: float) -> None:
+    generator = seeded()
+    rounds = [torch.rand(4, 20, generator=generator, dtype=torch.float64) for _ in range(300)]
+    expected = [plain_blocks(rows, columns, ratio, [u[:, i].tolist() for u in rounds]) for i in range(20)]
+
+    assert block_mask(20, rows, columns, ratio, seeded()).tolist() == expected
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(14, 14), (8, 8), (6, 10)])
