@@ -1,0 +1,4 @@
+"""Parts that methods are built of: heads, momentum networks, queues, prototypes, masks, schedules, losses.
+
+Imports errors alone.
+"""
