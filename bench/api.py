@@ -25,6 +25,30 @@ if TYPE_CHECKING:
     from bench.metrics.collapse import embedding_std, rankme
     from bench.metrics.neighbours import first_largest, nearest, unit_rows, votes
     from bench.metrics.retrieval import contrastive_monitors
+    from bench.nn.crops import each_size
+    from bench.nn.heads import DINOHead, UnitLinear, projector
+    from bench.nn.losses import (
+        cosine_distance,
+        cross_correlation,
+        info_nce,
+        masked_mean,
+        nt_xent,
+        off_diagonal_sum_of_squares,
+        soft_cross_entropy,
+    )
+    from bench.nn.masking import block_mask, multi_block_masks, patchify, random_mask, unpatchify, visible
+    from bench.nn.momentum import MomentumEncoder
+    from bench.nn.positions import sincos_positions
+    from bench.nn.prototypes import Centre, Prototypes, sinkhorn
+    from bench.nn.queue import FeatureQueue, MemoryBank
+    from bench.nn.schedules import (
+        constant_schedule,
+        cosine_schedule,
+        linear_schedule,
+        schedule,
+        warmup_schedule,
+    )
+    from bench.nn.transformer import TokenDecoder
     from bench.splits.selection import Selection, choose, chosen_classes
     from bench.splits.stratified import stratified_holdout
     from bench.system.device import auto_precision
@@ -33,13 +57,30 @@ if TYPE_CHECKING:
 _HOMES = {
     "bench.augmentation.view": ("View",),
     "bench.contracts.backbone": ("Backbone", "BackboneInfo", "Tokens"),
-    "bench.contracts.dataset": ("Dataset", "DatasetInfo", "Images", "DataLocation", "FileStream"),
+    "bench.contracts.dataset": ("DataLocation", "Dataset", "DatasetInfo", "FileStream", "Images"),
     "bench.contracts.evaluator": ("Evaluator", "Features", "Network", "Scores", "Task"),
     "bench.contracts.method": ("Batch", "Embeddings", "Method", "Step"),
     "bench.metrics.classification": ("classification_scores", "require_finite"),
     "bench.metrics.collapse": ("embedding_std", "rankme"),
     "bench.metrics.neighbours": ("first_largest", "nearest", "unit_rows", "votes"),
     "bench.metrics.retrieval": ("contrastive_monitors",),
+    "bench.nn.crops": ("each_size",),
+    "bench.nn.heads": ("DINOHead", "UnitLinear", "projector"),
+    "bench.nn.losses": (
+        "cosine_distance", "cross_correlation", "info_nce", "masked_mean", "nt_xent",
+        "off_diagonal_sum_of_squares", "soft_cross_entropy",
+    ),
+    "bench.nn.masking": (
+        "block_mask", "multi_block_masks", "patchify", "random_mask", "unpatchify", "visible",
+    ),
+    "bench.nn.momentum": ("MomentumEncoder",),
+    "bench.nn.positions": ("sincos_positions",),
+    "bench.nn.prototypes": ("Centre", "Prototypes", "sinkhorn"),
+    "bench.nn.queue": ("FeatureQueue", "MemoryBank"),
+    "bench.nn.schedules": (
+        "constant_schedule", "cosine_schedule", "linear_schedule", "schedule", "warmup_schedule",
+    ),
+    "bench.nn.transformer": ("TokenDecoder",),
     "bench.splits.selection": ("Selection", "choose", "chosen_classes"),
     "bench.splits.stratified": ("stratified_holdout",),
     "bench.system.device": ("auto_precision",),
@@ -53,47 +94,77 @@ __all__ = [
     "BadPlugin",
     "BadValue",
     "Batch",
+    "Centre",
+    "DINOHead",
     "DataLocation",
     "Dataset",
     "DatasetInfo",
     "Embeddings",
     "Evaluator",
     "Family",
+    "FeatureQueue",
     "Features",
     "FileStream",
     "Images",
+    "MemoryBank",
     "Method",
+    "MomentumEncoder",
     "Network",
     "NoSettings",
     "Offer",
+    "Prototypes",
     "Recipe",
     "Scores",
     "Selection",
     "Step",
     "Task",
+    "TokenDecoder",
     "Tokens",
+    "UnitLinear",
     "Unsupported",
     "UsageError",
     "View",
     "auto_precision",
+    "block_mask",
     "choose",
     "chosen_classes",
     "classification_scores",
+    "constant_schedule",
     "contrastive_monitors",
+    "cosine_distance",
+    "cosine_schedule",
+    "cross_correlation",
     "digest",
+    "each_size",
     "embedding_std",
     "end_with_parent",
     "first_largest",
     "hookimpl",
+    "info_nce",
+    "linear_schedule",
+    "masked_mean",
+    "multi_block_masks",
     "nearest",
+    "nt_xent",
+    "off_diagonal_sum_of_squares",
+    "patchify",
+    "projector",
+    "random_mask",
     "rankme",
     "require_finite",
+    "schedule",
     "seed_of",
     "setting",
+    "sincos_positions",
+    "sinkhorn",
+    "soft_cross_entropy",
     "stratified_holdout",
     "suggest",
     "unit_rows",
+    "unpatchify",
+    "visible",
     "votes",
+    "warmup_schedule",
 ]
 
 

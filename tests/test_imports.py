@@ -24,6 +24,7 @@ WITHOUT_TORCH = (
 # From the lowest. A package may import those of lower rows, and none of its own row.
 LAYERS = (
     ("errors", "keys", "hookspecs"),
+    ("nn",),
     ("config", "system", "metrics", "storage"),
     ("augmentation", "splits", "reporting"),
     ("contracts",),

@@ -13,8 +13,7 @@ class Prototypes(nn.Module):
     """Unit vectors that are trained; an embedding's scores are its cosines with them.
 
     Unlike in DINO's head, where the length is divided out in the graph, gradient steps move the rows off
-    the unit sphere and `normalise_` puts them back: before each step (SwAV), which is in `after_step`
-    here. They have unit length from the start.
+    the unit sphere and `normalise_` puts them back: in `before_step`. They have unit length from the start.
 
     Args:
         dim: of an embedding.
@@ -103,16 +102,14 @@ class Centre(nn.Module):
 
     @torch.no_grad()
     def update(self, batch_outputs: Tensor) -> None:
-        """Move towards the mean of a batch: after its loss, which is centred with what came before.
-
-        A new tensor takes the place of the old one, as in a queue.
+        """Move towards the mean of a batch; in `after_batch`, for its loss is centred with what came before.
 
         Args:
             batch_outputs: (..., dim), the teacher's logits, as they are: neither centred nor divided by a
                 temperature. Of iBOT's patches all, masked or not.
         """
         mean = batch_outputs.detach().flatten(0, -2).mean(dim=0).to(self.value)
-        self.value = self.value.lerp(mean, 1 - self.momentum)
+        self.value.lerp_(mean, 1 - self.momentum)
 
     def extra_repr(self) -> str:
         """Return what it is made with."""

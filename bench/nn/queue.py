@@ -1,8 +1,7 @@
 """What is remembered of earlier batches: a queue of embeddings, and a bank with a row for each image.
 
-State is in buffers alone, so a checkpoint has it, and nothing waits for a device. An update puts a new
-tensor in a buffer's place instead of writing into the old one: a loss may take the rows, and the rows
-be replaced, before the gradient goes back through that loss.
+State is in buffers alone, so a checkpoint has it, and nothing waits for a device. Updates are made in place,
+in a method's `after_batch`: before that, the gradient still needs the rows as the loss saw them.
 """
 
 from __future__ import annotations
@@ -71,7 +70,7 @@ class FeatureQueue(nn.Module):
 
     @torch.no_grad()
     def enqueue(self, rows: Tensor, labels: Tensor | None = None) -> None:
-        """Replace the oldest rows, in order. After the loss, or a row is its own negative.
+        """Replace the oldest rows, in order; in `after_batch`, or a row is its own negative.
 
         Args:
             rows: (n, dim), of any dtype; their gradient is left behind.
@@ -90,11 +89,11 @@ class FeatureQueue(nn.Module):
         last = slice(max(n - size, 0), n)
         places = (self.place + torch.arange(last.start, n, device=self.rows.device)) % size
         new = rows[last].detach().to(self.rows)
-        self.rows = self.rows.index_copy(0, places, F.normalize(new, dim=1) if self.normalise else new)
+        self.rows.index_copy_(0, places, F.normalize(new, dim=1) if self.normalise else new)
         if labels is not None and self.labels is not None:
-            self.labels = self.labels.index_copy(0, places, labels[last].to(self.labels))
-        self.place = (self.place + n) % size
-        self.filled = (self.filled + n).clamp(max=size)
+            self.labels.index_copy_(0, places, labels[last].to(self.labels))
+        self.place.add_(n).remainder_(size)
+        self.filled.add_(n).clamp_(max=size)
 
     def _check_labels(self, labels: Tensor | None, n: int) -> None:
         """Raise a ValueError unless there is a label a row, or none where the queue has none."""
@@ -157,7 +156,7 @@ class MemoryBank(nn.Module):
             )
         new = F.normalize(rows.detach().to(self.rows), dim=1)
         mixed = momentum * self.rows[index] + (1 - momentum) * new
-        self.rows = self.rows.index_copy(0, index, F.normalize(mixed, dim=1))
+        self.rows.index_copy_(0, index, F.normalize(mixed, dim=1))
 
     def extra_repr(self) -> str:
         """Return its shape."""

@@ -5,8 +5,8 @@
     cosine     end - (end - start) (cos(pi progress) + 1) / 2
     warmup     linear over the first `share` of the training, `end` from there on
 
-`progress` is the one that `after_step` gets: the optimiser's steps done, over all. After step k of K it
-is k / K, so the last step has `end`. The authors of DINO use (k - 1) / K there, and never reach it.
+`progress` is `Step.progress`: the optimiser's steps done before this one, over all. Step k of K, counted from
+0, has k / K, as in the authors' code of BYOL, MoCo v3 and DINO: the last is just short of `end`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import math
 from bench.errors import BadValue
 
 
-def constant(value: float, progress: float = 0.0) -> float:
+def constant_schedule(value: float, progress: float = 0.0) -> float:
     """Return `value`, whatever is done.
 
     Raises:
@@ -26,7 +26,7 @@ def constant(value: float, progress: float = 0.0) -> float:
     return value
 
 
-def linear(start: float, end: float, progress: float) -> float:
+def linear_schedule(start: float, end: float, progress: float) -> float:
     """Return the value on the line from `start` to `end`.
 
     Raises:
@@ -38,10 +38,10 @@ def linear(start: float, end: float, progress: float) -> float:
     return start + (end - start) * progress
 
 
-def cosine(start: float, end: float, progress: float) -> float:
+def cosine_schedule(start: float, end: float, progress: float) -> float:
     """Return the value on half a cosine wave from `start` to `end`, flat at both.
 
-    cosine(tau_0, 1, k / K) is BYOL's tau = 1 - (1 - tau_0) (cos(pi k / K) + 1) / 2.
+    cosine_schedule(tau_0, 1, k / K) is BYOL's tau = 1 - (1 - tau_0) (cos(pi k / K) + 1) / 2.
 
     Raises:
         ValueError: progress is not in [0, 1].
@@ -53,7 +53,7 @@ def cosine(start: float, end: float, progress: float) -> float:
     return end - (end - start) * (math.cos(math.pi * progress) + 1) / 2
 
 
-def warmup(start: float, end: float, progress: float, share: float) -> float:
+def warmup_schedule(start: float, end: float, progress: float, share: float) -> float:
     """Return the value on the line from `start` to `end` over the first `share`, and `end` after it.
 
     Args:
@@ -70,10 +70,10 @@ def warmup(start: float, end: float, progress: float, share: float) -> float:
     """
     _check(share, "share")
     _check(progress)
-    return end if progress >= share else linear(start, end, progress / share)
+    return end if progress >= share else linear_schedule(start, end, progress / share)
 
 
-def scheduled(kind: str, start: float, end: float, progress: float) -> float:
+def schedule(kind: str, start: float, end: float, progress: float) -> float:
     """Return the value of the schedule of that name.
 
     Args:
@@ -87,11 +87,11 @@ def scheduled(kind: str, start: float, end: float, progress: float) -> float:
         ValueError: progress is not in [0, 1].
     """
     if kind == "constant":
-        return constant(start, progress)
+        return constant_schedule(start, progress)
     if kind == "linear":
-        return linear(start, end, progress)
+        return linear_schedule(start, end, progress)
     if kind == "cosine":
-        return cosine(start, end, progress)
+        return cosine_schedule(start, end, progress)
     raise BadValue(f"schedule: no schedule is named {kind!r}. Known: constant, linear, cosine.")
 
 

@@ -19,13 +19,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.api import Batch, DatasetInfo, Embeddings, Method, Recipe, View, contrastive_monitors, setting
+from bench.api import (
+    Batch,
+    DatasetInfo,
+    Embeddings,
+    Method,
+    Recipe,
+    View,
+    contrastive_monitors,
+    nt_xent,
+    setting,
+)
 
 SMALL = 64  # pixels up to which the paper's CIFAR-10 recipe is used, appendix B.9
-ROWS = 512  # of the similarities at a time: 16 MB of a batch of 4,096, all of one of 256
 
 
 class SimCLR(Method):
@@ -77,59 +85,8 @@ class SimCLR(Method):
 
     def terms(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
         """Return the contrastive loss of the batch."""
-        return {"contrastive": info_nce(embeddings["a"], embeddings["b"], self.temperature)}
+        return {"contrastive": nt_xent(embeddings["a"], embeddings["b"], self.temperature)}
 
     def monitors(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
         """Return how well the views of an image find each other."""
         return contrastive_monitors(embeddings["a"], embeddings["b"])
-
-
-def info_nce(a: Tensor, b: Tensor, temperature: float, rows: int = ROWS) -> Tensor:
-    """Return L, with `rows` of the 2n rows of similarities there at a time.
-
-    Args:
-        a: (n, d), first views.
-        b: (n, d), second views.
-        temperature: divides the cosine similarities.
-        rows: at least 1; changes memory and time only.
-    """
-    z = F.normalize(torch.cat([a, b]), dim=1) * temperature**-0.5  # of which products are logits
-    loss: Tensor = TwinLoss.apply(z, rows)
-    return loss
-
-
-class TwinLoss(torch.autograd.Function):
-    """The mean of l(i, twin of i) over the rows of z (2n, d), whose products are the logits.
-
-    Its gradient, sum over k of (q_ik + q_ki) z_k / 2n with q_i the softmax of row i less 1 at the twin,
-    is known as soon as a row of products is. So it is added up on the way: (2n, 2n) numbers are never
-    there at once, and none is made twice.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, z: Tensor, rows: int) -> Tensor:
-        """Return the mean, and keep the gradient (2n, d) if it will be asked for."""
-        twin = torch.arange(len(z), device=z.device).roll(len(z) // 2).unsqueeze(1)
-        gradient = torch.zeros_like(z) if ctx.needs_input_grad[0] else None
-        losses = []
-        for start in range(0, len(z), rows):
-            here = slice(start, start + rows)
-            q = z[here] @ z.T  # (rows, 2n)
-            q.diagonal(start).fill_(-torch.inf)
-            most, own = q.amax(dim=1, keepdim=True), q.gather(1, twin[here])
-            total = q.sub_(most).exp_().sum(dim=1, keepdim=True)
-            losses.append(most - own + total.log())
-            if gradient is not None:
-                q.div_(total).scatter_add_(1, twin[here], torch.full_like(own, -1.0))
-                gradient[here].addmm_(q, z)
-                gradient.addmm_(q.T, z[here])
-        if gradient is not None:
-            ctx.save_for_backward(gradient.div_(len(z)))
-        return torch.cat(losses).mean()
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
-        """Return the gradient of z, and none of `rows`."""
-        (gradient,) = ctx.saved_tensors
-        return gradient * upstream, None

@@ -155,12 +155,6 @@ def test_the_centre_of_tokens_is_over_all_of_them() -> None:
     assert list(flat.state_dict()) == ["value"]
 
 
-def test_a_centre_taken_before_an_update_stays() -> None:
-    centre = Centre(4)
-    taken = centre.value
-    centre.update(torch.ones(2, 4))
-
-    assert taken.abs().sum() == 0
-    assert centre.value.abs().sum() > 0
+def test_a_momentum_that_is_none_is_refused() -> None:
     with pytest.raises(BadValue, match="momentum is -1"):
         Centre(4, momentum=-1)

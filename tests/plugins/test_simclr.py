@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bench.contracts.dataset import DatasetInfo, Images
 from bench.contracts.method import Batch, Embeddings
 from bench.contracts.recipe import Training
+from bench.nn.losses import nt_xent
 from bench.pretraining.loop import pretrain
 from bench.pretraining.training_run import TrainingRun
 from bench.registry.registry import Registry
 
 SimCLR = Registry.load().load_class("methods", "simclr")
-info_nce = sys.modules[SimCLR.__module__].info_nce
 DATA = DatasetInfo(classes=("cat", "dog"), channels=3, size=32)
 NONE = Batch(torch.arange(0), torch.arange(0))
 
@@ -117,7 +116,7 @@ def test_blocks_of_similarities_have_the_value_and_gradient_of_all_at_once(
     dtype: torch.dtype, most: float, rows: int, temperature: float
 ) -> None:
     a, b = (value.to(dtype).requires_grad_() for value in pair(25, 8).values())
-    found = value_and_gradient(info_nce(a, b, temperature, rows), a, b)
+    found = value_and_gradient(nt_xent(a, b, temperature, rows), a, b)
     wanted = value_and_gradient(plain_loss(a, b, temperature), a, b)
 
     for one, other in zip(found, wanted, strict=True):
@@ -127,7 +126,7 @@ def test_blocks_of_similarities_have_the_value_and_gradient_of_all_at_once(
 def test_the_gradient_is_that_of_finite_differences() -> None:
     a, b = (value.double().requires_grad_() for value in pair(4, 3).values())
 
-    assert torch.autograd.gradcheck(lambda x, y: info_nce(x, y, 0.5, 3), (a, b))
+    assert torch.autograd.gradcheck(lambda x, y: nt_xent(x, y, 0.5, 3), (a, b))
 
 
 def test_the_loss_never_holds_all_similarities() -> None:
@@ -143,7 +142,7 @@ def test_the_loss_never_holds_all_similarities() -> None:
     n, d, rows = 300, 8, 16
     a, b = (value.requires_grad_() for value in pair(n, d).values())
     with Largest() as seen:
-        info_nce(a, b, 0.2, rows).backward()
+        nt_xent(a, b, 0.2, rows).backward()
 
     assert seen.values == rows * 2 * n
 
@@ -151,9 +150,9 @@ def test_the_loss_never_holds_all_similarities() -> None:
 def test_a_loss_that_nobody_goes_back_from_has_the_same_value() -> None:
     a, b = (value.requires_grad_() for value in pair().values())
     with torch.no_grad():
-        without = info_nce(a, b, 0.2)
+        without = nt_xent(a, b, 0.2)
 
-    assert torch.equal(without, info_nce(a, b, 0.2))
+    assert torch.equal(without, nt_xent(a, b, 0.2))
 
 
 @pytest.mark.parametrize("temperature", [0.05, 0.005])
