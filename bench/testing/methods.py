@@ -1,21 +1,31 @@
-"""Check a method: per sample in `embed`, over the whole batch in `terms`."""
+"""Check a method: per sample in `embed`, over the whole batch in `terms`, and what it keeps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bench.augmentation.view import View
+from bench.config import build
+from bench.contracts.backbone import Backbone
 from bench.contracts.dataset import DatasetInfo
 from bench.contracts.method import Batch, Embeddings, Method, Step
-from bench.contracts.recipe import Recipe
+from bench.contracts.recipe import Recipe, TrainConfig, resolve
+from bench.errors import Unsupported
+from bench.metrics.collapse import embedding_std
+from bench.pretraining.prefetch import ReadyBatch
+from bench.pretraining.step import Stepper
+from bench.pretraining.training_run import TrainingRun
 from bench.testing.checks import Check, Outcome, alike, class_checks, finite_scalars, require, run
+from bench.testing.networks import CHANNELS, DIM, SIDE, Convolution, Patches
 
-IMAGES, CHANNELS, SIDE, DIM = 8, 3, 32, 16
+IMAGES = 8
 CLASSES = ("cat", "dog", "owl", "yak")
 
 
@@ -47,62 +57,76 @@ class _Subject:
         return self.cls.views(self.config, self.data, SIDE)
 
     @cached_property
+    def recipe(self) -> Recipe | None:
+        return self.cls.recipe_for(self.config, self.data, SIDE)
+
+    @cached_property
     def images(self) -> list[Tensor]:
         drawn = torch.Generator().manual_seed(0)
-        return [torch.randn(IMAGES, CHANNELS, SIDE, SIDE, generator=drawn) for _ in self.views]
+        sides = [view.size or SIDE for view in self.views]
+        return [torch.randn(IMAGES, CHANNELS, side, side, generator=drawn) for side in sides]
 
     @cached_property
     def batch(self) -> Batch:
         index = torch.arange(IMAGES)
-        return Batch(index, index % len(CLASSES))
+        return Batch(index, index % len(CLASSES), self.method.draw(IMAGES, torch.Generator().manual_seed(0)))
+
+    @cached_property
+    def network(self) -> type[Convolution | Patches]:
+        """The first of the small backbones that the method works with."""
+        for network in (Convolution, Patches):
+            try:
+                self.cls.check(self.config, network().info, self.data, SIDE)
+            except Unsupported as error:
+                refusal = error
+            else:
+                return network
+        raise refusal
 
     @cached_property
     def method(self) -> Method:
         return self.fresh()
 
+    def backbone(self) -> Backbone:
+        """Make another backbone."""
+        return self.network()
+
     def fresh(self) -> Method:
-        """Make another one."""
-        return self.cls(_Small(), DIM, self.config, self.data)
+        """Make another method."""
+        return self.cls(self.backbone(), DIM, self.config, self.data)
 
     def embedded(self, method: Method) -> Embeddings:
         """Embed all images."""
         return method.embed(self.images, self.batch)
 
 
-class _Small(nn.Sequential):
-    """A convolution that is quick and has batch norm, which an embedding in chunks must live with."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            nn.Conv2d(CHANNELS, DIM, 3, stride=4, bias=False),
-            nn.BatchNorm2d(DIM),
-            nn.ReLU(),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-        )
-
-
 def _checks(s: _Subject) -> Iterator[Check]:
     yield "recipe is a Recipe, or none if nothing is trained", lambda: _recipe(s)
     yield "views() returns a tuple of Views", lambda: _views(s)
+    yield "check() accepts a convolution, or a network of patches", lambda: _network(s)
     yield "it builds, and keeps its backbone as self.backbone", lambda: _builds(s)
 
 
 def _training_checks(s: _Subject) -> Iterator[Check]:
+    yield "draw() returns rows on the CPU, the same from the same generator", lambda: _draws(s)
     yield "embed() returns named embeddings, a row an image", lambda: _embeds(s)
     yield "embed() is per sample: in chunks it equals the whole", lambda: _per_sample(s)
     yield "embed() may be called again: it changes nothing but batch norm", lambda: _again(s)
-    yield "terms() returns finite scalars", lambda: _terms(s)
+    yield "terms() returns finite scalars, and changes nothing that is kept", lambda: _terms(s)
     yield "the gradient reaches the backbone", lambda: _gradient(s)
     yield "labels are not looked at, unless uses_labels says so", lambda: _labels(s)
     yield "monitors() returns finite scalars", lambda: _monitors(s)
-    yield "after_step() runs from the first step to the last", lambda: _after_step(s)
+    yield "it steps from the first step to the last", lambda: _steps(s)
+    yield "train.chunk_size changes neither its step nor what it keeps", lambda: _chunks(s)
     yield "its state can be loaded into another one", lambda: _state(s)
+    yield "export() is a network like its backbone", lambda: _export(s)
 
 
 def _recipe(s: _Subject) -> None:
-    recipe = s.cls.recipe
-    require(recipe is None or isinstance(recipe, Recipe), f"it is {recipe!r}")
+    for recipe in (s.cls.recipe, s.recipe):
+        require(recipe is None or isinstance(recipe, Recipe), f"it is {recipe!r}")
+    trains = s.cls.recipe is not None
+    require((s.recipe is not None) is trains, f"recipe is {s.cls.recipe!r}, but recipe_for() {s.recipe!r}")
 
 
 def _views(s: _Subject) -> None:
@@ -111,10 +135,22 @@ def _views(s: _Subject) -> None:
     require(bool(s.views) or s.cls.recipe is None, "it returned none: a method that trains needs a view")
 
 
+def _network(s: _Subject) -> None:
+    require(issubclass(s.network, Backbone), "it refuses both")
+
+
 def _builds(s: _Subject) -> None:
-    backbone = _Small()
+    backbone = s.backbone()
     method = s.cls(backbone, DIM, s.config, s.data)
-    require(method.backbone is backbone, "self.backbone is another module; the harness saves that one")
+    require(method.backbone is backbone, "self.backbone is another module; keep the one that is given")
+
+
+def _draws(s: _Subject) -> None:
+    draws, again = (s.method.draw(IMAGES, torch.Generator().manual_seed(1)) for _ in range(2))
+    for name, value in draws.items():
+        require(value.device.type == "cpu", f"{name} is on {value.device}; draw it on the CPU")
+        require(value.shape[:1] == (IMAGES,), f"{name} has shape {tuple(value.shape)} for {IMAGES} images")
+        require(torch.equal(value, again[name]), f"{name} differs; draw from the generator that is given")
 
 
 def _embeds(s: _Subject) -> None:
@@ -123,6 +159,9 @@ def _embeds(s: _Subject) -> None:
     require(bool(embeddings), "it returned none")
     for name, value in embeddings.items():
         require(value.shape[:1] == (IMAGES,), f"{name} has shape {tuple(value.shape)} for {IMAGES} images")
+    name, first = next(iter(embeddings.items()))
+    spread = embedding_std(first.detach().reshape(IMAGES, -1))
+    require(bool(spread.isfinite()), f"{name}, the first, is watched for collapse, but is not finite")
 
 
 def _per_sample(s: _Subject) -> None:
@@ -137,27 +176,32 @@ def _per_sample(s: _Subject) -> None:
 
 
 def _part(s: _Subject, method: Method, rows: Tensor) -> Embeddings:
-    batch = Batch(s.batch.index[rows], s.batch.labels[rows])
-    return method.embed([view[rows] for view in s.images], batch)
+    part = slice(int(rows[0]), int(rows[-1]) + 1)
+    return method.embed([view[part] for view in s.images], s.batch.rows(part))
 
 
 def _again(s: _Subject) -> None:
-    method, found = s.fresh(), []
+    method, results = s.fresh(), []
     weights = [p.detach().clone() for p in method.parameters()]
     for _ in range(2):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            found.append(s.embedded(method))
-    for name, value in found[0].items():
-        require(torch.equal(value, found[1][name]), f"{name} differs the second time")
+            results.append(s.embedded(method))
+    for name, value in results[0].items():
+        require(torch.equal(value, results[1][name]), f"{name} differs the second time")
     moved = any(not torch.equal(p, before) for p, before in zip(method.parameters(), weights, strict=True))
     require(not moved, "a parameter has moved; use after_step() for that")
 
 
 def _terms(s: _Subject) -> None:
-    terms = s.method.terms(s.embedded(s.method), s.batch)
+    method = s.fresh()
+    embeddings = s.embedded(method)
+    before = {name: value.clone() for name, value in method.state_dict().items()}
+    terms = method.terms(embeddings, s.batch)
     finite_scalars(terms, "terms()")
     require(bool(terms), "it returned none: there is nothing to train on")
+    changed = [name for name, value in method.state_dict().items() if not torch.equal(value, before[name])]
+    require(not changed, f"{', '.join(changed[:3])} changed before the gradient was there; use after_batch()")
 
 
 def _gradient(s: _Subject) -> None:
@@ -171,7 +215,7 @@ def _gradient(s: _Subject) -> None:
 def _labels(s: _Subject) -> None:
     if s.cls.uses_labels:
         return
-    method, other = s.fresh().eval(), Batch(s.batch.index, s.batch.labels.flip(0))
+    method, other = s.fresh().eval(), replace(s.batch, labels=s.batch.labels.flip(0))
     given, changed = (method.terms(method.embed(s.images, b), b) for b in (s.batch, other))
     same = all(alike(given[name], changed[name]) for name in given)
     require(same, "other labels give other terms. Set uses_labels = True, or leave batch.labels alone")
@@ -182,11 +226,50 @@ def _monitors(s: _Subject) -> None:
         finite_scalars(s.method.monitors(s.embedded(s.method), s.batch), "monitors()")
 
 
-def _after_step(s: _Subject) -> None:
-    method = s.fresh()
-    for number in range(2):
-        method.after_step(Step(number=number, total=2))
-    finite_scalars(method.terms(s.embedded(method), s.batch), "terms() after after_step()")
+def _steps(s: _Subject) -> None:
+    method, steps = s.fresh(), 3
+    for number in range(steps):
+        step = Step(number=number, total=steps, epoch=number, epochs=steps)
+        method.before_step(step)
+        with torch.no_grad():
+            method.after_batch(s.embedded(method), replace(s.batch, step=step))
+        method.after_step(step)
+    finite_scalars(method.terms(s.embedded(method), s.batch), "terms() after three steps")
+
+
+def _chunks(s: _Subject) -> None:
+    """Take a step with statistics of batch norm as they are: in chunks, those would be each chunk's own."""
+    whole = s.fresh().eval()
+    chunked = s.fresh().eval()
+    chunked.load_state_dict(whole.state_dict())
+    for method, chunk_size in ((whole, None), (chunked, 3)):
+        _step(s, method, chunk_size)
+    other = chunked.state_dict()
+    differing = [name for name, value in whole.state_dict().items() if not alike(value, other[name])]
+    require(
+        not differing, f"{', '.join(differing[:3])}: another after a step in chunks than of the whole batch"
+    )
+
+
+def _step(s: _Subject, method: Method, chunk_size: int | None) -> None:
+    """Take one step as a training does."""
+    config = build(TrainConfig, {"batch_size": IMAGES, "chunk_size": chunk_size, "epochs": 1}, "train")
+    require(s.recipe is not None, "there is no recipe")
+    assert s.recipe is not None  # noqa: S101 - said to the type checker
+    training = replace(resolve(s.recipe, config, SIDE, "float32"), optimizer="sgd", lr=0.01)
+    constants = (0.5,) * CHANNELS
+    training_run = TrainingRun(
+        what="a step",
+        training=training,
+        views=s.views,
+        mean=constants,
+        std=constants,
+        seed=0,
+        device=torch.device("cpu"),
+        folder=Path(),
+    )
+    ready = ReadyBatch(0, s.batch, lambda rows: [view[rows] for view in s.images])
+    Stepper(method, training_run).take([ready], Step())
 
 
 def _state(s: _Subject) -> None:
@@ -196,3 +279,10 @@ def _state(s: _Subject) -> None:
     require(
         all(alike(a, b) for a, b in pairs), "embeddings differ after load_state_dict(): a tensor is not in it"
     )
+
+
+def _export(s: _Subject) -> None:
+    exported, backbone = s.method.export(), s.method.backbone
+    shapes = [{name: value.shape for name, value in net.state_dict().items()} for net in (exported, backbone)]
+    require(isinstance(exported, nn.Module), f"it is {type(exported).__name__}")
+    require(shapes[0] == shapes[1], "its tensors have other names or shapes than those of self.backbone")

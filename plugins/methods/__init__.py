@@ -12,6 +12,7 @@ def bench_methods() -> Iterator[Offer]:
     """Offer the built-in methods."""
     yield Offer("simclr", ".simclr:SimCLR", "Contrast two views of an image against the batch.")
     yield Offer("vicreg", ".vicreg:VICReg", "Pull two views together, keep variance, decorrelate dimensions.")
+    yield Offer("byol", ".byol:BYOL", "Predict what a momentum network makes of the other view.")
     yield Offer(
         "supervised", ".supervised:Supervised", "Train with the labels: what SSL is measured against."
     )
