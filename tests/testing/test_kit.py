@@ -84,6 +84,39 @@ class Peeking(Plain):
         return {"peek": (embeddings["a"].mean(dim=1) * batch.labels).sum() * 100}
 
 
+class Hasty(Plain):
+    """Move a centre before the gradient is there."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.register_buffer("centre", torch.zeros(16))
+
+    def terms(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
+        self.centre.lerp_(embeddings["a"].detach().mean(dim=0), 0.1)
+        return super().terms(embeddings, batch)
+
+
+class Restless(Plain):
+    """Draw from torch's global state."""
+
+    def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
+        return {"mask": torch.rand(count, 4)}
+
+
+class Shrunk(Plain):
+    """Say that another network is the result."""
+
+    def export(self) -> nn.Module:
+        return nn.Linear(3, 2)
+
+
+class Leaking(Plain):
+    """Let the images of a chunk, and not those of a batch, decide."""
+
+    def embed(self, views: Sequence[Tensor], batch: Batch) -> Embeddings:
+        return {name: h * len(h) for name, h in super().embed(views, batch).items()}
+
+
 class Hiding(Plain):
     """Keep a tensor that training changes out of the state."""
 
@@ -117,7 +150,23 @@ def test_a_method_that_keeps_the_contract_passes() -> None:
     ("cls", "titles"),
     [
         (Mixing, {"embed() is per sample: in chunks it equals the whole"}),
-        (Moving, {"embed() may be called again: it changes nothing but batch norm"}),
+        (
+            Moving,
+            {
+                "embed() may be called again: it changes nothing but batch norm",
+                "train.chunk_size changes neither its step nor what it keeps",
+            },
+        ),
+        (Hasty, {"terms() returns finite scalars, and changes nothing that is kept"}),
+        (Restless, {"draw() returns rows on the CPU, the same from the same generator"}),
+        (Shrunk, {"export() is a network like its backbone"}),
+        (
+            Leaking,
+            {
+                "embed() is per sample: in chunks it equals the whole",
+                "train.chunk_size changes neither its step nor what it keeps",
+            },
+        ),
         (Detached, {"the gradient reaches the backbone"}),
         (Peeking, {"labels are not looked at, unless uses_labels says so"}),
         (Hiding, {"its state can be loaded into another one"}),
