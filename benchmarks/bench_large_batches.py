@@ -3,6 +3,8 @@
     memory = (peak of a process that takes one step - its peak before that step), of a batch of 4,096 in
              chunks of 256 over that of a batch of 256
     time   = of a step on 1,024 images in chunks of 256 over that of a step on all at once
+    apart  = |gradient in chunks of 64 - gradient of the batch of 256| / |gradient of the batch|, over all
+             parameters at once: what it is that batch norm has the chunk's statistics
 
 Images have 32 pixels, everything is in float32 and on one thread. These are two backbones that take 4,096
 images in a minute. The smaller one shows what grows with the batch whatever the chunk: images, embeddings
@@ -16,14 +18,17 @@ import os
 import subprocess
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from bench.contracts.dataset import DatasetInfo, Images
+from bench.contracts.method import Step
 from bench.contracts.recipe import Training
 from bench.pretraining.loop import TrainingLoop
 from bench.pretraining.training_run import TrainingRun
@@ -35,14 +40,16 @@ STEMS = {"test_convnext": "small", "resnet18": "standard"}
 MOST = 1.5  # of the memory ratio; without chunks it is 16
 
 
-def loop_of(backbone: str, batch_size: int, chunk_size: int | None) -> TrainingLoop:
+def loop_of(
+    backbone: str, batch_size: int, chunk_size: int | None, method_name: str = "simclr"
+) -> TrainingLoop:
     """Return a run on random images in which an epoch is a step."""
     torch.set_num_threads(1)
     pixels = torch.randint(0, 256, (batch_size, 3, 32, 32), dtype=torch.uint8)
     images = Images(pixels, torch.arange(batch_size) % 10)
     registry, info = Registry.load(), DatasetInfo(classes=tuple("abcdefghij"), channels=3, size=32)
     backbones: Any = registry.load_class("backbones", backbone)
-    methods: Any = registry.load_class("methods", "simclr")
+    methods: Any = registry.load_class("methods", method_name)
     network = backbones(backbone, backbones.Config(stem=STEMS[backbone]), 3, 32)
     method = methods(network, network.dim, methods.Config(), info).train()
     training = Training(
@@ -97,6 +104,26 @@ def test_time(benchmark: Any, chunk_size: int | None) -> None:
     """Take steps on a batch of 1,024."""
     loop = loop_of("resnet18", MIDDLE, chunk_size)
     benchmark.pedantic(loop.epoch, (0, silent()), rounds=3, warmup_rounds=1)
+
+
+def gradient(backbone: str, method: str, chunk_size: int | None) -> Tensor:
+    """Return the gradient of the first step on 256 images, all parameters in a row."""
+    torch.manual_seed(0)
+    loop = loop_of(backbone, CHUNK, chunk_size, method)
+    loop.stepper.take(islice(loop.ready_batches(0), 1), Step())
+    return torch.cat([p.grad.flatten() for p in loop.method.parameters() if p.grad is not None])
+
+
+@pytest.mark.parametrize("method", ["simclr", "vicreg"])
+@pytest.mark.parametrize("backbone", STEMS)
+def test_gradient(benchmark: Any, backbone: str, method: str) -> None:
+    """Take one step on a batch of 256, at once and in chunks of 64."""
+    whole = gradient(backbone, method, None)
+    chunked = benchmark.pedantic(gradient, (backbone, method, CHUNK // 4), rounds=1)
+    benchmark.extra_info |= {
+        "what": f"how far a {method} gradient on {backbone} is off in four chunks of 64, with batch norm",
+        "ratio": float((chunked - whole).norm() / whole.norm()),
+    }
 
 
 if __name__ == "__main__":

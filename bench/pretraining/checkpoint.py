@@ -33,8 +33,8 @@ def save(
     tensors = {f"method.{name}": value for name, value in method.state_dict().items()}
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
-    said = {"epochs": epochs, "seconds": seconds, "scaler": scaler.state_dict()}
-    save_file(cpu_copies(tensors), folder / PART, metadata={"state": json.dumps(said)})
+    progress = {"epochs": epochs, "seconds": seconds, "scaler": scaler.state_dict()}
+    save_file(cpu_copies(tensors), folder / PART, metadata={"state": json.dumps(progress)})
     os.replace(folder / PART, folder / FILE)
 
 
@@ -51,9 +51,9 @@ def resume(
     """
     try:
         with safe_open(folder / FILE, framework="pt") as file:
-            said = json.loads(file.metadata()["state"])
+            progress = json.loads(file.metadata()["state"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (FileNotFoundError, SafetensorError):  # none, or not whole: begin at the beginning
+    except (FileNotFoundError, SafetensorError):  # there is none, or it is not whole: start afresh
         return 0, 0.0
     method.load_state_dict(_below("method", tensors))
     params = [param for group in optimizer.param_groups for param in group["params"]]
@@ -62,8 +62,8 @@ def resume(
         number, field = name.split(".", 1)
         state.setdefault(int(number), {})[field] = _laid_out_like(params[int(number)], value)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    scaler.load_state_dict(said["scaler"])
-    return said["epochs"], said["seconds"]
+    scaler.load_state_dict(progress["scaler"])
+    return progress["epochs"], progress["seconds"]
 
 
 def forget(folder: Path) -> None:
@@ -79,5 +79,5 @@ def _laid_out_like(param: Tensor, value: Tensor) -> Tensor:
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    cut = f"{prefix}."
-    return {k.removeprefix(cut): v for k, v in tensors.items() if k.startswith(cut)}
+    start = f"{prefix}."
+    return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}

@@ -1,4 +1,4 @@
-"""What is watched while a backbone trains; none of it changes a weight or a draw."""
+"""A kNN vote on labelled images while a backbone trains; it changes no weight and no draw."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from bench.pretraining.online_knn import KnnSample
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRun:
-    """What a pretraining is told beside its method and images.
+    """What a pretraining is given beside its method and images.
 
     Args:
         what: how progress and errors name it.
@@ -29,7 +29,7 @@ class TrainingRun:
         folder: where metrics and checkpoints go.
         on_epoch: called with (epoch, metrics) at the end of each.
         checkpoint_every_s: at least so many seconds between checkpoints.
-        live: this process has the terminal to itself, and may draw on it.
+        live: this process has the terminal to itself, and may redraw its progress line.
         knn: what is classified every few epochs, if there are labels; its pixels may stay on the CPU.
         rows: (m,), int64, places of the images that an epoch sees; none is every image once.
         on_step: called at the end of each step.

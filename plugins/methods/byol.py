@@ -111,5 +111,5 @@ class BYOL(Method):
         self.target.update(self._online(), cosine_schedule(self.momentum, 1.0, step.progress))
 
     def monitors(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
-        """Return how well a prediction finds the target's projection of the other view."""
-        return contrastive_monitors(embeddings["a"], embeddings["target_b"])
+        """Return how well the predictions of an image's two views find each other."""
+        return contrastive_monitors(embeddings["a"], embeddings["b"])

@@ -1,85 +1,35 @@
-"""Large batches: chunks give the whole batch's gradient in the memory of one, accumulation the mean."""
+"""A batch in chunks: its gradient, in the memory of a chunk."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import Lab
+from tiny_training import (
+    BATCH,
+    IMAGES,
+    INFO,
+    TIMES,
+    Exact,
+    Stopped,
+    Watching,
+    apart,
+    exact,
+    frozen,
+    gradients,
+    lines,
+    method_of,
+    net,
+    run_in,
+)
 from torch import Tensor, nn
 
-from bench.augmentation.view import View
-from bench.config import build
-from bench.contracts.dataset import DatasetInfo, Images
-from bench.contracts.method import Batch, Embeddings, Method, Step
-from bench.contracts.recipe import TrainConfig, Training, even_chunk, resolve
-from bench.errors import BadValue
-from bench.inspection.dry_run import estimate_seconds
-from bench.pretraining.gradient_cache import even_chunks
+from bench.contracts.method import Batch, Embeddings, Method
 from bench.pretraining.loop import pretrain
-from bench.pretraining.training_run import TrainingRun
-from bench.registry.registry import Registry
-
-REGISTRY = Registry.load()
-INFO = DatasetInfo(classes=("a", "b"), channels=3, size=8)
-VIEW = View(blur=0.5, solarise=0.3, affine=0.5)
-IMAGES = Images(
-    torch.randint(0, 256, (45, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)),
-    torch.arange(45) % 2,
-)
-BATCH = IMAGES.take(torch.arange(20))  # an epoch is a step
-SMALL = {"simclr": {"hidden_dim": 16, "embedding_dim": 8}, "vicreg": {"embedding_dim": 8}}
-TIMES = ("seconds", "images_per_s")
-
-
-class Stopped(Exception):
-    """Stands for the end of a process."""
-
-
-class Exact(nn.Module):
-    """Makes what follows compute in float64: two sums in another order then agree."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.double()
-
-
-def net(*first: nn.Module) -> nn.Module:
-    """Return a network without batch norm but for what comes first."""
-    return nn.Sequential(
-        *first,
-        *(nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(4, 6, 3, stride=2), nn.ReLU()),
-        *(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, 6)),
-    )
-
-
-def method_of(name: str, *first: nn.Module, seed: int = 0) -> Method:
-    torch.manual_seed(seed)
-    cls: Any = REGISTRY.load_class("methods", name)
-    method: Method = cls(net(*first), 6, cls.Config(**SMALL[name]), INFO)
-    return method
-
-
-def exact(name: str) -> Method:
-    """Return a method in float64 without batch statistics."""
-    return frozen(method_of(name, Exact())).double()
-
-
-def frozen(method: Method) -> Method:
-    """Keep the batch norms in eval mode, whatever mode the method is put into."""
-    for module in method.modules():
-        if isinstance(module, nn.BatchNorm1d):
-            module.eval().train = partial(still, module)
-    return method
-
-
-def still(module: nn.Module, mode: bool = True) -> nn.Module:  # noqa: FBT001, FBT002
-    return module
 
 
 class TwoLevels(Method):
@@ -115,64 +65,6 @@ class Drifting(nn.Module):
         with torch.no_grad():
             self.mean.lerp_(x.mean(dim=(0, 2, 3), keepdim=True)[0] + 1, 0.5)
         return centred
-
-
-class Watching(Method):
-    """A method that keeps what it is given and what it makes of it."""
-
-    def __init__(self, inner: Method) -> None:
-        super().__init__(inner.backbone, 6, None, INFO)
-        self.inner, self.progress = inner, list[float]()
-        self.drawn = list[float]()
-        self.views, self.made, self.batches = list[list[Tensor]](), list[Tensor](), list[Batch]()
-
-    def embed(self, views: Sequence[Tensor], batch: Batch) -> Embeddings:
-        embeddings = self.inner.embed(views, batch)
-        self.views.append(list(views))
-        self.made.append(next(iter(embeddings.values())).detach())
-        self.batches.append(batch)
-        self.drawn.append(float(torch.rand(())))
-        return embeddings
-
-    def terms(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
-        return self.inner.terms(embeddings, batch)
-
-    def after_step(self, step: Step) -> None:
-        self.progress.append(step.progress)
-
-
-def run_in(folder: Path, **changes: Any) -> TrainingRun:
-    """Return a run of an epoch on batches of 20; what is given is of `Training`, but for `run`."""
-    settings = {
-        "epochs": 1, "batch_size": 20, "image_size": 12, "precision": "float32", "optimizer": "sgd",
-        "lr": 0.05, "weight_decay": 0.0, "momentum": 0.9, "warmup_epochs": 0.0,
-    }  # fmt: skip
-    run: dict[str, Any] = changes.pop("run", {})
-    folder.mkdir(exist_ok=True)
-    return TrainingRun(
-        what="the run", training=Training(**{**settings, **changes}), views=(VIEW, VIEW),
-        mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3), seed=0, device=torch.device("cpu"), folder=folder, **run,
-    )  # fmt: skip
-
-
-def gradients(method: Method, folder: Path, images: Images = BATCH, **changes: Any) -> dict[str, Tensor]:
-    """Train, and return the gradients of the last step."""
-    pretrain(method, images, run_in(folder, **changes))
-    return {name: p.grad for name, p in method.named_parameters() if p.grad is not None}
-
-
-def apart(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> float:
-    """Return the largest relative difference of two gradients, each parameter by itself."""
-    assert found.keys() == wanted.keys()
-    differences = {name: (found[name] - wanted[name]).detach().norm() for name in wanted}
-    return max(float(difference / wanted[name].detach().norm()) for name, difference in differences.items())
-
-
-def lines(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-# ---- chunks
 
 
 @pytest.mark.parametrize("chunk_size", [2, 5, 7, 19])
@@ -306,79 +198,6 @@ def kept_bytes(work: Callable[[], object]) -> int:
     return most
 
 
-# ---- accumulated batches
-
-
-def test_accumulated_batches_give_the_mean_of_their_gradients(tmp_path: Path) -> None:
-    images = IMAGES.take(torch.arange(40))
-    watching, fresh = Watching(method_of("simclr")), method_of("simclr")
-    found = gradients(watching, tmp_path, images, accumulate=2)
-    for views, batch in zip(watching.views, watching.batches, strict=True):
-        terms = fresh.terms(fresh.embed(views, batch), batch)
-        (terms["contrastive"] / 2).backward()
-    wanted = {f"inner.{name}": p.grad for name, p in fresh.named_parameters() if p.grad is not None}
-    found = {name.replace("backbone", "inner.backbone", 1) if name.startswith("backbone") else name: grad
-             for name, grad in found.items()}  # fmt: skip
-
-    assert len(watching.views) == 2
-    assert apart(found, wanted) < 1e-6
-
-
-def test_accumulated_batches_are_not_a_large_batch_and_chunks_are(tmp_path: Path) -> None:
-    images = IMAGES.take(torch.arange(40))
-    ways = {"large": {}, "chunked": {"chunk_size": 20}, "accumulated": {"batch_size": 20, "accumulate": 2}}
-    found = {
-        name: gradients(exact("simclr"), tmp_path / name, images, **{"batch_size": 40, **way})
-        for name, way in ways.items()
-    }
-    loss = {name: lines(tmp_path / name)[0]["loss"] for name in ways}
-
-    assert loss["chunked"] == pytest.approx(loss["large"], rel=1e-6)
-    assert loss["accumulated"] < loss["large"] - 0.5  # 39 others in the place of 79
-    assert apart(found["chunked"], found["large"]) < 1e-6
-    assert apart(found["accumulated"], found["large"]) > 1e-2
-
-
-def test_accumulated_batches_may_be_in_chunks(tmp_path: Path) -> None:
-    settings = {"accumulate": 2, "epochs": 2}
-    whole = gradients(exact("vicreg"), tmp_path, IMAGES, **settings)
-    chunked = gradients(exact("vicreg"), tmp_path, IMAGES, chunk_size=6, **settings)
-
-    assert apart(chunked, whole) < 1e-6
-
-
-def test_every_batch_of_a_step_has_views_of_its_own(tmp_path: Path) -> None:
-    watching = Watching(method_of("simclr"))
-    pretrain(watching, IMAGES.take(torch.zeros(40, dtype=torch.int64)), run_in(tmp_path, accumulate=2))
-    first, second = (views[0] for views in watching.views)
-
-    assert not torch.equal(first, second)
-
-
-def test_steps_are_those_of_the_optimiser_and_what_is_left_for_half_a_step_is_dropped(tmp_path: Path) -> None:
-    watching = Watching(method_of("simclr"))
-    pretrain(watching, IMAGES, run_in(tmp_path, batch_size=9, accumulate=2, epochs=3))
-    index = torch.cat([batch.index for batch in watching.batches[:4]])
-
-    assert [line["step"] for line in lines(tmp_path)] == [2, 4, 6]
-    assert watching.progress == pytest.approx([step / 6 for step in range(6)])
-    assert [len(batch.index) for batch in watching.batches] == [9] * 12
-    assert len(index.unique()) == 36
-
-
-def test_the_learning_rate_is_of_the_images_of_a_step() -> None:
-    def lr(name: str, **settings: Any) -> float:
-        recipe = REGISTRY.load_class("methods", name).recipe
-        return resolve(recipe, build(TrainConfig, settings, "train"), 32, "float32").lr
-
-    assert lr("simclr", batch_size=64, accumulate=4) == lr("simclr", batch_size=256)
-    assert lr("supervised", batch_size=64, accumulate=4) == lr("supervised", batch_size=256)
-    assert lr("simclr", batch_size=256, chunk_size=64) == lr("simclr", batch_size=256)
-
-
-# ---- stopped and resumed
-
-
 def test_a_run_that_was_stopped_is_bitwise_the_one_that_was_not(tmp_path: Path) -> None:
     def stop(done: int, metrics: Mapping[str, float]) -> None:
         if done == 3:
@@ -401,84 +220,6 @@ def test_a_run_that_was_stopped_is_bitwise_the_one_that_was_not(tmp_path: Path) 
 
     assert all(torch.equal(value, second.state_dict()[name]) for name, value in whole.state_dict().items())
     assert untimed[0] == untimed[1]
-
-
-# ---- how chunks are cut, and what a key says
-
-
-@pytest.mark.parametrize(
-    ("batch", "asked", "sizes"),
-    [
-        (4096, 256, [256] * 16),
-        (20, 7, [7, 7, 6]),
-        (256, 200, [128, 128]),
-        (9, 8, [5, 4]),
-        (5, 2, [3, 2]),
-        (3, 2, [3]),
-        (9, 2, [3, 3, 3]),
-        (20, 20, [20]),
-        (20, 400, [20]),
-        (20, None, [20]),
-    ],
-)
-def test_chunks_are_even_and_none_is_of_one_image(batch: int, asked: int | None, sizes: list[int]) -> None:
-    rows = even_chunks(batch, even_chunk(batch, asked))
-
-    assert sorted((row.stop - row.start for row in rows), reverse=True) == sizes
-    assert torch.cat([torch.arange(batch)[row] for row in rows]).tolist() == list(range(batch))
-
-
-def test_only_what_is_set_is_in_the_key(lab: Lab) -> None:
-    def key(**settings: Any) -> str:
-        told = {f"train.{name}": value for name, value in {"batch_size": 16, **settings}.items()}
-        return lab.plan(told, method="simclr")[0].keys.backbone
-
-    assert {key(), key(accumulate=1), key(chunk_size=16), key(chunk_size=99)} == {key()}
-    assert len({key(), key(chunk_size=8), key(chunk_size=4), key(accumulate=2)}) == 4
-    assert key(chunk_size=12) == key(chunk_size=8)  # two chunks of eight, either way
-
-
-def test_a_training_without_either_says_what_it_always_said() -> None:
-    recipe = REGISTRY.load_class("methods", "simclr").recipe
-    plain = resolve(recipe, build(TrainConfig, {}, "train"), 32, "float32")
-    large = replace(plain, chunk_size=64, accumulate=2)
-
-    assert list(plain.key_fields()) == [
-        *("epochs", "batch_size", "image_size", "precision", "optimizer", "lr", "weight_decay", "momentum"),
-        "warmup_epochs",
-    ]
-    assert large.key_fields() == {name: value for name, value in asdict(large).items() if name != "compile"}
-
-
-@pytest.mark.parametrize("settings", [{"train.chunk_size": 4}, {"train.accumulate": 2}])
-def test_a_large_batch_is_run_and_recorded(lab: Lab, settings: dict[str, Any]) -> None:
-    cells = lab.plan({"train.batch_size": 16, **settings}, method="simclr", evaluator="knn")
-    (outcome,) = lab.run(cells)
-    ((name, value),) = settings.items()
-    estimate = estimate_seconds(cells[0], lab.datasets, lab.registry, torch.device("cpu"))
-
-    assert outcome["status"] == "ok"
-    assert outcome["config"]["training"][name.removeprefix("train.")] == value
-    assert estimate is not None
-
-
-# ---- what is refused
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"train.chunk_size": 1}, r"^train.chunk_size: 1 is out of range. Use at least 2\.$"),
-        ({"train.accumulate": 0}, r"^train.accumulate: 0 is out of range. Use at least 1\.$"),
-        (
-            {"train.batch_size": 16, "train.accumulate": 4, "train.chunk_size": 8},
-            r"^train.accumulate: a step takes 4 batches of 16 images, but digits has 48 to train on\. Set",
-        ),
-    ],
-)
-def test_what_cannot_be_done_is_refused_in_a_line(lab: Lab, settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(BadValue, match=message):
-        lab.plan(settings, method="simclr")
 
 
 def test_embeddings_that_are_not_a_row_an_image_are_refused(tmp_path: Path) -> None:

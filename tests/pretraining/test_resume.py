@@ -1,0 +1,97 @@
+"""A training that was stopped is the one that was not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from watched_training import (
+    IMAGES,
+    Stopped,
+    lines,
+    run_in,
+    same,
+    simclr,
+    stop_at,
+    untimed,
+)
+
+from bench.pretraining import checkpoint
+from bench.pretraining import loop as pretrain
+
+
+@pytest.mark.parametrize("optimizer", ["lars", "sgd", "adamw"])
+@pytest.mark.parametrize("stop", [2, 3])
+def test_a_run_that_was_stopped_is_bitwise_the_one_that_was_not(
+    tmp_path: Path, optimizer: str, stop: int
+) -> None:
+    settings = {"optimizer": optimizer, "epochs": 4, "lr": 0.01}
+    whole, first, second = simclr(), simclr(), simclr(seed=1)
+    pretrain.pretrain(whole, IMAGES, run_in(tmp_path / "whole", **settings))
+    parts = run_in(tmp_path / "parts", checkpoint_every_s=0.0, **settings)
+    with pytest.raises(Stopped):
+        pretrain.pretrain(first, IMAGES, replace(parts, on_epoch=stop_at(stop)))
+    done = checkpoint_epochs(tmp_path / "parts", settings)
+    torch.manual_seed(1234)  # no draw depends on what was drawn before
+    pretrain.pretrain(second, IMAGES, parts)
+
+    assert done == stop - 1
+    assert same(whole, second)
+    assert not same(whole, first)
+    assert untimed(tmp_path / "parts") == untimed(tmp_path / "whole")
+
+
+def checkpoint_epochs(folder: Path, settings: Mapping[str, Any]) -> int:
+    method = simclr()
+    loop = pretrain.TrainingLoop(method, IMAGES, run_in(folder, **settings))
+    return checkpoint.resume(folder, method, loop.stepper.optimizer, loop.stepper.scaler)[0]
+
+
+def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_again(tmp_path: Path) -> None:
+    whole, again = simclr(), simclr()
+    pretrain.pretrain(whole, IMAGES, run_in(tmp_path / "whole"))
+    with pytest.raises(Stopped):
+        pretrain.pretrain(simclr(), IMAGES, run_in(tmp_path / "parts", on_epoch=stop_at(2)))
+    pretrain.pretrain(again, IMAGES, run_in(tmp_path / "parts"))
+
+    assert same(whole, again)
+    assert untimed(tmp_path / "parts") == untimed(tmp_path / "whole")
+
+
+def test_a_half_written_line_is_cut_off(tmp_path: Path) -> None:
+    parts = run_in(tmp_path, checkpoint_every_s=0.0)
+    with pytest.raises(Stopped):
+        pretrain.pretrain(simclr(), IMAGES, replace(parts, on_epoch=stop_at(2)))
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "lo')
+    pretrain.pretrain(simclr(), IMAGES, parts)
+
+    assert [line["epoch"] for line in lines(tmp_path)] == [1, 2, 3]
+
+
+def test_the_time_of_all_processes_counts(tmp_path: Path) -> None:
+    parts = run_in(tmp_path, checkpoint_every_s=0.0)
+    with pytest.raises(Stopped):
+        pretrain.pretrain(simclr(), IMAGES, replace(parts, on_epoch=stop_at(3)))
+    spent = pretrain.pretrain(simclr(), IMAGES, parts)
+
+    assert spent.seconds == pytest.approx(sum(line["seconds"] for line in lines(tmp_path)))
+    assert spent.images_per_s >= 3 * 40 / spent.seconds  # the monitors' time is no training's
+
+
+def test_the_speed_is_that_of_all_images_in_the_time_of_all_epochs(tmp_path: Path) -> None:
+    spent = pretrain.pretrain(simclr(), IMAGES, run_in(tmp_path))
+
+    assert spent.images_per_s == pytest.approx(
+        120 / sum(40 / line["images_per_s"] for line in lines(tmp_path))
+    )
+
+
+def test_a_finished_run_leaves_its_metrics_and_no_checkpoint(tmp_path: Path) -> None:
+    pretrain.pretrain(simclr(), IMAGES, run_in(tmp_path, checkpoint_every_s=0.0))
+
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
