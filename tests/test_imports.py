@@ -16,7 +16,7 @@ HARNESS = sorted((ROOT / "bench").rglob("*.py"))
 WITHOUT_TORCH = (
     "", "api", "cli", "config", "errors", "hookspecs", "keys",
     "cli.app", "contracts.recipe", "inspection.plugins", "planning.planner", "registry.discovery",
-    "registry.registry", "registry.scaffold", "reporting.axes", "reporting.formats.sheet", "reporting.pivot",
+    "registry.registry", "registry.scaffold", "reporting.axes", "reporting.formats.base", "reporting.pivot",
     "reporting.table", "splits.stratified", "storage.artifacts", "storage.record_fields", "storage.records",
 )  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bench.reporting.axes import CELL, Survey
-from bench.reporting.formats.sheet import format_value
+from bench.reporting.formats.base import format_value
 from bench.reporting.headings import ROLES, label
 from bench.reporting.metric_choice import GAP, in_percent
 from bench.reporting.pivot import Layout, TableGrid

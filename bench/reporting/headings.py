@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.reporting.axes import CELL
-from bench.reporting.formats.sheet import format_value
+from bench.reporting.formats.base import format_value
 from bench.reporting.metric_choice import USUAL_METRIC
 from bench.reporting.pivot import Layout, Place
 

@@ -12,8 +12,8 @@ from typing import Any
 from bench.errors import UnknownName, UsageError, suggest
 from bench.reporting.axes import CELL, Survey, survey_records
 from bench.reporting.captions import DIAGONAL, caption
+from bench.reporting.formats.base import Sheet, TableEntry
 from bench.reporting.formats.by_name import SHEETS, TIDY
-from bench.reporting.formats.sheet import Sheet, TableEntry
 from bench.reporting.headings import heading, label, row_header
 from bench.reporting.metric_choice import choose_metrics, decimals
 from bench.reporting.pivot import Place, TableCell, TableGrid, gather_cells, goes_across, lay_out

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from bench.reporting.formats.base import Sheet
 from bench.reporting.formats.html import html
 from bench.reporting.formats.latex import latex
-from bench.reporting.formats.sheet import Sheet
 from bench.reporting.formats.text import github, plain
 from bench.reporting.formats.tidy import as_csv, as_json
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html as markup
 from collections.abc import Sequence
 
-from bench.reporting.formats.sheet import Sheet, TableEntry, _line
+from bench.reporting.formats.base import Sheet, TableEntry, _line
 
 
 def html(sheet: Sheet) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from bench.reporting.formats.sheet import Sheet, TableEntry, _line
+from bench.reporting.formats.base import Sheet, TableEntry, _line
 
 
 def latex(sheet: Sheet) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tabulate import tabulate
 
-from bench.reporting.formats.sheet import Sheet, _line
+from bench.reporting.formats.base import Sheet, _line
 
 
 def github(sheet: Sheet) -> str:

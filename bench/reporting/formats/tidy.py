@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.reporting.formats.sheet import format_value
+from bench.reporting.formats.base import format_value
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
