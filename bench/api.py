@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bench.metrics.collapse import embedding_std, rankme
     from bench.metrics.neighbours import first_largest, nearest, unit_rows, votes
     from bench.metrics.retrieval import contrastive_monitors
+    from bench.reporting.formats.base import Table, TableFormat
     from bench.splits.selection import Selection, choose, chosen_classes
     from bench.splits.stratified import stratified_holdout
     from bench.system.device import auto_precision
@@ -40,6 +41,7 @@ _HOMES = {
     "bench.metrics.collapse": ("embedding_std", "rankme"),
     "bench.metrics.neighbours": ("first_largest", "nearest", "unit_rows", "votes"),
     "bench.metrics.retrieval": ("contrastive_monitors",),
+    "bench.reporting.formats.base": ("Table", "TableFormat"),
     "bench.splits.selection": ("Selection", "choose", "chosen_classes"),
     "bench.splits.stratified": ("stratified_holdout",),
     "bench.system.device": ("auto_precision",),
@@ -70,6 +72,8 @@ __all__ = [
     "Scores",
     "Selection",
     "Step",
+    "Table",
+    "TableFormat",
     "Task",
     "Tokens",
     "Unsupported",

@@ -32,7 +32,7 @@ def flatten(record: Mapping[str, Any]) -> dict[str, Any]:
     return leaves
 
 
-def natural(text: str) -> list[str | int]:
+def natural_sort_key(text: str) -> list[str | int]:
     """Return a sort key that puts `resnet50` before `resnet101`."""
     return [int(part) if place % 2 else part for place, part in enumerate(_DIGITS.split(text))]
 

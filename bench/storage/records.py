@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from bench.errors import BadData, CellError, UsageError
 from bench.keys import digest
-from bench.storage.record_fields import natural
+from bench.storage.record_fields import natural_sort_key
 
 Record = dict[str, Any]
 
@@ -139,7 +139,7 @@ class RecordStore:
             for name in names
             if name.endswith(".json") and not name.startswith(".")
         )
-        return sorted(found, key=lambda path: [natural(part) for part in path.parts])
+        return sorted(found, key=lambda path: [natural_sort_key(part) for part in path.parts])
 
     def _readable(self, path: Path) -> Record | None:
         try:

@@ -7,11 +7,11 @@ from html.parser import HTMLParser
 import pytest
 from made_records import caption, make, swept, tidy
 
-from bench.reporting.formats.by_name import SHEETS, TIDY
+from bench.reporting.formats import bench_formats
 from bench.reporting.table import table
 
 
-@pytest.mark.parametrize("kind", sorted({*SHEETS, *TIDY}))
+@pytest.mark.parametrize("kind", [offer.name for offer in bench_formats()])
 def test_names_that_look_like_numbers_stay_as_they_are(kind: str) -> None:
     text = table([make("0012", dataset="1e5"), make("1e3", dataset="00")], format=kind)
 

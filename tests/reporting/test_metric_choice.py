@@ -7,7 +7,7 @@ import pytest
 from made_records import caption, cells, make, tidy
 
 from bench.errors import UnknownName
-from bench.reporting.metric_choice import decimals, in_percent
+from bench.reporting.metric_choice import decimals_of, is_in_percent
 from bench.reporting.table import table
 
 
@@ -128,8 +128,8 @@ def test_records_of_one_evaluator_with_and_without_a_fraction_are_not_averaged()
 
 @pytest.mark.parametrize("metric", ["top1", "top1_area", "top1_at_0.1_std", "nonlinear_gap", "ece"])
 def test_accuracies_and_their_differences_are_in_percent(metric: str) -> None:
-    assert in_percent(metric)
-    assert decimals(metric) == 2
+    assert is_in_percent(metric)
+    assert decimals_of(metric) == 2
 
 
 @pytest.mark.parametrize(
@@ -137,5 +137,5 @@ def test_accuracies_and_their_differences_are_in_percent(metric: str) -> None:
     ["rankme", "alpha_req", "lidar", "alignment", "uniformity", "nesum", "feature_std", "correlation", "nll"],
 )
 def test_other_measures_are_not_in_percent(metric: str) -> None:
-    assert not in_percent(metric)
-    assert decimals(metric) == 4
+    assert not is_in_percent(metric)
+    assert decimals_of(metric) == 4

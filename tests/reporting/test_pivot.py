@@ -161,7 +161,7 @@ def test_metrics_can_go_down() -> None:
         ({"cols": "zzz"}, UnknownName, "Known: backbone, dataset, .*metric"),
         ({"rows": "method", "cols": "method"}, BadValue, "--cols: method is also in --rows. Name it once."),
         ({"metric": "top2"}, UnknownName, "--metric: no record has a metric 'top2'.*Known: nll, top1."),
-        ({"format": "excel"}, UnknownName, "--format: no format is named 'excel'.*Known: csv, github"),
+        ({"format": "excel"}, UnknownName, "no format is named 'excel'.*Known: csv, github"),
     ],
 )
 def test_an_unknown_name_is_one_line_with_a_suggestion(

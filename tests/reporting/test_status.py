@@ -4,7 +4,7 @@ from pathlib import Path
 
 from made_records import make
 
-from bench.reporting.table import status
+from bench.reporting.status import status
 
 
 def test_status_counts_cells_and_gives_reasons_and_the_size_on_disk(tmp_path: Path) -> None:

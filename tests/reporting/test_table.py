@@ -6,7 +6,8 @@ import pytest
 from made_records import caption, cells, make, swept, tidy
 
 from bench.errors import UsageError
-from bench.reporting.table import status, table
+from bench.reporting.status import status
+from bench.reporting.table import table
 
 
 def test_only_seeds_are_averaged_and_what_is_constant_goes_to_the_caption() -> None:
