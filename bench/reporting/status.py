@@ -13,8 +13,8 @@ from tabulate import tabulate
 from bench.errors import UsageError
 from bench.reporting.axes import TRAINED_FIELDS
 from bench.reporting.pivot import describe_reason
+from bench.storage.record_json import STATUSES
 
-STATUSES = ("ok", "failed", "skipped")
 ADVICE = {
     "failed": "The same `bench run` again tries these anew and repeats nothing that is ok:",
     "skipped": "These combinations cannot work as they are set:",
