@@ -49,3 +49,29 @@ def swept(name: str, *values: Any, **changes: Any) -> list[dict[str, Any]]:
         make(settings={name: value}, config={section: {field: value}}, value=70.0 + place, **changes)
         for place, value in enumerate(values)
     ]
+
+
+def full_record(score: str = "s0", **changes: Any) -> dict[str, Any]:
+    """Return an ok record; a change replaces a part, or one name of its cell."""
+    record: dict[str, Any] = {
+        "schema": 1,
+        "keys": {"backbone": "b0", "features": "f0", "score": score},
+        "cell": {
+            "method": "simclr", "backbone": "resnet18", "dataset": "digits", "eval_dataset": "digits",
+            "evaluator": "knn", "label_frac": 1.0, "seed": 0,
+        },
+        "settings": {},
+        "config": {"method": {"temperature": 0.5}, "evaluator": {"k": 20}, "training": {"epochs": 100}},
+        "status": "ok",
+        "reason": None,
+        "metrics": {"top1": {"value": 71.25, "higher_is_better": True, "n": 360}},
+        "per_class": {"recall": [70.0, 72.5]},
+        "classes": ["0", "nan"],
+        "notes": [],
+        "protocol": {"chosen": {"k": 20}},
+        "cost": {"seconds": {"pretrain": 1.5, "features": 0.5}, "images_per_s": 900.0, "params": 11},
+        "provenance": {"torch": "2.5"},
+        "error": None,
+    }  # fmt: skip
+    cell = {name: changes.pop(name) for name in list(changes) if name in record["cell"]}
+    return {**record, **changes, "cell": {**record["cell"], **cell}}
