@@ -1,4 +1,4 @@
-"""Records made by hand, and what a table of them says."""
+"""Make records by hand, and read what a table of them says."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def make(method: str = "simclr", value: float = 70.0, **changes: Any) -> dict[st
     cell |= {name: changes.pop(name) for name in names if name in changes}
     config = {"method": {}, "evaluator": {}, "training": {"epochs": 100}, **changes.pop("config", {})}
     directions = {"top1": True, "nll": False}
-    metrics = {name: {"value": value, "higher_is_better": up} for name, up in directions.items()}
+    metrics = {name: {"value": value, "higher_is_better": higher} for name, higher in directions.items()}
     return {
         "schema": 1, "cell": cell, "config": config, "settings": {}, "status": "ok", "reason": None,
         "metrics": metrics if changes.get("status", "ok") == "ok" else {},
@@ -33,21 +33,23 @@ def cells(text: str) -> list[list[str]]:
 
 
 def caption(text: str) -> str:
+    """Return the caption of a GitHub table."""
     return text.splitlines()[0]
 
 
 def tidy(records: list[dict[str, Any]], **options: Any) -> list[dict[str, Any]]:
+    """Return the rows of a table as JSON has them."""
     rows: list[dict[str, Any]] = json.loads(table(records, format="json", **options))
     return rows
 
 
-def swept(name: str, *values: Any, **changes: Any) -> list[dict[str, Any]]:
+def sweep(name: str, *values: Any, **changes: Any) -> list[dict[str, Any]]:
     """Return a record for each value of the setting `name`."""
-    part, field = name.split(".")
-    section = {"train": "training", "method": "method"}.get(part, "evaluator")
+    role, field = name.split(".")
+    section = {"train": "training", "method": "method"}.get(role, "evaluator")
     return [
-        make(settings={name: value}, config={section: {field: value}}, value=70.0 + place, **changes)
-        for place, value in enumerate(values)
+        make(settings={name: value}, config={section: {field: value}}, value=70.0 + index, **changes)
+        for index, value in enumerate(values)
     ]
 
 

@@ -143,34 +143,36 @@ def _place_on_axes(
 ) -> Iterator[dict[str, Any]]:
     """Yield each record's value on every axis.
 
-    A setting's value is the one that was set only if all records set it. A learning rate that was
-    set and a recipe's that was scaled are on different scales: where only some records set it, the
-    resolved value is the one that can be compared.
-
     Args:
         records: all of the table.
         settings: what was set for each record, by role.
         explicit: the names of all settings that were set for any record.
     """
     configs = [flatten(record) for record in records]
-    set_by_all = {
-        name
-        for name in explicit
-        if all(name in given for given, config in zip(settings, configs, strict=True) if name in config)
-    }
-    for record, given, config in zip(records, settings, configs, strict=True):
+    pairs = list(zip(settings, configs, strict=True))
+    set_by_all = {name for name in explicit if all(name in own for own, config in pairs if name in config)}
+    for record, (own, config) in zip(records, pairs, strict=True):
         cell = record["cell"]
-        as_set = {name: value for name, value in given.items() if name in set_by_all or name not in config}
-        resolved = {
-            RESOLVED + name: config[name]
-            for name, value in as_set.items()
-            if config.get(name, value) != value
-        }
         axes = {name: cell.get(name) for name in (*CELL_FIELDS, "seed")}
         axes["eval_dataset"] = cell.get("eval_dataset") or cell["dataset"]
-        for name, value in {**config, **as_set, **resolved}.items():
+        for name, value in _values_of_settings(own, config, set_by_all).items():
             axes[name] = NULL if value is None else value
         yield axes
+
+
+def _values_of_settings(
+    settings: Mapping[str, Any], config: Mapping[str, Any], set_by_all: set[str]
+) -> dict[str, Any]:
+    """Return the value of each setting: the one that was set only if all records set it.
+
+    A learning rate that was set and a recipe's that was scaled are on different scales: where only
+    some records set it, the resolved value is the one that can be compared.
+    """
+    as_set = {name: value for name, value in settings.items() if name in set_by_all or name not in config}
+    resolved = {
+        RESOLVED + name: config[name] for name, value in as_set.items() if config.get(name, value) != value
+    }
+    return {**config, **as_set, **resolved}
 
 
 def _find_distinguishing(points: Sequence[RecordPoint], explicit: Sequence[str]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from made_records import caption, cells, make, swept
+from made_records import caption, cells, make, sweep
 
 from bench.reporting.table import table
 
@@ -13,7 +13,7 @@ def test_a_config_that_differs_without_being_set_is_not_averaged() -> None:
     assert cells(table(records))[1:] == [["10", "**70.00 ± 0.00 (n=2)**"], ["20", "**70.00 (n=1)**"]]
 
 
-def test_a_recipe_that_follows_from_the_method_is_no_axis_but_set_values_are_told() -> None:
+def test_a_recipe_that_follows_from_the_method_is_no_axis_but_the_caption_has_what_was_set() -> None:
     records = [
         make(m, config={"training": {"epochs": e, "lr": lr}}, settings={"train.epochs": e})
         for m, e, lr in (("a", 10, 0.1), ("b", 20, 0.2))
@@ -42,13 +42,16 @@ def test_a_learning_rate_is_shown_as_set_and_what_follows_from_it_is_not() -> No
             config={"training": training}, settings={"train.lr": lr, "train.batch_size": batch}, **changes
         )
 
-    every = [trained(lr, batch) for lr in (0.1, 0.3) for batch in (128, 256)]
-    some = [trained(0.3, 128), make(config={"training": {"epochs": 1, "lr": 0.3, "batch_size": 128}}, seed=1)]
+    set_by_all = [trained(lr, batch) for lr in (0.1, 0.3) for batch in (128, 256)]
+    set_by_some = [
+        trained(0.3, 128),
+        make(config={"training": {"epochs": 1, "lr": 0.3, "batch_size": 128}}, seed=1),
+    ]
 
-    assert [row[:2] for row in cells(table(every))[1:]] == [
+    assert [row[:2] for row in cells(table(set_by_all))[1:]] == [
         ["128", "0.1"], ["128", "0.3"], ["256", "0.1"], ["256", "0.3"],
     ]  # fmt: skip
-    assert [row[0] for row in cells(table(some))] == ["train.lr", "0.15", "0.3"]
+    assert [row[0] for row in cells(table(set_by_some))] == ["train.lr", "0.15", "0.3"]
 
 
 def test_a_setting_set_to_its_default_is_the_default() -> None:
@@ -73,7 +76,7 @@ def test_a_skipped_cell_without_a_config_makes_no_axis() -> None:
     assert cells(table(records))[1:] == [["simclr", "70.00 (1 of 2) [1]"]]
 
 
-def test_records_that_nothing_named_tells_apart_are_not_averaged() -> None:
+def test_records_that_differ_in_nothing_but_their_key_are_not_averaged() -> None:
     records = [make(value=v, keys={"score": k * 20}) for v, k in ((60, "a"), (70, "b"))] + [make("vicreg")]
     text = table(records)
 
@@ -84,7 +87,7 @@ def test_records_that_nothing_named_tells_apart_are_not_averaged() -> None:
     assert "told apart by key and not averaged" in caption(text)
 
 
-def by_name() -> list[dict[str, Any]]:
+def set_by_plugin_name() -> list[dict[str, Any]]:
     """Return records whose temperature was set as `simclr.temperature`."""
     return [
         make(config={"method": {"temperature": t}}, settings={"simclr.temperature": t}, value=t)
@@ -93,7 +96,7 @@ def by_name() -> list[dict[str, Any]]:
 
 
 def test_what_is_set_by_a_plugins_name_is_one_axis_by_its_role() -> None:
-    records = [*by_name(), *swept("method.temperature", 0.2), make("vicreg")]
+    records = [*set_by_plugin_name(), *sweep("method.temperature", 0.2), make("vicreg")]
 
     assert [row[:2] for row in cells(table(records))] == [
         ["method", "method.temperature"], ["simclr", "0.1"], ["simclr", "0.2"], ["simclr", "0.5"],
@@ -102,8 +105,8 @@ def test_what_is_set_by_a_plugins_name_is_one_axis_by_its_role() -> None:
 
 
 def test_an_axis_can_be_asked_for_by_a_plugins_name() -> None:
-    assert cells(table(by_name(), rows="simclr.temperature")) == cells(
-        table(by_name(), rows="method.temperature")
+    assert cells(table(set_by_plugin_name(), rows="simclr.temperature")) == cells(
+        table(set_by_plugin_name(), rows="method.temperature")
     )
 
 

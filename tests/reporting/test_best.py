@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 
-from made_records import cells, make, swept, tidy
+from made_records import cells, make, sweep, tidy
 
 from bench.reporting.table import table
 
@@ -31,7 +31,7 @@ def test_best_compares_methods_on_one_task_wherever_it_stands() -> None:
 
 
 def test_best_does_not_compare_an_evaluators_settings() -> None:
-    records = [*swept("knn.k", 20, 200, method="a"), *swept("knn.k", 20, 200, method="b")]
+    records = [*sweep("knn.k", 20, 200, method="a"), *sweep("knn.k", 20, 200, method="b")]
 
     assert "**" not in table(records[:2], rows="knn.k")
     assert [row[2].startswith("**") for row in cells(table(records, rows="knn.k,method"))[1:]] == [True] * 4

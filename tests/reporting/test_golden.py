@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_records import make, swept
+from made_records import make, sweep
 
 from bench.reporting.table import table
 
@@ -43,7 +43,7 @@ def transfer() -> Records:
 
 def protocols() -> Records:
     """Return probes, one of them swept, beside networks that saw labels or were fine-tuned."""
-    records = swept("knn.k", 20, 200, label_frac=None)
+    records = sweep("knn.k", 20, 200, label_frac=None)
     records += [
         make(method, 10.0 * number, label_frac=share, evaluator="linear", protocol={"training_labels": seen})
         for number, (method, share, seen) in enumerate(
@@ -58,8 +58,8 @@ def protocols() -> Records:
 def oddities() -> Records:
     """Return records that only their keys tell apart, numbers that are not finite, several values of n."""
     records = [make(value=value, keys={"score": key * 20}) for value, key in ((60, "a"), (70, "b"))]
-    records += swept("views.ops", ("crop", "flip"), (), method="0012")
-    records += swept("method.flag", *(True, None), method="1e5")
+    records += sweep("views.ops", ("crop", "flip"), (), method="0012")
+    records += sweep("method.flag", *(True, None), method="1e5")
     records += [make("infinite", math.inf), make("undefined", math.nan), make("many", 1.0, seed=1)]
     return [*records, make("many", 2.0, seed=2), make("many", 4.0, seed=3)]
 

@@ -3,15 +3,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from made_records import cells, make, swept
+from made_records import cells, make, sweep
 
 from bench.errors import BadValue, UnknownName, UsageError
 from bench.reporting.table import table
 
 
 def test_rows_are_methods_and_backbones_and_columns_are_tasks() -> None:
-    places = [(b, d, e) for b in ("b2", "b1") for d in ("digits", "kmnist") for e in ("linear", "knn")]
-    records = [make(backbone=b, dataset=d, evaluator=e) for b, d, e in places]
+    names = [(b, d, e) for b in ("b2", "b1") for d in ("digits", "kmnist") for e in ("linear", "knn")]
+    records = [make(backbone=b, dataset=d, evaluator=e) for b, d, e in names]
 
     assert cells(table(records))[0] == [
         "backbone", "digits / linear", "digits / knn", "kmnist / linear", "kmnist / knn",
@@ -26,8 +26,8 @@ def test_label_fractions_ascend_and_are_shown_in_percent() -> None:
 
 
 def test_a_sweep_of_a_method_is_in_rows_and_one_of_an_evaluator_in_columns() -> None:
-    records = [*swept("method.temperature", 0.5, 0.1), make("vicreg")]
-    probes = [*swept("knn.k", 200, 20), make(evaluator="linear")]
+    records = [*sweep("method.temperature", 0.5, 0.1), make("vicreg")]
+    probes = [*sweep("knn.k", 200, 20), make(evaluator="linear")]
 
     assert [row[:2] for row in cells(table(records))] == [
         ["method", "method.temperature"], ["simclr", "0.1"], ["simclr", "0.5"], ["vicreg", "–"],
@@ -91,4 +91,4 @@ def test_an_unknown_name_is_one_line_with_a_suggestion(
     options: dict[str, Any], kind: type[UsageError], says: str
 ) -> None:
     with pytest.raises(kind, match=says):
-        table(swept("method.temperature", 0.1, 0.5), **options)
+        table(sweep("method.temperature", 0.1, 0.5), **options)

@@ -74,13 +74,13 @@ def test_a_half_written_file_is_ignored_and_removed_only_when_old(tmp_path: Path
     store = RecordStore(tmp_path)
     folder = store.write(full_record()).parent
     fresh, old = folder / ".knn-a.1.tmp", folder / ".knn-b.2.tmp"
-    for left in (fresh, old):
-        left.write_text('{"schema": 1, ')
+    for path in (fresh, old):
+        path.write_text('{"schema": 1, ')
     os.utime(old, (time.time() - 1e5,) * 2)
-    read = list(store.records())
+    records = list(store.records())
     RecordStore(tmp_path).write(full_record("s1"))  # of the next run: a store looks once
 
-    assert len(read) == 1
+    assert len(records) == 1
     assert fresh.exists()
     assert not old.exists()
 
@@ -99,9 +99,9 @@ def test_a_damaged_file_is_one_warning_that_names_it(
     store.write(full_record("s1"))
     path.write_text(content, encoding="latin-1")
     with caplog.at_level(logging.WARNING):
-        read = list(store.records())
+        records = list(store.records())
 
-    assert [record["keys"]["score"] for record in read] == ["s1"]
+    assert [record["keys"]["score"] for record in records] == ["s1"]
     assert [str(path) in message and "\n" not in message for message in caplog.messages] == [True]
     assert store.find(full_record()["cell"], "s0") is None
     with pytest.raises(BadData):
@@ -149,6 +149,6 @@ def test_a_record_that_cannot_be_written_is_one_line(tmp_path: Path, where: str)
 def test_the_store_and_the_tables_start_without_torch_and_pandas() -> None:
     modules = "bench.storage.records, bench.reporting.table"
     code = f"import sys, {modules}; print({{'torch', 'pandas'}} & set(sys.modules))"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert said.stdout.strip() == "set()"
+    assert result.stdout.strip() == "set()"
