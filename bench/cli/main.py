@@ -159,10 +159,10 @@ def table(session: Session, /, results: Path, output: Path | None, **options: An
 @_results
 def status(results: Path) -> None:
     """Show what is done, what failed and why, and how much room it takes."""
-    from bench.reporting.status import status as described
+    from bench.reporting.status import describe_status
     from bench.storage.records import RecordStore
 
-    click.echo(described(RecordStore(results).records(), folder=results))
+    click.echo(describe_status(RecordStore(results).records(), folder=results))
 
 
 @main.command("list")

@@ -23,7 +23,7 @@ UNIT_STEP = 1000
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
-def status(records: Iterable[Mapping[str, Any]], folder: str | Path = "results") -> str:
+def describe_status(records: Iterable[Mapping[str, Any]], folder: str | Path = "results") -> str:
     """Return how many cells are done, why others are not, and what the artifacts take on disk.
 
     Args:

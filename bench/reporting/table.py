@@ -30,16 +30,16 @@ def table(
     mix_protocols: bool = False,
     folder: str | Path = "results",
 ) -> str:
-    """Return `build_table(...)` as text.
+    """Return the table that `build_table` makes of these arguments, as text.
 
     Args:
-        records: see `build_table`, as for what is not listed here.
-        rows: axes.
-        cols: axes.
-        metric: one or several.
-        format: a built-in one's name (github, plain, latex, html, csv or json), or any format.
-        mix_protocols: as for `build_table`; a format that refuses no mixture needs none.
-        folder: where the records are from, for an error.
+        records: see `build_table`.
+        rows: see `build_table`.
+        cols: see `build_table`.
+        metric: see `build_table`.
+        format: any format, or the name of a built-in one: github, plain, latex, html, csv or json.
+        mix_protocols: see `build_table`; a format that does not refuse mixtures mixes anyway.
+        folder: see `build_table`.
 
     Raises:
         UsageError: there are no records, or a column would mix two protocols.

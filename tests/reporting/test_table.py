@@ -4,7 +4,7 @@ import pytest
 from made_records import caption, cells, make
 
 from bench.errors import UsageError
-from bench.reporting.status import status
+from bench.reporting.status import describe_status
 from bench.reporting.table import table
 
 
@@ -59,7 +59,7 @@ def test_a_cell_of_which_a_seed_failed_says_so_and_reasons_are_listed_once() -> 
 
 
 def test_no_records_is_one_line() -> None:
-    for make_text in (table, status):
+    for make_text in (table, describe_status):
         with pytest.raises(UsageError, match=r"^no records in here\. Run `bench run` first\.$"):
             make_text([], folder="here")
 
