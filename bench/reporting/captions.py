@@ -71,7 +71,7 @@ def _list_common_cell(survey: Survey, layout: Layout) -> Iterator[str]:
 
 
 def _list_common_settings(survey: Survey, layout: Layout) -> Iterator[str]:
-    """Yield what was set and is no axis; one that varies because it follows from an axis is told too."""
+    """Yield each setting that was set and is no axis; it may vary, if it follows from an axis."""
     for name in dict.fromkeys((*survey.explicit, "train.epochs")):
         values = [format_value(value) for value in survey.values_on(name) if value is not None]
         if name in (*layout.rows, *layout.cols) or not values:

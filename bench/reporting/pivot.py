@@ -127,8 +127,9 @@ def lay_out(
     cols: tuple[str, ...] | None,
     metric_choice: MetricChoice,
 ) -> Layout:
-    """Decide where each axis goes: as asked; what else varies down, or across if no columns are asked for.
+    """Decide which axes go down and which across.
 
+    Axes that vary but are not asked for go down; if no columns are asked for, those of the task go across.
     Where there is transfer, what was trained on goes down and what is evaluated on across.
 
     Args:

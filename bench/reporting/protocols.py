@@ -1,4 +1,4 @@
-"""Keep scores of two protocols out of one column: how a score came about must be alike or said.
+"""Refuse a column with scores of two protocols, or say in the caption that it has them.
 
 A fine-tuned network beats a frozen one, and a setting that was chosen on the test split beats one
 that was not, whatever the method.

@@ -135,11 +135,11 @@ def test_records_come_in_natural_order(tmp_path: Path) -> None:
     assert backbones == ["resnet18", "resnet50", "resnet101"]
 
 
-@pytest.mark.parametrize("where", ["file", "file/below", "taken", "/proc/nowhere"])
+@pytest.mark.parametrize("where", ["file", "file/below", "occupied", "/proc/nowhere"])
 def test_a_record_that_cannot_be_written_is_one_line(tmp_path: Path, where: str) -> None:
     (tmp_path / "file").write_text("")
-    (tmp_path / "taken").mkdir()
-    (tmp_path / "taken" / "records").write_text("")
+    (tmp_path / "occupied").mkdir()
+    (tmp_path / "occupied" / "records").write_text("")
     store = RecordStore(tmp_path / where)
 
     with pytest.raises(CellError, match=r"could not be written"):
