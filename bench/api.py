@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         warmup_schedule,
     )
     from bench.nn.transformer import TokenDecoder
+    from bench.reporting.formats.base import Table, TableFormat
     from bench.splits.selection import Selection, choose, chosen_classes
     from bench.splits.stratified import stratified_holdout
     from bench.system.device import auto_precision
@@ -81,6 +82,7 @@ _HOMES = {
         "constant_schedule", "cosine_schedule", "linear_schedule", "schedule", "warmup_schedule",
     ),
     "bench.nn.transformer": ("TokenDecoder",),
+    "bench.reporting.formats.base": ("Table", "TableFormat"),
     "bench.splits.selection": ("Selection", "choose", "chosen_classes"),
     "bench.splits.stratified": ("stratified_holdout",),
     "bench.system.device": ("auto_precision",),
@@ -117,6 +119,8 @@ __all__ = [
     "Scores",
     "Selection",
     "Step",
+    "Table",
+    "TableFormat",
     "Task",
     "TokenDecoder",
     "Tokens",

@@ -1,4 +1,4 @@
-"""The whole extension surface: four hooks that offer plugins, two that observe a run.
+"""The whole extension surface: five hooks that offer plugins, two that observe a run.
 
 An entry point in the group `bench` names a module with any of these as `@hookimpl` functions.
 That module is imported by every command, so it only says what there is; what it names is
@@ -72,6 +72,12 @@ def bench_datasets() -> Iterable[Offer | Family]:
 @hookspec
 def bench_evaluators() -> Iterable[Offer | Family]:
     """Offer evaluators: subclasses of `bench.api.Evaluator`."""
+    return ()
+
+
+@hookspec
+def bench_formats() -> Iterable[Offer]:
+    """Offer formats of tables: subclasses of `bench.api.TableFormat`."""
     return ()
 
 

@@ -1,4 +1,4 @@
-"""How long 10,000 records take to read, to tabulate and to frame: `pytest benchmarks/bench_tables.py`."""
+"""Time how long 10,000 records take to read, tabulate and frame: `pytest benchmarks/bench_tables.py`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CPU_TIME = pytest.mark.benchmark(timer=time.process_time)
 FIELDS = {f"field{number}": number / 7 for number in range(8)}
 
 
-def record(
+def make_record(
     method: str, dataset: str, evaluator: str, frac: float, temperature: float, seed: int
 ) -> dict[str, Any]:
     cell = {"method": method, "backbone": "resnet18", "dataset": dataset, "eval_dataset": dataset}
@@ -50,20 +50,20 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> RecordStore:
         [f"m{number}" for number in range(5)], [f"d{number}" for number in range(10)],
         ["knn", "linear"], [0.01, 1.0], [0.1, 0.2, 0.3, 0.4, 0.5], range(10),
     )  # fmt: skip
-    for place in itertools.product(*axes):
-        written = record(*place)
-        path = store.path(written["cell"], written["keys"]["score"])
+    for values in itertools.product(*axes):
+        content = make_record(*values)
+        path = store.path(content["cell"], content["keys"]["score"])
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(written, indent=1))
+        path.write_text(json.dumps(content, indent=1))
     return store
 
 
 @CPU_TIME
 def test_read_ten_thousand_records(benchmark: BenchmarkFixture, store: RecordStore) -> None:
-    read = benchmark.pedantic(lambda: list(store.records()), rounds=3)
+    records = benchmark.pedantic(lambda: list(store.records()), rounds=3)
     say(benchmark, what="read 10,000 records", goal="at most 3 s")
 
-    assert len(read) == 10_000
+    assert len(records) == 10_000
 
 
 @CPU_TIME

@@ -16,7 +16,8 @@ HARNESS = sorted((ROOT / "bench").rglob("*.py"))
 WITHOUT_TORCH = (
     "", "api", "cli", "config", "errors", "hookspecs", "keys",
     "cli.app", "contracts.recipe", "inspection.plugins", "planning.planner", "registry.discovery",
-    "registry.registry", "registry.scaffold", "reporting.axes", "reporting.formats.sheet", "reporting.pivot",
+    "registry.registry", "registry.scaffold", "reporting.axes", "reporting.formats",
+    "reporting.formats.base", "reporting.formats.by_name", "reporting.pivot", "reporting.status",
     "reporting.table", "splits.stratified", "storage.artifacts", "storage.record_fields", "storage.records",
 )  # fmt: skip
 
@@ -121,6 +122,13 @@ def test_no_two_modules_import_each_other() -> None:
         return above[module]
 
     assert not [module for module in arrows if module != "bench" and module in reach(module)]
+
+
+def test_the_catalogue_of_formats_is_light_for_every_command_imports_it() -> None:
+    code = "import sys, bench.reporting.formats; print({'torch', 'pandas', 'tabulate'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert result.stdout.strip() == "set()"
 
 
 def test_what_plans_and_lists_does_not_import_torch() -> None:

@@ -129,9 +129,10 @@ _results = click.option("--results", type=click.Path(path_type=Path), default=Pa
 @click.option("--mix-protocols", is_flag=True,
               help="Let a column have scores of two protocols, such as frozen and fine-tuned.")  # fmt: skip
 @click.option("--format", default="github", show_default=True, metavar="NAME",
-              help="github, plain, csv, json, latex or html.")  # fmt: skip
+              help="github, plain, csv, json, latex, html or a plugin's.")  # fmt: skip
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
-def table(results: Path, output: Path | None, **options: Any) -> None:
+@session
+def table(session: Session, /, results: Path, output: Path | None, **options: Any) -> None:
     """Print the records as a table, averaged over seeds.
 
     AXIS is method, backbone, dataset, eval_dataset, evaluator, label_frac, seed, metric or a setting.
@@ -140,10 +141,11 @@ def table(results: Path, output: Path | None, **options: Any) -> None:
     bench table --metric top1,balanced_accuracy
     bench table --rows method --cols label_frac --format latex --output table.tex
     """  # noqa: D301
-    from bench.reporting.table import table as laid_out
+    from bench.reporting.table import table as render_table
     from bench.storage.records import RecordStore
 
-    text = laid_out(RecordStore(results).records(), folder=results, **options)
+    options["format"] = session.registry.load_class("formats", options["format"])()
+    text = render_table(RecordStore(results).records(), folder=results, **options)
     if output is None:
         click.echo(text)
         return
@@ -157,10 +159,10 @@ def table(results: Path, output: Path | None, **options: Any) -> None:
 @_results
 def status(results: Path) -> None:
     """Show what is done, what failed and why, and how much room it takes."""
-    from bench.reporting.status import status as described
+    from bench.reporting.status import describe_status
     from bench.storage.records import RecordStore
 
-    click.echo(described(RecordStore(results).records(), folder=results))
+    click.echo(describe_status(RecordStore(results).records(), folder=results))
 
 
 @main.command("list")
@@ -168,9 +170,9 @@ def status(results: Path) -> None:
 @click.argument("pattern", required=False)
 @session
 def list_(session: Session, what: str | None, pattern: str | None) -> None:
-    """List methods, backbones, datasets and evaluators.
+    """List methods, backbones, datasets, evaluators and formats of tables.
 
-    KIND is one of these four. PATTERN is a glob or a part of a name; a family of backbones is listed
+    KIND is one of these five. PATTERN is a glob or a part of a name; a family of backbones is listed
     name by name where a pattern is given.
 
     \b

@@ -108,8 +108,11 @@ def show(registry: Registry, kind: str, name: str) -> str:
 
 def _heading(entry: Entry, cls: type[Any]) -> str:
     what = f"family of {entry.kind}" if entry.family else singular(entry.kind)
-    facts = {"summary": entry.summary, "family": entry.member_of, "reference": cls.reference}
-    origin = {"version": cls.version, "from": f"{entry.dist} {entry.version}, {entry.target}"}
+    facts = {"summary": entry.summary, "family": entry.member_of, "reference": getattr(cls, "reference", "")}
+    origin = {
+        "version": getattr(cls, "version", None),
+        "from": f"{entry.dist} {entry.version}, {entry.target}",
+    }
     return f"{entry.name}: {what}\n{_pairs({k: v for k, v in (facts | origin).items() if v})}"
 
 
@@ -121,6 +124,8 @@ def _about(cls: type[Any]) -> str:
 
 
 def _settings(entry: Entry, cls: type[Any]) -> str:
+    if not hasattr(cls, "Config"):  # a format has nothing to set
+        return ""
     part = entry.name if entry.kind == "evaluators" else singular(entry.kind)
     fields = dataclasses.fields(cls.Config)
     if not fields:

@@ -26,7 +26,9 @@ KINDS = {
     "backbones": "Backbone",
     "datasets": "Dataset",
     "evaluators": "Evaluator",
+    "formats": "TableFormat",
 }  # and the class of `bench.api` that a plugin of the kind extends
+CELL_KINDS = ("methods", "backbones", "datasets", "evaluators")  # a cell has one of each: they have a Config
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class Entry:
     """One offer, its target made absolute.
 
     Args:
-        kind: `methods`, `backbones`, `datasets` or `evaluators`.
+        kind: one of `KINDS`.
         name: its short name.
         plugin: whose offer it is.
         target: `module:attribute` of the class.

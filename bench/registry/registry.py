@@ -17,6 +17,7 @@ from typing import Any
 
 from bench.errors import BadPlugin, UnknownName, suggest
 from bench.registry.discovery import (
+    CELL_KINDS,
     KINDS,
     Discovery,
     Entry,
@@ -28,7 +29,7 @@ from bench.registry.discovery import (
     same_dist,
 )
 
-__all__ = ["KINDS", "Entry", "Failure", "Plugin", "Registry", "singular"]
+__all__ = ["CELL_KINDS", "KINDS", "Entry", "Failure", "Plugin", "Registry", "singular"]
 
 OBSERVERS = ("bench_epoch_end", "bench_cell_end")
 

@@ -28,8 +28,12 @@ def write(name: str, kind: str, output: Path) -> Path:
         output: where to make the folder.
 
     Raises:
-        BadValue: `name` cannot name a module, or the folder is there already.
+        BadValue: there is no template for the kind, `name` cannot name a module, or the folder is
+            there already.
     """
+    if kind not in SUMMARIES:
+        known = ", ".join(map(singular, SUMMARIES))
+        raise BadValue(f"--kind {singular(kind)}: there is no template. Known: {known}.")
     module = name.replace("-", "_")
     if not re.fullmatch(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*", name) or keyword.iskeyword(module):
         raise BadValue(f"{name!r} cannot name a plugin. Use small letters, digits, - and _, e.g. my-method.")

@@ -1,47 +1,54 @@
-"""How axes and their values read at the edges of a table."""
+"""Name axes and values as they read at the edges of a table."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from bench.reporting.axes import CELL
-from bench.reporting.formats.sheet import format_value
+from bench.reporting.axes import CELL_FIELDS
+from bench.reporting.formats.values import format_value
 from bench.reporting.metric_choice import USUAL_METRIC
-from bench.reporting.pivot import Layout, Place
+from bench.reporting.pivot import AxisValues, Layout
 
 ROLES = {"dataset": "trained on", "eval_dataset": "evaluated on"}  # where a table has pairs of data sets
+COLUMN_ROLES = {"dataset": "trained on", "eval_dataset": "on"}
 
 
-def label(axis: str, value: Any) -> str:
+def format_label(axis: str, value: Any) -> str:
     """Return how a value on `axis` reads."""
     return f"{100 * value:g} %" if axis == "label_frac" and value is not None else format_value(value)
 
 
-def row_header(layout: Layout, axis: str) -> str:
+def name_row_axis(layout: Layout, axis: str) -> str:
     """Return what stands above the labels of an axis that goes down."""
-    return ROLES.get(axis, axis) if layout.crossed else axis
+    return ROLES.get(axis, axis) if layout.has_transfer else axis
 
 
-def heading(layout: Layout, across: Place) -> str:
-    """Return what stands above a column; where it has one metric only, that may be left out."""
-    at = dict(zip(layout.cols, across, strict=True))
-    if layout.crossed:
-        at = _with_roles(at)
-    evaluator = f"{at.get('evaluator')}."
+def head_column(layout: Layout, column: AxisValues) -> str:
+    """Return what stands above a column; the usual metric may be left out."""
+    values = dict(zip(layout.cols, column, strict=True))
+    if layout.has_transfer:
+        values = _with_roles(values)
+    evaluator = f"{values.get('evaluator')}."
     parts = []
-    for axis, value in at.items():
-        if value is None or (axis == "metric" and layout.measures.headlines and value == USUAL_METRIC):
+    for axis, value in values.items():
+        if value is None or (axis == "metric" and layout.metric_choice.headlines and value == USUAL_METRIC):
             continue
-        named = axis in (*CELL, "metric")
-        parts.append(label(axis, value) if named else f"{axis.removeprefix(evaluator)}={format_value(value)}")
-    return " / ".join(parts) or ("value" if "metric" in layout.rows else layout.measures.metrics[0])
+        if axis in (*CELL_FIELDS, "metric"):
+            parts.append(format_label(axis, value))
+        else:
+            parts.append(f"{axis.removeprefix(evaluator)}={format_value(value)}")
+    if parts:
+        return " / ".join(parts)
+    return "value" if "metric" in layout.rows else layout.metric_choice.metrics[0]
 
 
-def _with_roles(at: dict[str, Any]) -> dict[str, Any]:
-    """Return the place with its data sets as what they were to the cell: trained or evaluated on."""
-    if "dataset" in at and "eval_dataset" in at:
-        evaluated = at.pop("eval_dataset")
-        pair = evaluated if at["dataset"] == evaluated else f"{at['dataset']} -> {evaluated}"
-        return {**at, "dataset": pair}
-    words = {"dataset": "trained on", "eval_dataset": "on"}
-    return {axis: f"{words[axis]} {value}" if axis in words else value for axis, value in at.items()}
+def _with_roles(values: dict[str, Any]) -> dict[str, Any]:
+    """Return a column's values, its data sets named by their roles: trained on, evaluated on, or a pair."""
+    if "dataset" in values and "eval_dataset" in values:
+        trained, evaluated = values["dataset"], values["eval_dataset"]
+        others = {axis: value for axis, value in values.items() if axis != "eval_dataset"}
+        return {**others, "dataset": evaluated if trained == evaluated else f"{trained} -> {evaluated}"}
+    return {
+        axis: f"{COLUMN_ROLES[axis]} {value}" if axis in COLUMN_ROLES else value
+        for axis, value in values.items()
+    }

@@ -1,22 +1,23 @@
-"""Which axes go down and which across, and the cells where they meet: averages over seeds only."""
+"""Decide which axes go down and which across, and group the records of each cell by seed."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from bench.errors import BadValue, UnknownName, suggest
-from bench.reporting.axes import CELL, RecordPoint, Survey, is_of_training
+from bench.reporting.axes import CELL_FIELDS, RecordPoint, Survey, is_of_training
 from bench.reporting.metric_choice import MetricChoice
 
-Place = tuple[Any, ...]  # a value an axis
+AxisValues = tuple[Any, ...]  # of a row or a column: its value on each of its axes
+Position = tuple[AxisValues, AxisValues]  # of a cell: its row and its column
 
-USUAL = (*CELL, "seed", "metric")
-IN_ROWS = frozenset({"method", "backbone", "key"})
+USUAL_AXES = (*CELL_FIELDS, "seed", "metric")
+ROW_AXES = frozenset({"method", "backbone", "key"})
 
 
 @dataclass(frozen=True)
@@ -26,18 +27,18 @@ class Layout:
     Args:
         rows: the axes that go down.
         cols: the axes that go across.
-        measures: the metrics of each evaluator.
-        crossed: some records are evaluated on another data set than they were trained on.
+        metric_choice: the metrics of each evaluator.
+        has_transfer: some records are evaluated on another data set than they were trained on.
     """
 
     rows: tuple[str, ...]
     cols: tuple[str, ...]
-    measures: MetricChoice
-    crossed: bool
+    metric_choice: MetricChoice
+    has_transfer: bool
 
 
 @dataclass(frozen=True)
-class TableCell:
+class SeedGroup:
     """The records of one table cell, which differ in their seeds only, under one metric.
 
     Args:
@@ -51,36 +52,41 @@ class TableCell:
     on_diagonal: bool
 
     @cached_property
-    def values(self) -> list[float]:
-        """The metric of each record that has it."""
-        found = [(point.record.get("metrics") or {}).get(self.metric) for point in self.points]
-        return [metric["value"] for metric in found if metric is not None]
-
-    @cached_property
-    def troubles(self) -> list[str]:
-        """Why records have no value, `failed: ...` or `skipped: ...`, each reason once."""
-        bad = (point.record for point in self.points if point.record["status"] != "ok")
-        return list(dict.fromkeys(f"{record['status']}: {reason_of(record)}" for record in bad))
+    def by_seed(self) -> dict[Any, float]:
+        """The metric of each record that has it, by the record's seed."""
+        metrics = ((point, (point.record.get("metrics") or {}).get(self.metric)) for point in self.points)
+        return {point.axes["seed"]: metric["value"] for point, metric in metrics if metric is not None}
 
     @property
+    def n(self) -> int:
+        """How many seeds have a value."""
+        return len(self.by_seed)
+
+    @cached_property
+    def troubles(self) -> tuple[str, ...]:
+        """Why records have no value, `failed: ...` or `skipped: ...`, each reason once."""
+        records = (point.record for point in self.points if point.record["status"] != "ok")
+        return tuple(dict.fromkeys(f"{record['status']}: {describe_reason(record)}" for record in records))
+
+    @cached_property
     def mean(self) -> float | None:
         """The mean over seeds; none without a value."""
-        return sum(self.values) / len(self.values) if self.values else None
+        return sum(self.by_seed.values()) / self.n if self.by_seed else None
 
     @property
     def std(self) -> float | None:
         """The sample standard deviation (ddof 1); none for fewer than two values."""
-        if self.mean is None or len(self.values) < 2:
+        mean = self.mean
+        if mean is None or self.n < 2:
             return None
-        mean, n = self.mean, len(self.values)
-        return math.sqrt(sum((value - mean) ** 2 for value in self.values) / (n - 1))
+        return math.sqrt(sum((value - mean) ** 2 for value in self.by_seed.values()) / (self.n - 1))
 
-    @property
+    @cached_property
     def status(self) -> str:
         """`ok`, `partial`, `failed`, `skipped`, or `missing` where an evaluator lacks the metric."""
-        if len(self.values) == len(self.points):
+        if self.n == len(self.points):
             return "ok"
-        if self.values:
+        if self.by_seed:
             return "partial"
         statuses = {point.record["status"] for point in self.points}
         return next((status for status in ("failed", "skipped") if status in statuses), "missing")
@@ -88,110 +94,141 @@ class TableCell:
     @property
     def higher_is_better(self) -> bool:
         """Tell the metric's direction."""
-        found = ((point.record.get("metrics") or {}).get(self.metric) for point in self.points)
-        return all(metric.get("higher_is_better", True) for metric in found if metric)
+        metrics = ((point.record.get("metrics") or {}).get(self.metric) for point in self.points)
+        return all(metric.get("higher_is_better", True) for metric in metrics if metric)
 
 
 @dataclass(frozen=True)
-class TableGrid:
-    """A table's cells by their place down and across, and both in the order of the table."""
+class Pivot:
+    """The groups of a table by row and column, both in the order of the table."""
 
     layout: Layout
-    downs: tuple[Place, ...]
-    acrosses: tuple[Place, ...]
-    cells: Mapping[tuple[Place, Place], TableCell]
+    rows: tuple[AxisValues, ...]
+    columns: tuple[AxisValues, ...]
+    groups: Mapping[Position, SeedGroup]
 
     @property
     def common_n(self) -> int | None:
         """How many seeds every complete cell has; none if they differ or there is none."""
-        counts = {len(cell.values) for cell in self.cells.values() if cell.status == "ok"}
+        counts = {group.n for group in self.groups.values() if group.status == "ok"}
         return counts.pop() if len(counts) == 1 else None
 
-
-def gather_cells(found: Survey, layout: Layout) -> TableGrid:
-    """Gather the records of each cell, none of which differ in more than their seeds."""
-    groups: dict[tuple[Place, Place, str], list[RecordPoint]] = defaultdict(list)
-    for point in found.points:
-        for metric in layout.measures.by_evaluator[point.at["evaluator"]]:
-            down, across = (_place(point, metric, axes) for axes in (layout.rows, layout.cols))
-            groups[down, across, metric].append(point)
-    cells = {
-        (down, across): TableCell(tuple(points), metric, layout.crossed and points[0].returns)
-        for (down, across, metric), points in groups.items()
-    }
-    return TableGrid(
-        layout,
-        _ordered(found, layout, layout.rows, {down for down, _ in cells}),
-        _ordered(found, layout, layout.cols, {across for _, across in cells}),
-        cells,
-    )
+    def groups_in_order(self) -> Iterator[SeedGroup]:
+        """Yield the groups row by row."""
+        for row in self.rows:
+            for column in self.columns:
+                if (row, column) in self.groups:
+                    yield self.groups[row, column]
 
 
 def lay_out(
-    found: Survey, rows: tuple[str, ...] | None, cols: tuple[str, ...] | None, measures: MetricChoice
+    survey: Survey,
+    rows: tuple[str, ...] | None,
+    cols: tuple[str, ...] | None,
+    metric_choice: MetricChoice,
 ) -> Layout:
-    """Return where each axis goes: as asked, what else varies down, or across if none is asked for.
+    """Decide which axes go down and which across.
 
-    Where data sets are crossed, what was trained on goes down and what is evaluated on across.
+    Axes that vary but are not asked for go down; if no columns are asked for, those of the task go across.
+    Where there is transfer, what was trained on goes down and what is evaluated on across.
 
     Args:
-        found: the records.
+        survey: the records.
         rows: the axes asked for in rows; none for the usual ones.
         cols: the axes asked for in columns; none for the usual ones.
-        measures: the metrics, of which several are an axis.
+        metric_choice: the metrics, of which several are an axis.
 
     Raises:
         UnknownName: there is no such axis.
         BadValue: an axis is asked for in rows and columns.
     """
-    rows, cols = (None if names is None else tuple(map(found.axis, names)) for names in (rows, cols))
-    known = found.names()
-    for option, asked in (("--rows", rows or ()), ("--cols", cols or ())):
-        for name in asked:
-            if name not in known:
-                near = suggest(name, known) or suggest(name, (*USUAL, *found.telling), most=99)
-                raise UnknownName(f"{option}: no axis is named {name!r}.{near}")
-            if option == "--cols" and name in (rows or ()):
-                raise BadValue(f"--cols: {name} is also in --rows. Name it once.")
-    left = [name for name in _needed(found, measures) if name not in (rows or ())]
-    matrix = found.crossed and "eval_dataset" not in (rows or ())
-    usual = (name for name in left if goes_across(name) and not (matrix and _is_of_dataset(name)))
-    across = cols if cols is not None else tuple(usual)
-    down = (*(rows or ()), *(name for name in left if name not in across))
+    rows = None if rows is None else tuple(map(survey.resolve_axis, rows))
+    cols = None if cols is None else tuple(map(survey.resolve_axis, cols))
+    _refuse_unknown(survey, "--rows", rows or ())
+    _refuse_unknown(survey, "--cols", cols or ())
+    for name in cols or ():
+        if name in (rows or ()):
+            raise BadValue(f"--cols: {name} is also in --rows. Name it once.")
+    remaining = [name for name in _list_varying(survey, metric_choice) if name not in (rows or ())]
+    if cols is not None:
+        across = cols
+    else:
+        training_data_down = survey.has_transfer and "eval_dataset" not in (rows or ())
+        across = tuple(
+            name
+            for name in remaining
+            if is_of_task(name) and not (training_data_down and _is_of_dataset(name))
+        )
+    down = (*(rows or ()), *(name for name in remaining if name not in across))
     if not down and cols is None:
         down = ("method",)
-    return Layout(down, across, measures, found.crossed)
+    return Layout(down, across, metric_choice, survey.has_transfer)
 
 
-def reason_of(record: Mapping[str, Any]) -> str:
+def pivot_records(survey: Survey, layout: Layout) -> Pivot:
+    """Group the records of each cell, none of which differ in more than their seeds."""
+    points: dict[tuple[AxisValues, AxisValues, str], list[RecordPoint]] = defaultdict(list)
+    for point in survey.points:
+        for metric in layout.metric_choice.by_evaluator[point.axes["evaluator"]]:
+            row = _values_on(layout.rows, point, metric)
+            column = _values_on(layout.cols, point, metric)
+            points[row, column, metric].append(point)
+    groups = {
+        (row, column): SeedGroup(
+            tuple(members), metric, layout.has_transfer and members[0].is_on_training_data
+        )
+        for (row, column, metric), members in points.items()
+    }
+    rows = _sort(survey, layout, layout.rows, {row for row, _ in groups})
+    columns = _sort(survey, layout, layout.cols, {column for _, column in groups})
+    return Pivot(layout, rows, columns, groups)
+
+
+def describe_reason(record: Mapping[str, Any]) -> str:
     """Return in one line why a cell failed or was skipped."""
     error = record.get("error") or {}
-    raised = ": ".join(str(error[part]) for part in ("type", "message") if error.get(part))
-    return " ".join((record.get("reason") or raised or "no reason was recorded").split())
+    exception = ": ".join(str(error[part]) for part in ("type", "message") if error.get(part))
+    return " ".join((record.get("reason") or exception or "no reason was recorded").split())
 
 
-def goes_across(name: str) -> bool:
-    """Tell whether an axis is of the task that all methods are given, not of a method."""
-    return name not in IN_ROWS and (name.startswith("dataset.") or not is_of_training(name))
+def is_of_task(axis: str) -> bool:
+    """Tell whether an axis belongs to the task that all methods are given, not to a method."""
+    return axis not in ROW_AXES and (axis.startswith("dataset.") or not is_of_training(axis))
 
 
-def _is_of_dataset(name: str) -> bool:
-    return name == "dataset" or name.startswith("dataset.")
+def _is_of_dataset(axis: str) -> bool:
+    return axis == "dataset" or axis.startswith("dataset.")
 
 
-def _needed(found: Survey, measures: MetricChoice) -> list[str]:
+def _refuse_unknown(survey: Survey, option: str, names: tuple[str, ...]) -> None:
+    known = survey.axis_names()
+    for name in names:
+        if name not in known:
+            usual = (*USUAL_AXES, *survey.distinguishing)
+            suggestion = suggest(name, known) or suggest(name, usual, most=99)
+            raise UnknownName(f"{option}: no axis is named {name!r}.{suggestion}")
+
+
+def _list_varying(survey: Survey, metric_choice: MetricChoice) -> list[str]:
     """Return the axes that vary; a data set evaluated on itself needs no second name."""
-    needed = [name for name in (*CELL, *found.telling) if found.varies(name)]
-    if not found.crossed:
-        needed = [name for name in needed if name != "eval_dataset"]
-    return needed + ["metric"] * (len(measures.metrics) > 1)
+    axes = [name for name in (*CELL_FIELDS, *survey.distinguishing) if survey.varies(name)]
+    if not survey.has_transfer:
+        axes = [name for name in axes if name != "eval_dataset"]
+    if len(metric_choice.metrics) > 1:
+        axes.append("metric")
+    return axes
 
 
-def _place(point: RecordPoint, metric: str, axes: tuple[str, ...]) -> Place:
-    return tuple(metric if axis == "metric" else point.at.get(axis) for axis in axes)
+def _values_on(axes: tuple[str, ...], point: RecordPoint, metric: str) -> AxisValues:
+    return tuple(metric if axis == "metric" else point.axes.get(axis) for axis in axes)
 
 
-def _ordered(found: Survey, layout: Layout, axes: tuple[str, ...], places: set[Place]) -> tuple[Place, ...]:
-    orders = [layout.measures.metrics if axis == "metric" else found.values(axis) for axis in axes]
+def _sort(
+    survey: Survey, layout: Layout, axes: tuple[str, ...], lines: set[AxisValues]
+) -> tuple[AxisValues, ...]:
+    """Return rows or columns in the order that the survey and the metrics give to their values."""
+    orders = [layout.metric_choice.metrics if axis == "metric" else survey.values_on(axis) for axis in axes]
     ranks = [{value: rank for rank, value in enumerate(order)} for order in orders]
-    return tuple(sorted(places, key=lambda place: [rank[v] for rank, v in zip(ranks, place, strict=True)]))
+    return tuple(
+        sorted(lines, key=lambda line: [rank[value] for rank, value in zip(ranks, line, strict=True)])
+    )

@@ -1,4 +1,4 @@
-"""How a score came about: scores of two protocols do not belong in one column unmarked.
+"""Refuse a column with scores of two protocols, or say in the caption that it has them.
 
 A fine-tuned network beats a frozen one, and a setting that was chosen on the test split beats one
 that was not, whatever the method.
@@ -12,17 +12,17 @@ from typing import Any, NamedTuple
 
 from bench.errors import UsageError
 from bench.reporting.axes import RecordPoint
-from bench.reporting.headings import heading, label
-from bench.reporting.pivot import Place, TableGrid, goes_across
+from bench.reporting.headings import format_label, head_column
+from bench.reporting.pivot import AxisValues, Pivot, is_of_task
 
-USUAL = {"features": "frozen", "probe": "offline", "checkpoint": "last epoch", "selected_split": None}
+USUAL_TAGS = {"features": "frozen", "probe": "offline", "checkpoint": "last epoch", "selected_split": None}
 NOTHING = "nothing"
-CHOSEN = {
+SELECTED_ON = {
     "train": "chosen on held-out training labels",
     "val": "chosen on the data's own validation split",
     "test": "chosen on the test split",
 }
-LISTED = 3  # names that are listed before it says only how many more there are
+MOST_NAMES = 3  # that are listed before it says only how many more there are
 
 
 class Protocol(NamedTuple):
@@ -35,93 +35,107 @@ class Protocol(NamedTuple):
 
     def __str__(self) -> str:
         """Return the protocol in words."""
-        split = self.selected_split
-        return ", ".join((*self[:3], *((CHOSEN.get(split, f"chosen on {split}"),) if split else ())))
+        words = [self.features, self.probe, self.checkpoint]
+        if self.selected_split:
+            words.append(SELECTED_ON.get(self.selected_split, f"chosen on {self.selected_split}"))
+        return ", ".join(words)
 
 
-ByProtocol = dict[Protocol, list[RecordPoint]]
+PointsByProtocol = dict[Protocol, list[RecordPoint]]
 
 
 def protocol_tags(points: Iterable[RecordPoint]) -> dict[str, str | None]:
-    """Return what the records that are ok say of their protocol, by tag; none where there are none."""
-    told = [_tags(point.record) for point in points if point.record["status"] == "ok"]
-    values = {name: dict.fromkeys(str(tag[name]) for tag in told if tag[name]) for name in USUAL}
-    return {name: ", ".join(found) or None for name, found in values.items()}
+    """Return the tags of the records that are ok, different ones listed; none where there are none."""
+    records = [_tags_of(point.record) for point in points if point.record["status"] == "ok"]
+    merged = {}
+    for name in USUAL_TAGS:
+        values = dict.fromkeys(str(tags[name]) for tags in records if tags[name])
+        merged[name] = ", ".join(values) or None
+    return merged
 
 
-def by_protocol(points: Iterable[RecordPoint]) -> ByProtocol:
-    """Group the points that are ok; one that chose nothing is of the protocol of those that did."""
-    found: ByProtocol = defaultdict(list)
+def group_by_protocol(points: Iterable[RecordPoint]) -> PointsByProtocol:
+    """Group the points that are ok; one that chose nothing joins those that chose on some split."""
+    groups: PointsByProtocol = defaultdict(list)
     for point in points:
         if point.record["status"] == "ok":
-            found[_protocol(point.record)].append(point)
-    for loose in [protocol for protocol in found if protocol.selected_split is None]:
-        bound = next((other for other in found if other != loose and other[:3] == loose[:3]), None)
-        if bound is not None:
-            found[bound].extend(found.pop(loose))
-    return dict(found)
+            groups[_protocol_of(point.record)].append(point)
+    for protocol in [protocol for protocol in groups if protocol.selected_split is None]:
+        same = (other for other in groups if other != protocol and other[:3] == protocol[:3])
+        match = next(same, None)
+        if match is not None:
+            groups[match].extend(groups.pop(protocol))
+    return dict(groups)
 
 
-def refuse_mixed(grid: TableGrid) -> None:
+def refuse_mixed(pivot: Pivot) -> None:
     """Refuse a column of two protocols, for one would be read as the better method.
 
     Raises:
         UsageError: there is such a column.
     """
-    for across, points in _mixtures(grid):
-        found = by_protocol(points)
-        axis = _apart_by(found, grid.layout.rows)
-        mend = f"Put {axis} into --cols, or use --mix-protocols" if axis else "Use --mix-protocols"
-        column = heading(grid.layout, across)
-        raise UsageError(f'table: the column "{column}" mixes {_described(found, axis)}. {mend}.')
+    for column, points in _list_mixtures(pivot):
+        groups = group_by_protocol(points)
+        axis = _find_separating_axis(groups, pivot.layout.rows)
+        advice = f"Put {axis} into --cols, or use --mix-protocols" if axis else "Use --mix-protocols"
+        raise UsageError(
+            f'table: the column "{head_column(pivot.layout, column)}" mixes '
+            f"{_describe_groups(groups, axis)}. {advice}."
+        )
 
 
-def describe_mixture(grid: TableGrid) -> str:
+def describe_mixture(pivot: Pivot) -> str:
     """Return in words which protocols share a column; nothing where none do."""
-    mixtures = [points for _, points in _mixtures(grid)]
+    mixtures = [points for _, points in _list_mixtures(pivot)]
     if not mixtures:
         return ""
-    found = by_protocol(point for points in mixtures for point in points)
-    described = _described(found, _apart_by(found, grid.layout.rows))
-    return f"{'a column mixes' if len(mixtures) == 1 else 'columns mix'} {described}"
+    groups = group_by_protocol(point for points in mixtures for point in points)
+    description = _describe_groups(groups, _find_separating_axis(groups, pivot.layout.rows))
+    return f"{'a column mixes' if len(mixtures) == 1 else 'columns mix'} {description}"
 
 
-def _tags(record: Mapping[str, Any]) -> dict[str, str | None]:
-    told = record.get("protocol") or {}
-    return {name: told.get(name) or usual for name, usual in USUAL.items()}
+def _tags_of(record: Mapping[str, Any]) -> dict[str, str | None]:
+    recorded = record.get("protocol") or {}
+    return {name: recorded.get(name) or usual for name, usual in USUAL_TAGS.items()}
 
 
-def _protocol(record: Mapping[str, Any]) -> Protocol:
-    features, probe, checkpoint, split = _tags(record).values()
+def _protocol_of(record: Mapping[str, Any]) -> Protocol:
+    features, probe, checkpoint, split = _tags_of(record).values()
     return Protocol(str(features), str(probe), str(checkpoint), None if split == NOTHING else split)
 
 
-def _mixtures(grid: TableGrid) -> list[tuple[Place, list[RecordPoint]]]:
+def _list_mixtures(pivot: Pivot) -> list[tuple[AxisValues, list[RecordPoint]]]:
     """Return the columns of two protocols or more, each with its points under one metric."""
-    columns: dict[tuple[Place, str], list[RecordPoint]] = defaultdict(list)
-    for (_, across), cell in grid.cells.items():
-        columns[across, cell.metric].extend(cell.points)
-    return [(across, points) for (across, _), points in columns.items() if len(by_protocol(points)) > 1]
+    points_by_column: dict[tuple[AxisValues, str], list[RecordPoint]] = defaultdict(list)
+    for (_, column), group in pivot.groups.items():
+        points_by_column[column, group.metric].extend(group.points)
+    return [
+        (column, points)
+        for (column, _), points in points_by_column.items()
+        if len(group_by_protocol(points)) > 1
+    ]
 
 
-def _apart_by(found: ByProtocol, rows: Iterable[str]) -> str | None:
+def _find_separating_axis(groups: PointsByProtocol, rows: Iterable[str]) -> str | None:
     """Return an axis of the rows that would keep the protocols apart, best the evaluator."""
-    for axis in sorted(rows, key=lambda name: (name != "evaluator", not goes_across(name))):
-        values = [{point.at.get(axis) for point in points} for points in found.values()]
+    for axis in sorted(rows, key=lambda name: (name != "evaluator", not is_of_task(name))):
+        values = [{point.axes.get(axis) for point in points} for points in groups.values()]
         if sum(map(len, values)) == len(set().union(*values)):
             return axis
     return None
 
 
-def _described(found: ByProtocol, axis: str | None) -> str:
+def _describe_groups(groups: PointsByProtocol, axis: str | None) -> str:
+    """Return the protocols in words, each with its values on `axis`, or its evaluators."""
     axis = axis or "evaluator"
-    told = (
-        f"{protocol} ({_listed(list(dict.fromkeys(label(axis, point.at.get(axis)) for point in points)))})"
-        for protocol, points in found.items()
-    )
-    return f"{'two' if len(found) == 2 else len(found)} protocols: {'; '.join(told)}"
+    descriptions = []
+    for protocol, points in groups.items():
+        labels = list(dict.fromkeys(format_label(axis, point.axes.get(axis)) for point in points))
+        descriptions.append(f"{protocol} ({_shorten(labels)})")
+    count = "two" if len(groups) == 2 else len(groups)
+    return f"{count} protocols: {'; '.join(descriptions)}"
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more
+def _shorten(names: Sequence[str]) -> str:
+    text = ", ".join(names[:MOST_NAMES])
+    return f"{text} and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else text

@@ -1,4 +1,4 @@
-"""The state of a results folder: what is done, what is not and why, what it takes on disk."""
+"""Describe a results folder: what is done, what is not and why, what it takes on disk."""
 
 from __future__ import annotations
 
@@ -11,18 +11,23 @@ from typing import Any
 from tabulate import tabulate
 
 from bench.errors import UsageError
-from bench.reporting.axes import TRAINED
-from bench.reporting.pivot import reason_of
+from bench.reporting.axes import TRAINED_FIELDS
+from bench.reporting.pivot import describe_reason
+from bench.storage.record_json import STATUSES
 
-STEP = 1000
+ADVICE = {
+    "failed": "The same `bench run` again tries these anew and repeats nothing that is ok:",
+    "skipped": "These combinations cannot work as they are set:",
+}
+UNIT_STEP = 1000
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
-def status(records: Iterable[Mapping[str, Any]], folder: str | Path = "results") -> str:
+def describe_status(records: Iterable[Mapping[str, Any]], folder: str | Path = "results") -> str:
     """Return how many cells are done, why others are not, and what the artifacts take on disk.
 
     Args:
-        records: as `Store.records` yields them.
+        records: as `RecordStore.records` yields them.
         folder: the results folder.
 
     Raises:
@@ -31,49 +36,49 @@ def status(records: Iterable[Mapping[str, Any]], folder: str | Path = "results")
     records = list(records)
     if not records:
         raise UsageError(f"no records in {folder}. Run `bench run` first.")
-    parts = [_counts(records)]
-    for kind, advice in (
-        ("failed", "The same `bench run` again tries these anew and repeats nothing that is ok:"),
-        ("skipped", "These combinations cannot work as they are set:"),
-    ):
-        bad = [record for record in records if record["status"] == kind]
-        parts += ["\n".join([f"{kind}: {len(bad)}. {advice}", *_reasons(bad)])] if bad else []
-    return "\n\n".join([*parts, _artifacts(Path(folder) / "artifacts")])
+    paragraphs = [_count_cells(records)]
+    for kind, advice in ADVICE.items():
+        matches = [record for record in records if record["status"] == kind]
+        if matches:
+            paragraphs.append("\n".join([f"{kind}: {len(matches)}. {advice}", *_list_reasons(matches)]))
+    paragraphs.append(_measure_artifacts(Path(folder) / "artifacts"))
+    return "\n\n".join(paragraphs)
 
 
-def _counts(records: Sequence[Mapping[str, Any]]) -> str:
+def _count_cells(records: Sequence[Mapping[str, Any]]) -> str:
+    """Return a table of how many cells of each training have which status."""
     counts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     for record in records:
-        counts[tuple(record["cell"][name] for name in TRAINED)][record["status"]] += 1
-    statuses = ("ok", "failed", "skipped")
-    rows = [[*place, *(str(count[name]) for name in statuses)] for place, count in counts.items()]
-    total = [str(sum(count[name] for count in counts.values())) for name in statuses]
-    rows.append(["all", "", "", *total])
-    align = ["left"] * len(TRAINED) + ["right"] * len(statuses)
-    return tabulate(rows, (*TRAINED, *statuses), "simple", colalign=align, disable_numparse=True)
+        counts[tuple(record["cell"][name] for name in TRAINED_FIELDS)][record["status"]] += 1
+    rows = [[*names, *(str(count[status]) for status in STATUSES)] for names, count in counts.items()]
+    totals = [str(sum(count[status] for count in counts.values())) for status in STATUSES]
+    rows.append(["all", "", "", *totals])
+    align = ["left"] * len(TRAINED_FIELDS) + ["right"] * len(STATUSES)
+    return tabulate(rows, (*TRAINED_FIELDS, *STATUSES), "simple", colalign=align, disable_numparse=True)
 
 
-def _reasons(records: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+def _list_reasons(records: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Yield each reason once, with the cells it holds for."""
-    places: dict[str, list[str]] = defaultdict(list)
+    cells: dict[str, list[str]] = defaultdict(list)
     for record in records:
         cell = record["cell"]
-        where = f"{cell['method']} on {cell['backbone']}/{cell['dataset']}"
-        places[reason_of(record)].append(f"{where}, {cell['evaluator']}, seed {cell.get('seed')}")
-    for reason, (first, *more) in places.items():
-        yield f"  {reason} ({first}{f' and {len(more)} more' if more else ''})"
+        training = f"{cell['method']} on {cell['backbone']}/{cell['dataset']}"
+        cells[describe_reason(record)].append(f"{training}, {cell['evaluator']}, seed {cell.get('seed')}")
+    for reason, (first, *others) in cells.items():
+        more = f" and {len(others)} more" if others else ""
+        yield f"  {reason} ({first}{more})"
 
 
-def _artifacts(folder: Path) -> str:
-    sizes = list(_sizes(folder))
+def _measure_artifacts(folder: Path) -> str:
+    sizes = list(_list_sizes(folder))
     size, unit = float(sum(sizes)), 0
-    while size >= STEP and unit < len(UNITS) - 1:
-        size, unit = size / STEP, unit + 1
-    files = f"{len(sizes)} file{'s' * (len(sizes) != 1)}"
+    while size >= UNIT_STEP and unit < len(UNITS) - 1:
+        size, unit = size / UNIT_STEP, unit + 1
+    files = "1 file" if len(sizes) == 1 else f"{len(sizes)} files"
     return f"artifacts: {size:.{min(unit, 1)}f} {UNITS[unit]} in {files} in {folder}"
 
 
-def _sizes(folder: Path) -> Iterator[int]:
+def _list_sizes(folder: Path) -> Iterator[int]:
     for path in folder.rglob("*"):
         with contextlib.suppress(OSError):  # a worker may have just renamed it
             if path.is_file():

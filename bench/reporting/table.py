@@ -1,26 +1,21 @@
-"""Tables of records: cells averaged over seeds, and nothing else, laid out along chosen axes."""
+"""Build a table from records, and render it: averages over seeds and nothing else, along chosen axes."""
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.errors import UnknownName, UsageError, suggest
-from bench.reporting.axes import CELL, Survey, survey_records
-from bench.reporting.captions import DIAGONAL, caption
-from bench.reporting.formats.by_name import SHEETS, TIDY
-from bench.reporting.formats.sheet import Sheet, TableEntry
-from bench.reporting.headings import heading, label, row_header
-from bench.reporting.metric_choice import choose_metrics, decimals
-from bench.reporting.pivot import Place, TableCell, TableGrid, gather_cells, goes_across, lay_out
+from bench.errors import UsageError
+from bench.reporting.axes import CELL_FIELDS, Survey, survey_records
+from bench.reporting.best import find_best
+from bench.reporting.captions import DIAGONAL, build_caption
+from bench.reporting.formats.base import NO_CELL, Table, TableCell, TableColumn, TableFormat, TableRow
+from bench.reporting.formats.by_name import load_built_in
+from bench.reporting.headings import format_label, head_column, name_row_axis
+from bench.reporting.metric_choice import choose_metrics, decimals_of
+from bench.reporting.pivot import Pivot, Position, SeedGroup, lay_out, pivot_records
 from bench.reporting.protocols import protocol_tags, refuse_mixed
-from bench.reporting.status import status
-
-__all__ = ["status", "table"]
 
 Names = str | Sequence[str] | None
 
@@ -31,134 +26,163 @@ def table(
     rows: Names = None,
     cols: Names = None,
     metric: Names = None,
-    format: str = "github",  # noqa: A002
+    format: str | TableFormat = "github",  # noqa: A002
     mix_protocols: bool = False,
     folder: str | Path = "results",
 ) -> str:
-    """Return a table of `records`: mean and standard deviation over seeds, failures included.
-
-    Whatever varies and is named in neither `rows` nor `cols` becomes part of the rows: only seeds
-    are averaged. Names keep the order of the records, numbers ascend.
+    """Return the table that `build_table` makes of these arguments, as text.
 
     Args:
-        records: as `Store.records` yields them, in the order the table shall have.
-        rows: axes, comma-separated or a list: method, backbone, dataset, eval_dataset, evaluator,
-            label_frac, seed, metric or a setting's `--set` name. None is method, backbone and the
-            settings of the training that vary.
-        cols: as `rows`. None is dataset, evaluator, label fraction and their settings that vary;
-            where data sets are crossed, eval_dataset, and dataset is a row.
-        metric: one or several; none is `top1` of each evaluator that has it, the headline of others.
-        format: github, plain, csv, json, latex or html.
-        mix_protocols: let a column have scores of two protocols, and say so in the caption.
-        folder: where the records are from, for the error that there are none.
+        records: see `build_table`.
+        rows: see `build_table`.
+        cols: see `build_table`.
+        metric: see `build_table`.
+        format: any format, or the name of a built-in one: github, plain, latex, html, csv or json.
+        mix_protocols: see `build_table`; a format that does not refuse mixtures mixes anyway.
+        folder: see `build_table`.
 
     Raises:
         UsageError: there are no records, or a column would mix two protocols.
         UnknownName: no axis, metric or format has the name that was asked for.
         BadValue: an axis is asked for in rows and columns.
     """
+    if isinstance(format, str):
+        format = load_built_in(format)  # noqa: A001
+    mix = mix_protocols or not format.refuses_mixed
+    return format.render(
+        build_table(records, rows=rows, cols=cols, metric=metric, mix_protocols=mix, folder=folder)
+    )
+
+
+def build_table(
+    records: Iterable[Mapping[str, Any]],
+    *,
+    rows: Names = None,
+    cols: Names = None,
+    metric: Names = None,
+    mix_protocols: bool = False,
+    folder: str | Path = "results",
+) -> Table:
+    """Build a table of `records`: mean and standard deviation over seeds, failures included.
+
+    Whatever varies and is named in neither `rows` nor `cols` becomes part of the rows: only seeds
+    are averaged. Names keep the order of the records, numbers ascend.
+
+    Args:
+        records: as `RecordStore.records` yields them, in the order the table shall have.
+        rows: axes, comma-separated or a list: method, backbone, dataset, eval_dataset, evaluator,
+            label_frac, seed, metric or a setting's `--set` name. None is method, backbone and the
+            settings of the training that vary.
+        cols: as `rows`. None is dataset, evaluator, label fraction and their settings that vary;
+            where there is transfer, eval_dataset, and dataset is a row.
+        metric: one or several; none is `top1` of each evaluator that has it, the headline of others.
+        mix_protocols: let a column have scores of two protocols, and say so in the caption.
+        folder: where the records are from, for the error that there are none.
+
+    Raises:
+        UsageError: there are no records, or a column would mix two protocols.
+        UnknownName: no axis or metric has the name that was asked for.
+        BadValue: an axis is asked for in rows and columns.
+    """
     records = list(records)
     if not records:
         raise UsageError(f"no records in {folder}. Run `bench run` first.")
-    if format not in {*SHEETS, *TIDY}:
-        raise UnknownName(f"--format: no format is named {format!r}.{suggest(format, {*SHEETS, *TIDY})}")
-    shown = choose_metrics(records, _names(metric))
-    found = survey_records(record for record in records if shown.by_evaluator[record["cell"]["evaluator"]])
-    grid = gather_cells(found, lay_out(found, _names(rows), _names(cols), shown))
-    if format in TIDY:
-        return TIDY[format](_tidy(found, grid))
+    choice = choose_metrics(records, _split_names(metric))
+    survey = survey_records(record for record in records if choice.by_evaluator[record["cell"]["evaluator"]])
+    layout = lay_out(survey, _split_names(rows), _split_names(cols), choice)
+    pivot = pivot_records(survey, layout)
     if not mix_protocols:
-        refuse_mixed(grid)
-    return SHEETS[format](_sheet(found, grid))
+        refuse_mixed(pivot)
+    return _finish(survey, pivot)
 
 
-def _names(asked: Names) -> tuple[str, ...] | None:
-    if asked is None:
+def _split_names(names: Names) -> tuple[str, ...] | None:
+    """Return names as a tuple, each once; none if there are none."""
+    if names is None:
         return None
-    parts = asked.split(",") if isinstance(asked, str) else asked
+    parts = names.split(",") if isinstance(names, str) else names
     return tuple(dict.fromkeys(part.strip() for part in parts if part.strip())) or None
 
 
-def _sheet(found: Survey, grid: TableGrid) -> Sheet:
-    notes = tuple(dict.fromkeys(note for cell in _in_order(grid) for note in cell.troubles))
-    marks = {note: place for place, note in enumerate(notes, 1)}
-    best, alike = _best(grid), grid.common_n is not None
-
-    def entry(place: tuple[Place, Place]) -> TableEntry:
-        cell = grid.cells.get(place)
-        return TableEntry("–") if cell is None else TableEntry(_text(cell, marks, alike=alike), place in best)
-
-    layout = grid.layout
-    body = tuple(
-        (
-            *map(TableEntry, map(label, layout.rows, down)),
-            *(entry((down, across)) for across in grid.acrosses),
-        )
-        for down in grid.downs
+def _finish(survey: Survey, pivot: Pivot) -> Table:
+    """Turn grouped records into the table's texts and numbers."""
+    layout = pivot.layout
+    notes = tuple(dict.fromkeys(note for group in pivot.groups_in_order() for note in group.troubles))
+    axes = _list_axes(survey, pivot)
+    cells = _build_cells(pivot, notes, axes)
+    columns = tuple(
+        TableColumn(head_column(layout, column), dict(zip(layout.cols, column, strict=True)))
+        for column in pivot.columns
     )
-    header = [row_header(layout, axis) for axis in layout.rows]
-    header += [heading(layout, across) for across in grid.acrosses]
-    return Sheet(caption(found, grid), tuple(header), len(layout.rows), body, notes)
+    rows = tuple(
+        TableRow(
+            labels=tuple(map(format_label, layout.rows, row)),
+            values=dict(zip(layout.rows, row, strict=True)),
+            cells=tuple(cells.get((row, column)) for column in pivot.columns),
+        )
+        for row in pivot.rows
+    )
+    return Table(
+        caption=build_caption(survey, pivot),
+        row_axes=layout.rows,
+        row_headers=tuple(name_row_axis(layout, axis) for axis in layout.rows),
+        column_axes=layout.cols,
+        columns=columns,
+        rows=rows,
+        notes=notes,
+        axes=axes,
+    )
 
 
-def _in_order(grid: TableGrid) -> Iterator[TableCell]:
-    for place in itertools.product(grid.downs, grid.acrosses):
-        if place in grid.cells:
-            yield grid.cells[place]
+def _list_axes(survey: Survey, pivot: Pivot) -> tuple[str, ...]:
+    chosen = (axis for axis in (*pivot.layout.rows, *pivot.layout.cols) if axis != "metric")
+    return tuple(dict.fromkeys((*CELL_FIELDS, *survey.distinguishing, *chosen)))
 
 
-def _text(cell: TableCell, marks: Mapping[str, int], *, alike: bool) -> str:
-    """Return what a cell shows: mean ± std, how many seeds where that is not common, its notes."""
-    noted = f" [{', '.join(str(marks[note]) for note in cell.troubles)}]" if cell.troubles else ""
-    if cell.mean is None:
-        return ("–" if cell.status == "missing" else cell.status) + noted
-    digits = decimals(cell.metric)
-    text = f"{cell.mean:.{digits}f}" + (f" ± {cell.std:.{digits}f}" if cell.std is not None else "")
-    if cell.status == "partial":
-        text += f" ({len(cell.values)} of {len(cell.points)})"
-    elif not alike:
-        text += f" (n={len(cell.values)})"
-    return text + DIAGONAL * cell.on_diagonal + noted
+def _build_cells(pivot: Pivot, notes: tuple[str, ...], axes: tuple[str, ...]) -> dict[Position, TableCell]:
+    numbers = {note: number for number, note in enumerate(notes, 1)}
+    best = find_best(pivot)
+    show_n = pivot.common_n is None
+    return {
+        position: TableCell(
+            text=_format_cell(group, numbers, show_n=show_n),
+            metric=group.metric,
+            higher_is_better=group.higher_is_better,
+            mean=group.mean,
+            std=group.std,
+            by_seed=group.by_seed,
+            status=group.status,
+            troubles=group.troubles,
+            axes={axis: group.points[0].axes.get(axis) for axis in axes},
+            protocol=protocol_tags(group.points),
+            best=position in best,
+            on_diagonal=group.on_diagonal,
+        )
+        for position, group in pivot.groups.items()
+    }
 
 
-def _best(grid: TableGrid) -> set[tuple[Place, Place]]:
-    """Return the places of the best means among cells of one task, with all that print alike."""
-    tasks: dict[Place, dict[tuple[Place, Place], float]] = defaultdict(dict)
-    for place, cell in grid.cells.items():
-        if cell.mean is not None and math.isfinite(cell.mean):
-            sign = 1 if cell.higher_is_better else -1
-            tasks[_task(grid, place)][place] = sign * round(cell.mean, decimals(cell.metric))
-    tops = {task: max(means.values()) for task, means in tasks.items() if len(means) > 1}
-    return {place for task, top in tops.items() for place, mean in tasks[task].items() if mean == top}
+def _format_cell(group: SeedGroup, numbers: Mapping[str, int], *, show_n: bool) -> str:
+    """Return what a cell says: mean ± std, how many seeds where that differs, its notes.
 
-
-def _task(grid: TableGrid, place: tuple[Place, Place]) -> Place:
-    """Return what cells must have in common to be compared, wherever these axes lie.
-
-    That is what they are evaluated on and how; of what they were trained on, only what goes across:
-    in rows, a training set is one more thing that may be the better one.
+    Args:
+        group: the records.
+        numbers: of the notes.
+        show_n: the cells differ in their number of seeds.
     """
-    layout, cell = grid.layout, grid.cells[place]
-    at = dict(zip((*layout.rows, *layout.cols), (*place[0], *place[1]), strict=True))
-    if "dataset" in layout.rows:
-        del at["dataset"]
-    given = (value for axis, value in at.items() if goes_across(axis))
-    return (cell.points[0].at["eval_dataset"], *given)
-
-
-def _tidy(found: Survey, grid: TableGrid) -> list[dict[str, Any]]:
-    placed = (axis for axis in (*grid.layout.rows, *grid.layout.cols) if axis != "metric")
-    axes = list(dict.fromkeys((*CELL, *found.telling, *placed)))
-    return [
-        {
-            **{axis: cell.points[0].at.get(axis) for axis in axes},
-            "metric": cell.metric,
-            "mean": cell.mean,
-            "std": cell.std,
-            "n": len(cell.values),
-            "status": cell.status,
-            "reason": "; ".join(cell.troubles) or None,
-            **protocol_tags(cell.points),
-        }
-        for cell in _in_order(grid)
-    ]
+    notes = ""
+    if group.troubles:
+        notes = f" [{', '.join(str(numbers[note]) for note in group.troubles)}]"
+    if group.mean is None:
+        return (NO_CELL if group.status == "missing" else group.status) + notes
+    digits = decimals_of(group.metric)
+    text = f"{group.mean:.{digits}f}"
+    if group.std is not None:
+        text += f" ± {group.std:.{digits}f}"
+    if group.status == "partial":
+        text += f" ({group.n} of {len(group.points)})"
+    elif show_n:
+        text += f" (n={group.n})"
+    if group.on_diagonal:
+        text += DIAGONAL
+    return text + notes

@@ -1,4 +1,4 @@
-"""Records and artifacts on disk, found by key.
+"""Keep records and artifacts on disk, and find them by key.
 
-Imports config, errors and keys.
+Imports errors and keys.
 """

@@ -1,4 +1,4 @@
-"""The files of an artifact."""
+"""Name the files of an artifact."""
 
 from __future__ import annotations
 

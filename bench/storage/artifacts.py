@@ -1,9 +1,9 @@
-"""Artifacts (checkpoints, features, predictions) by key: made once, whole or not at all.
+"""Keep artifacts (checkpoints, features, predictions) by key: made once, whole or not at all.
 
 An artifact is a folder `results/artifacts/<key>/` with a manifest of its files' sizes and digests,
-written last. The manifest decides whether it is there, never the presence of a file. It is made in
+written last. It exists if its manifest says so, whatever other files are there. It is made in
 `results/artifacts/.work/<key>/` and renamed, so a process that dies leaves no artifact; what it left
-in its work folder (a checkpoint) serves the next one that makes the same key.
+in its work folder (a checkpoint) serves the next process that makes the same key.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from filelock import FileLock
 
 MANIFEST = "manifest.json"
-CHUNK = 1 << 20  # bytes a read
+CHUNK_BYTES = 1 << 20  # of one read
 
 log = logging.getLogger("bench")
 
@@ -29,20 +29,20 @@ class ArtifactStore:
     """The artifacts below a folder.
 
     Args:
-        folder: of the results; artifacts are below it.
+        folder: the results folder; artifacts are below it.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "artifacts"
 
     def has(self, key: str) -> bool:
-        """Tell whether the artifact is there, by its manifest and its files' sizes: for planning."""
+        """Tell whether the artifact is there, by its manifest and its files' sizes: quick, for planning."""
         return _sizes_match(self.folder / key)
 
     def find(self, key: str) -> Path | None:
-        """Return the artifact's folder, if it is there and every digest in its manifest is right.
+        """Return the artifact's folder if it is there and every digest in its manifest is right.
 
-        A damaged one is removed with a warning: it will be made again.
+        A damaged one is removed with a warning, so that it is made again.
         """
         folder = self.folder / key
         if not folder.exists():
@@ -55,10 +55,10 @@ class ArtifactStore:
 
     @contextlib.contextmanager
     def write(self, key: str) -> Iterator[Path]:
-        """Give a folder to write the artifact into, and keep what is in it when the block ends well.
+        """Give a folder to write the artifact into; when the block ends without an error, it is the artifact.
 
-        It takes the place of one that is there. One process at a time makes an artifact: the others
-        are held off by `alone`, and should `find` it then.
+        It replaces one that is there. Only one process at a time may write an artifact: hold `locked`,
+        and look with `find` before writing.
         """
         work, folder = self.folder / ".work" / key, self.folder / key
         work.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ class ArtifactStore:
 
     @contextlib.contextmanager
     def locked(self, key: str) -> Iterator[None]:
-        """Hold other processes off `key` for the length of the block."""
+        """Keep other processes from `key` for the length of the block."""
         locks = self.folder / ".work"
         locks.mkdir(parents=True, exist_ok=True)
         with FileLock(locks / f"{key}.lock"):
@@ -78,15 +78,17 @@ class ArtifactStore:
 
 
 def _write_manifest(folder: Path) -> None:
-    written = sorted(p for p in folder.iterdir() if p.name != MANIFEST)  # one may be left by a dead process
-    files = {p.name: {"bytes": p.stat().st_size, "sha256": _sha256(p)} for p in written}
+    # a manifest may be there already, from a process that died
+    paths = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
+    files = {path.name: {"bytes": path.stat().st_size, "sha256": _hash(path)} for path in paths}
     with (folder / MANIFEST).open("w") as file:
         json.dump({"files": files}, file, indent=1)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _manifest(folder: Path) -> dict[str, dict[str, int | str]] | None:
+def _read_manifest(folder: Path) -> dict[str, dict[str, int | str]] | None:
+    """Return what the manifest says of each file; none if there is none, or it is damaged."""
     try:
         files = json.loads((folder / MANIFEST).read_text())["files"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -95,23 +97,23 @@ def _manifest(folder: Path) -> dict[str, dict[str, int | str]] | None:
 
 
 def _sizes_match(folder: Path) -> bool:
-    files = _manifest(folder)
+    files = _read_manifest(folder)
     if files is None:
         return False
     try:
-        return all((folder / name).stat().st_size == said["bytes"] for name, said in files.items())
+        return all((folder / name).stat().st_size == entry["bytes"] for name, entry in files.items())
     except (OSError, KeyError, TypeError):
         return False
 
 
 def _digests_match(folder: Path) -> bool:
-    files = _manifest(folder) or {}
-    return all(_sha256(folder / name) == said.get("sha256") for name, said in files.items())
+    files = _read_manifest(folder) or {}
+    return all(_hash(folder / name) == entry.get("sha256") for name, entry in files.items())
 
 
-def _sha256(path: Path) -> str:
-    found = hashlib.sha256()
+def _hash(path: Path) -> str:
+    result = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            found.update(chunk)
-    return found.hexdigest()
+        while chunk := file.read(CHUNK_BYTES):
+            result.update(chunk)
+    return result.hexdigest()

@@ -1,20 +1,21 @@
-"""Records as a pandas frame."""
+"""Read records as a pandas frame."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
 from bench.storage.record_fields import flatten, settings_of
-from bench.storage.records import FIRST, Record, RecordStore
+from bench.storage.records import IDENTITY, Record, RecordStore
 
-RESCALED = frozenset({"train.lr", "train.warmup_epochs"})  # set before, recorded after scaling
-STAGES = ("pretrain", "features", "evaluate")
+if TYPE_CHECKING:
+    import pandas as pd
+
+RESCALED = frozenset({"train.lr", "train.warmup_epochs"})  # recorded after scaling, unlike what is set
+USUAL_STAGES = ("pretrain", "features", "evaluate")
 OTHER_COSTS = ("peak_mb", "params", "features_images_per_s")
 
 
@@ -35,34 +36,41 @@ def results(folder: str | Path = "results") -> pd.DataFrame:
     if not Path(folder).is_dir():
         raise UsageError(f"no records in {folder}: there is no such folder. Run `bench run` first.")
     records = list(RecordStore(Path(folder)).records())
-    named = sorted({name for record in records for name in record.get("settings") or {}})
-    stages = sorted({s for r in records for s in _cost_columns(r).get("seconds") or {}} - set(STAGES))
-    seconds = [f"seconds_{stage}" for stage in (*STAGES, *stages)]
-    columns = [*FIRST, "status", "metric", "value", *named]
-    columns += ["images_per_s", *seconds, *OTHER_COSTS]
-    rows = (row for record in records for row in _rows(record, named, (*STAGES, *stages)))
-    frame: pd.DataFrame = pd.DataFrame(list(rows), columns=pd.Index(columns))
+    settings = sorted({name for record in records for name in record.get("settings") or {}})
+    stages = _list_stages(records)
+    columns = [*IDENTITY, "status", "metric", "value", *settings, "images_per_s"]
+    columns += [*(f"seconds_{stage}" for stage in stages), *OTHER_COSTS]
+    rows = [row for record in records for row in _list_rows(record, settings, stages)]
+    frame: pd.DataFrame = pd.DataFrame(rows, columns=pd.Index(columns))
     return frame
 
 
-def _rows(record: Record, named: list[str], stages: Iterable[str]) -> Iterator[tuple[Any, ...]]:
-    cell, cost = record["cell"], _cost_columns(record)
-    places = {**cell, "eval_dataset": cell.get("eval_dataset") or cell["dataset"]}
+def _list_stages(records: Sequence[Record]) -> list[str]:
+    """Return the stages that any record says the seconds of; the usual ones come first, always."""
+    timed = {stage for record in records for stage in _cost_of(record).get("seconds") or {}}
+    return [*USUAL_STAGES, *sorted(timed - set(USUAL_STAGES))]
+
+
+def _list_rows(record: Record, settings: Sequence[str], stages: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Yield a row for each metric, or one without a metric."""
+    cell, cost = record["cell"], _cost_of(record)
+    identity = {**cell, "eval_dataset": cell.get("eval_dataset") or cell["dataset"]}
     config = {name: value for name, value in flatten(record).items() if name not in RESCALED}
     values = {**config, **settings_of(record)}
     seconds = cost.get("seconds") or {}
-    head = (*(places.get(name) for name in FIRST), record["status"])
-    tail = (*(values.get(name) for name in named), cost.get("images_per_s", math.nan))
-    tail += (
+    start = (*(identity.get(name) for name in IDENTITY), record["status"])
+    end = (
+        *(values.get(name) for name in settings),
+        cost.get("images_per_s", math.nan),
         *(seconds.get(stage, math.nan) for stage in stages),
         *(cost.get(name, math.nan) for name in OTHER_COSTS),
     )
     metrics = record.get("metrics") or {}
     for name, metric in metrics.items():
-        yield (*head, name, metric["value"], *tail)
+        yield (*start, name, metric["value"], *end)
     if not metrics:
-        yield (*head, None, math.nan, *tail)
+        yield (*start, None, math.nan, *end)
 
 
-def _cost_columns(record: Mapping[str, Any]) -> dict[str, Any]:
+def _cost_of(record: Record) -> dict[str, Any]:
     return record.get("cost") or {}

@@ -1,4 +1,4 @@
-"""What a record says of its settings, each under the name that `--set` knows it by."""
+"""Read a record's settings and its resolved config, each value under the name that `--set` knows it by."""
 
 from __future__ import annotations
 
@@ -7,56 +7,59 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-_DIGITS = re.compile(r"([0-9]+)")
+DIGITS = re.compile(r"([0-9]+)")
 
 
 def settings_of(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was set explicitly, by its `--set` name, as hashable values."""
-    return {name: _hashable(value) for name, value in (record.get("settings") or {}).items()}
+    return {name: _to_hashable(value) for name, value in (record.get("settings") or {}).items()}
 
 
 def flatten(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the whole resolved config of `record`, by `--set` names, as hashable values."""
     config = record.get("config") or {}
     views = config.get("views") or ()
-    parts = {
-        **{part: config.get(part) for part in ("method", "backbone", "dataset", "eval_dataset")},
+    sections = {
+        **{role: config.get(role) for role in ("method", "backbone", "dataset", "eval_dataset")},
         record["cell"]["evaluator"]: config.get("evaluator"),
         "train": config.get("training"),
-        "views": _side_by_side(views) if views else None,
+        "views": _merge_views(views) if views else None,
     }
-    leaves: dict[str, Any] = {}
-    for part, value in parts.items():
-        if value is not None:
-            _gather(part, value, leaves)
-    return leaves
+    values: dict[str, Any] = {}
+    for name, section in sections.items():
+        if section is not None:
+            _collect(name, section, values)
+    return values
 
 
-def natural(text: str) -> list[str | int]:
+def natural_sort_key(text: str) -> list[str | int]:
     """Return a sort key that puts `resnet50` before `resnet101`."""
-    return [int(part) if place % 2 else part for place, part in enumerate(_DIGITS.split(text))]
+    return [int(part) if index % 2 else part for index, part in enumerate(DIGITS.split(text))]
 
 
-def _gather(name: str, value: Any, leaves: dict[str, Any]) -> None:
+def _collect(name: str, value: Any, values: dict[str, Any]) -> None:
+    """Add `value` to `values` under `name`; of a dict, each item under `name.item`."""
     if isinstance(value, dict):
-        for part, item in value.items():
-            _gather(f"{name}.{part}", item, leaves)
+        for field, item in value.items():
+            _collect(f"{name}.{field}", item, values)
     else:
-        leaves[name] = _hashable(value)
+        values[name] = _to_hashable(value)
 
 
-def _hashable(value: Any) -> Any:
+def _to_hashable(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
-        return tuple(_hashable(item) for item in value)
+        return tuple(_to_hashable(item) for item in value)
     return json.dumps(value, sort_keys=True) if isinstance(value, dict) else value
 
 
-def _side_by_side(views: Iterable[Any]) -> Any:
-    """Return the views' fields: one value where all views agree, else a list of one a view."""
+def _merge_views(views: Iterable[Any]) -> Any:
+    """Return the views' fields: one value where all views agree, else a list with one of each view."""
     views = list(views)
     if not all(isinstance(view, dict) for view in views):
         return views
-    names = dict.fromkeys(name for view in views for name in view)
-    fields = {name: [view.get(name) for view in views] for name in names}
-    merged = {name: all_[0] if all_ == all_[:1] * len(all_) else all_ for name, all_ in fields.items()}
+    merged: dict[str, Any] = {}
+    for name in dict.fromkeys(name for view in views for name in view):
+        values = [view.get(name) for view in views]
+        agree = values.count(values[0]) == len(values)
+        merged[name] = values[0] if agree else values
     return {**merged, "count": len(views)}

@@ -1,4 +1,4 @@
-"""Result records: one JSON file a cell, written whole or not at all, read back as a tidy frame."""
+"""Keep result records: one JSON file a cell, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import functools
 import json
 import logging
-import math
 import os
 import re
 import secrets
@@ -18,16 +17,15 @@ from urllib.parse import quote
 
 from bench.errors import BadData, CellError, UsageError
 from bench.keys import digest
-from bench.storage.record_fields import natural
+from bench.storage.record_fields import natural_sort_key
+from bench.storage.record_json import Record, encode, is_record, restore_numbers
 
-Record = dict[str, Any]
+__all__ = ["IDENTITY", "SCHEMA", "Record", "RecordStore"]
 
 SCHEMA = 1
 NAME_LENGTH = 100  # of a folder; with key and suffix well below the 255 bytes of file systems
 STALE_S = 3600.0  # a record is written in milliseconds: a temporary file this old has no writer
-NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}  # JSON has no word for them
-NOT_FINITE_BYTES = tuple(f'"{word}"'.encode() for word in NOT_FINITE)
-FIRST = ("method", "backbone", "dataset", "eval_dataset", "evaluator", "label_frac", "seed")
+IDENTITY = ("method", "backbone", "dataset", "eval_dataset", "evaluator", "label_frac", "seed")  # of a cell
 
 log = logging.getLogger(__name__)
 
@@ -42,28 +40,27 @@ class RecordStore:
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         self.root = self.folder / "records"
-        self._swept: set[Path] = set()
+        self._cleaned: set[Path] = set()
 
     def path(self, cell: Mapping[str, Any], score_key: str) -> Path:
         """Return where the record of a cell belongs, whether or not it is there."""
         method, backbone, dataset, evaluator = (
-            _safe(str(cell[name])) for name in ("method", "backbone", "dataset", "evaluator")
+            _to_file_name(str(cell[name])) for name in ("method", "backbone", "dataset", "evaluator")
         )
         return self.root / method / backbone / dataset / f"{evaluator}-{score_key}.json"
 
     def write(self, record: Mapping[str, Any]) -> Path:
-        """Put `record` in its place, whole or not at all; one that is there is replaced.
+        """Write `record` whole or not at all, in place of an older one of its cell; return its path.
 
         Raises:
             CellError: the file cannot be written, e.g. the disk is full.
         """
         path = self.path(record["cell"], record["keys"]["score"])
-        text = _compact(json.dumps(_plain(record), indent=1, sort_keys=True, ensure_ascii=False))
+        content = encode(record)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._sweep(path.parent)
-            # half of a surrogate pair, from an undecodable file name, becomes a JSON escape
-            _write_whole(path, (text + "\n").encode("utf-8", "backslashreplace"))
+            self._remove_stale(path.parent)
+            _write_whole(path, content)
         except OSError as error:
             raise CellError(
                 f"{path}: the record could not be written ({error.strerror}). "
@@ -79,8 +76,8 @@ class RecordStore:
             UsageError: a newer bench wrote it.
         """
         try:
-            text = path.read_bytes()
-            record = json.loads(text)
+            content = path.read_bytes()
+            record = json.loads(content)
         except OSError as error:
             raise BadData(f"{path}: the record cannot be read ({error.strerror}).") from None
         except (ValueError, RecursionError) as error:
@@ -88,9 +85,11 @@ class RecordStore:
         schema = record.get("schema") if isinstance(record, dict) else None
         if isinstance(schema, int) and schema > SCHEMA:
             raise UsageError(f"{path}: has schema {schema}, this bench reads {SCHEMA}. Upgrade ssl-bench.")
-        if schema != SCHEMA or not _is_record(record):
+        if schema != SCHEMA or not is_record(record):
             raise BadData(f"{path}: not a record of bench. Move it out of {self.root}.")
-        return _revive(record) if any(word in text for word in NOT_FINITE_BYTES) else record
+        restore_numbers(record, content)
+        result: Record = record
+        return result
 
     def find(self, cell: Mapping[str, Any], score_key: str) -> Record | None:
         """Return the record of a cell, none if there is none or it is damaged.
@@ -103,45 +102,46 @@ class RecordStore:
             UsageError: a newer bench wrote it.
         """
         path = self.path(cell, score_key)
-        return self._readable(path) if path.exists() else None
+        return self._read_or_warn(path) if path.exists() else None
 
     def records(self) -> Iterator[Record]:
-        """Yield all records in the natural order of their names; what is damaged is warned of.
+        """Yield all records in the natural order of their names, with a warning for each damaged one.
 
         Raises:
             UsageError: a newer bench wrote one of them.
         """
-        seen: dict[tuple[Hashable, ...], Path] = {}
-        for path in self._paths():
-            record = self._readable(path)
+        paths: dict[tuple[Hashable, ...], Path] = {}
+        for path in self._list_paths():
+            record = self._read_or_warn(path)
             if record is None:
                 continue
-            key = (record["keys"]["score"], *(record["cell"].get(name) for name in FIRST))
-            if key in seen:
-                log.warning("%s: a copy of %s, ignored. Delete one of them.", path, seen[key])
+            identity = (record["keys"]["score"], *(record["cell"].get(name) for name in IDENTITY))
+            if identity in paths:
+                log.warning("%s: a copy of %s, ignored. Delete one of them.", path, paths[identity])
             else:
-                seen[key] = path
+                paths[identity] = path
                 yield record
 
-    def _sweep(self, folder: Path) -> None:
+    def _remove_stale(self, folder: Path) -> None:
         """Remove what writers that were killed left behind; once, as it looks at every file there."""
-        stale = () if folder in self._swept else folder.glob(".*.tmp")
-        self._swept.add(folder)
-        for left in stale:
-            with contextlib.suppress(OSError):
-                if time.time() - left.stat().st_mtime > STALE_S:
-                    left.unlink()
+        if folder in self._cleaned:
+            return
+        self._cleaned.add(folder)
+        for path in folder.glob(".*.tmp"):
+            with contextlib.suppress(OSError):  # another worker may be first
+                if time.time() - path.stat().st_mtime > STALE_S:
+                    path.unlink()
 
-    def _paths(self) -> list[Path]:
-        found = (
+    def _list_paths(self) -> list[Path]:
+        paths = (
             Path(folder, name)
             for folder, _, names in os.walk(self.root)
             for name in names
             if name.endswith(".json") and not name.startswith(".")
         )
-        return sorted(found, key=lambda path: [natural(part) for part in path.parts])
+        return sorted(paths, key=lambda path: [natural_sort_key(part) for part in path.parts])
 
-    def _readable(self, path: Path) -> Record | None:
+    def _read_or_warn(self, path: Path) -> Record | None:
         try:
             return self.read(path)
         except BadData as error:
@@ -149,12 +149,8 @@ class RecordStore:
             return None
 
 
-_FLAT_LIST = re.compile(r"\[\n *([^\[\]{}]*?)\n *\]")
-_NEW_LINE = re.compile(r"\n *")
-
-
 @functools.cache
-def _safe(name: str) -> str:
+def _to_file_name(name: str) -> str:
     """Return `name` as one path component that no file system takes for anything else."""
     quoted = re.sub(r"^\.|\.$", "%2E", quote(name, safe=""))
     if len(quoted) > NAME_LENGTH:
@@ -173,53 +169,3 @@ def _write_whole(path: Path, content: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _plain(value: Any) -> Any:
-    """Return `value` as JSON can carry it: a result is never lost to the type of a number."""
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else str(float(value))
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, (set, frozenset)):
-        return sorted((_plain(item) for item in value), key=str)
-    return _plain(value.tolist()) if hasattr(value, "tolist") else str(value)
-
-
-def _revive(record: Record) -> Record:
-    """Turn back into numbers, in place, the words that stand for what JSON cannot hold."""
-    for metric in (record.get("metrics") or {}).values():
-        metric["value"] = _number(metric["value"])
-    for part in {"per_class", "cost"} & record.keys():
-        record[part] = _number(record[part])
-    return record
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, str):
-        return NOT_FINITE.get(value, value)
-    if isinstance(value, list):
-        return [_number(item) for item in value]
-    return {name: _number(item) for name, item in value.items()} if isinstance(value, dict) else value
-
-
-def _is_record(record: Record) -> bool:
-    cell, keys, metrics = (record.get(part) for part in ("cell", "keys", "metrics"))
-    return (
-        isinstance(cell, dict)
-        and {"method", "backbone", "dataset", "evaluator"} <= cell.keys()
-        and isinstance(keys, dict)
-        and "score" in keys
-        and record.get("status") in ("ok", "failed", "skipped")
-        and isinstance(metrics or {}, dict)
-        and all(isinstance(m, dict) and "value" in m for m in (metrics or {}).values())
-    )
-
-
-def _compact(text: str) -> str:
-    """Put each list of plain values on one line: a record of 1,000 classes stays readable."""
-    return _FLAT_LIST.sub(lambda found: f"[{re.sub(_NEW_LINE, ' ', found[1])}]", text)

@@ -1,4 +1,4 @@
-"""Tensors as safetensors takes them."""
+"""Copy tensors into the form that safetensors takes."""
 
 from __future__ import annotations
 

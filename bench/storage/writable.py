@@ -9,11 +9,11 @@ from pathlib import Path
 
 from bench.errors import UsageError
 
-PROBE_BYTES = 1 << 16  # an empty file can be made on a disk that is full
+PROBE_BYTES = 1 << 16  # an empty file can be created even on a full disk
 
 
 def refuse_unwritable(folders: Iterable[Path], results: Path) -> None:
-    """Refuse folders that cannot be made or written to; nothing is made or left behind.
+    """Refuse folders that cannot be created or written to; nothing is created or left behind.
 
     Args:
         folders: they need not exist.
@@ -22,17 +22,17 @@ def refuse_unwritable(folders: Iterable[Path], results: Path) -> None:
     Raises:
         UsageError: one of them cannot be written to.
     """
-    for folder in dict.fromkeys(map(_nearest, folders)):
+    for existing in dict.fromkeys(map(_find_existing, folders)):
         try:
-            with tempfile.TemporaryFile(dir=folder) as file:
+            with tempfile.TemporaryFile(dir=existing) as file:
                 file.write(bytes(PROBE_BYTES))
         except OSError as error:
             raise UsageError(
-                f"--results {results}: {folder} cannot be written to ({error.strerror}). "
+                f"--results {results}: {existing} cannot be written to ({error.strerror}). "
                 "Choose another folder with --results."
             ) from None
 
 
-def _nearest(folder: Path) -> Path:
-    """Return the folder, or the nearest one above it that is there."""
+def _find_existing(folder: Path) -> Path:
+    """Return the folder, or the nearest one above it that exists."""
     return next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))

@@ -19,7 +19,7 @@ from bench.contracts.dataset import DataLocation, Dataset
 from bench.contracts.evaluator import Evaluator
 from bench.contracts.method import Method
 from bench.errors import UnknownName
-from bench.registry.registry import KINDS, Registry
+from bench.registry.registry import CELL_KINDS, Registry
 from bench.testing import backbones, datasets, evaluators, methods
 from bench.testing.checks import Outcome
 
@@ -99,14 +99,14 @@ def check_named(registry: Registry, name: str) -> Iterator[Outcome]:
         BadPlugin: it cannot be imported.
     """
     unknown = []
-    for kind in KINDS:
+    for kind in CELL_KINDS:
         try:
             entry = registry.find(kind, name)
         except UnknownName as error:
             unknown.append(str(error))
         else:
             yield from check(kind, registry.import_class(entry), entry.name)
-    if len(unknown) == len(KINDS):
+    if len(unknown) == len(CELL_KINDS):
         likely = [said for said in unknown if "Did you mean" in said or "are named" in said]
         raise UnknownName((likely or [f"no plugin is named {name!r}. See `bench list`."])[0])
 

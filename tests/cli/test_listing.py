@@ -27,7 +27,7 @@ def test_list_shows_every_kind_and_families_on_one_line() -> None:
 
     assert result.exit_code == 0
     assert [line for line in result.stdout.splitlines() if line and line[0] != " "] == [
-        "methods", "backbones", "datasets", "evaluators",
+        "methods", "backbones", "datasets", "evaluators", "formats",
     ]  # fmt: skip
     assert "simclr" in result.stdout
     assert sum("timm" in line for line in result.stdout.splitlines()) == 1
@@ -72,6 +72,13 @@ def test_show_derives_settings_and_recipe_from_the_class(kind: str) -> None:
 def test_show_knows_members_of_a_family_and_the_family() -> None:
     assert bench("show", "backbone", "resnet18").stdout.startswith("resnet18: backbone\n")
     assert bench("show", "backbone", "timm").stdout.startswith("timm: family of backbones\n")
+
+
+def test_show_knows_a_format_which_has_no_settings() -> None:
+    text = bench("show", "format", "github").stdout
+
+    assert text.startswith("github: format\n")
+    assert "settings" not in text
 
 
 def test_show_suggests_what_was_meant() -> None:
@@ -156,6 +163,13 @@ def test_new_refuses_a_name_that_is_no_module_and_a_folder_that_is_there(tmp_pat
 
     assert result.exit_code == 2
     assert "is there already" in result.stderr
+
+
+def test_new_refuses_a_kind_without_a_template(tmp_path: Path) -> None:
+    result = bench("plugins", "new", "mine", "--kind", "format", "--output", str(tmp_path))
+
+    assert result.exit_code == 2
+    assert "--kind format: there is no template. Known: method, " in result.stderr
 
 
 def test_an_unknown_command_is_answered_with_the_nearest() -> None:

@@ -26,7 +26,7 @@ from bench.keys import canonical, digest, seed_of
 from bench.planning.cells import Cell
 from bench.planning.open_datasets import Datasets
 from bench.planning.request import Request
-from bench.registry.registry import KINDS, Registry
+from bench.registry.registry import CELL_KINDS, Registry
 
 REGISTRY = Registry.load()
 MEMBERS = {"timm": "test_resnet"}  # of each family, one to look at
@@ -58,7 +58,7 @@ TOGETHER = {"linear-sgd.optimizer": {"linear-sgd.lr_grid": [1e-3, 1e-2]}}  # set
 def plugins() -> list[tuple[str, str]]:
     return [
         (kind, MEMBERS[entry.name] if entry.family else entry.name)
-        for kind in KINDS
+        for kind in CELL_KINDS
         for entry in REGISTRY.entries(kind)
     ]
 

@@ -22,6 +22,8 @@ from bench.api import (
     Offer,
     Recipe,
     Scores,
+    Table,
+    TableFormat,
     Task,
     Unsupported,
     View,
@@ -54,6 +56,11 @@ def bench_evaluators() -> Iterator[Offer]:
 
 
 @hookimpl
+def bench_formats() -> Iterator[Offer]:
+    yield Offer("lines", "probes:Lines", "A line a cell: where it is, what it says.")
+
+
+@hookimpl
 def bench_epoch_end(key: str, epoch: int, metrics: Mapping[str, float]) -> None:
     if os.environ.get(KILL) == f"{key}:{epoch}":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -67,6 +74,17 @@ def bench_cell_end(record: Mapping[str, Any]) -> None:
     TOLD.append(("cell", record["keys"]["score"], record["status"]))
     if BREAK.get("observer"):
         raise RuntimeError("an observer broke")
+
+
+class Lines(TableFormat):
+    """A line a cell."""
+
+    def render(self, table: Table) -> str:
+        return "\n".join(
+            f"{'/'.join(row.labels)} {column.heading}: {cell.text if cell else 'nothing'}"
+            for row in table.rows
+            for column, cell in zip(table.columns, row.cells, strict=True)
+        )
 
 
 class Tiny(Backbone):

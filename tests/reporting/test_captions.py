@@ -8,17 +8,17 @@ from made_records import caption, make
 from bench.reporting.table import table
 
 
-def taught(method: str, share: float, **changes: Any) -> dict[str, Any]:
+def trained_with(method: str, share: float, **changes: Any) -> dict[str, Any]:
     """Return a record of a method that saw a share of the training labels."""
     return make(method, protocol={"training_labels": share}, **changes)
 
 
 def test_a_method_that_saw_all_labels_is_named() -> None:
-    records = [taught("supervised", 1, label_frac=f) for f in (0.1, 1.0)] + [taught("simclr", 0)]
+    records = [trained_with("supervised", 1, label_frac=f) for f in (0.1, 1.0)] + [trained_with("simclr", 0)]
 
     assert ". supervised is trained with all labels." in caption(table(records))
-    assert "are trained with all labels" in caption(table([*records, taught("other", 1)]))
-    assert "is trained with" not in caption(table([taught("simclr", 0), make("vicreg")]))
+    assert "are trained with all labels" in caption(table([*records, trained_with("other", 1)]))
+    assert "is trained with" not in caption(table([trained_with("simclr", 0), make("vicreg")]))
 
 
 @pytest.mark.parametrize(
@@ -29,21 +29,23 @@ def test_a_method_that_saw_all_labels_is_named() -> None:
     ],
 )
 def test_a_method_that_saw_the_share_of_its_cell_is_named(rows: str | None, says: str) -> None:
-    records = [taught("supervised", f, label_frac=f) for f in (0.1, 1.0)] + [make(label_frac=0.1)]
+    records = [trained_with("supervised", f, label_frac=f) for f in (0.1, 1.0)] + [make(label_frac=0.1)]
 
     assert says in caption(table(records, rows=rows))
 
 
-def test_one_share_is_told_as_a_number() -> None:
-    assert "trained with 10 % of the labels." in caption(table([taught("supervised", 0.1, label_frac=0.1)]))
+def test_a_share_that_all_cells_have_is_written_as_a_number() -> None:
+    assert "trained with 10 % of the labels." in caption(
+        table([trained_with("supervised", 0.1, label_frac=0.1)])
+    )
 
 
-def test_an_evaluator_that_takes_no_fraction_has_a_method_that_saw_all() -> None:
-    records = [taught("supervised", f, label_frac=f) for f in (0.1, 1.0)]
-    records += [taught("supervised", 1, label_frac=None, evaluator="geometry")]
+def test_without_a_label_fraction_the_method_saw_all_labels() -> None:
+    records = [trained_with("supervised", f, label_frac=f) for f in (0.1, 1.0)]
+    records += [trained_with("supervised", 1, label_frac=None, evaluator="geometry")]
 
     assert "named in the column, all where there is none." in caption(table(records))
 
 
 def test_a_share_that_is_not_that_of_the_cell_is_not_claimed_to_be() -> None:
-    assert "supervised is trained with labels." in caption(table([taught("supervised", 0.5)]))
+    assert "supervised is trained with labels." in caption(table([trained_with("supervised", 0.5)]))

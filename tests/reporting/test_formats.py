@@ -5,13 +5,13 @@ import io
 from html.parser import HTMLParser
 
 import pytest
-from made_records import caption, make, swept, tidy
+from made_records import caption, make, sweep, tidy
 
-from bench.reporting.formats.by_name import SHEETS, TIDY
+from bench.reporting.formats import bench_formats
 from bench.reporting.table import table
 
 
-@pytest.mark.parametrize("kind", sorted({*SHEETS, *TIDY}))
+@pytest.mark.parametrize("kind", [offer.name for offer in bench_formats()])
 def test_names_that_look_like_numbers_stay_as_they_are(kind: str) -> None:
     text = table([make("0012", dataset="1e5"), make("1e3", dataset="00")], format=kind)
 
@@ -67,19 +67,19 @@ def test_latex_writes_the_best_bold_and_an_arrow() -> None:
 
 
 def test_html_is_well_formed_and_escaped() -> None:
-    opened: list[str] = []
+    open_tags: list[str] = []
 
     class Tags(HTMLParser):
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            opened.extend([tag] * (tag != "meta"))
+            open_tags.extend([tag] * (tag != "meta"))
 
         def handle_endtag(self, tag: str) -> None:
-            assert opened.pop() == tag
+            assert open_tags.pop() == tag
 
     text = table([make("<b>&", 1), make("c", 2), make("d", status="failed", reason="<x>")], format="html")
     Tags().feed(text)
 
-    assert opened == []
+    assert open_tags == []
     assert '<th scope="row">&lt;b&gt;&amp;</th>' in text
     assert "<td><strong>2.00</strong></td>" in text
     assert "<caption>top1 in percent" in text
@@ -107,7 +107,7 @@ def test_csv_and_json_hold_numbers_reasons_and_all_axes() -> None:
 
 
 def test_csv_and_json_name_the_settings_that_vary() -> None:
-    rows = tidy(swept("method.temperature", 0.1, 0.5))
+    rows = tidy(sweep("method.temperature", 0.1, 0.5))
 
     assert [row["method.temperature"] for row in rows] == [0.1, 0.5]
 

@@ -7,7 +7,7 @@ import pytest
 from made_records import caption, cells, make, tidy
 
 from bench.errors import UnknownName
-from bench.reporting.metric_choice import decimals, in_percent
+from bench.reporting.metric_choice import decimals_of, is_in_percent
 from bench.reporting.table import table
 
 
@@ -37,13 +37,15 @@ def test_without_a_metric_each_evaluator_shows_its_headline() -> None:
 
 def test_the_headline_survives_that_a_record_on_disk_has_its_metrics_in_order_of_name() -> None:
     records = [json.loads(json.dumps(record, sort_keys=True)) for record in (geometry(), make())]
-    old = [{name: part for name, part in record.items() if name != "headline"} for record in records]
+    without_headline = [
+        {name: value for name, value in record.items() if name != "headline"} for record in records
+    ]
 
     assert cells(table(records))[0] == ["method", "geometry / rankme", "knn"]
-    assert cells(table(old))[0] == ["method", "geometry / alpha_req", "knn"]
+    assert cells(table(without_headline))[0] == ["method", "geometry / alpha_req", "knn"]
 
 
-def test_top1_is_shown_of_whoever_has_it_and_a_headline_that_is_not_there_is_not() -> None:
+def test_top1_goes_before_a_headline_and_a_headline_that_is_missing_is_not_shown() -> None:
     assert cells(table([make(headline="nll")]))[0] == ["method", "top1"]
     assert cells(table([geometry(headline="lidar")]))[0] == ["method", "alpha_req"]
 
@@ -97,25 +99,25 @@ def test_a_metric_that_some_records_of_an_evaluator_lack_leaves_their_cells_empt
     assert [row["status"] for row in tidy(records, metric="top1")] == ["ok", "missing"]
 
 
-def test_without_a_metric_the_first_there_is_serves() -> None:
+def test_without_a_metric_and_a_headline_the_first_by_name_is_shown() -> None:
     other = make(metrics={"auc": {"value": 0.91, "higher_is_better": True}})
 
     assert cells(table([make()], metric=None))[0] == ["method", "top1"]
     assert cells(table([other], metric=None)) == [["method", "auc"], ["simclr", "0.9100"]]
 
 
-def test_an_unknown_metric_is_one_that_no_evaluator_has() -> None:
+def test_a_metric_that_no_evaluator_has_is_unknown() -> None:
     with pytest.raises(UnknownName, match=r"no record has a metric 'rankm'. Did you mean 'rankme'\?"):
         table([make(), geometry()], metric="rankm")
 
 
-def test_no_fraction_is_no_other_fraction() -> None:
+def test_an_evaluator_without_a_fraction_does_not_make_the_fraction_vary() -> None:
     text = table([make(), geometry()])
-    swept = table([make(label_frac=0.1), geometry(), make()])
+    fractions = table([make(label_frac=0.1), geometry(), make()])
 
     assert cells(text)[0] == ["method", "knn", "geometry / rankme"]
     assert "label_frac 100 %" in caption(text)
-    assert cells(swept)[0] == ["method", "knn / 10 %", "knn / 100 %", "geometry / rankme"]
+    assert cells(fractions)[0] == ["method", "knn / 10 %", "knn / 100 %", "geometry / rankme"]
     assert "label_frac" not in caption(table([geometry()]))
 
 
@@ -128,8 +130,8 @@ def test_records_of_one_evaluator_with_and_without_a_fraction_are_not_averaged()
 
 @pytest.mark.parametrize("metric", ["top1", "top1_area", "top1_at_0.1_std", "nonlinear_gap", "ece"])
 def test_accuracies_and_their_differences_are_in_percent(metric: str) -> None:
-    assert in_percent(metric)
-    assert decimals(metric) == 2
+    assert is_in_percent(metric)
+    assert decimals_of(metric) == 2
 
 
 @pytest.mark.parametrize(
@@ -137,5 +139,5 @@ def test_accuracies_and_their_differences_are_in_percent(metric: str) -> None:
     ["rankme", "alpha_req", "lidar", "alignment", "uniformity", "nesum", "feature_std", "correlation", "nll"],
 )
 def test_other_measures_are_not_in_percent(metric: str) -> None:
-    assert not in_percent(metric)
-    assert decimals(metric) == 4
+    assert not is_in_percent(metric)
+    assert decimals_of(metric) == 4

@@ -14,16 +14,19 @@ from bench.errors import UsageError
 from bench.reporting.table import table
 from bench.storage.records import RecordStore
 
-TUNED = {"features": "fine-tuned", "selected_split": "train"}
+FINE_TUNED = {"features": "fine-tuned", "selected_split": "train"}
 
 
-def told(evaluator: str = "knn", protocol: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+def with_protocol(
+    evaluator: str = "knn", protocol: dict[str, Any] | None = None, **changes: Any
+) -> dict[str, Any]:
+    """Return a record of an evaluator that says `protocol` of itself."""
     return make(evaluator=evaluator, protocol=protocol or {}, **changes)
 
 
 def test_two_protocols_in_one_column_are_refused_in_one_line() -> None:
-    linear = told("linear", {"features": "frozen", "selected_split": "train"})
-    records = [linear, told("finetune", TUNED)]
+    linear = with_protocol("linear", {"features": "frozen", "selected_split": "train"})
+    records = [linear, with_protocol("finetune", FINE_TUNED)]
 
     with pytest.raises(UsageError) as refusal:
         table(records, cols="dataset")
@@ -36,8 +39,10 @@ def test_two_protocols_in_one_column_are_refused_in_one_line() -> None:
     assert cells(table(records))[0] == ["method", "linear", "finetune"]
 
 
-def test_mixed_protocols_are_told_once_in_the_caption() -> None:
-    records = [told(e, p, dataset=d) for d in "ab" for e, p in (("knn", {}), ("finetune", TUNED))]
+def test_the_caption_says_once_which_protocols_are_mixed() -> None:
+    records = [
+        with_protocol(e, p, dataset=d) for d in "ab" for e, p in (("knn", {}), ("finetune", FINE_TUNED))
+    ]
     text = table(records, cols="dataset", mix_protocols=True)
 
     assert cells(text)[1:] == [["knn", "70.00", "70.00"], ["finetune", "70.00", "70.00"]]
@@ -46,11 +51,11 @@ def test_mixed_protocols_are_told_once_in_the_caption() -> None:
     assert "protocol" not in table(records, mix_protocols=True)
 
 
-def test_the_command_refuses_with_status_2_and_mixes_when_told_to(tmp_path: Path) -> None:
-    for record in (told("knn"), told("finetune", TUNED)):
+def test_the_command_refuses_with_status_2_unless_mix_protocols_is_set(tmp_path: Path) -> None:
+    for record in (with_protocol("knn"), with_protocol("finetune", FINE_TUNED)):
         RecordStore(tmp_path).write(record)
-    asked = ["table", "--results", str(tmp_path), "--cols", "dataset"]
-    refused, mixed = (CliRunner().invoke(main, [*asked, *more]) for more in ([], ["--mix-protocols"]))
+    command = ["table", "--results", str(tmp_path), "--cols", "dataset"]
+    refused, mixed = (CliRunner().invoke(main, [*command, *more]) for more in ([], ["--mix-protocols"]))
 
     assert refused.exit_code == 2
     assert refused.stdout == ""
@@ -60,8 +65,12 @@ def test_the_command_refuses_with_status_2_and_mixes_when_told_to(tmp_path: Path
     assert "mixes two protocols" in caption(mixed.stdout)
 
 
-def test_one_mixed_column_is_told_as_one() -> None:
-    records = [told("knn"), told("finetune", TUNED), told("knn", dataset="other")]
+def test_the_caption_counts_one_mixed_column_as_one() -> None:
+    records = [
+        with_protocol("knn"),
+        with_protocol("finetune", FINE_TUNED),
+        with_protocol("knn", dataset="other"),
+    ]
 
     assert "A column mixes two" in caption(table(records, cols="dataset", mix_protocols=True))
 
@@ -74,22 +83,28 @@ def test_a_record_without_tags_is_frozen_offline_and_of_the_last_epoch(other: di
     usual = {"features": "frozen", "probe": "offline", "checkpoint": "last epoch"}
     older = {name: part for name, part in make("older").items() if name != "protocol"}
 
-    assert len(cells(table([told(protocol=usual), older], rows="method"))) == 3
+    assert len(cells(table([with_protocol(protocol=usual), older], rows="method"))) == 3
     with pytest.raises(UsageError, match=next(iter(other.values()))):
-        table([told(protocol=other), older], rows="method")
+        table([with_protocol(protocol=other), older], rows="method")
 
 
-@pytest.mark.parametrize("loose", [{}, {"selected_split": None}, {"selected_split": "nothing"}])
+@pytest.mark.parametrize("unselected", [{}, {"selected_split": None}, {"selected_split": "nothing"}])
 @pytest.mark.parametrize("split", ["train", "val", "test"])
-def test_what_chose_nothing_stands_beside_any_choice(loose: dict[str, Any], split: str) -> None:
-    records = [told("knn", loose), told("linear", {"selected_split": split})]
+def test_an_evaluator_that_chose_nothing_stands_beside_any_choice(
+    unselected: dict[str, Any], split: str
+) -> None:
+    records = [with_protocol("knn", unselected), with_protocol("linear", {"selected_split": split})]
 
     assert len(cells(table(records, cols="dataset"))) == 3
     assert len(cells(table(records[::-1], cols="dataset"))) == 3
 
 
 def test_choices_on_two_splits_are_two_protocols_whatever_stands_between() -> None:
-    records = [told("a", {"selected_split": "val"}), told("b"), told("c", {"selected_split": "test"})]
+    records = [
+        with_protocol("a", {"selected_split": "val"}),
+        with_protocol("b"),
+        with_protocol("c", {"selected_split": "test"}),
+    ]
     says = r"own validation split \(a, b\); .* chosen on the test split \(c\)"
 
     with pytest.raises(UsageError, match=says):
@@ -98,7 +113,8 @@ def test_choices_on_two_splits_are_two_protocols_whatever_stands_between() -> No
 
 def test_an_axis_that_keeps_them_apart_is_named() -> None:
     records = [
-        told("linear", {"selected_split": split}, label_frac=f) for f, split in ((0.1, "train"), (1.0, "val"))
+        with_protocol("linear", {"selected_split": split}, label_frac=f)
+        for f, split in ((0.1, "train"), (1.0, "val"))
     ]
 
     assert cells(table(records))[0] == ["method", "10 %", "100 %"]
@@ -107,29 +123,29 @@ def test_an_axis_that_keeps_them_apart_is_named() -> None:
 
 
 def test_where_no_axis_keeps_them_apart_only_mixing_is_offered() -> None:
-    records = [told(seed=0), told(protocol=TUNED, seed=1)]
+    records = [with_protocol(seed=0), with_protocol(protocol=FINE_TUNED, seed=1)]
 
     with pytest.raises(UsageError, match=r"\(knn\); .*\(knn\)\. Use --mix-protocols\.$"):
         table(records)
 
 
 def test_a_cell_that_failed_has_no_protocol() -> None:
-    bad = told("finetune", status="failed", reason="boom", seed=1)
-    records = [told("finetune", TUNED, seed=0), bad]
+    failed = with_protocol("finetune", status="failed", reason="boom", seed=1)
+    records = [with_protocol("finetune", FINE_TUNED, seed=0), failed]
 
     assert cells(table(records))[1] == ["simclr", "70.00 (1 of 2) [1]"]
 
 
 def test_metrics_in_rows_are_columns_of_their_own() -> None:
-    gap = {"gap": {"value": 1.0}}
-    records = [told("linear"), told("tuned", TUNED, metrics=gap, headline="gap")]
+    metrics = {"gap": {"value": 1.0}}
+    records = [with_protocol("linear"), with_protocol("tuned", FINE_TUNED, metrics=metrics, headline="gap")]
 
     assert len(cells(table(records, rows="metric,evaluator", cols="dataset"))) == 3
 
 
 def test_csv_and_json_name_the_protocol_of_each_row_and_refuse_nothing() -> None:
-    records = [told("knn", {"selected_split": "nothing"}), told("finetune", TUNED)]
-    records += [told("linear", status="failed", reason="boom")]
+    records = [with_protocol("knn", {"selected_split": "nothing"}), with_protocol("finetune", FINE_TUNED)]
+    records += [with_protocol("linear", status="failed", reason="boom")]
     rows = tidy(records, rows="evaluator", cols="dataset")
     names = ("features", "probe", "checkpoint", "selected_split")
 
@@ -139,11 +155,14 @@ def test_csv_and_json_name_the_protocol_of_each_row_and_refuse_nothing() -> None
         (None, None, None, None),
     ]
     assert next(csv.DictReader(io.StringIO(table(records, format="csv"))))["features"] == "frozen"
-    assert tidy([told(seed=0), told(protocol=TUNED, seed=1)])[0]["features"] == "frozen, fine-tuned"
+    assert (
+        tidy([with_protocol(seed=0), with_protocol(protocol=FINE_TUNED, seed=1)])[0]["features"]
+        == "frozen, fine-tuned"
+    )
 
 
-def test_many_names_of_a_protocol_are_counted() -> None:
-    records = [told(name) for name in "abcde"] + [told("finetune", TUNED)]
+def test_a_protocol_of_many_evaluators_names_three_and_counts_the_rest() -> None:
+    records = [with_protocol(name) for name in "abcde"] + [with_protocol("finetune", FINE_TUNED)]
 
     with pytest.raises(UsageError, match=r"\(a, b, c and 2 more\); "):
         table(records, cols="dataset")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from made_records import make
 
-from bench.reporting.table import status
+from bench.reporting.status import describe_status
 
 
 def test_status_counts_cells_and_gives_reasons_and_the_size_on_disk(tmp_path: Path) -> None:
@@ -12,7 +12,7 @@ def test_status_counts_cells_and_gives_reasons_and_the_size_on_disk(tmp_path: Pa
     (tmp_path / "artifacts" / "k" / "model").write_bytes(b"x" * 1500)
     records = [make(), make(seed=1), make("vicreg", backbone="a|b", status="skipped", reason="cannot work")]
     records += [make(seed=s, status="failed", reason="boom.\nDo this.") for s in (2, 3)]
-    lines = status(records, tmp_path).splitlines()
+    lines = describe_status(records, tmp_path).splitlines()
 
     assert lines[2].split() == ["simclr", "resnet18", "digits", "2", "2", "0"]
     assert lines[3].split() == ["vicreg", "a|b", "digits", "0", "0", "1"]
@@ -22,4 +22,6 @@ def test_status_counts_cells_and_gives_reasons_and_the_size_on_disk(tmp_path: Pa
 
 
 def test_status_without_artifacts_says_so(tmp_path: Path) -> None:
-    assert status([make()], tmp_path).endswith(f"artifacts: 0 B in 0 files in {tmp_path / 'artifacts'}")
+    assert describe_status([make()], tmp_path).endswith(
+        f"artifacts: 0 B in 0 files in {tmp_path / 'artifacts'}"
+    )

@@ -13,62 +13,62 @@ from bench.storage.artifacts import MANIFEST, ArtifactStore
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> ArtifactStore:
+def store(tmp_path: Path) -> ArtifactStore:
     return ArtifactStore(tmp_path)
 
 
-def made(cache: ArtifactStore, key: str = "key", content: bytes = b"content") -> Path:
-    with cache.locked(key), cache.write(key) as folder:
+def write_artifact(store: ArtifactStore, key: str = "key", content: bytes = b"content") -> Path:
+    with store.locked(key), store.write(key) as folder:
         (folder / "file").write_bytes(content)
         (folder / "other").write_bytes(b"")
-    return cache.folder / key
+    return store.folder / key
 
 
-def dies(cache: ArtifactStore, name: str, content: bytes) -> None:
-    """Make an artifact as a process does that dies before it is whole."""
-    with cache.write("key") as folder:
+def write_and_die(store: ArtifactStore, name: str, content: bytes) -> None:
+    """Start to write an artifact, as a process does that dies before it is whole."""
+    with store.write("key") as folder:
         (folder / name).write_bytes(content)
         raise RuntimeError("power cut")
 
 
-def test_what_was_made_is_found(cache: ArtifactStore) -> None:
-    folder = made(cache)
+def test_an_artifact_that_was_written_is_found(store: ArtifactStore) -> None:
+    folder = write_artifact(store)
 
-    assert cache.find("key") == folder
-    assert cache.has("key")
+    assert store.find("key") == folder
+    assert store.has("key")
     assert (folder / "file").read_bytes() == b"content"
     assert {path.name for path in folder.iterdir()} == {"file", "other", MANIFEST}
 
 
-def test_what_was_not_made_is_not_found(cache: ArtifactStore) -> None:
-    assert cache.find("key") is None
-    assert not cache.has("key")
-    assert not cache.folder.exists()
+def test_an_artifact_that_was_not_written_is_not_found(store: ArtifactStore) -> None:
+    assert store.find("key") is None
+    assert not store.has("key")
+    assert not store.folder.exists()
 
 
-def test_what_ends_in_an_error_leaves_no_artifact(cache: ArtifactStore) -> None:
+def test_an_error_while_writing_leaves_no_artifact(store: ArtifactStore) -> None:
     with pytest.raises(RuntimeError, match="power cut"):
-        dies(cache, "file", b"half")
+        write_and_die(store, "file", b"half")
 
-    assert cache.find("key") is None
-    assert not (cache.folder / "key").exists()
+    assert store.find("key") is None
+    assert not (store.folder / "key").exists()
 
 
-def test_what_a_dead_process_left_is_given_to_the_next(cache: ArtifactStore) -> None:
+def test_the_next_process_gets_what_a_dead_one_left(store: ArtifactStore) -> None:
     with pytest.raises(RuntimeError, match="power cut"):
-        dies(cache, "checkpoint", b"state")
-    with cache.write("key") as folder:
-        found = (folder / "checkpoint").read_bytes()
+        write_and_die(store, "checkpoint", b"state")
+    with store.write("key") as folder:
+        content = (folder / "checkpoint").read_bytes()
 
-    assert found == b"state"
+    assert content == b"state"
 
 
-def test_a_process_that_died_after_its_manifest_does_not_damage_the_next(cache: ArtifactStore) -> None:
+def test_a_process_that_died_after_its_manifest_does_not_damage_the_next(store: ArtifactStore) -> None:
     with pytest.raises(RuntimeError, match="power cut"):
-        dies(cache, MANIFEST, b'{"files": {}}')
-    folder = made(cache)
+        write_and_die(store, MANIFEST, b'{"files": {}}')
+    folder = write_artifact(store)
 
-    assert cache.find("key") == folder
+    assert store.find("key") == folder
 
 
 @pytest.mark.parametrize(
@@ -86,62 +86,62 @@ def test_a_process_that_died_after_its_manifest_does_not_damage_the_next(cache: 
     ids=["a flipped byte", "a short file", "a missing file", "no manifest", "a short manifest", "no digest",
          "no sizes", "another manifest"],
 )  # fmt: skip
-def test_what_is_damaged_is_made_again_with_a_warning(
-    cache: ArtifactStore, caplog: pytest.LogCaptureFixture, damage: object
+def test_a_damaged_artifact_is_removed_with_a_warning(
+    store: ArtifactStore, caplog: pytest.LogCaptureFixture, damage: object
 ) -> None:
-    folder = made(cache)
+    folder = write_artifact(store)
     assert callable(damage)
     damage(folder)
     with caplog.at_level(logging.WARNING):
-        found = cache.find("key")
+        result = store.find("key")
 
-    assert found is None
+    assert result is None
     assert [record.message for record in caplog.records] == [
         f"{folder}: the artifact is damaged. It is made again."
     ]
-    assert cache.find("key") is None
-    assert cache.find(made(cache).name) == folder
+    assert store.find("key") is None
+    assert store.find(write_artifact(store).name) == folder
 
 
-def test_a_missing_file_is_seen_without_reading_the_others(cache: ArtifactStore) -> None:
-    (made(cache) / "other").unlink()
+def test_a_missing_file_is_seen_without_reading_the_others(store: ArtifactStore) -> None:
+    (write_artifact(store) / "other").unlink()
 
-    assert not cache.has("key")
+    assert not store.has("key")
 
 
-def test_what_is_made_anew_takes_the_place_of_what_is_there(cache: ArtifactStore) -> None:
-    made(cache, content=b"old and longer")
-    folder = made(cache, content=b"new")
+def test_writing_again_replaces_what_is_there(store: ArtifactStore) -> None:
+    write_artifact(store, content=b"old and longer")
+    folder = write_artifact(store, content=b"new")
 
-    assert cache.find("key") == folder
+    assert store.find("key") == folder
     assert (folder / "file").read_bytes() == b"new"
 
 
-def test_a_second_maker_waits_for_the_first(cache: ArtifactStore) -> None:
+def test_a_second_writer_waits_for_the_first(store: ArtifactStore) -> None:
     order: list[str] = []
-    holds = threading.Event()
+    locked = threading.Event()
 
     def first() -> None:
-        with cache.locked("key"):
-            holds.set()
+        with store.locked("key"):
+            locked.set()
             time.sleep(0.1)
-            made_by = "first" if cache.find("key") is None else "found"
-            with cache.write("key") as folder:
-                (folder / "file").write_text(made_by)
-            order.append(made_by)
+            writer = "first" if store.find("key") is None else "found"
+            with store.write("key") as folder:
+                (folder / "file").write_text(writer)
+            order.append(writer)
 
     thread = threading.Thread(target=first)
     thread.start()
-    holds.wait()
-    with ArtifactStore(cache.folder.parent).locked("key"):
-        order.append("second" if cache.find("key") is None else "found")
+    locked.wait()
+    with ArtifactStore(store.folder.parent).locked("key"):
+        order.append("second" if store.find("key") is None else "found")
     thread.join()
 
     assert order == ["first", "found"]
 
 
-def test_other_keys_are_not_held_off(cache: ArtifactStore) -> None:
-    with cache.locked("one"), cache.locked("other"):
-        made(cache, "third")
+def test_other_keys_are_not_locked(store: ArtifactStore) -> None:
+    with store.locked("one"), store.locked("other"):
+        write_artifact(store, "third")
 
-    assert cache.has("third")
+    assert store.has("third")

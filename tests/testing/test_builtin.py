@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from bench.registry.registry import KINDS, Registry
+from bench.registry.registry import CELL_KINDS, Registry
 from bench.testing import check
 
 REGISTRY = Registry.load()
 REPRESENTATIVES = ("test_resnet", "test_vit")  # of timm: a convolutional network and a transformer
 PLUGINS = [
-    *((kind, entry.name) for kind in KINDS for entry in REGISTRY.entries(kind) if not entry.family),
+    *((kind, entry.name) for kind in CELL_KINDS for entry in REGISTRY.entries(kind) if not entry.family),
     *(("backbones", name) for name in REPRESENTATIVES),
 ]
 
@@ -24,6 +24,6 @@ def test_a_registered_plugin_keeps_the_contract(kind: str, name: str) -> None:
 
 
 def test_every_family_has_a_representative() -> None:
-    families = {entry.name for kind in KINDS for entry in REGISTRY.entries(kind) if entry.family}
+    families = {entry.name for kind in CELL_KINDS for entry in REGISTRY.entries(kind) if entry.family}
 
     assert families == {REGISTRY.find("backbones", name).member_of for name in REPRESENTATIVES}

@@ -1,4 +1,21 @@
-"""A finished table as text: for a terminal, for GitHub, for a paper, for a page, for a script.
+"""Write a finished table down: for a terminal, for GitHub, for a paper, for a page, for a script.
 
-Imports nothing of the harness.
+Every command imports this module, for it says which formats there are. Imports hookspecs and errors.
 """
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bench.hookspecs import Offer, hookimpl
+
+
+@hookimpl
+def bench_formats() -> Iterator[Offer]:
+    """Offer the built-in formats."""
+    yield Offer("github", ".text:GitHub", "Markdown, as GitHub shows it.")
+    yield Offer("plain", ".text:Plain", "Aligned text for a terminal; the best has a star.")
+    yield Offer("latex", ".latex:LaTeX", "A table with a caption, for booktabs.")
+    yield Offer("html", ".html:HTML", "A page with one table.")
+    yield Offer("csv", ".tidy:CSV", "Comma-separated values, a row a cell, not rounded.")
+    yield Offer("json", ".tidy:JSON", "A list of objects, one a cell, not rounded.")

@@ -1,15 +1,23 @@
-"""The formats by name."""
+"""Find a built-in format by its name; those of others are known to the registry only."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import importlib
 
-from bench.reporting.formats.html import html
-from bench.reporting.formats.latex import latex
-from bench.reporting.formats.sheet import Sheet
-from bench.reporting.formats.text import github, plain
-from bench.reporting.formats.tidy import as_csv, as_json
+from bench.errors import UnknownName, suggest
+from bench.reporting.formats import bench_formats
+from bench.reporting.formats.base import TableFormat
 
-SHEETS: dict[str, Callable[[Sheet], str]] = {"github": github, "plain": plain, "latex": latex, "html": html}
-TIDY: dict[str, Callable[[Sequence[Mapping[str, Any]]], str]] = {"csv": as_csv, "json": as_json}
+
+def load_built_in(name: str) -> TableFormat:
+    """Return the built-in format of that name.
+
+    Raises:
+        UnknownName: there is none.
+    """
+    targets = {offer.name: offer.target for offer in bench_formats()}
+    if name not in targets:
+        raise UnknownName(f"no format is named {name!r}.{suggest(name, targets)}")
+    module, _, class_name = targets[name].partition(":")
+    cls: type[TableFormat] = getattr(importlib.import_module(module, __package__), class_name)
+    return cls()

@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
-import html as markup
-from collections.abc import Sequence
+import html
 
-from bench.reporting.formats.sheet import Sheet, TableEntry, _line
-
-
-def html(sheet: Sheet) -> str:
-    """Return `sheet` as a page with one table."""
-    caption = _web(sheet.captioned("Bold is best."))
-    head = "".join(f'<th scope="col">{_web(name)}</th>' for name in sheet.header)
-    lines = [
-        "<!doctype html>",
-        '<meta charset="utf-8">',
-        "<title>bench table</title>",
-        "<table>",
-        f"<caption>{caption}</caption>",
-        f"<thead><tr>{head}</tr></thead>",
-        "<tbody>",
-        *(_web_row(row, sheet.labels) for row in sheet.body),
-        "</tbody>",
-        "</table>",
-        *(f"<p>{_web(note)}</p>" for note in sheet.marked_notes()),
-    ]
-    return "\n".join(lines)
+from bench.reporting.formats.base import NO_CELL, Table, TableCell, TableFormat, TableRow
+from bench.reporting.formats.values import join_lines
 
 
-def _web(text: str) -> str:
-    return markup.escape(_line(text))
+class HTML(TableFormat):
+    """A page with one table."""
+
+    def render(self, table: Table) -> str:
+        """Return `table` as a page."""
+        header = "".join(f'<th scope="col">{_escape(name)}</th>' for name in table.header)
+        lines = [
+            "<!doctype html>",
+            '<meta charset="utf-8">',
+            "<title>bench table</title>",
+            "<table>",
+            f"<caption>{_escape(table.caption_with('Bold is best.'))}</caption>",
+            f"<thead><tr>{header}</tr></thead>",
+            "<tbody>",
+            *map(_render_row, table.rows),
+            "</tbody>",
+            "</table>",
+            *(f"<p>{_escape(note)}</p>" for note in table.numbered_notes()),
+        ]
+        return "\n".join(lines)
 
 
-def _web_row(row: Sequence[TableEntry], labels: int) -> str:
-    heads = "".join(f'<th scope="row">{_web(entry.text)}</th>' for entry in row[:labels])
-    texts = (f"<strong>{_web(e.text)}</strong>" if e.best else _web(e.text) for e in row[labels:])
-    return f"<tr>{heads}{''.join(f'<td>{text}</td>' for text in texts)}</tr>"
+def _render_row(row: TableRow) -> str:
+    labels = "".join(f'<th scope="row">{_escape(label)}</th>' for label in row.labels)
+    cells = "".join(f"<td>{_render_cell(cell)}</td>" for cell in row.cells)
+    return f"<tr>{labels}{cells}</tr>"
+
+
+def _render_cell(cell: TableCell | None) -> str:
+    if cell is None:
+        return NO_CELL
+    text = _escape(cell.text)
+    return f"<strong>{text}</strong>" if cell.best else text
+
+
+def _escape(text: str) -> str:
+    return html.escape(join_lines(text))

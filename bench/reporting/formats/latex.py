@@ -3,34 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 
-from bench.reporting.formats.sheet import Sheet, TableEntry, _line
+from bench.reporting.formats.base import NO_CELL, Table, TableCell, TableFormat, TableRow
+from bench.reporting.formats.values import join_lines
 
-
-def latex(sheet: Sheet) -> str:
-    """Return `sheet` as a LaTeX table that needs the package booktabs."""
-    rows = [[_latex_cell(entry) for entry in row] for row in sheet.body]
-    notes = [rf"\par\footnotesize {_tex(note)}" for note in sheet.marked_notes()]
-    lines = [
-        "% needs \\usepackage{booktabs}",
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{_tex(sheet.captioned('Bold is best.'))}}}",
-        rf"\begin{{tabular}}{{{'l' * sheet.labels}{'r' * (len(sheet.header) - sheet.labels)}}}",
-        r"\toprule",
-        _tex_row([_tex(name) for name in sheet.header]),
-        r"\midrule",
-        *map(_tex_row, rows),
-        r"\bottomrule",
-        r"\end{tabular}",
-        *notes,
-        r"\end{table}",
-    ]
-    return "\n".join(lines)
-
-
-_TEX = {
+COMMANDS = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
     "±": r"$\pm$", "–": "--", "->": r"$\to$", "†": r"$^\dagger$", "…": r"\ldots{}",
@@ -38,16 +16,46 @@ _TEX = {
     **{sign: "\\" + sign for sign in "&%$#_{}"},
     **{sign: f"{{{sign}}}" for sign in "[]*"},  # after \\ these would be its arguments
 }  # fmt: skip
-_TEX_SIGN = re.compile("|".join(map(re.escape, sorted(_TEX, key=len, reverse=True))))
+SPECIAL = re.compile("|".join(map(re.escape, sorted(COMMANDS, key=len, reverse=True))))
 
 
-def _tex(text: str) -> str:
-    return _TEX_SIGN.sub(lambda found: _TEX[found[0]], _line(text))
+class LaTeX(TableFormat):
+    """A LaTeX table that needs the package booktabs."""
+
+    def render(self, table: Table) -> str:
+        """Return `table` as LaTeX."""
+        lines = [
+            "% needs \\usepackage{booktabs}",
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{_escape(table.caption_with('Bold is best.'))}}}",
+            rf"\begin{{tabular}}{{{'l' * len(table.row_axes)}{'r' * len(table.columns)}}}",
+            r"\toprule",
+            _join_cells(map(_escape, table.header)),
+            r"\midrule",
+            *map(_render_row, table.rows),
+            r"\bottomrule",
+            r"\end{tabular}",
+            *(rf"\par\footnotesize {_escape(note)}" for note in table.numbered_notes()),
+            r"\end{table}",
+        ]
+        return "\n".join(lines)
 
 
-def _tex_row(cells: Sequence[str]) -> str:
-    return " & ".join(cells) + r" \\"
+def _render_row(row: TableRow) -> str:
+    return _join_cells([*map(_escape, row.labels), *map(_render_cell, row.cells)])
 
 
-def _latex_cell(entry: TableEntry) -> str:
-    return rf"\textbf{{{_tex(entry.text)}}}" if entry.best else _tex(entry.text)
+def _render_cell(cell: TableCell | None) -> str:
+    if cell is None:
+        return _escape(NO_CELL)
+    text = _escape(cell.text)
+    return rf"\textbf{{{text}}}" if cell.best else text
+
+
+def _join_cells(texts: Iterable[str]) -> str:
+    return " & ".join(texts) + r" \\"
+
+
+def _escape(text: str) -> str:
+    return SPECIAL.sub(lambda match: COMMANDS[match[0]], join_lines(text))

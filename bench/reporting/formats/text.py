@@ -7,35 +7,54 @@ from collections.abc import Callable
 
 from tabulate import tabulate
 
-from bench.reporting.formats.sheet import Sheet, _line
+from bench.reporting.formats.base import NO_CELL, Table, TableCell, TableFormat
+from bench.reporting.formats.values import join_lines
 
 
-def github(sheet: Sheet) -> str:
-    """Return `sheet` as GitHub-flavoured Markdown."""
-    grid = _grid(sheet, "github", _markdown, "**{}**".format)
-    caption = _markdown(sheet.captioned("Bold is best."))
-    notes = "  \n".join(_markdown(note) for note in sheet.marked_notes())  # two spaces break a line
-    return "\n\n".join(filter(None, (caption, grid, notes)))
+class GitHub(TableFormat):
+    """GitHub-flavoured Markdown."""
+
+    def render(self, table: Table) -> str:
+        """Return `table` as Markdown."""
+        caption = _escape(table.caption_with("Bold is best."))
+        grid = _render_grid(table, "github", _escape, "**{}**")
+        notes = "  \n".join(map(_escape, table.numbered_notes()))  # two blanks break a line
+        return "\n\n".join(filter(None, (caption, grid, notes)))
 
 
-def plain(sheet: Sheet) -> str:
-    """Return `sheet` as aligned text."""
-    grid = _grid(sheet, "simple", _line, "{}*".format)
-    caption = _line(sheet.captioned("* is best."))
-    notes = "\n".join(_line(note) for note in sheet.marked_notes())
-    return "\n\n".join(filter(None, (caption, grid, notes)))
+class Plain(TableFormat):
+    """Aligned text."""
+
+    def render(self, table: Table) -> str:
+        """Return `table` as aligned text, the best with a star."""
+        caption = join_lines(table.caption_with("* is best."))
+        grid = _render_grid(table, "simple", join_lines, "{}*")
+        notes = "\n".join(map(join_lines, table.numbered_notes()))
+        return "\n\n".join(filter(None, (caption, grid, notes)))
 
 
-def _grid(sheet: Sheet, style: str, escape: Callable[[str], str], best: Callable[[str], str]) -> str:
-    rows = [
-        [best(escape(entry.text)) if entry.best else escape(entry.text) for entry in row]
-        for row in sheet.body
-    ]
-    align = ["left"] * sheet.labels + ["right"] * (len(sheet.header) - sheet.labels)
+def _render_grid(table: Table, style: str, escape: Callable[[str], str], best: str) -> str:
+    """Return the table without caption and notes.
+
+    Args:
+        table: what to render.
+        style: tabulate's name for it.
+        escape: makes a text safe in this style.
+        best: a pattern with `{}` for the text of a cell that is the best.
+    """
+
+    def render_cell(cell: TableCell | None) -> str:
+        if cell is None:
+            return NO_CELL
+        text = escape(cell.text)
+        return best.format(text) if cell.best else text
+
+    rows = [[*map(escape, row.labels), *map(render_cell, row.cells)] for row in table.rows]
+    header = [escape(name) for name in table.header]
+    align = ["left"] * len(table.row_axes) + ["right"] * len(table.columns)
     # without disable_numparse a name such as 0012 or 1e5 is read as a number and rewritten
-    header = [escape(name) for name in sheet.header]
     return tabulate(rows, header, style, colalign=align, disable_numparse=True)
 
 
-def _markdown(text: str) -> str:
-    return re.sub(r"([\\|*<`])", r"\\\1", _line(text))
+def _escape(text: str) -> str:
+    return re.sub(r"([\\|*<`])", r"\\\1", join_lines(text))

@@ -1,4 +1,4 @@
-"""Tables for a script: a row a score."""
+"""Tables for a script: a row a cell, numbers as they are."""
 
 from __future__ import annotations
 
@@ -6,30 +6,61 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.reporting.formats.sheet import format_value
+from bench.reporting.formats.base import Table, TableCell, TableFormat
+from bench.reporting.formats.values import format_value
 
 
-def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return tidy rows, all with the same names, as comma-separated values; empty where none."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _field(value) for name, value in row.items()} for row in rows)
-    return out.getvalue().rstrip("\n")
+class CSV(TableFormat):
+    """Comma-separated values; a field is empty where there is no value."""
+
+    refuses_mixed = False
+
+    def render(self, table: Table) -> str:
+        """Return `table` as comma-separated values, the names first."""
+        rows = list_rows(table)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: _to_csv(value) for name, value in row.items()} for row in rows)
+        return text.getvalue().rstrip("\n")
 
 
-def as_json(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return tidy rows as a JSON list of objects; a number that is not finite is a string."""
-    plain_rows = [{name: _carried(value) for name, value in row.items()} for row in rows]
-    return json.dumps(plain_rows, indent=1, ensure_ascii=False, allow_nan=False)
+class JSON(TableFormat):
+    """A JSON list of objects; a number that is not finite is a string."""
+
+    refuses_mixed = False
+
+    def render(self, table: Table) -> str:
+        """Return `table` as JSON."""
+        rows = [{name: _to_json(value) for name, value in row.items()} for row in list_rows(table)]
+        return json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False)
 
 
-def _field(value: Any) -> Any:
-    return "" if value is None else format_value(value) if isinstance(value, (bool, tuple)) else value
+def list_rows(table: Table) -> list[dict[str, Any]]:
+    """Return a row for each cell, all with the same names."""
+    return [_row_of(cell) for cell in table.cells()]
 
 
-def _carried(value: Any) -> Any:
+def _row_of(cell: TableCell) -> dict[str, Any]:
+    return {
+        **cell.axes,
+        "metric": cell.metric,
+        "mean": cell.mean,
+        "std": cell.std,
+        "n": cell.n,
+        "status": cell.status,
+        "reason": "; ".join(cell.troubles) or None,
+        **cell.protocol,
+    }
+
+
+def _to_csv(value: Any) -> Any:
+    if value is None:
+        return ""
+    return format_value(value) if isinstance(value, (bool, tuple)) else value
+
+
+def _to_json(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,83 @@
+"""Write a record as JSON that people and git can read, and read it back: numbers that JSON lacks too."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+Record = dict[str, Any]
+
+STATUSES = ("ok", "failed", "skipped")
+NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}  # JSON has no numbers for them
+NOT_FINITE_BYTES = tuple(f'"{word}"'.encode() for word in NOT_FINITE)
+FLAT_LIST = re.compile(r"\[\n *([^\[\]{}]*?)\n *\]")
+NEW_LINE = re.compile(r"\n *")
+
+
+def encode(record: Mapping[str, Any]) -> bytes:
+    """Return a record as JSON; the same record is the same bytes, however it was built."""
+    text = json.dumps(_to_json(record), indent=1, sort_keys=True, ensure_ascii=False)
+    # half of a surrogate pair, from an undecodable file name, becomes a JSON escape
+    return (_join_flat_lists(text) + "\n").encode("utf-8", "backslashreplace")
+
+
+def is_record(value: Any) -> bool:
+    """Tell whether a value has the parts of a record that its readers rely on."""
+    if not isinstance(value, dict):
+        return False
+    cell, keys, metrics = (value.get(part) for part in ("cell", "keys", "metrics"))
+    return (
+        isinstance(cell, dict)
+        and {"method", "backbone", "dataset", "evaluator"} <= cell.keys()
+        and isinstance(keys, dict)
+        and "score" in keys
+        and value.get("status") in STATUSES
+        and isinstance(metrics or {}, dict)
+        and all(isinstance(metric, dict) and "value" in metric for metric in (metrics or {}).values())
+    )
+
+
+def restore_numbers(record: Record, content: bytes) -> None:
+    """Turn the words that stand for what JSON cannot hold back into numbers, in place.
+
+    Args:
+        record: as JSON gave it.
+        content: what it was read from, which rarely has such a word: looking there first is quick.
+    """
+    if not any(word in content for word in NOT_FINITE_BYTES):
+        return
+    for metric in (record.get("metrics") or {}).values():
+        metric["value"] = _to_number(metric["value"])
+    for part in {"per_class", "cost"} & record.keys():
+        record[part] = _to_number(record[part])
+
+
+def _to_json(value: Any) -> Any:
+    """Return `value` as JSON can carry it: a result is never lost to the type of a number."""
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else str(float(value))
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): _to_json(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_to_json(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted((_to_json(item) for item in value), key=str)
+    return _to_json(value.tolist()) if hasattr(value, "tolist") else str(value)
+
+
+def _to_number(value: Any) -> Any:
+    if isinstance(value, str):
+        return NOT_FINITE.get(value, value)
+    if isinstance(value, list):
+        return [_to_number(item) for item in value]
+    return {name: _to_number(item) for name, item in value.items()} if isinstance(value, dict) else value
+
+
+def _join_flat_lists(text: str) -> str:
+    """Put each list of plain values on one line: a record of 1,000 classes stays readable."""
+    return FLAT_LIST.sub(lambda match: f"[{NEW_LINE.sub(' ', match[1])}]", text)

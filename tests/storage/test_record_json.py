@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_records import full_record
+
+from bench.storage.frame import results
+from bench.storage.records import RecordStore
+
+
+def test_numbers_that_json_cannot_hold_survive(tmp_path: Path) -> None:
+    odd = {"a": math.inf, "b": -math.inf, "c": math.nan}
+    metrics = {name: {"value": value, "higher_is_better": True, "n": 1} for name, value in odd.items()}
+    path = RecordStore(tmp_path).write(full_record(metrics=metrics, per_class={"recall": [math.nan, 1.0]}))
+    record = RecordStore(tmp_path).read(path)
+    frame = results(tmp_path)
+
+    json.loads(path.read_text(), parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert [record["metrics"][name]["value"] for name in "ab"] == [math.inf, -math.inf]
+    assert math.isnan(record["metrics"]["c"]["value"])
+    assert math.isnan(record["per_class"]["recall"][0])
+    assert record["classes"] == ["0", "nan"]
+    assert frame["metric"].tolist() == ["a", "b", "c"]
+    assert frame["value"].tolist()[:2] == [math.inf, -math.inf]
+
+
+def test_a_result_is_not_lost_to_the_type_of_a_value(tmp_path: Path) -> None:
+    odd = {"x": np.float32(0.5), "y": np.arange(2), "z": (1, 2), "p": Path("a"), "s": {"b", "a"}}
+    path = RecordStore(tmp_path).write(full_record(protocol=odd))
+
+    assert RecordStore(tmp_path).read(path)["protocol"] == {
+        "x": 0.5,
+        "y": [0, 1],
+        "z": [1, 2],
+        "p": "a",
+        "s": ["a", "b"],
+    }
+
+
+def test_the_same_record_is_the_same_bytes_however_it_was_built(tmp_path: Path) -> None:
+    first = RecordStore(tmp_path).write(full_record()).read_bytes()
+    second = RecordStore(tmp_path).write(dict(reversed(full_record().items()))).read_bytes()
+
+    assert first == second
+    assert first.endswith(b"}\n")
+    assert b'"recall": [70.0, 72.5]' in first
+
+
+def test_odd_text_survives(tmp_path: Path) -> None:
+    classes = ["あ", "a ]b", "[ c", "{d}", "two  spaces", "line\nend", "\u2028", "\udc80", "null"]
+    path = RecordStore(tmp_path).write(full_record(classes=classes, notes=["a ] , [ b"]))
+
+    assert RecordStore(tmp_path).read(path)["classes"] == classes
+    assert RecordStore(tmp_path).read(path)["notes"] == ["a ] , [ b"]
