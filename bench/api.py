@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     from bench.contracts.dataset import DataLocation, Dataset, DatasetInfo, FileStream, Images
     from bench.contracts.evaluator import Evaluator, Features, Network, Scores, Task
     from bench.contracts.method import Batch, Embeddings, Method, Step
+    from bench.contracts.probes import (
+        describe_choice,
+        describe_no_choice,
+        is_at_edge,
+        name_folds,
+        refuse_not_finite,
+        refuse_too_few,
+        score_logits,
+    )
     from bench.metrics.classification import classification_scores, require_finite
     from bench.metrics.collapse import embedding_std, rankme
     from bench.metrics.neighbours import first_largest, nearest, unit_rows, votes
@@ -36,6 +45,10 @@ _HOMES = {
     "bench.contracts.dataset": ("Dataset", "DatasetInfo", "Images", "DataLocation", "FileStream"),
     "bench.contracts.evaluator": ("Evaluator", "Features", "Network", "Scores", "Task"),
     "bench.contracts.method": ("Batch", "Embeddings", "Method", "Step"),
+    "bench.contracts.probes": (
+        "describe_choice", "describe_no_choice", "is_at_edge", "name_folds",
+        "refuse_not_finite", "refuse_too_few", "score_logits",
+    ),
     "bench.metrics.classification": ("classification_scores", "require_finite"),
     "bench.metrics.collapse": ("embedding_std", "rankme"),
     "bench.metrics.neighbours": ("first_largest", "nearest", "unit_rows", "votes"),
@@ -80,14 +93,21 @@ __all__ = [
     "chosen_classes",
     "classification_scores",
     "contrastive_monitors",
+    "describe_choice",
+    "describe_no_choice",
     "digest",
     "embedding_std",
     "end_with_parent",
     "first_largest",
     "hookimpl",
+    "is_at_edge",
+    "name_folds",
     "nearest",
     "rankme",
+    "refuse_not_finite",
+    "refuse_too_few",
     "require_finite",
+    "score_logits",
     "seed_of",
     "setting",
     "stratified_holdout",

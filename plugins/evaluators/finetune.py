@@ -28,15 +28,18 @@ from bench.api import (
     Network,
     Scores,
     Task,
+    describe_choice,
+    describe_no_choice,
+    is_at_edge,
+    refuse_not_finite,
+    refuse_too_few,
     require_finite,
+    score_logits,
     seed_of,
     setting,
 )
 
-from .choice import at_edge, selection, unchosen
-from .classified import classified
 from .fitting.sgd import cosine, crop_and_flip, shuffled, viewed
-from .refusals import refuse_broken, refuse_too_little
 
 
 class Rates(NamedTuple):
@@ -99,21 +102,21 @@ class Finetune(Evaluator):
         for name in ("lr_backbone_grid", "lr_head_grid"):
             if not getattr(self.config, name):
                 raise BadValue(f"finetune: {name} is empty. Give finetune.{name} at least one value.")
-        refuse_too_little("finetune", labelled, classes)
+        refuse_too_few("finetune", labelled, classes)
 
     def evaluate(self, task: Task) -> Scores:
         """Choose on the first fold, train again on all rows, predict the test images."""
         self.check(len(task.train), len(task.classes))
         network = task.needed_network("finetune")
         refuse_fixed(network)
-        refuse_broken("finetune", task)
+        refuse_not_finite("finetune", task)
         c = self.config
         rates, chosen = self._choose(task, network)
         model = self.train(task, network, torch.arange(len(task.train)), rates)
         logits = predict(model, network, network.test.pixels, c.batch_size)
         where = f"finetune: at lr_backbone {rates.lr_backbone:g} and lr_head {rates.lr_head:g} the logits"
         require_finite(logits, where)
-        return classified(
+        return score_logits(
             logits,
             task,
             {
@@ -133,16 +136,16 @@ class Finetune(Evaluator):
         if len(pairs) == 1 or not task.folds:
             default = Rates(c.default_lr_backbone, c.default_lr_head)
             rates = pairs[0] if len(pairs) == 1 else default
-            return rates, {**unchosen(task, len(pairs)), "grid": {}, "grid_edge": False}
+            return rates, {**describe_no_choice(task, len(pairs)), "grid": {}, "grid_edge": False}
         judged = [self._judge(task, network, pair) for pair in pairs]
         place = max(range(len(pairs)), key=lambda i: (judged[i][0], -judged[i][1]))
         lr_backbone, lr_head = pairs[place]
         return pairs[place], {
             "selected": "lr_backbone, lr_head",
-            **selection(task),
+            **describe_choice(task),
             **_first_of(len(task.folds)),
             "grid": {"lr_backbone": list(c.lr_backbone_grid), "lr_head": list(c.lr_head_grid)},
-            "grid_edge": at_edge(lr_backbone, c.lr_backbone_grid) or at_edge(lr_head, c.lr_head_grid),
+            "grid_edge": is_at_edge(lr_backbone, c.lr_backbone_grid) or is_at_edge(lr_head, c.lr_head_grid),
             "val_top1": judged[place][0],
         }
 

@@ -23,12 +23,11 @@ from bench.api import (
     Task,
     classification_scores,
     nearest,
+    refuse_not_finite,
     setting,
     unit_rows,
     votes,
 )
-
-from .refusals import refuse_broken
 
 DEFAULT_K = 20  # DINO, eval_knn.py: "20 is usually working the best"
 
@@ -64,7 +63,7 @@ class KNN(Evaluator):
     def evaluate(self, task: Task) -> Scores:
         """Let the training rows vote on the test rows."""
         self.check(len(task.train), len(task.classes))
-        refuse_broken("knn", task)
+        refuse_not_finite("knn", task)
         k = self.config.k or min(DEFAULT_K, len(task.train))
         bank = unit_rows(task.train.x.to(task.device))
         queries = unit_rows(task.test.x.to(task.device))

@@ -19,11 +19,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from bench.api import BadValue, Evaluator, Scores, Task, seed_of, setting
+from bench.api import (
+    BadValue,
+    Evaluator,
+    Scores,
+    Task,
+    refuse_too_few,
+    seed_of,
+    setting,
+)
 
 from .knn import KNN
 from .linear import Linear
-from .refusals import refuse_too_little
 
 PROBES: dict[str, type[Linear | KNN]] = {"linear": Linear, "knn": KNN}
 
@@ -60,7 +67,7 @@ class LabelFraction(Evaluator):
         if fractions[-1] == 1 and draws[-1] != 1:
             found = f"draws asks for {draws[-1]} of fraction 1, which are all alike"
             raise BadValue(f"label-fraction: {found}. Set the last of label-fraction.draws to 1.")
-        refuse_too_little("label-fraction", labelled, classes)
+        refuse_too_few("label-fraction", labelled, classes)
 
     def evaluate(self, task: Task) -> Scores:
         """Fit every draw of every fraction that gives each class an example."""

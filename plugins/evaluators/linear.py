@@ -25,13 +25,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.api import BadValue, Evaluator, Features, Scores, Task, setting
+from bench.api import (
+    BadValue,
+    Evaluator,
+    Features,
+    Scores,
+    Task,
+    describe_choice,
+    describe_no_choice,
+    is_at_edge,
+    refuse_not_finite,
+    refuse_too_few,
+    score_logits,
+    setting,
+)
 
-from .choice import at_edge, selection, unchosen
-from .classified import classified
 from .fitting.last_scores import found
 from .fitting.logistic import Heads, Rows, fit_all
-from .refusals import refuse_broken, refuse_too_little
 
 FAR = 3  # standard errors behind the best, where a weaker penalty is not tried; our choice
 
@@ -80,7 +90,7 @@ class Linear(Evaluator):
         if low > high:
             found = f"l2_min is {low:g}, but l2_max is {high:g}"
             raise BadValue(f"linear: {found}. Set linear.l2_min to at most {high:g}.")
-        refuse_too_little("linear", labelled, classes)
+        refuse_too_few("linear", labelled, classes)
 
     def evaluate(self, task: Task) -> Scores:
         """Choose l2 on the folds, refit on all training rows, predict the test rows."""
@@ -95,7 +105,7 @@ class Linear(Evaluator):
     def _evaluated(self, tasks: Sequence[Task]) -> list[Scores]:
         for task in tasks:
             self.check(len(task.train), len(task.classes))
-            refuse_broken("linear", task)
+            refuse_not_finite("linear", task)
         every = [Rows.of(task.train.x, task.train.y, task.device) for task in tasks]
         choices = self._choose(tasks, every)
         near = [choice.near for choice in choices]
@@ -150,7 +160,9 @@ class Linear(Evaluator):
             fold.judge(place, head)
 
     def _default(self, task: Task) -> Choice:
-        return Choice(self.config.default_l2, None, {**unchosen(task, 0), "grid": [], "grid_edge": False})
+        return Choice(
+            self.config.default_l2, None, {**describe_no_choice(task, 0), "grid": [], "grid_edge": False}
+        )
 
     def _grid(self) -> list[float]:
         c = self.config
@@ -233,9 +245,9 @@ def _chosen(task: Task, grid: list[float], folds: Sequence[_Fold], running: Sequ
     place = max(running, key=lambda i: (round(means[i][0], 9), -means[i][1], grid[i]))
     said = {
         "selected": "l2",
-        **selection(task),
+        **describe_choice(task),
         "grid": grid,
-        "grid_edge": at_edge(grid[place], grid),
+        "grid_edge": is_at_edge(grid[place], grid),
         "val_top1": means[place][0],
     }
     return Choice(grid[place], folds[-1].heads[place], said)
@@ -244,4 +256,4 @@ def _chosen(task: Task, grid: list[float], folds: Sequence[_Fold], running: Sequ
 def _scores(task: Task, choice: Choice, heads: Heads) -> Scores:
     fit = {"l2": choice.l2, "converged": bool(heads.converged.all()), "steps": int(heads.steps[0])}
     protocol = {"features": "frozen", **choice.said, **fit}
-    return classified(heads.logits(task.test.x, 0).cpu(), task, protocol)
+    return score_logits(heads.logits(task.test.x, 0).cpu(), task, protocol)

@@ -23,12 +23,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.api import BadValue, Evaluator, Scores, Task, require_finite, setting
+from bench.api import (
+    BadValue,
+    Evaluator,
+    Scores,
+    Task,
+    describe_choice,
+    describe_no_choice,
+    is_at_edge,
+    refuse_not_finite,
+    refuse_too_few,
+    require_finite,
+    score_logits,
+    setting,
+)
 
-from .choice import at_edge, selection, unchosen
-from .classified import classified
 from .fitting.sgd import cosine, crop_and_flip, shuffled, viewed
-from .refusals import refuse_broken, refuse_too_little
 
 NAME = "linear-sgd"
 LR_GRID = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
@@ -87,19 +97,19 @@ class LinearSGD(Evaluator):
         if c.optimizer != "sgd" and c.lr_grid == LR_GRID:
             found = f"{c.optimizer} needs learning rates of its own, lr_grid has those of sgd"
             raise BadValue(f"{NAME}.optimizer: {found}. Set {NAME}.lr_grid, e.g. to [1e-4,1e-3,1e-2].")
-        refuse_too_little(NAME, labelled, classes)
+        refuse_too_few(NAME, labelled, classes)
 
     def evaluate(self, task: Task) -> Scores:
         """Train all heads, choose the learning rate on the folds, predict the test rows."""
         self.check(len(task.train), len(task.classes))
-        refuse_broken(NAME, task)
+        refuse_not_finite(NAME, task)
         c = self.config
         lrs, folds = self._tried(task)
         heads = self.train(task, lrs, folds)
         place, chosen = self._choose(task, heads, lrs, folds)
         found = heads.chosen(task.test.x.to(task.device), place).cpu()
         require_finite(found, f"{NAME}: at lr {lrs[place]:g} the logits")
-        return classified(
+        return score_logits(
             found,
             task,
             {
@@ -124,16 +134,16 @@ class LinearSGD(Evaluator):
     ) -> tuple[int, dict[str, Any]]:
         """Return the place of the learning rate and what a record says of the choice."""
         if not folds:
-            return 0, {**unchosen(task, len(self.config.lr_grid)), "grid": [], "grid_edge": False}
+            return 0, {**describe_no_choice(task, len(self.config.lr_grid)), "grid": [], "grid_edge": False}
         held_out = [task.train.take(val) for _, val in folds]
         judged = [heads.judge(part.x, part.y, fold) for fold, part in enumerate(held_out)]
         top1, loss = torch.stack(judged).mean(0)
         place = max(range(len(lrs)), key=lambda i: (round(float(top1[i]), 9), -float(loss[i])))
         return place, {
             "selected": "lr",
-            **selection(task),
+            **describe_choice(task),
             "grid": list(lrs),
-            "grid_edge": at_edge(lrs[place], lrs),
+            "grid_edge": is_at_edge(lrs[place], lrs),
             "val_top1": float(top1[place]),
         }
 

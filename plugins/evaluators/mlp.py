@@ -26,16 +26,19 @@ from bench.api import (
     Scores,
     Task,
     auto_precision,
+    describe_choice,
+    describe_no_choice,
+    is_at_edge,
+    refuse_not_finite,
+    refuse_too_few,
     require_finite,
+    score_logits,
     seed_of,
     setting,
 )
 
-from .choice import at_edge, selection, unchosen
-from .classified import classified
 from .fitting.perceptron import AdamW, Perceptrons, Standard, descend, heads_at_once, step_rows
 from .linear import Linear
-from .refusals import refuse_broken, refuse_too_little
 
 Pair = tuple[float, float]  # a learning rate and a weight decay
 
@@ -78,17 +81,17 @@ class MLP(Evaluator):
         for name in ("hidden", "lr_grid", "weight_decay_grid"):
             if not getattr(self.config, name):
                 raise BadValue(f"mlp: {name} is empty. Give mlp.{name} at least one value.")
-        refuse_too_little("mlp", labelled, classes)
+        refuse_too_few("mlp", labelled, classes)
 
     def evaluate(self, task: Task) -> Scores:
         """Choose on the folds, refit on all training rows, predict the test rows; fit `linear`, too."""
         self.check(len(task.train), len(task.classes))
-        refuse_broken("mlp", task)
+        refuse_not_finite("mlp", task)
         choice, chosen = self._choose(task)
         logits = self._predict(task, choice)
         require_finite(logits, "mlp: the logits")
         linear = Linear(Linear.Config()).evaluate(task).metrics["top1"]
-        scores = classified(
+        scores = score_logits(
             logits,
             task,
             {
@@ -109,7 +112,7 @@ class MLP(Evaluator):
         c = self.config
         if not task.folds:
             default = Choice(c.default_lr, c.default_weight_decay, c.epochs)
-            return default, {**unchosen(task, 0), "grid": {}, "grid_edge": False}
+            return default, {**describe_no_choice(task, 0), "grid": {}, "grid_edge": False}
         pairs = list(product(c.lr_grid, c.weight_decay_grid))
         top1, loss = torch.stack([self._judge(task, *fold, pairs) for fold in task.folds]).mean(0)
         places = product(range(c.epochs), range(len(pairs)))
@@ -117,9 +120,9 @@ class MLP(Evaluator):
         lr, weight_decay = pairs[pair]
         return Choice(lr, weight_decay, epoch + 1), {
             "selected": "lr, weight_decay, epochs",
-            **selection(task),
+            **describe_choice(task),
             "grid": {"lr": list(c.lr_grid), "weight_decay": list(c.weight_decay_grid)},
-            "grid_edge": at_edge(lr, c.lr_grid) or at_edge(weight_decay, c.weight_decay_grid),
+            "grid_edge": is_at_edge(lr, c.lr_grid) or is_at_edge(weight_decay, c.weight_decay_grid),
             "val_top1": float(top1[epoch, pair]),
         }
 

@@ -8,13 +8,22 @@ from typing import Any
 
 import pytest
 import torch
-from bench_plugins.evaluators.choice import selection
 from bench_plugins.evaluators.fitting.sgd import cosine, crop_and_flip, shuffled, viewed
 from bench_plugins.evaluators.linear_sgd import Heads, LinearSGD
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.api import Backbone, BadValue, DatasetInfo, Features, Images, Network, Scores, Task
+from bench.api import (
+    Backbone,
+    BadValue,
+    DatasetInfo,
+    Features,
+    Images,
+    Network,
+    Scores,
+    Task,
+    describe_choice,
+)
 from bench.errors import CellError
 
 CPU = torch.device("cpu")
@@ -218,7 +227,7 @@ def test_the_protocol_says_on_what_the_learning_rate_was_chosen() -> None:
         "2-fold cross-validation inside the labelled subset",
     ]
     assert (found[0]["selected"], found[0]["lr"]) == ("nothing", 0.5)
-    assert selection(replace(made(), own_val=True))["selected_split"] == "val"
+    assert describe_choice(replace(made(), own_val=True))["selected_split"] == "val"
 
 
 def test_a_grid_of_one_value_leaves_nothing_to_choose() -> None:
