@@ -34,6 +34,17 @@ if TYPE_CHECKING:
     from bench.metrics.collapse import embedding_std, rankme
     from bench.metrics.neighbours import first_largest, nearest, unit_rows, votes
     from bench.metrics.retrieval import contrastive_monitors
+    from bench.metrics.spectrum import (
+        LIDAR_DELTA,
+        LIDAR_EPS,
+        alpha_req,
+        correlation,
+        covariance,
+        fit_range,
+        lidar,
+        nesum,
+        spectrum,
+    )
     from bench.splits.selection import Selection, choose, chosen_classes
     from bench.splits.stratified import stratified_holdout
     from bench.system.device import auto_precision
@@ -53,6 +64,10 @@ _HOMES = {
     "bench.metrics.collapse": ("embedding_std", "rankme"),
     "bench.metrics.neighbours": ("first_largest", "nearest", "unit_rows", "votes"),
     "bench.metrics.retrieval": ("contrastive_monitors",),
+    "bench.metrics.spectrum": (
+        "LIDAR_DELTA", "LIDAR_EPS", "alpha_req", "correlation", "covariance", "fit_range", "lidar", "nesum",
+        "spectrum",
+    ),
     "bench.splits.selection": ("Selection", "choose", "chosen_classes"),
     "bench.splits.stratified": ("stratified_holdout",),
     "bench.system.device": ("auto_precision",),
@@ -60,6 +75,8 @@ _HOMES = {
 }  # fmt: skip
 
 __all__ = [
+    "LIDAR_DELTA",
+    "LIDAR_EPS",
     "Backbone",
     "BackboneInfo",
     "BadData",
@@ -88,21 +105,27 @@ __all__ = [
     "Unsupported",
     "UsageError",
     "View",
+    "alpha_req",
     "auto_precision",
     "choose",
     "chosen_classes",
     "classification_scores",
     "contrastive_monitors",
+    "correlation",
+    "covariance",
     "describe_choice",
     "describe_no_choice",
     "digest",
     "embedding_std",
     "end_with_parent",
     "first_largest",
+    "fit_range",
     "hookimpl",
     "is_at_edge",
+    "lidar",
     "name_folds",
     "nearest",
+    "nesum",
     "rankme",
     "refuse_not_finite",
     "refuse_too_few",
@@ -110,6 +133,7 @@ __all__ = [
     "score_logits",
     "seed_of",
     "setting",
+    "spectrum",
     "stratified_holdout",
     "suggest",
     "unit_rows",
