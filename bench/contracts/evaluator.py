@@ -115,6 +115,8 @@ class Task:
         own_val: the val part of `folds` is the data's own validation split.
         device: where to compute.
         network: the backbone and the images, for an evaluator that needs them.
+        shared: what evaluators leave for each other, each by its own name. It belongs to whoever runs
+            them, who hands the same one to every task of a run.
     """
 
     train: Features
@@ -125,6 +127,7 @@ class Task:
     device: torch.device
     own_val: bool = False
     network: Network | None = None
+    shared: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def subset(self, fraction: float, seed: int) -> Task:
         """Return the task with a share of the labels: stratified, with folds of its own.
@@ -213,3 +216,14 @@ class Evaluator(ABC):
     @abstractmethod
     def evaluate(self, task: Task) -> Scores:
         """Choose on `task.folds`, predict `task.test` once."""
+
+    def evaluate_all(self, tasks: Sequence[Task]) -> list[Scores]:
+        """Evaluate several tasks, e.g. subsets of one; override it where together is faster.
+
+        Args:
+            tasks: of features of one backbone, with the same classes.
+
+        Returns:
+            What `evaluate` returns of each, but for rounding.
+        """
+        return [self.evaluate(task) for task in tasks]

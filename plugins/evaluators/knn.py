@@ -12,7 +12,6 @@ neighbours the earlier is taken; a class without a vote is never among the first
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -55,10 +54,6 @@ class KNN(Evaluator):
         if k is not None and k > labelled:
             found = f"there are {labelled} training features"
             raise BadValue(f"knn: k is {k}, but {found}. Set knn.k to at most {labelled}.")
-
-    def evaluate_all(self, tasks: Sequence[Task]) -> list[Scores]:
-        """Evaluate each task."""
-        return [self.evaluate(task) for task in tasks]
 
     def evaluate(self, task: Task) -> Scores:
         """Let the training rows vote on the test rows."""

@@ -31,8 +31,10 @@ from bench.api import (
 
 from .knn import KNN
 from .linear import Linear
+from .mlp import MLP
 
-PROBES: dict[str, type[Linear | KNN]] = {"linear": Linear, "knn": KNN}
+# By name, since a plugin cannot look one up: any that scores features by top1. An entry is all it takes.
+PROBES: dict[str, type[Evaluator]] = {"linear": Linear, "knn": KNN, "mlp": MLP}
 
 
 class LabelFraction(Evaluator):

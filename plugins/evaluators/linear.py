@@ -40,7 +40,7 @@ from bench.api import (
     setting,
 )
 
-from .fitting.last_scores import found
+from .fitting.last_scores import reuse_scores
 from .fitting.logistic import Heads, Rows, fit_all
 
 FAR = 3  # standard errors behind the best, where a weaker penalty is not tried; our choice
@@ -99,10 +99,10 @@ class Linear(Evaluator):
     def evaluate_all(self, tasks: Sequence[Task]) -> list[Scores]:
         """Evaluate tasks of features of one network: all are fitted as one."""
         if len(tasks) == 1:
-            return [found("linear", self.config, tasks[0], lambda: self._evaluated(tasks)[0])]
-        return self._evaluated(tasks)
+            return [reuse_scores("linear", self.config, tasks[0], lambda: self._evaluate_together(tasks)[0])]
+        return self._evaluate_together(tasks)
 
-    def _evaluated(self, tasks: Sequence[Task]) -> list[Scores]:
+    def _evaluate_together(self, tasks: Sequence[Task]) -> list[Scores]:
         for task in tasks:
             self.check(len(task.train), len(task.classes))
             refuse_not_finite("linear", task)

@@ -90,7 +90,7 @@ class MLP(Evaluator):
         choice, chosen = self._choose(task)
         logits = self._predict(task, choice)
         require_finite(logits, "mlp: the logits")
-        linear = Linear(Linear.Config()).evaluate(task).metrics["top1"]
+        linear_top1 = Linear(Linear.Config()).evaluate(task).metrics["top1"]
         scores = score_logits(
             logits,
             task,
@@ -104,8 +104,8 @@ class MLP(Evaluator):
                 "nonlinear_gap": "top1 minus that of linear, by its defaults on the same rows",
             },
         )
-        gap = scores.metrics["top1"] - linear
-        return replace(scores, metrics={**scores.metrics, "linear_top1": linear, "nonlinear_gap": gap})
+        gap = scores.metrics["top1"] - linear_top1
+        return replace(scores, metrics={**scores.metrics, "linear_top1": linear_top1, "nonlinear_gap": gap})
 
     def _choose(self, task: Task) -> tuple[Choice, dict[str, Any]]:
         """Return the choice and what a record says of it."""

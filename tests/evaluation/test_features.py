@@ -215,13 +215,13 @@ KILLED = """
 import os, signal, sys, torch
 from pathlib import Path
 from bench.evaluation import features
-from bench.storage.artifacts import Cache
+from bench.storage.artifacts import ArtifactStore
 
 def rows():
     yield torch.zeros(5_000, 8)
     os.kill(os.getpid(), signal.SIGKILL)
 
-with Cache(Path(sys.argv[1])).write("key") as folder:
+with ArtifactStore(Path(sys.argv[1])).write("key") as folder:
     features.save(rows(), torch.zeros(10_000, dtype=torch.int64), folder)
 """
 
