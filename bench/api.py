@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from bench.augmentation.view import View
     from bench.contracts.backbone import Backbone, BackboneInfo, Tokens
     from bench.contracts.dataset import DataLocation, Dataset, DatasetInfo, FileStream, Images
-    from bench.contracts.evaluator import Evaluator, Features, Network, Scores, Task
+    from bench.contracts.evaluator import Evaluator, Features, FeatureSpec, Network, Scores, Task
     from bench.contracts.method import Batch, Embeddings, Method, Step
     from bench.contracts.probes import (
+        FeatureSettings,
         describe_choice,
         describe_no_choice,
         is_at_edge,
@@ -54,10 +55,10 @@ _HOMES = {
     "bench.augmentation.view": ("View",),
     "bench.contracts.backbone": ("Backbone", "BackboneInfo", "Tokens"),
     "bench.contracts.dataset": ("Dataset", "DatasetInfo", "Images", "DataLocation", "FileStream"),
-    "bench.contracts.evaluator": ("Evaluator", "Features", "Network", "Scores", "Task"),
+    "bench.contracts.evaluator": ("Evaluator", "FeatureSpec", "Features", "Network", "Scores", "Task"),
     "bench.contracts.method": ("Batch", "Embeddings", "Method", "Step"),
     "bench.contracts.probes": (
-        "describe_choice", "describe_no_choice", "is_at_edge", "name_folds",
+        "FeatureSettings", "describe_choice", "describe_no_choice", "is_at_edge", "name_folds",
         "refuse_not_finite", "refuse_too_few", "score_logits",
     ),
     "bench.metrics.classification": ("classification_scores", "require_finite"),
@@ -89,6 +90,8 @@ __all__ = [
     "Embeddings",
     "Evaluator",
     "Family",
+    "FeatureSettings",
+    "FeatureSpec",
     "Features",
     "FileStream",
     "Images",

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bench.augmentation.clean import match_channels, normalise, resize
-from bench.contracts.evaluator import Features
+from bench.contracts.evaluator import Features, FeatureSpec
 from bench.errors import CellError
 from bench.system.device import to_device
 from bench.system.profiler import mark
@@ -35,6 +35,7 @@ def extract(
     mean: tuple[float, ...],
     std: tuple[float, ...],
     device: torch.device,
+    spec: FeatureSpec | None = None,
 ) -> Iterator[Tensor]:
     """Yield the features of images in order, without augmentation: (rows, dim), float32, on the CPU.
 
@@ -49,6 +50,7 @@ def extract(
         mean: of the data it was trained on, a value a channel.
         std: of the data it was trained on, a value a channel.
         device: where to compute.
+        spec: which features; None is those that the backbone returns.
 
     Raises:
         OutOfMemoryError: torch's; the device does not hold one image.
@@ -60,8 +62,8 @@ def extract(
             x = resize(to_device(part, device), image_size)
             x = normalise(match_channels(x, channels), mean, std)
         with mark("forward"):
-            found: Tensor = backbone(x)
-        return found.float()
+            h = backbone(x) if spec is None else spec.read(backbone, x)
+        return h.float()
 
     most = {"cpu": CPU_PIXELS, "cuda": CUDA_PIXELS}.get(device.type, OTHER_PIXELS)
     training = backbone.training

@@ -191,6 +191,7 @@ class Pipeline:
             mean=tuple(about["mean"]),
             std=tuple(about["std"]),
             device=self.device,
+            spec=self.registry.load_class("evaluators", cell.evaluator.name).features(cell.evaluator.config),
         )
         rows = features_of.finite(rows, f"{cell.training_title}: the features of {split}")
         with self.cache.write(key) as folder:

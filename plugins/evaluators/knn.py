@@ -18,6 +18,8 @@ from typing import ClassVar
 from bench.api import (
     BadValue,
     Evaluator,
+    FeatureSettings,
+    FeatureSpec,
     Scores,
     Task,
     classification_scores,
@@ -38,7 +40,7 @@ class KNN(Evaluator):
     reference: ClassVar[str] = "Wu 2018, https://arxiv.org/abs/1805.01978"
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
+    class Config(FeatureSettings):
         """What changes the vote."""
 
         k: int | None = setting(
@@ -47,6 +49,11 @@ class KNN(Evaluator):
         temperature: float = setting(0.07, "of the vote's weights", source="Wu 2018, section 3.4", above=0)
 
     config: Config
+
+    @classmethod
+    def features(cls, config: Config) -> FeatureSpec:
+        """Return the features that the settings ask for."""
+        return config.spec
 
     def check(self, labelled: int, classes: int) -> None:
         """Refuse more neighbours than there are."""
@@ -72,6 +79,7 @@ class KNN(Evaluator):
             per_class=per_class,
             protocol={
                 "features": "frozen",
+                **self.config.spec.describe(),
                 "selected": "nothing",
                 "selected_split": "nothing",
                 "similarity": "cosine",

@@ -22,6 +22,8 @@ from typing import Any, ClassVar
 from bench.api import (
     BadValue,
     Evaluator,
+    FeatureSettings,
+    FeatureSpec,
     Scores,
     Task,
     refuse_too_few,
@@ -45,7 +47,7 @@ class LabelFraction(Evaluator):
     takes_fraction: ClassVar[bool] = False
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
+    class Config(FeatureSettings):
         """What changes the curve."""
 
         fractions: tuple[float, ...] = setting(
@@ -55,6 +57,11 @@ class LabelFraction(Evaluator):
         probe: str = setting("linear", "the evaluator that is fitted, by its defaults", choices=tuple(PROBES))
 
     config: Config
+
+    @classmethod
+    def features(cls, config: Config) -> FeatureSpec:
+        """Return the features that the settings ask for."""
+        return config.spec
 
     def check(self, labelled: int, classes: int) -> None:
         """Refuse fractions that make no curve, and draws that do not go with them."""
@@ -96,9 +103,11 @@ class LabelFraction(Evaluator):
 
     def _fitted(self, task: Task, fraction: float, draws: int) -> list[Scores]:
         """Return what the probe finds of each draw."""
-        probe = PROBES[self.config.probe]
+        c = self.config
+        probe = PROBES[c.probe]
         seeds = [seed_of(task.seed, "label-fraction", draw) for draw in range(draws)]
-        return probe(probe.Config()).evaluate_all([task.subset(fraction, seed) for seed in seeds])
+        config = probe.Config(blocks=c.blocks, pool=c.pool)  # the features of the task are those already
+        return probe(config).evaluate_all([task.subset(fraction, seed) for seed in seeds])
 
     def _protocol(self, task: Task, curve: dict[float, list[Scores]]) -> dict[str, Any]:
         """Return what a record says of the subsets and of the choices made in them."""
@@ -107,6 +116,7 @@ class LabelFraction(Evaluator):
         selected = next((p["selected"] for p in every if p["selected"] != "nothing"), "nothing")
         return {
             "features": "frozen",
+            **self.config.spec.describe(),
             "selected": selected if selected == "nothing" else f"{selected} in every subset",
             "selected_on": f"inside each subset: {', '.join(said)}" if said else "nothing",
             "selected_split": every[-1]["selected_split"],

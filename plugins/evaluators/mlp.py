@@ -23,6 +23,8 @@ from torch import Tensor
 from bench.api import (
     BadValue,
     Evaluator,
+    FeatureSettings,
+    FeatureSpec,
     Scores,
     Task,
     auto_precision,
@@ -58,7 +60,7 @@ class MLP(Evaluator):
     reference: ClassVar[str] = "our protocol; AdamW: Loshchilov 2019, https://arxiv.org/abs/1711.05101"
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
+    class Config(FeatureSettings):
         """What changes the fit."""
 
         hidden: tuple[int, ...] = setting((512,), "width of each hidden layer", least=1)
@@ -76,6 +78,11 @@ class MLP(Evaluator):
 
     config: Config
 
+    @classmethod
+    def features(cls, config: Config) -> FeatureSpec:
+        """Return the features that the settings ask for."""
+        return config.spec
+
     def check(self, labelled: int, classes: int) -> None:
         """Refuse an empty grid, a single class and an empty training set."""
         for name in ("hidden", "lr_grid", "weight_decay_grid"):
@@ -87,19 +94,21 @@ class MLP(Evaluator):
         """Choose on the folds, refit on all training rows, predict the test rows; fit `linear`, too."""
         self.check(len(task.train), len(task.classes))
         refuse_not_finite("mlp", task)
+        c = self.config
         choice, chosen = self._choose(task)
         logits = self._predict(task, choice)
         require_finite(logits, "mlp: the logits")
-        linear_top1 = Linear(Linear.Config()).evaluate(task).metrics["top1"]
+        linear_top1 = Linear(Linear.Config(blocks=c.blocks, pool=c.pool)).evaluate(task).metrics["top1"]
         scores = score_logits(
             logits,
             task,
             {
                 "features": "frozen",
+                **self.config.spec.describe(),
                 **chosen,
                 **choice._asdict(),
-                "hidden": list(self.config.hidden),
-                "batch_size": step_rows(len(task.train), self.config.batch_size),
+                "hidden": list(c.hidden),
+                "batch_size": step_rows(len(task.train), c.batch_size),
                 "precision": self._precision(task),
                 "nonlinear_gap": "top1 minus that of linear, by its defaults on the same rows",
             },
