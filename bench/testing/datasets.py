@@ -13,11 +13,11 @@ from bench.testing.checks import Check, Outcome, class_checks, require, run
 
 
 def outcomes(
-    cls: type[Dataset], name: str, config: Any = None, place: DataLocation | None = None
+    cls: type[Dataset], name: str, config: Any = None, location: DataLocation | None = None
 ) -> Iterator[Outcome]:
     """Yield every check of a dataset with its error, or none.
 
-    Where no `place` is given and the files are missing, it is checked that this is said in one
+    Where no `location` is given and the files are missing, it is checked that this is said in one
     line; the checks that need the files are then left out.
     """
     yield from run(class_checks(cls, Dataset, name))
@@ -26,9 +26,9 @@ def outcomes(
     def build() -> None:
         chosen = cls.Config() if config is None else config
         try:
-            made.extend(cls(name, chosen, place or DataLocation()) for _ in range(2))
+            made.extend(cls(name, chosen, location or DataLocation()) for _ in range(2))
         except BadData as error:
-            require(place is None, str(error))
+            require(location is None, str(error))
             require("\n" not in str(error), f"the error has more than one line: {error}")
 
     yield from run([("it is made at once, or says in one line what is missing", build)])

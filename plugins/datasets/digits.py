@@ -41,11 +41,11 @@ class Digits(Dataset):
     Config: ClassVar[type] = Selection
     reference: ClassVar[str] = "Alpaydin and Kaynak 1998, UCI Optical Recognition of Handwritten Digits"
 
-    def __init__(self, name: str, config: Any, place: DataLocation) -> None:
-        super().__init__(name, config, place)
-        if place.root is not None:
+    def __init__(self, name: str, config: Any, location: DataLocation) -> None:
+        super().__init__(name, config, location)
+        if location.root is not None:
             raise BadData(
-                f"{name}: dataset.root is {place.root}, but these images come with scikit-learn. "
+                f"{name}: dataset.root is {location.root}, but these images come with scikit-learn. "
                 "Leave it out, or choose --dataset image_folder."
             )
         self._classes = chosen_classes(NAMES, config, name)

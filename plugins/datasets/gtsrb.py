@@ -90,9 +90,9 @@ class GTSRB(Dataset):
     Config: ClassVar[type] = Config
     reference: ClassVar[str] = "Stallkamp et al. 2012, doi:10.1016/j.neunet.2012.02.016"
 
-    def __init__(self, name: str, config: Any, place: DataLocation) -> None:
-        super().__init__(name, config, place)
-        self._root = archive_parent(place, "gtsrb", "GTSRB")
+    def __init__(self, name: str, config: Any, location: DataLocation) -> None:
+        super().__init__(name, config, location)
+        self._root = archive_parent(location, "gtsrb", "GTSRB")
         self._folder = self._root / "gtsrb"
         self._training = self._folder / "GTSRB" / "Training"
         self._testing = self._folder / "GTSRB" / "Final_Test" / "Images"
@@ -161,7 +161,7 @@ class GTSRB(Dataset):
         """Download what is missing, if that is allowed."""
         if self._training.is_dir() and self._testing.is_dir() and self._answers.is_file():
             return
-        if not self.place.download:
+        if not self.location.download:
             remedy = "Use --download, or set dataset.root to the folder that holds gtsrb."
             raise BadData(f"{self.name}: {self._folder} is not there or not complete. {remedy}")
         try:

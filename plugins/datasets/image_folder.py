@@ -74,11 +74,11 @@ class ImageFolder(Dataset):
 
     Config: ClassVar[type] = Config
 
-    def __init__(self, name: str, config: Any, place: DataLocation) -> None:
-        super().__init__(name, config, place)
-        if place.root is None:
+    def __init__(self, name: str, config: Any, location: DataLocation) -> None:
+        super().__init__(name, config, location)
+        if location.root is None:
             raise BadData(f"{name}: no folder was given. Set dataset.root=FOLDER.")
-        self._root = place.root.expanduser()
+        self._root = location.root.expanduser()
         self._layout = scan(self._root)
         self._classes = chosen_classes(self._layout.classes, config, name)
         self._files = {split: self._chosen(split) for split in self._layout.splits}
@@ -143,16 +143,16 @@ class ImageFolder(Dataset):
             files=self._paths(files),
             labels=torch.from_numpy(files.labels),
             read=partial(read, channels=self._channels),
-            refusal=lambda place, why: self._refusal(files, {place: why}),
+            refusal=lambda index, why: self._refusal(files, {index: why}),
         )
 
     @property
     def _packs(self) -> Path:
-        return self.place.data_dir / "packed"
+        return self.location.data_dir / "packed"
 
     def _is_packed(self, split: str) -> bool:
         """Tell whether the images of a split go into a file; they are the same there and in memory."""
-        return self.place.packed or (self._is_large(split) and not self.config.stream)
+        return self.location.packed or (self._is_large(split) and not self.config.stream)
 
     def _is_large(self, split: str) -> bool:
         return math.prod(self._shape(self._files[split])) * IN_MEMORY > available_memory()

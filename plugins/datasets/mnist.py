@@ -53,9 +53,9 @@ class MNIST(Dataset):
     mean: ClassVar[tuple[float, ...]] = (0.1307,)  # of the training images
     std: ClassVar[tuple[float, ...]] = (0.3081,)
 
-    def __init__(self, name: str, config: Any, place: DataLocation) -> None:
-        super().__init__(name, config, place)
-        self._root = archive_parent(place, self.source.__name__, "raw")
+    def __init__(self, name: str, config: Any, location: DataLocation) -> None:
+        super().__init__(name, config, location)
+        self._root = archive_parent(location, self.source.__name__, "raw")
         self._raw = self._root / self.source.__name__ / "raw"
         self._classes = chosen_classes(self.names, config, name)
         self._fetch()
@@ -117,7 +117,7 @@ class MNIST(Dataset):
         """Download what is missing, if that is allowed."""
         if all(path.is_file() for path in self._files()):
             return
-        if not self.place.download:
+        if not self.location.download:
             remedy = f"Use --download, or set dataset.root to the folder that holds {self.source.__name__}."
             raise BadData(f"{self.name}: {self._raw} is not there or not complete. {remedy}")
         try:

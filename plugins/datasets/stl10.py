@@ -64,9 +64,9 @@ class STL10(Dataset):
     Config: ClassVar[type] = Config
     reference: ClassVar[str] = "Coates et al. 2011, AISTATS, An analysis of single-layer networks"
 
-    def __init__(self, name: str, config: Any, place: DataLocation) -> None:
-        super().__init__(name, config, place)
-        self._root = archive_parent(place, SOURCE.base_folder)
+    def __init__(self, name: str, config: Any, location: DataLocation) -> None:
+        super().__init__(name, config, location)
+        self._root = archive_parent(location, SOURCE.base_folder)
         self._folder = self._root / SOURCE.base_folder
         self._classes = chosen_classes(NAMES, config, name)
         self._fetch()
@@ -169,7 +169,7 @@ class STL10(Dataset):
 
     def _fetch(self) -> None:
         """Compare the files with their checksums; download what is missing, if that is allowed."""
-        if not self._missing() or (self.place.download and self._fetched()):
+        if not self._missing() or (self.location.download and self._fetched()):
             return
         remedy = f"Use --download, or set dataset.root to the folder that holds {SOURCE.base_folder}."
         raise BadData(f"{self.name}: {self._folder} is not there or not complete. {remedy}")

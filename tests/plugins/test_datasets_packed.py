@@ -47,8 +47,8 @@ def photos(tmp_path: Path) -> Path:
 def opened(
     photos: Path, *, packed: bool = True, data_dir: Path | None = None, **settings: Any
 ) -> ImageFolder:
-    place = DataLocation(root=photos, data_dir=data_dir or photos.parent / "data", packed=packed)
-    return ImageFolder("image_folder", Config(**settings), place)
+    location = DataLocation(root=photos, data_dir=data_dir or photos.parent / "data", packed=packed)
+    return ImageFolder("image_folder", Config(**settings), location)
 
 
 def packs(photos: Path) -> dict[str, tuple[int, int]]:

@@ -50,7 +50,7 @@ DAMAGED = (
 )
 
 T = TypeVar("T")
-Failures = dict[int, str]  # why, by the place of the image that cannot be decoded
+Failures = dict[int, str]  # why, by the index of the image that cannot be decoded
 
 
 def decode(path: Path, channels: int, size: int, whole: bool = False) -> NDArray[np.uint8]:  # noqa: FBT001, FBT002

@@ -42,11 +42,11 @@ class Paths(Sequence[Path]):
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, place: Any) -> Any:
-        """Return the path at a place, or the paths of a slice."""
-        if isinstance(place, slice):
-            return Paths(self.root, self.names[place])
-        return self.root / self.names[place]
+    def __getitem__(self, index: Any) -> Any:
+        """Return the path at an index, or the paths of a slice."""
+        if isinstance(index, slice):
+            return Paths(self.root, self.names[index])
+        return self.root / self.names[index]
 
 
 @dataclass(frozen=True)
@@ -200,8 +200,8 @@ def _refuse_unusable(
     for split, classes in found.items():
         for name, images in classes.items():
             if name and not images:
-                place = root / folders[split] / name
-                raise BadData(f"image_folder: the class folder {place} has no image. Fill it or remove it.")
+                folder = root / folders[split] / name
+                raise BadData(f"image_folder: the class folder {folder} has no image. Fill it or remove it.")
     train = set(found["train"]) - {""}
     if len(train) == 1:
         inner = root / folders["train"] / train.pop()

@@ -28,7 +28,7 @@ class Task:
 
     Args:
         out: the file.
-        start: the first one's place in it.
+        start: index of the first one in it.
         paths: the images.
         channels: 1 or 3.
         size: side in pixels.
