@@ -58,8 +58,10 @@ class Images:
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
-            found = f"{self.pixels.dtype} of shape {tuple(self.pixels.shape)}"
-            raise ValueError(f"Images: pixels are {found}. Use uint8 of shape (n, c, h, w).")
+            raise ValueError(
+                f"Images: pixels are {self.pixels.dtype} of shape {tuple(self.pixels.shape)}. "
+                "Use uint8 of shape (n, c, h, w)."
+            )
         if self.labels.shape != self.pixels.shape[:1]:
             sizes = f"{len(self.pixels)} images and labels of shape {tuple(self.labels.shape)}"
             raise ValueError(f"Images: there are {sizes}. Use a label an image.")

@@ -27,15 +27,17 @@ HALF = 0.5  # of the labels
 def outcomes(cls: type[Evaluator], name: str, config: Any = None) -> Iterator[Outcome]:
     """Yield every check of an evaluator with its error, or none."""
     yield from run(class_checks(cls, Evaluator, name))
-    made: list[Evaluator] = []
+    built: list[Evaluator] = []
 
     def build() -> None:
-        made.append(cls(cls.Config() if config is None else config))
+        built.append(cls(cls.Config() if config is None else config))
 
     yield from run([("it builds", build)])
-    if made:
-        yield from run(_checks(made[0]))
-        yield from run([("check() refuses a single example, or it is evaluated", lambda: _one_each(made[0]))])
+    if built:
+        yield from run(_checks(built[0]))
+        yield from run(
+            [("check() refuses a single example, or it is evaluated", lambda: _one_each(built[0]))]
+        )
 
 
 class Flat(Backbone):
@@ -164,8 +166,8 @@ def _predicts(evaluator: Evaluator, task: Task) -> None:
     predictions = evaluator.evaluate(task).predictions
     if predictions is None:
         return
-    found, wanted = tuple(predictions.shape), (len(task.test),)
-    require(found == wanted, f"they have shape {found}, not {wanted}")
+    shape, expected = tuple(predictions.shape), (len(task.test),)
+    require(shape == expected, f"they have shape {shape}, not {expected}")
     require(predictions.dtype == torch.int64, f"they are {predictions.dtype}; use int64")
     wrong = set(predictions.tolist()) - set(range(len(task.classes)))
     require(not wrong, f"{sorted(wrong)} are no classes")

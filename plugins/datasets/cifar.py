@@ -69,17 +69,17 @@ class CIFAR10(Dataset):
         """Return the labels of `split`."""
         if split not in self._labels:
             self._labels[split] = np.asarray(self._open(split).targets)
-        return [int(label) for label in self._chosen(split)[1]]
+        return [int(label) for label in self._choose(split)[1]]
 
     def load(self, split: str) -> Images:
         """Return the images of `split`."""
         data = self._open(split)
         self._labels[split] = np.asarray(data.targets)
-        index, labels = self._chosen(split)
+        index, labels = self._choose(split)
         pixels = torch.from_numpy(data.data[index]).permute(0, 3, 1, 2).contiguous()
         return Images(pixels, torch.from_numpy(labels))
 
-    def _chosen(self, split: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _choose(self, split: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         return choose(self._labels[split], self._names, self.config, self.name, split)
 
     def _open(self, split: str, *, download: bool = False) -> torchvision.datasets.CIFAR10:

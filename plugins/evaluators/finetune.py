@@ -39,7 +39,7 @@ from bench.api import (
     setting,
 )
 
-from .fitting.sgd import cosine, crop_and_flip, shuffled, viewed
+from .fitting.sgd import cosine, crop_and_flip, draw_views, shuffle_rows
 
 
 class Rates(NamedTuple):
@@ -138,15 +138,15 @@ class Finetune(Evaluator):
             rates = pairs[0] if len(pairs) == 1 else default
             return rates, {**describe_no_choice(task, len(pairs)), "grid": {}, "grid_edge": False}
         judged = [self._judge(task, network, pair) for pair in pairs]
-        place = max(range(len(pairs)), key=lambda i: (judged[i][0], -judged[i][1]))
-        lr_backbone, lr_head = pairs[place]
-        return pairs[place], {
+        best = max(range(len(pairs)), key=lambda i: (judged[i][0], -judged[i][1]))
+        lr_backbone, lr_head = pairs[best]
+        return pairs[best], {
             "selected": "lr_backbone, lr_head",
             **describe_choice(task),
-            **_first_of(len(task.folds)),
+            **_describe_fold(len(task.folds)),
             "grid": {"lr_backbone": list(c.lr_backbone_grid), "lr_head": list(c.lr_head_grid)},
             "grid_edge": is_at_edge(lr_backbone, c.lr_backbone_grid) or is_at_edge(lr_head, c.lr_head_grid),
-            "val_top1": judged[place][0],
+            "val_top1": judged[best][0],
         }
 
     def _judge(self, task: Task, network: Network, rates: Rates) -> tuple[float, float]:
@@ -173,19 +173,19 @@ class Finetune(Evaluator):
             rates: the learning rates.
         """
         c, seed = self.config, task.seed
-        model = with_classifier(network, len(task.classes))
+        model = add_classifier(network, len(task.classes))
         scaled = [rate * c.batch_size / 256 for rate in rates]
         optimizer = self._optimizer(model, scaled)
         view, done = crop_and_flip(c.crop_min), 0
         labels = task.train.y.to(task.device)
         with torch.random.fork_rng(devices=[task.device] if task.device.type == "cuda" else []):
             for epoch in range(c.epochs):
-                order = batches(shuffled(rows, seed, "finetune", "order", epoch), c.batch_size)
+                order = split_batches(shuffle_rows(rows, seed, "finetune", "order", epoch), c.batch_size)
                 for step, batch in enumerate(order):
                     share = cosine(done, c.epochs * len(order))
                     for group, rate in zip(optimizer.param_groups, scaled, strict=True):
                         group["lr"] = share * rate
-                    x = viewed(network, batch, view, seed, "finetune", "views", epoch, step)
+                    x = draw_views(network, batch, view, seed, "finetune", "views", epoch, step)
                     torch.manual_seed(seed_of(seed, "finetune", "dropout", epoch, step))
                     loss = descend(model, optimizer, x, labels[batch], c.precision)
                     done += 1
@@ -210,7 +210,7 @@ def refuse_fixed(network: Network) -> None:
         raise BadValue("finetune: the backbone has no parameters to train. Use linear or knn with it.")
 
 
-def with_classifier(network: Network, classes: int) -> nn.Sequential:
+def add_classifier(network: Network, classes: int) -> nn.Sequential:
     """Return a copy of the backbone followed by a linear classifier that starts at zero."""
     backbone = network.backbone()
     head = nn.utils.skip_init(nn.Linear, backbone.dim, classes, device=network.device)
@@ -219,7 +219,7 @@ def with_classifier(network: Network, classes: int) -> nn.Sequential:
     return nn.Sequential(backbone, head)
 
 
-def batches(rows: Tensor, size: int) -> list[Tensor]:
+def split_batches(rows: Tensor, size: int) -> list[Tensor]:
     """Return `rows` in batches of `size`, the last with what is left, none of a single row.
 
     Batch norm has no variance of one row: it joins the batch before it, or is taken twice.
@@ -268,6 +268,6 @@ def predict(model: nn.Sequential, network: Network, pixels: Tensor, chunk: int) 
     return torch.cat([model(network.clean(part)).float().cpu() for part in pixels.split(chunk)])
 
 
-def _first_of(folds: int) -> dict[str, str]:
+def _describe_fold(folds: int) -> dict[str, str]:
     """Return what a record says of a choice that was made on one of several folds."""
     return {"selected_on": f"one of {folds} folds inside the labelled subset"} if folds > 1 else {}

@@ -79,8 +79,10 @@ class Geometry(Evaluator):
 
         def __post_init__(self) -> None:
             if self.alpha_first >= self.alpha_last:
-                found = f"{self.alpha_first} is not less than alpha_last ({self.alpha_last})"
-                raise BadValue(f"geometry.alpha_first: {found}. Set both.")
+                raise BadValue(
+                    f"geometry.alpha_first: {self.alpha_first} is not less than alpha_last "
+                    f"({self.alpha_last}). Set both."
+                )
 
     config: Config
 
@@ -89,7 +91,7 @@ class Geometry(Evaluator):
         network = task.needed_network("geometry")
         _refuse(task)
         exact = torch.device("cpu") if task.device.type == "mps" else task.device
-        x = task.test.x[drawn(len(task.test), self.config.rows, task.seed, "rows")].to(exact)
+        x = task.test.x[draw_indices(len(task.test), self.config.rows, task.seed, "rows")].to(exact)
         views = self._views(network, task.seed).to(exact)
         spread = covariance(x)
         eigenvalues = spectrum(spread)
@@ -110,8 +112,8 @@ class Geometry(Evaluator):
         )
 
     def _views(self, network: Network, seed: int) -> Tensor:
-        chosen = drawn(len(network.test), self.config.lidar_images, seed, "images")
-        views = features_of_views(network, network.test.pixels[chosen], self.config.lidar_views, seed)
+        chosen = draw_indices(len(network.test), self.config.lidar_images, seed, "images")
+        views = extract_views(network, network.test.pixels[chosen], self.config.lidar_views, seed)
         require_finite(views.flatten(0, 1), "geometry: the features of augmented test images")
         return views
 
@@ -154,15 +156,15 @@ def _refuse(task: Task) -> None:
     require_finite(task.test.x, "geometry: the test features")
 
 
-def drawn(n: int, most: int, seed: int, purpose: str) -> Tensor:
-    """Return at most `most` of `n` places in ascending order, (m,) int64; two purposes draw apart."""
+def draw_indices(n: int, most: int, seed: int, purpose: str) -> Tensor:
+    """Return at most `most` of `n` indices in ascending order, (m,) int64; two purposes draw apart."""
     if n <= most:
         return torch.arange(n)
     generator = torch.Generator().manual_seed(seed_of(seed, "geometry", purpose))
     return torch.randperm(n, generator=generator)[:most].sort().values
 
 
-def features_of_views(network: Network, pixels: Tensor, count: int, seed: int) -> Tensor:
+def extract_views(network: Network, pixels: Tensor, count: int, seed: int) -> Tensor:
     """Return the features of `count` augmented views of each image, (n, count, d), float32.
 
     Args:

@@ -59,8 +59,9 @@ class KNN(Evaluator):
         """Refuse more neighbours than there are."""
         k = self.config.k
         if k is not None and k > labelled:
-            found = f"there are {labelled} training features"
-            raise BadValue(f"knn: k is {k}, but {found}. Set knn.k to at most {labelled}.")
+            raise BadValue(
+                f"knn: k is {k}, but there are {labelled} training features. Set knn.k to at most {labelled}."
+            )
 
     def evaluate(self, task: Task) -> Scores:
         """Let the training rows vote on the test rows."""

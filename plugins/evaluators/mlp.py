@@ -124,8 +124,8 @@ class MLP(Evaluator):
             return default, {**describe_no_choice(task, 0), "grid": {}, "grid_edge": False}
         pairs = list(product(c.lr_grid, c.weight_decay_grid))
         top1, loss = torch.stack([self._judge(task, *fold, pairs) for fold in task.folds]).mean(0)
-        places = product(range(c.epochs), range(len(pairs)))
-        epoch, pair = max(places, key=lambda at: (round(float(top1[at]), 9), -float(loss[at])))
+        options = product(range(c.epochs), range(len(pairs)))
+        epoch, pair = max(options, key=lambda at: (round(float(top1[at]), 9), -float(loss[at])))
         lr, weight_decay = pairs[pair]
         return Choice(lr, weight_decay, epoch + 1), {
             "selected": "lr, weight_decay, epochs",
@@ -145,12 +145,12 @@ class MLP(Evaluator):
         standard = Standard.of(part.x)
         x, y = standard.apply(part.x, task.device), part.y.to(task.device)
         val_x, val_y = standard.apply(val.x, task.device), val.y.to(task.device)
-        found = []
+        scores = []
         for settings in torch.tensor(pairs).split(self._heads_at_once(task, x)):
             model, optimizer = self._start(task, x.shape[1], settings)
             epochs = descend(model, x, y, optimizer, **self._schedule(task))
-            found.append(torch.stack([model.judge(val_x, val_y) for _ in epochs], 1))
-        return torch.cat(found, 2).nan_to_num(torch.inf)
+            scores.append(torch.stack([model.judge(val_x, val_y) for _ in epochs], 1))
+        return torch.cat(scores, 2).nan_to_num(torch.inf)
 
     def _predict(self, task: Task, choice: Choice) -> Tensor:
         """Fit all training rows and return the logits of the test rows, (n, classes), on the CPU."""
@@ -170,8 +170,8 @@ class MLP(Evaluator):
         return model, AdamW(model, settings[:, 0], settings[:, 1])
 
     def _precision(self, task: Task) -> str:
-        asked = self.config.precision
-        return auto_precision(task.device) if asked == "auto" else asked
+        precision = self.config.precision
+        return auto_precision(task.device) if precision == "auto" else precision
 
     def _widths(self, task: Task, axes: int) -> tuple[int, ...]:
         return (axes, *self.config.hidden, len(task.classes))

@@ -10,8 +10,8 @@ import torch
 from bench_plugins.evaluators.geometry import (
     Geometry,
     alignment,
-    drawn,
-    features_of_views,
+    draw_indices,
+    extract_views,
     uniformity,
 )
 from conftest import Lab, without_times
@@ -102,7 +102,7 @@ def run(task: Task, **values: int) -> Scores:
 def test_metrics_are_those_of_the_test_features_and_of_views_of_test_images() -> None:
     task = separable(20, with_network=True)
     x, network = task.test.x, task.needed_network("test")
-    views = features_of_views(network, network.test.pixels, 3, task.seed)
+    views = extract_views(network, network.test.pixels, 3, task.seed)
     expected = {
         "rankme": rankme(x),
         "alpha_req": alpha_req(spectrum(covariance(x)), 2, 9),
@@ -125,17 +125,17 @@ def test_metrics_are_those_of_the_test_features_and_of_views_of_test_images() ->
 def test_views_of_an_image_differ_and_are_drawn_by_the_seed() -> None:
     network = separable(2, with_network=True).needed_network("test")
     pixels = network.test.pixels
-    views = features_of_views(network, pixels, 2, 0)
+    views = extract_views(network, pixels, 2, 0)
 
     assert views.shape == (30, 2, 16)
     assert not torch.equal(views[:, 0], views[:, 1])
-    assert torch.equal(views, features_of_views(network, pixels, 2, 0))
-    assert not torch.equal(views, features_of_views(network, pixels, 2, 1))
+    assert torch.equal(views, extract_views(network, pixels, 2, 0))
+    assert not torch.equal(views, extract_views(network, pixels, 2, 1))
 
 
 def test_more_rows_than_asked_for_are_sampled_by_the_seed() -> None:
     task = separable(2, with_network=True)
-    chosen = drawn(30, 11, task.seed, "rows")
+    chosen = draw_indices(30, 11, task.seed, "rows")
     found = run(task, rows=11, lidar_images=4)
 
     assert len(set(chosen.tolist())) == 11

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from bench_plugins.evaluators.fitting.sgd import cosine, crop_and_flip, shuffled, viewed
+from bench_plugins.evaluators.fitting.sgd import cosine, crop_and_flip, draw_views, shuffle_rows
 from bench_plugins.evaluators.linear_sgd import Heads, LinearSGD
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -128,7 +128,9 @@ def test_each_head_is_what_torch_trains_on_the_rows_of_its_own(optimizer: str) -
     task = made(n=49)  # an epoch's last batch has one row, which is held out of one fold or the other
     values = {"optimizer": optimizer, "weight_decay": 0.01, "lr_grid": LRS, "augment": False}
     heads = evaluator(**values).train(task, LRS, task.folds)
-    batches = [b for e in range(4) for b in shuffled(torch.arange(49), 0, "linear-sgd", "order", e).split(16)]
+    batches = [
+        b for e in range(4) for b in shuffle_rows(torch.arange(49), 0, "linear-sgd", "order", e).split(16)
+    ]
     everything = torch.arange(49)
 
     for part, kept in enumerate([*(fit for fit, _ in task.folds), everything]):
@@ -189,8 +191,8 @@ def test_views_are_drawn_anew_each_time_and_keep_the_label() -> None:
     network = made().network
     assert network is not None
     rows = torch.arange(4)
-    one, again, other = (viewed(network, rows, crop_and_flip(0.08), 0, "views", e) for e in (0, 0, 1))
-    whole = viewed(
+    one, again, other = (draw_views(network, rows, crop_and_flip(0.08), 0, "views", e) for e in (0, 0, 1))
+    whole = draw_views(
         replace(network, data=replace(network.data, flip=False)), rows, crop_and_flip(1.0), 0, "views"
     )
 
