@@ -19,12 +19,33 @@ if TYPE_CHECKING:
     from bench.augmentation.view import View
     from bench.contracts.backbone import Backbone, BackboneInfo, Tokens
     from bench.contracts.dataset import DataLocation, Dataset, DatasetInfo, FileStream, Images
-    from bench.contracts.evaluator import Evaluator, Features, Network, Scores, Task
+    from bench.contracts.evaluator import Evaluator, Features, FeatureSpec, Network, Scores, Task
     from bench.contracts.method import Batch, Embeddings, Method, Step
+    from bench.contracts.probes import (
+        FeatureSettings,
+        describe_choice,
+        describe_no_choice,
+        is_at_edge,
+        name_folds,
+        refuse_not_finite,
+        refuse_too_few,
+        score_logits,
+    )
     from bench.metrics.classification import classification_scores, require_finite
     from bench.metrics.collapse import embedding_std, rankme
     from bench.metrics.neighbours import first_largest, nearest, unit_rows, votes
     from bench.metrics.retrieval import contrastive_monitors
+    from bench.metrics.spectrum import (
+        LIDAR_DELTA,
+        LIDAR_EPS,
+        alpha_req,
+        correlation,
+        covariance,
+        fit_range,
+        lidar,
+        nesum,
+        spectrum,
+    )
     from bench.nn.crops import each_size
     from bench.nn.heads import DINOHead, UnitLinear, projector
     from bench.nn.losses import (
@@ -59,12 +80,20 @@ _HOMES = {
     "bench.augmentation.view": ("View",),
     "bench.contracts.backbone": ("Backbone", "BackboneInfo", "Tokens"),
     "bench.contracts.dataset": ("DataLocation", "Dataset", "DatasetInfo", "FileStream", "Images"),
-    "bench.contracts.evaluator": ("Evaluator", "Features", "Network", "Scores", "Task"),
+    "bench.contracts.evaluator": ("Evaluator", "FeatureSpec", "Features", "Network", "Scores", "Task"),
     "bench.contracts.method": ("Batch", "Embeddings", "Method", "Step"),
+    "bench.contracts.probes": (
+        "FeatureSettings", "describe_choice", "describe_no_choice", "is_at_edge", "name_folds",
+        "refuse_not_finite", "refuse_too_few", "score_logits",
+    ),
     "bench.metrics.classification": ("classification_scores", "require_finite"),
     "bench.metrics.collapse": ("embedding_std", "rankme"),
     "bench.metrics.neighbours": ("first_largest", "nearest", "unit_rows", "votes"),
     "bench.metrics.retrieval": ("contrastive_monitors",),
+    "bench.metrics.spectrum": (
+        "LIDAR_DELTA", "LIDAR_EPS", "alpha_req", "correlation", "covariance", "fit_range",
+        "lidar", "nesum", "spectrum",
+    ),
     "bench.nn.crops": ("each_size",),
     "bench.nn.heads": ("DINOHead", "UnitLinear", "projector"),
     "bench.nn.losses": (
@@ -90,6 +119,8 @@ _HOMES = {
 }  # fmt: skip
 
 __all__ = [
+    "LIDAR_DELTA",
+    "LIDAR_EPS",
     "Backbone",
     "BackboneInfo",
     "BadData",
@@ -105,6 +136,8 @@ __all__ = [
     "Evaluator",
     "Family",
     "FeatureQueue",
+    "FeatureSettings",
+    "FeatureSpec",
     "Features",
     "FileStream",
     "Images",
@@ -128,6 +161,7 @@ __all__ = [
     "Unsupported",
     "UsageError",
     "View",
+    "alpha_req",
     "auto_precision",
     "block_mask",
     "choose",
@@ -135,33 +169,46 @@ __all__ = [
     "classification_scores",
     "constant_schedule",
     "contrastive_monitors",
+    "correlation",
     "cosine_distance",
     "cosine_schedule",
+    "covariance",
     "cross_correlation",
+    "describe_choice",
+    "describe_no_choice",
     "digest",
     "each_size",
     "embedding_std",
     "end_with_parent",
     "first_largest",
+    "fit_range",
     "hookimpl",
     "info_nce",
+    "is_at_edge",
+    "lidar",
     "linear_schedule",
     "masked_mean",
     "multi_block_masks",
+    "name_folds",
     "nearest",
+    "nesum",
     "nt_xent",
     "off_diagonal_sum_of_squares",
     "patchify",
     "projector",
     "random_mask",
     "rankme",
+    "refuse_not_finite",
+    "refuse_too_few",
     "require_finite",
     "schedule",
+    "score_logits",
     "seed_of",
     "setting",
     "sincos_positions",
     "sinkhorn",
     "soft_cross_entropy",
+    "spectrum",
     "stratified_holdout",
     "suggest",
     "unit_rows",

@@ -24,7 +24,7 @@ from archives import (
     write_mnist,
     write_stl10,
 )
-from bench_plugins.backbones.timm import download
+from bench_plugins.backbones.timm_weights import download
 from conftest import Lab
 from torch import nn
 

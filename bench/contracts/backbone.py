@@ -13,7 +13,7 @@ from bench.errors import Unsupported
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneInfo:
-    """What is known of a backbone on images of one size, without its weights; none is not known.
+    """What is known of a backbone on images of one size, without its weights; None is not known.
 
     Args:
         dim: of the features that `forward` returns.
@@ -22,6 +22,8 @@ class BackboneInfo:
         patch_size: side of a patch, in pixels.
         token_dim: of a token.
         prefix: class and register tokens before the patches.
+        class_token: the first token of the prefix is a class token.
+        blocks: how many of its last blocks or stages `Backbone.blocks` can give; 0 is none.
     """
 
     dim: int | None = None
@@ -30,6 +32,8 @@ class BackboneInfo:
     patch_size: int | None = None
     token_dim: int | None = None
     prefix: int = 0
+    class_token: bool = False
+    blocks: int = 0
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,8 @@ class Tokens:
     """The tokens of images.
 
     Args:
-        prefix: (n, q, token_dim), the class token first, then registers; q may be 0.
-        patches: (n, k, token_dim), row by row of the grid, or those that were kept.
+        prefix: (n, q, token_dim), the class token first, if there is one, then registers; q may be 0.
+        patches: (n, k, token_dim), row by row of the grid, or those that were kept, in their order.
     """
 
     prefix: Tensor
@@ -106,10 +110,34 @@ class Backbone(nn.Module):
 
         Args:
             images: (n, channels, h, w), as of `forward`.
-            keep: (n, k), int64, the patches that are seen, of each image; none is all. The others are
-                left out before the first block.
+            keep: (n, k), int64, the patches of each image that are seen; None is all. The others are
+                left out before the first block, and cost nothing.
 
         Raises:
-            Unsupported: the backbone has no tokens; `about` says so by `grid`.
+            Unsupported: the backbone has no tokens; `about` then has no `grid`.
         """
-        raise Unsupported(f"{self.built_for[0]}: it has no tokens.")
+        raise Unsupported(f"{self.built_for[0]}: it has no tokens. Use a vision transformer.")
+
+    def blocks(self, images: Tensor, count: int) -> tuple[Tensor | Tokens, ...]:
+        """Return the outputs of the last blocks or stages, the earliest first.
+
+        Args:
+            images: (n, channels, h, w), as of `forward`.
+            count: of blocks, at least 1 and at most `BackboneInfo.blocks`.
+
+        Returns:
+            For each block its `Tokens`, normalised as those of the last one, or a map (n, c, h, w).
+
+        Raises:
+            Unsupported: the backbone does not have that many; `about` says how many.
+        """
+        raise Unsupported(f"{self.built_for[0]}: the outputs of its blocks cannot be read.")
+
+    def parameter_layers(self) -> dict[str, int] | None:
+        """Return the depth of each parameter, for layer-wise learning rates; None if it is not known.
+
+        Returns:
+            By the names of `named_parameters`: 0 is the embedding or stem, the highest is the last block,
+            norm or head.
+        """
+        return None

@@ -58,8 +58,10 @@ class Images:
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
-            found = f"{self.pixels.dtype} of shape {tuple(self.pixels.shape)}"
-            raise ValueError(f"Images: pixels are {found}. Use uint8 of shape (n, c, h, w).")
+            raise ValueError(
+                f"Images: pixels are {self.pixels.dtype} of shape {tuple(self.pixels.shape)}. "
+                "Use uint8 of shape (n, c, h, w)."
+            )
         if self.labels.shape != self.pixels.shape[:1]:
             sizes = f"{len(self.pixels)} images and labels of shape {tuple(self.labels.shape)}"
             raise ValueError(f"Images: there are {sizes}. Use a label an image.")
@@ -96,7 +98,7 @@ class FileStream:
         files: n of them; what holds no more than their names is best.
         labels: (n,), int64, -1 where there is none.
         read: decodes one, in another process: what pickle can send.
-        refusal: makes the error of an image, by its place and why it cannot be decoded.
+        refusal: makes the error of an image, by its index and why it cannot be decoded.
     """
 
     files: Sequence[Path]
@@ -131,7 +133,7 @@ class Dataset(ABC):
     Args:
         name: the name it was asked for by.
         config: a `Config` of its class.
-        place: where its files are.
+        location: where its files are.
 
     Raises:
         BadData: the files are missing or cannot be used; raised by the constructor, so that it is
@@ -142,8 +144,8 @@ class Dataset(ABC):
     version: ClassVar[int] = 1
     reference: ClassVar[str] = ""
 
-    def __init__(self, name: str, config: Any, place: DataLocation) -> None:
-        self.name, self.config, self.place = name, config, place
+    def __init__(self, name: str, config: Any, location: DataLocation) -> None:
+        self.name, self.config, self.location = name, config, location
 
     @classmethod
     def about(cls, config: Any) -> DatasetInfo | None:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bench.augmentation.clean import match_channels, normalise, resize
-from bench.contracts.evaluator import Features
+from bench.contracts.evaluator import Features, FeatureSpec
 from bench.errors import CellError
 from bench.system.device import to_device
 from bench.system.profiler import mark
@@ -35,6 +35,7 @@ def extract(
     mean: tuple[float, ...],
     std: tuple[float, ...],
     device: torch.device,
+    spec: FeatureSpec | None = None,
 ) -> Iterator[Tensor]:
     """Yield the features of images in order, without augmentation: (rows, dim), float32, on the CPU.
 
@@ -49,6 +50,7 @@ def extract(
         mean: of the data it was trained on, a value a channel.
         std: of the data it was trained on, a value a channel.
         device: where to compute.
+        spec: which features; None is those that the backbone returns.
 
     Raises:
         OutOfMemoryError: torch's; the device does not hold one image.
@@ -60,14 +62,14 @@ def extract(
             x = resize(to_device(part, device), image_size)
             x = normalise(match_channels(x, channels), mean, std)
         with mark("forward"):
-            found: Tensor = backbone(x)
-        return found.float()
+            h = backbone(x) if spec is None else spec.read(backbone, x)
+        return h.float()
 
     most = {"cpu": CPU_PIXELS, "cuda": CUDA_PIXELS}.get(device.type, OTHER_PIXELS)
     training = backbone.training
     backbone.eval()
     try:
-        yield from _in_chunks(forward, pixels, max(1, most // image_size**2), device)
+        yield from _forward_chunks(forward, pixels, max(1, most // image_size**2), device)
     finally:
         backbone.train(training)
 
@@ -98,7 +100,7 @@ def save(rows: Iterable[Tensor], labels: Tensor, folder: Path) -> None:
             for part in rows:
                 with mark("write"):
                     if not file.tell():
-                        file.write(_head(len(labels), part.shape[1]))
+                        file.write(_encode_header(len(labels), part.shape[1]))
                         file.write(labels.contiguous().numpy().data)
                     file.write(part.contiguous().numpy().data)
     except Exception:
@@ -112,24 +114,24 @@ def load(folder: Path) -> Features:
     return Features(tensors["x"], tensors["y"])
 
 
-def _in_chunks(
+def _forward_chunks(
     forward: Callable[[Tensor], Tensor], pixels: Tensor, chunk: int, device: torch.device
 ) -> Iterator[Tensor]:
     """Yield what `forward` makes of chunks. Meanwhile a GPU works on the next: it waits for no disk."""
-    done, part, made = 0, _read(pixels[:chunk], device), None
+    done, part, previous = 0, _read(pixels[:chunk], device), None
     while len(part):
-        found = _if_it_fits(forward, part)
-        if found is None:
+        output = _forward_if_it_fits(forward, part)
+        if output is None:
             chunk = len(part) // 2
             part = part[:chunk]
             continue
         done += len(part)
         part = _read(pixels[done : done + chunk], device)
-        if made is not None:
-            yield made
-        made = found.cpu()
-    if made is not None:
-        yield made
+        if previous is not None:
+            yield previous
+        previous = output.cpu()
+    if previous is not None:
+        yield previous
 
 
 @mark("data")
@@ -138,7 +140,7 @@ def _read(pixels: Tensor, device: torch.device) -> Tensor:
     return pixels.pin_memory() if device.type == "cuda" else pixels
 
 
-def _if_it_fits(forward: Callable[[Tensor], Tensor], part: Tensor) -> Tensor | None:
+def _forward_if_it_fits(forward: Callable[[Tensor], Tensor], part: Tensor) -> Tensor | None:
     """Return what `forward` makes of a chunk, or none: what it held by then is free on return."""
     try:
         return forward(part)
@@ -148,7 +150,7 @@ def _if_it_fits(forward: Callable[[Tensor], Tensor], part: Tensor) -> Tensor | N
         return None
 
 
-def _head(count: int, dim: int) -> bytes:
+def _encode_header(count: int, dim: int) -> bytes:
     """Return how the file starts: as safetensors itself would write it, labels before features."""
     labels = 8 * count
     tensors = {

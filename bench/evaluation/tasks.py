@@ -19,6 +19,7 @@ def build_task(
     fraction: float | None,
     seed: int,
     device: torch.device,
+    shared: dict[str, Any] | None = None,
 ) -> Task:
     """Return what an evaluator may see, and change: the labelled part of the pool, and the test split.
 
@@ -28,6 +29,7 @@ def build_task(
         fraction: of the labels; none is all.
         seed: of the draw, and of the evaluator.
         device: where to compute.
+        shared: of the run, as `Task.shared`; none is an empty one.
     """
     known = [parts[split] for split in LABELLED if split in parts]
     labels = torch.cat([part.y for part in known])
@@ -43,6 +45,7 @@ def build_task(
         seed=seed,
         device=device,
         own_val=own_val,
+        shared={} if shared is None else shared,
     )
 
 

@@ -67,6 +67,7 @@ class Pipeline:
     live: bool = True
     profiler: Profiler | None = None
     spent: StageTimer = field(default_factory=StageTimer)
+    _shared: dict[str, Any] = field(default_factory=dict)
     _images: dict[tuple[str, str], Images] = field(default_factory=dict)
     _loaded: dict[str, Features] = field(default_factory=dict)
     _frozen: dict[str, Backbone] = field(default_factory=dict)
@@ -119,7 +120,7 @@ class Pipeline:
         """Evaluate, and return what a record says of a cell that went well."""
         cls = self.registry.load_class("evaluators", cell.evaluator.name)
         info = self.datasets.open(cell.eval_dataset).info
-        task = build_task(parts, info.classes, cell.label_frac, cell.seed, self.device)
+        task = build_task(parts, info.classes, cell.label_frac, cell.seed, self.device, self._shared)
         if cls.needs == "backbone":
             task = replace(task, network=self._network(cell))
         name = f"evaluate {cell.evaluator.name}"
@@ -190,6 +191,7 @@ class Pipeline:
             mean=tuple(about["mean"]),
             std=tuple(about["std"]),
             device=self.device,
+            spec=self.registry.load_class("evaluators", cell.evaluator.name).features(cell.evaluator.config),
         )
         rows = features_of.finite(rows, f"{cell.training_title}: the features of {split}")
         with self.cache.write(key) as folder:

@@ -24,8 +24,10 @@ def require_finite(x: Tensor, where: str) -> None:
     """
     bad = int((~torch.isfinite(x)).any(dim=1).sum())
     if bad:
-        found = f"{bad} of {len(x)} rows are infinite or not a number"
-        raise CellError(f"{where}: {found}. Look for a loss that diverged, or use --precision float32.")
+        raise CellError(
+            f"{where}: {bad} of {len(x)} rows are infinite or not a number. "
+            "Look for a loss that diverged, or use --precision float32."
+        )
 
 
 def topk_accuracy(logits: Tensor, labels: Tensor, k: int) -> float:
@@ -96,9 +98,9 @@ def ece(logits: Tensor, labels: Tensor, bins: int = ECE_BINS) -> float:
     Source: Guo 2017, section 2, equation 3.
     """
     confidence, predictions = logits.double().softmax(1).max(1)
-    place = (confidence * bins).ceil().long().clamp(1, bins) - 1
+    bin_of = (confidence * bins).ceil().long().clamp(1, bins) - 1
     gap = (predictions == labels).double() - confidence
-    sums = torch.zeros(bins, dtype=gap.dtype, device=gap.device).index_add_(0, place, gap)
+    sums = torch.zeros(bins, dtype=gap.dtype, device=gap.device).index_add_(0, bin_of, gap)
     return 100 * float(sums.abs().sum()) / len(labels)
 
 

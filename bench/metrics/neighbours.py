@@ -57,8 +57,8 @@ def nearest(
     """
     # one memory for all blocks: new pages for each cost an eighth of the product
     held = queries.new_empty(min(rows, len(queries)) * min(bank_rows, len(bank)))
-    found = [_nearest_of_block(block, bank, k, bank_rows, held) for block in queries.split(rows)]
-    near, index = zip(*found, strict=True)
+    blocks = [_nearest_of_block(block, bank, k, bank_rows, held) for block in queries.split(rows)]
+    near, index = zip(*blocks, strict=True)
     return torch.cat(near), torch.cat(index)
 
 
@@ -87,7 +87,7 @@ def _product(queries: Tensor, bank: Tensor, out: Tensor) -> None:
 
 
 def first_largest(values: Tensor, k: int) -> Tensor:
-    """Return the places of the k largest values of each row, ascending; of equal ones the first.
+    """Return the indices of the k largest values of each row, ascending; of equal ones the first.
 
     `topk` alone leaves open which of equal values it takes, and devices differ in it.
 
@@ -100,13 +100,13 @@ def first_largest(values: Tensor, k: int) -> Tensor:
     """
     if k == values.shape[1]:
         return torch.arange(k, device=values.device).expand(len(values), k)
-    top, places = values.topk(k + 1)
+    top, indices = values.topk(k + 1)
     tied = (top[:, k - 1] == top[:, k]).nonzero()[:, 0]
-    places = places[:, :k].sort(1).values
+    indices = indices[:, :k].sort(1).values
     if len(tied):
         row, least = values[tied], top[tied, k - 1 : k]
         above, equal = row > least, row == least
         missing = k - above.sum(1, keepdim=True)
-        kept = above | (equal & (equal.cumsum(1) <= missing))
-        places[tied] = kept.nonzero()[:, 1].view(len(tied), k)
-    return places
+        chosen = above | (equal & (equal.cumsum(1) <= missing))
+        indices[tied] = chosen.nonzero()[:, 1].view(len(tied), k)
+    return indices

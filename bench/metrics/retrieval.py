@@ -37,9 +37,9 @@ def positive_ranks(a: Tensor, b: Tensor) -> Tensor:
         (2n,), float32, the first views first.
     """
     z = unit_rows(torch.cat([a, b]))
-    places = torch.arange(len(z), device=z.device)
-    positive, ranks = places.roll(len(a)), []
-    for rows in places.split(ROWS):
+    indices = torch.arange(len(z), device=z.device)
+    positive, ranks = indices.roll(len(a)), []
+    for rows in indices.split(ROWS):
         similarity = z[rows] @ z.T
         own = similarity.gather(1, positive[rows, None])
         similarity.scatter_(1, rows[:, None], -torch.inf)

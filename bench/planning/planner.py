@@ -234,7 +234,8 @@ class Planner:
         if lacking is None:
             classes = len(self.datasets.open(data).info.classes)
             cls(evaluator.config).check(count, classes)
-        features = self._feature_keys(source, data)
+        spec = cls.features(evaluator.config)
+        features = self._feature_keys(source, data, spec.key_fields())
         told = {
             "stage": "score",
             "features": features,
@@ -261,7 +262,7 @@ class Planner:
             image_size=trained.image_size,
             settings=settings_that_apply(settings, parts, trained=trained.training is not None),
             keys=Keys(backbone=source.key, features=features, score=digest(told)),
-            skip=source.skip or lacking or self._unfit(trained.method, evaluator),
+            skip=source.skip or lacking or self._unfit(trained, evaluator),
         )
 
     def _subset(self, data: PluginChoice, fraction: float, seed: int) -> tuple[int, str, str | None]:
@@ -271,12 +272,23 @@ class Planner:
         except Unsupported as error:
             return 0, "", str(error)
 
-    def _unfit(self, method: PluginChoice, evaluator: PluginChoice) -> str | None:
-        """Return why an evaluator cannot work on what a method gives, if it cannot."""
+    def _unfit(self, trained: BackbonePlan, evaluator: PluginChoice) -> str | None:
+        """Return why an evaluator cannot work on what a method and its backbone give, if it cannot."""
+        method, backbone = trained.method, trained.backbone
+        cls = self.parts.plugin("evaluators", evaluator.name)
         fixed = self.parts.plugin("methods", method.name).fixed_backbone
-        if fixed is None or self.parts.plugin("evaluators", evaluator.name).needs == "features":
+        if fixed is not None and cls.needs != "features":
+            return f"{evaluator.name}: it needs a backbone to work on, but {method.name} has features only."
+        spec = cls.features(evaluator.config)
+        if not spec.blocks:
             return None
-        return f"{evaluator.name}: it needs a backbone to work on, but {method.name} has features only."
+        channels = self.datasets.open(trained.dataset).info.channels
+        about = self.parts.plugin("backbones", backbone.name).about
+        try:
+            spec.check(backbone.name, about(backbone.name, backbone.config, channels, trained.image_size))
+        except Unsupported as error:
+            return f"{evaluator.name} on {error}"
+        return None
 
     def _eval_choice(self, trained: BackbonePlan, name: str, settings: Mapping[str, Any]) -> PluginChoice:
         """Return what is evaluated on: what was trained on, unless something else is said of it."""
@@ -285,7 +297,11 @@ class Planner:
             return trained.dataset
         return self.parts.choose("datasets", name, "eval_dataset", settings)
 
-    def _feature_keys(self, source: SeededPlan, data: PluginChoice) -> dict[str, str]:
+    def _feature_keys(
+        self, source: SeededPlan, data: PluginChoice, spec: Mapping[str, Any]
+    ) -> dict[str, str]:
+        """Return the key of each split's features; `spec` is what it says of them beside the backbone."""
+
         def make() -> dict[str, str]:
             transform = {"image_size": source.trained.image_size}
             told = {
@@ -294,8 +310,9 @@ class Planner:
                 "dataset": data.identity,
                 "transform": transform,
             }
+            if spec:
+                told["features"] = spec
             return {split: digest({**told, "split": split}) for split in self.datasets.open(data).splits}
 
-        return cast(
-            "dict[str, str]", self.parts.remember(("features", source.key, data.key, data.root), make)
-        )
+        memo = ("features", source.key, data.key, data.root, repr(spec))
+        return cast("dict[str, str]", self.parts.remember(memo, make))

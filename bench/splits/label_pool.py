@@ -31,7 +31,7 @@ def training_rows(data: Any, count: int, share: float, seed: int) -> Tensor:
         seed: of the draw.
 
     Returns:
-        (count,), int64, places in that split.
+        (count,), int64, indices into that split.
     """
     pool = np.concatenate([data.labels(split) for split in LABELLED if split in data.splits])
     rows = labelled_rows(torch.from_numpy(pool), share, seed)
@@ -49,13 +49,13 @@ def gather_rows(parts: Sequence[Tensor], rows: Tensor) -> Tensor:
 
     Args:
         parts: (n, ...) each, on the CPU.
-        rows: (m,), int64, ascending places in the pool.
+        rows: (m,), int64, ascending indices into the pool.
     """
-    taken, start, end = torch.empty(len(rows), *parts[0].shape[1:], dtype=parts[0].dtype), 0, 0
+    rows_copied, start, end = torch.empty(len(rows), *parts[0].shape[1:], dtype=parts[0].dtype), 0, 0
     for part in parts:
         own = rows[(rows >= start) & (rows < start + len(part))] - start
         for some in own.split(AT_ONCE):
-            taken[end : end + len(some)] = part[some]
+            rows_copied[end : end + len(some)] = part[some]
             end += len(some)
         start += len(part)
-    return taken
+    return rows_copied

@@ -36,15 +36,15 @@ def chosen_classes(names: Sequence[str], selection: Selection, where: str) -> tu
         UnknownName: a class is asked for that the data does not have.
         BadValue: one class is asked for, or one of them twice, or fewer images than classes.
     """
-    asked = selection.classes
-    for name in asked:
+    requested = selection.classes
+    for name in requested:
         if name not in names:
             raise UnknownName(f"{where}: no class is named {name!r}.{suggest(name, names)}")
-        if asked.count(name) > 1:
+        if requested.count(name) > 1:
             raise BadValue(f"{where}.classes: {name!r} is there twice. Name each class once.")
-    if len(asked) == 1:
-        raise BadValue(f"{where}.classes: there is one class, {asked[0]!r}. Name at least two.")
-    chosen = asked or tuple(names)
+    if len(requested) == 1:
+        raise BadValue(f"{where}.classes: there is one class, {requested[0]!r}. Name at least two.")
+    chosen = requested or tuple(names)
     if selection.max_train is not None and selection.max_train < len(chosen):
         raise BadValue(
             f"{where}.max_train: {selection.max_train} images cannot show {len(chosen)} classes. "
@@ -74,8 +74,8 @@ def choose(
         BadData: a label is out of range.
     """
     refuse_outside(labels, len(names), where, split)
-    place = {name: label for label, name in enumerate(chosen_classes(names, selection, where))}
-    renamed = np.array([place.get(name, -1) for name in names], dtype=np.int64)[labels]
+    label_of = {name: label for label, name in enumerate(chosen_classes(names, selection, where))}
+    renamed = np.array([label_of.get(name, -1) for name in names], dtype=np.int64)[labels]
     index = np.flatnonzero(renamed >= 0)
     if split == "train" and selection.max_train is not None:
         index = index[_first(renamed[index], selection.max_train)]

@@ -37,7 +37,7 @@ def stratified_order(labels: Labels, seed: int, purpose: str) -> dict[int, Index
     present, starts = np.unique(labels[by_class], return_index=True)
     groups = np.split(by_class, starts)[1:]
     return {
-        int(label): group[_permutation(len(group), seed, purpose, int(label))]
+        int(label): group[_permute(len(group), seed, purpose, int(label))]
         for label, group in zip(present, groups, strict=True)
         if label >= 0
     }
@@ -126,7 +126,7 @@ def folds(labels: Labels, seed: int) -> tuple[tuple[Index, Index], ...]:
         return ()
     if sum(map(len, orders)) >= HOLDOUT_FROM:
         return (stratified_holdout(labels, HOLDOUT_SHARE, seed),)
-    return _dealt(orders, count)
+    return _deal(orders, count)
 
 
 def index_digest(indices: Index) -> str:
@@ -134,7 +134,7 @@ def index_digest(indices: Index) -> str:
     return hashlib.sha256(np.asarray(indices, dtype="<i8").tobytes()).hexdigest()[:KEY_LENGTH]
 
 
-def _dealt(orders: Sequence[Index], count: int) -> tuple[tuple[Index, Index], ...]:
+def _deal(orders: Sequence[Index], count: int) -> tuple[tuple[Index, Index], ...]:
     """Return the folds that dealing each class in turn gives, as cards to players."""
     images, fold = [], []
     dealt = 0  # each class goes on where the last one stopped, so that the folds are of one size
@@ -143,13 +143,13 @@ def _dealt(orders: Sequence[Index], count: int) -> tuple[tuple[Index, Index], ..
         images.append(order)
         fold.append(np.full(1, -1) if single else (dealt + np.arange(len(order))) % count)
         dealt += 0 if single else len(order)
-    every, place = np.concatenate(images), np.concatenate(fold)
-    return tuple((np.sort(every[place != k]), np.sort(every[place == k])) for k in range(count))
+    every, fold_of = np.concatenate(images), np.concatenate(fold)
+    return tuple((np.sort(every[fold_of != k]), np.sort(every[fold_of == k])) for k in range(count))
 
 
-def _permutation(count: int, *place: int | str) -> Index:
+def _permute(count: int, *names: int | str) -> Index:
     # the bit stream of PCG64 is the same in every numpy, Generator.permutation need not be (NEP 19)
-    draws = np.random.PCG64(seed_of(*place)).random_raw(count)
+    draws = np.random.PCG64(seed_of(*names)).random_raw(count)
     return np.argsort(draws, kind="stable")
 
 

@@ -48,7 +48,7 @@ def check(kind: str, cls: type[Any], name: str, **options: Any) -> Iterator[Outc
         kind: `methods`, `backbones`, `datasets` or `evaluators`.
         cls: the plugin class.
         name: the name it is asked for by; of a family, any member.
-        options: `config` for all kinds, `place` for datasets.
+        options: `config` for all kinds, `location` for datasets.
     """
     return _SUITES[kind](cls, name, **options)
 
@@ -73,7 +73,7 @@ def check_backbone(cls: type[Backbone], name: str, config: Any = None) -> None:
 
 
 def check_dataset(
-    cls: type[Dataset], name: str, config: Any = None, place: DataLocation | None = None
+    cls: type[Dataset], name: str, config: Any = None, location: DataLocation | None = None
 ) -> None:
     """Assert that a dataset keeps the contract; arguments as of `check_method`.
 
@@ -81,9 +81,9 @@ def check_dataset(
         cls: the dataset.
         name: its name.
         config: a `cls.Config`; none is the default one.
-        place: where its files are. Without one, missing files are no failure.
+        location: where its files are. Without one, missing files are no failure.
     """
-    _demand(check("datasets", cls, name, config=config, place=place), name)
+    _demand(check("datasets", cls, name, config=config, location=location), name)
 
 
 def check_evaluator(cls: type[Evaluator], name: str, config: Any = None) -> None:

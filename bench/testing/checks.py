@@ -28,8 +28,8 @@ def run(checks: Iterable[Check]) -> Iterator[Outcome]:
         try:
             body()
         except Exception as error:  # noqa: BLE001 - the plugin's boundary
-            said = isinstance(error, AssertionError) and str(error)
-            yield title, said or one_line(error)
+            message = str(error) if isinstance(error, AssertionError) else ""
+            yield title, message or one_line(error)
         else:
             yield title, None
 

@@ -13,27 +13,27 @@ from bench.testing.checks import Check, Outcome, class_checks, require, run
 
 
 def outcomes(
-    cls: type[Dataset], name: str, config: Any = None, place: DataLocation | None = None
+    cls: type[Dataset], name: str, config: Any = None, location: DataLocation | None = None
 ) -> Iterator[Outcome]:
     """Yield every check of a dataset with its error, or none.
 
-    Where no `place` is given and the files are missing, it is checked that this is said in one
+    Where no `location` is given and the files are missing, it is checked that this is said in one
     line; the checks that need the files are then left out.
     """
     yield from run(class_checks(cls, Dataset, name))
-    made: list[Dataset] = []
+    built: list[Dataset] = []
 
     def build() -> None:
         chosen = cls.Config() if config is None else config
         try:
-            made.extend(cls(name, chosen, place or DataLocation()) for _ in range(2))
+            built.extend(cls(name, chosen, location or DataLocation()) for _ in range(2))
         except BadData as error:
-            require(place is None, str(error))
+            require(location is None, str(error))
             require("\n" not in str(error), f"the error has more than one line: {error}")
 
     yield from run([("it is made at once, or says in one line what is missing", build)])
-    if len(made) == 2:
-        yield from run(_checks(*made))
+    if len(built) == 2:
+        yield from run(_checks(*built))
 
 
 def _checks(dataset: Dataset, again: Dataset) -> Iterator[Check]:
@@ -47,7 +47,7 @@ def _checks(dataset: Dataset, again: Dataset) -> Iterator[Check]:
 
 def _split_checks(dataset: Dataset, again: Dataset, split: str) -> Iterator[Check]:
     loaded: list[Images] = []
-    yield f"{split}: loads as Images", lambda: loaded.append(_loaded(dataset, split))
+    yield f"{split}: loads as Images", lambda: loaded.append(_load(dataset, split))
     if loaded:
         images = loaded[0]
         yield f"{split}: pixels have info's channels and size", lambda: _pixels(dataset.info, images)
@@ -55,7 +55,7 @@ def _split_checks(dataset: Dataset, again: Dataset, split: str) -> Iterator[Chec
         yield f"{split}: labels are places in info.classes", lambda: _range(dataset, split, images)
         yield f"{split}: loads alike again", lambda: _again(images, again.load(split))
         if (stream := dataset.stream(split)) is not None:
-            yield f"{split}: streams what it loads", lambda: _streamed(stream, images, dataset.info)
+            yield f"{split}: streams what it loads", lambda: _stream(stream, images, dataset.info)
 
 
 def _info(info: DatasetInfo) -> None:
@@ -81,7 +81,7 @@ def _splits(dataset: Dataset) -> tuple[str, ...]:
     return splits
 
 
-def _loaded(dataset: Dataset, split: str) -> Images:
+def _load(dataset: Dataset, split: str) -> Images:
     images = dataset.load(split)
     require(isinstance(images, Images), f"it is {type(images).__name__}")
     require(len(images) > 0, "it is empty")
@@ -89,8 +89,8 @@ def _loaded(dataset: Dataset, split: str) -> Images:
 
 
 def _pixels(info: DatasetInfo, images: Images) -> None:
-    shape, wanted = tuple(images.pixels.shape[1:]), (info.channels, info.size, info.size)
-    require(shape == wanted, f"they are {shape}, info says {wanted}")
+    shape, expected = tuple(images.pixels.shape[1:]), (info.channels, info.size, info.size)
+    require(shape == expected, f"they are {shape}, info says {expected}")
 
 
 def _labels(given: Sequence[int], images: Images) -> None:
@@ -101,10 +101,10 @@ def _labels(given: Sequence[int], images: Images) -> None:
 
 
 def _range(dataset: Dataset, split: str, images: Images) -> None:
-    found, classes = set(images.labels.tolist()), dataset.info.classes
-    wrong = sorted(found - set(range(-1, len(classes))))
+    present, classes = set(images.labels.tolist()), dataset.info.classes
+    wrong = sorted(present - set(range(-1, len(classes))))
     require(not wrong, f"{wrong[:3]} of {len(classes)} classes")
-    missing = [classes[label] for label in range(len(classes)) if label not in found]
+    missing = [classes[label] for label in range(len(classes)) if label not in present]
     require(split != "train" or not missing, f"no image of {', '.join(missing[:3])}")
 
 
@@ -113,7 +113,7 @@ def _again(images: Images, again: Images) -> None:
     require(same, "pixels or labels differ; a seed is missing")
 
 
-def _streamed(stream: FileStream, images: Images, info: DatasetInfo) -> None:
+def _stream(stream: FileStream, images: Images, info: DatasetInfo) -> None:
     require(len(stream) == len(images), f"{len(stream)} files for {len(images)} images")
     require(torch.equal(stream.labels, images.labels), "labels differ")
     sides: list[tuple[int, int]] = []
@@ -124,5 +124,5 @@ def _streamed(stream: FileStream, images: Images, info: DatasetInfo) -> None:
 
     first = stream.read(stream.files[0], shrink)
     require(not isinstance(first, str), f"the first file cannot be decoded: {first}")
-    found, wanted = getattr(first, "shape", ()), [(*side, info.channels) for side in sides]
-    require([found] == wanted, f"the first file is {found}, asked was for {wanted}")
+    shape, expected = getattr(first, "shape", ()), [(*side, info.channels) for side in sides]
+    require([shape] == expected, f"the first file is {shape}, not {expected}")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bench.contracts.backbone import Backbone
 from bench.contracts.dataset import DatasetInfo, Images
-from bench.contracts.evaluator import Evaluator, Features, Network, Scores, Task
+from bench.contracts.evaluator import Evaluator, Features, FeatureSpec, Network, Scores, Task
 from bench.errors import UsageError
 from bench.testing.checks import Check, Outcome, class_checks, finite_scalars, require, run
 
@@ -21,20 +21,23 @@ MEAN, STD = (0.5,), (0.25,)
 NOISE = 0.1  # of an image beside its class, whose pixels are at most 1
 WELL_ABOVE_CHANCE = 90.0  # percent; chance is 33
 ROUNDING = 1e-3  # percent
+HALF = 0.5  # of the labels
 
 
 def outcomes(cls: type[Evaluator], name: str, config: Any = None) -> Iterator[Outcome]:
     """Yield every check of an evaluator with its error, or none."""
     yield from run(class_checks(cls, Evaluator, name))
-    made: list[Evaluator] = []
+    built: list[Evaluator] = []
 
     def build() -> None:
-        made.append(cls(cls.Config() if config is None else config))
+        built.append(cls(cls.Config() if config is None else config))
 
     yield from run([("it builds", build)])
-    if made:
-        yield from run(_checks(made[0]))
-        yield from run([("check() refuses a single example, or it is evaluated", lambda: _one_each(made[0]))])
+    if built:
+        yield from run(_checks(built[0]))
+        yield from run(
+            [("check() refuses a single example, or it is evaluated", lambda: _one_each(built[0]))]
+        )
 
 
 class Flat(Backbone):
@@ -109,6 +112,7 @@ def _checks(evaluator: Evaluator) -> Iterator[Check]:
         return separable(EACH, with_network=evaluator.needs == "backbone")
 
     yield "needs is `features` or `backbone`", lambda: _needs(evaluator)
+    yield "features() returns a FeatureSpec", lambda: _spec(evaluator)
     yield f"check() accepts {count} examples", lambda: evaluator.check(count, len(CLASSES))
     yield "its metrics are numbers, the headline first", lambda: _measures(evaluator, task())
     yield "classes that lie apart are told apart", lambda: _separates(evaluator, task())
@@ -116,12 +120,28 @@ def _checks(evaluator: Evaluator) -> Iterator[Check]:
     yield "the same seed gives the same scores", lambda: _repeats(evaluator, task())
     yield "test labels change no prediction", lambda: _blind(evaluator, task())
     yield "what it is given is left as it is", lambda: _leaves(evaluator, task())
+    if evaluator.needs == "features" and evaluator.takes_fraction:
+        yield "tasks that are evaluated together predict as each alone", lambda: _together(evaluator, task())
     if evaluator.needs == "backbone":
         yield "features alone are refused in one line", lambda: _refuses(evaluator, separable(EACH))
 
 
 def _needs(evaluator: Evaluator) -> None:
     require(evaluator.needs in ("features", "backbone"), f"it is {evaluator.needs!r}")
+
+
+def _spec(evaluator: Evaluator) -> None:
+    spec = evaluator.features(evaluator.config)
+    require(isinstance(spec, FeatureSpec), f"it returned {type(spec).__name__}")
+
+
+def _together(evaluator: Evaluator, task: Task) -> None:
+    tasks = [task, task.subset(HALF, seed=1)]
+    tasks = [one for one in tasks if _takes(evaluator, one)]
+    scores = evaluator.evaluate_all(tasks)
+    require(len(scores) == len(tasks), f"evaluate_all() returned {len(scores)} scores of {len(tasks)} tasks")
+    for one, together in zip(tasks, scores, strict=True):
+        require(_equal(evaluator.evaluate(one), together), "evaluate_all() predicts something else")
 
 
 def _measures(evaluator: Evaluator, task: Task) -> None:
@@ -146,8 +166,8 @@ def _predicts(evaluator: Evaluator, task: Task) -> None:
     predictions = evaluator.evaluate(task).predictions
     if predictions is None:
         return
-    found, wanted = tuple(predictions.shape), (len(task.test),)
-    require(found == wanted, f"they have shape {found}, not {wanted}")
+    shape, expected = tuple(predictions.shape), (len(task.test),)
+    require(shape == expected, f"they have shape {shape}, not {expected}")
     require(predictions.dtype == torch.int64, f"they are {predictions.dtype}; use int64")
     wrong = set(predictions.tolist()) - set(range(len(task.classes)))
     require(not wrong, f"{sorted(wrong)} are no classes")

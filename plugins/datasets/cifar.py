@@ -43,10 +43,10 @@ class CIFAR10(Dataset):
     mean: ClassVar[tuple[float, ...]] = (0.4914, 0.4822, 0.4465)  # of the training images
     std: ClassVar[tuple[float, ...]] = (0.2470, 0.2435, 0.2616)
 
-    def __init__(self, name: str, config: Any, place: DataLocation) -> None:
-        super().__init__(name, config, place)
-        self._root = archive_parent(place, self.source.base_folder)
-        test = self._open("test", download=place.download)
+    def __init__(self, name: str, config: Any, location: DataLocation) -> None:
+        super().__init__(name, config, location)
+        self._root = archive_parent(location, self.source.base_folder)
+        test = self._open("test", download=location.download)
         self._names = tuple(test.classes)
         self._labels = {"test": np.asarray(test.targets)}
         self._classes = chosen_classes(self._names, config, name)
@@ -69,17 +69,17 @@ class CIFAR10(Dataset):
         """Return the labels of `split`."""
         if split not in self._labels:
             self._labels[split] = np.asarray(self._open(split).targets)
-        return [int(label) for label in self._chosen(split)[1]]
+        return [int(label) for label in self._choose(split)[1]]
 
     def load(self, split: str) -> Images:
         """Return the images of `split`."""
         data = self._open(split)
         self._labels[split] = np.asarray(data.targets)
-        index, labels = self._chosen(split)
+        index, labels = self._choose(split)
         pixels = torch.from_numpy(data.data[index]).permute(0, 3, 1, 2).contiguous()
         return Images(pixels, torch.from_numpy(labels))
 
-    def _chosen(self, split: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _choose(self, split: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         return choose(self._labels[split], self._names, self.config, self.name, split)
 
     def _open(self, split: str, *, download: bool = False) -> torchvision.datasets.CIFAR10:
@@ -101,7 +101,7 @@ class CIFAR10(Dataset):
             if path.is_file() and not check_integrity(path, md5):
                 remedy = f"Delete {folder} and use --download."
                 return BadData(f"{self.name}: {path} is damaged, its MD5 is not the published one. {remedy}")
-        if self.place.download:
+        if self.location.download:
             return failed_download(self.name, self._root, error, self.source.filename)
         remedy = f"Use --download, or set dataset.root to the folder that holds {self.source.base_folder}."
         return BadData(f"{self.name}: {folder} is not there or not complete. {remedy}")

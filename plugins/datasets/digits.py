@@ -41,11 +41,11 @@ class Digits(Dataset):
     Config: ClassVar[type] = Selection
     reference: ClassVar[str] = "Alpaydin and Kaynak 1998, UCI Optical Recognition of Handwritten Digits"
 
-    def __init__(self, name: str, config: Any, place: DataLocation) -> None:
-        super().__init__(name, config, place)
-        if place.root is not None:
+    def __init__(self, name: str, config: Any, location: DataLocation) -> None:
+        super().__init__(name, config, location)
+        if location.root is not None:
             raise BadData(
-                f"{name}: dataset.root is {place.root}, but these images come with scikit-learn. "
+                f"{name}: dataset.root is {location.root}, but these images come with scikit-learn. "
                 "Leave it out, or choose --dataset image_folder."
             )
         self._classes = chosen_classes(NAMES, config, name)
@@ -69,11 +69,11 @@ class Digits(Dataset):
 
     def labels(self, split: str) -> Sequence[int]:
         """Return the labels of `split`."""
-        return [int(label) for label in self._chosen(split)[1]]
+        return [int(label) for label in self._choose(split)[1]]
 
     def load(self, split: str) -> Images:
         """Return the images of `split`."""
-        index, labels = self._chosen(split)
+        index, labels = self._choose(split)
         return Images(torch.from_numpy(self._all[0][index]), torch.from_numpy(labels))
 
     @cached_property
@@ -82,7 +82,7 @@ class Digits(Dataset):
         pixels = np.rint(values.reshape(-1, 1, 8, 8) * (255 / BRIGHTEST)).astype(np.uint8)
         return pixels, labels.astype(np.int64)
 
-    def _chosen(self, split: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _choose(self, split: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         labels = self._all[1]
         train, test = stratified_holdout(labels, TEST_SHARE, SPLIT_SEED)
         part = {"train": train, "test": test}[split]

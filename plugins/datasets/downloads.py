@@ -7,14 +7,14 @@ from pathlib import Path
 from bench.api import BadData, DataLocation
 
 
-def archive_parent(place: DataLocation, *inner: str) -> Path:
+def archive_parent(location: DataLocation, *inner: str) -> Path:
     """Return the folder that an archive is unpacked in, which may be given by a folder of the archive.
 
     Args:
-        place: where the files are.
+        location: where the files are.
         inner: the archive's folder, and the one below it; each may be the root that is given.
     """
-    root = (place.root or place.data_dir).expanduser()
+    root = (location.root or location.data_dir).expanduser()
     for depth in range(len(inner), 0, -1):
         if root.parts[-depth:] == inner[:depth]:
             return root.parents[depth - 1]

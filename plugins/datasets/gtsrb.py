@@ -40,7 +40,7 @@ from bench.api import (
 )
 
 from .downloads import archive_parent, failed_download
-from .image_files.decoding import available_memory, decode_all, refuse_too_large, spaced
+from .image_files.decoding import available_memory, decode_all, refuse_too_large, space_evenly
 
 NAMES = (
     *(f"Speed limit ({limit}km/h)" for limit in (20, 30, 50, 60, 70, 80)),
@@ -90,9 +90,9 @@ class GTSRB(Dataset):
     Config: ClassVar[type] = Config
     reference: ClassVar[str] = "Stallkamp et al. 2012, doi:10.1016/j.neunet.2012.02.016"
 
-    def __init__(self, name: str, config: Any, place: DataLocation) -> None:
-        super().__init__(name, config, place)
-        self._root = archive_parent(place, "gtsrb", "GTSRB")
+    def __init__(self, name: str, config: Any, location: DataLocation) -> None:
+        super().__init__(name, config, location)
+        self._root = archive_parent(location, "gtsrb", "GTSRB")
         self._folder = self._root / "gtsrb"
         self._training = self._folder / "GTSRB" / "Training"
         self._testing = self._folder / "GTSRB" / "Final_Test" / "Images"
@@ -117,8 +117,8 @@ class GTSRB(Dataset):
     def info(self) -> DatasetInfo:
         """What is known without decoding."""
         about = self.about(self.config)
-        found = sum(len(self._files[split].paths) for split in ("train", "val"))
-        notes = (*about.notes, f"images found in GTSRB/Training: {found:,}")
+        count = sum(len(self._files[split].paths) for split in ("train", "val"))
+        notes = (*about.notes, f"images found in GTSRB/Training: {count:,}")
         return replace(about, classes=self._classes, notes=notes)
 
     def fingerprint(self) -> str:
@@ -127,18 +127,18 @@ class GTSRB(Dataset):
 
     def labels(self, split: str) -> Sequence[int]:
         """Return the labels of `split`."""
-        return [int(label) for label in self._chosen(split).labels]
+        return [int(label) for label in self._choose(split).labels]
 
     def load(self, split: str) -> Images:
         """Return the images of `split`."""
-        files, size = self._chosen(split), self.config.size
+        files, size = self._choose(split), self.config.size
         refuse_too_large(len(files.paths), 3, size, available_memory(), self.name)
         pixels = torch.empty((len(files.paths), 3, size, size), dtype=torch.uint8)
         failures = decode_all(files.paths, 3, size, out=pixels.numpy(), whole=True)
         if failures:
             first, why = next(iter(failures.items()))
             more = f", as {len(failures) - 1} more are" if len(failures) > 1 else ""
-            raise self._damaged(files.paths[first], f"it cannot be decoded ({why}){more}")
+            raise self._damage_error(files.paths[first], f"it cannot be decoded ({why}){more}")
         return Images(pixels, torch.from_numpy(files.labels))
 
     @cached_property
@@ -149,10 +149,10 @@ class GTSRB(Dataset):
             for path, label in zip(files.paths, files.labels, strict=True)
         ]
         paths = [path for files in self._files.values() for path in files.paths]
-        some = [paths[i] for i in spaced(len(paths), DIGESTED)]
+        some = [paths[i] for i in space_evenly(len(paths), DIGESTED)]
         return digest([named, [hashlib.sha256(path.read_bytes()).hexdigest() for path in some]])
 
-    def _chosen(self, split: str) -> Files:
+    def _choose(self, split: str) -> Files:
         files = self._files[split]
         index, labels = choose(files.labels, NAMES, self.config, self.name, split)
         return Files(files.take(index).paths, labels)
@@ -161,7 +161,7 @@ class GTSRB(Dataset):
         """Download what is missing, if that is allowed."""
         if self._training.is_dir() and self._testing.is_dir() and self._answers.is_file():
             return
-        if not self.place.download:
+        if not self.location.download:
             remedy = "Use --download, or set dataset.root to the folder that holds gtsrb."
             raise BadData(f"{self.name}: {self._folder} is not there or not complete. {remedy}")
         try:
@@ -174,12 +174,12 @@ class GTSRB(Dataset):
     def _list_training(self) -> Files:
         unknown = sorted({p.name for p in self._training.iterdir() if p.is_dir()} - set(FOLDERS))
         if unknown:
-            raise self._damaged(self._training / unknown[0], f"it is none of the {len(NAMES)} classes")
+            raise self._damage_error(self._training / unknown[0], f"it is none of the {len(NAMES)} classes")
         try:
-            found = make_dataset(str(self._training), class_to_idx=FOLDERS, extensions=(".ppm",))
+            images = make_dataset(str(self._training), class_to_idx=FOLDERS, extensions=(".ppm",))
         except OSError as error:  # a class without an image
-            raise self._damaged(self._training, " ".join(str(error).split()).rstrip(".")) from None
-        return Files(tuple(Path(path) for path, _ in found), np.array([label for _, label in found]))
+            raise self._damage_error(self._training, " ".join(str(error).split()).rstrip(".")) from None
+        return Files(tuple(Path(path) for path, _ in images), np.array([label for _, label in images]))
 
     def _list_testing(self) -> Files:
         try:
@@ -188,14 +188,14 @@ class GTSRB(Dataset):
             paths = tuple(self._testing / row["Filename"] for row in rows)
             labels = np.array([int(row["ClassId"]) for row in rows], dtype=np.int64)
         except (OSError, LookupError, TypeError, ValueError, csv.Error):
-            raise self._damaged(self._answers, "it is no table with Filename and ClassId") from None
+            raise self._damage_error(self._answers, "it is no table with Filename and ClassId") from None
         wrong = labels[(labels < 0) | (labels >= len(NAMES))]
         if len(wrong):
-            raise self._damaged(self._answers, f"a label is {wrong[0]}, of {len(NAMES)} classes")
+            raise self._damage_error(self._answers, f"a label is {wrong[0]}, of {len(NAMES)} classes")
         present = set(self._testing.glob("*.ppm"))
         if present != set(paths) or len(present) != len(paths) or not paths:
             beside = f"there are {len(present)} images and {len(paths)} labels"
-            raise self._damaged(self._answers, f"{beside}, they are not of one archive")
+            raise self._damage_error(self._answers, f"{beside}, they are not of one archive")
         return Files(paths, labels)
 
     def _by_track(self, train: Files) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -203,12 +203,12 @@ class GTSRB(Dataset):
         frames = [FRAME.fullmatch(path.name) for path in train.paths]
         for path, frame in zip(train.paths, frames, strict=True):
             if frame is None:
-                raise self._damaged(path, "its name is not XXXXX_YYYYY.ppm, a track and a frame")
+                raise self._damage_error(path, "its name is not XXXXX_YYYYY.ppm, a track and a frame")
         track = np.array([int(frame[1]) for frame in frames if frame])
         tracks, of = np.unique(np.stack([train.labels, track]), axis=1, return_inverse=True)
         fit, held = stratified_holdout(tracks[0], VAL_SHARE, VAL_SEED)
         return np.flatnonzero(np.isin(of, fit)), np.flatnonzero(np.isin(of, held))
 
-    def _damaged(self, path: Path, why: str) -> BadData:
+    def _damage_error(self, path: Path, why: str) -> BadData:
         remedy = f"Delete {self._folder} and use --download."
         return BadData(f"{self.name}: {path} is damaged: {why}. {remedy}")

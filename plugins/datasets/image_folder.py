@@ -35,7 +35,7 @@ from bench.api import (
     setting,
 )
 
-from .image_files.decoding import Failures, available_memory, decode_all, measure, read, spaced
+from .image_files.decoding import Failures, available_memory, decode_all, measure, read, space_evenly
 from .image_files.layout import Files, Paths, scan
 from .image_files.lazy_pixels import LazyPixels
 from .image_files.packed_file import Pack, Shape, refuse_no_room
@@ -74,17 +74,17 @@ class ImageFolder(Dataset):
 
     Config: ClassVar[type] = Config
 
-    def __init__(self, name: str, config: Any, place: DataLocation) -> None:
-        super().__init__(name, config, place)
-        if place.root is None:
+    def __init__(self, name: str, config: Any, location: DataLocation) -> None:
+        super().__init__(name, config, location)
+        if location.root is None:
             raise BadData(f"{name}: no folder was given. Set dataset.root=FOLDER.")
-        self._root = place.root.expanduser()
+        self._root = location.root.expanduser()
         self._layout = scan(self._root)
         self._classes = chosen_classes(self._layout.classes, config, name)
-        self._files = {split: self._chosen(split) for split in self._layout.splits}
+        self._files = {split: self._choose_files(split) for split in self._layout.splits}
         self._skipped: dict[str, Failures] = {}
         self._fingerprint = ""
-        self._channels, side = self._measured()
+        self._channels, side = self._measure()
         self._size = config.size or side
         missing = [s for s in self.splits if self._is_packed(s) and not self._pack(s).manifest.exists()]
         need = sum(math.prod(self._shape(self._files[split])) for split in missing)
@@ -100,9 +100,9 @@ class ImageFolder(Dataset):
         """What is known of the folder; with on_error=skip, everything is decoded to know it."""
         notes = self._layout.notes
         if self.config.on_error == "skip":
-            lost = {split: len(self._files[split]) - len(self._good(split)) for split in self.splits}
-            told = ", ".join(f"{count} of {split}" for split, count in lost.items())
-            notes = (*notes, f"images left out because they cannot be decoded: {told}")
+            lost = {split: len(self._files[split]) - len(self._decodable(split)) for split in self.splits}
+            counts = ", ".join(f"{count} of {split}" for split, count in lost.items())
+            notes = (*notes, f"images left out because they cannot be decoded: {counts}")
         return DatasetInfo(classes=self._classes, channels=self._channels, size=self._size, notes=notes)
 
     def fingerprint(self) -> str:
@@ -110,7 +110,7 @@ class ImageFolder(Dataset):
         if not self._fingerprint:
             parts = self._layout.splits.values()
             files = sorted(pair for part in parts for pair in zip(part.paths, part.sizes, strict=True))
-            some = [self._root / files[i][0] for i in spaced(len(files), DIGESTED)]
+            some = [self._root / files[i][0] for i in space_evenly(len(files), DIGESTED)]
             contents = [hashlib.sha256(path.read_bytes()).hexdigest() for path in some if path.is_file()]
             named = [dict(self._layout.folders), self._layout.class_list]
             self._fingerprint = digest([named, files, contents])
@@ -118,11 +118,11 @@ class ImageFolder(Dataset):
 
     def labels(self, split: str) -> Sequence[int]:
         """Return the labels of `split`; with on_error=skip, its images are decoded to know them."""
-        return [int(label) for label in self._good(split).labels]
+        return [int(label) for label in self._decodable(split).labels]
 
     def load(self, split: str) -> Images:
         """Return the images of `split`."""
-        files = self._good(split)
+        files = self._decodable(split)
         pixels: Any
         if self._is_packed(split):
             pixels = self._pack(split).pixels(self._shape(files), partial(self._fill, split, files))
@@ -138,29 +138,29 @@ class ImageFolder(Dataset):
         """Return the files of `split` if they are to be pretrained on."""
         if not self.config.stream:
             return None
-        files = self._good(split)
+        files = self._decodable(split)
         return FileStream(
             files=self._paths(files),
             labels=torch.from_numpy(files.labels),
             read=partial(read, channels=self._channels),
-            refusal=lambda place, why: self._refusal(files, {place: why}),
+            refusal=lambda index, why: self._decoding_error(files, {index: why}),
         )
 
     @property
     def _packs(self) -> Path:
-        return self.place.data_dir / "packed"
+        return self.location.data_dir / "packed"
 
     def _is_packed(self, split: str) -> bool:
         """Tell whether the images of a split go into a file; they are the same there and in memory."""
-        return self.place.packed or (self._is_large(split) and not self.config.stream)
+        return self.location.packed or (self._is_large(split) and not self.config.stream)
 
     def _is_large(self, split: str) -> bool:
         return math.prod(self._shape(self._files[split])) * IN_MEMORY > available_memory()
 
     def _pack(self, split: str) -> Pack:
-        told = {name: value for name, value in asdict(self.config).items() if name != "stream"}
-        made = [told, self._channels, self._size, self.version, PIL.__version__]
-        return Pack(self._packs, digest([self.fingerprint(), split, made]))
+        settings = {name: value for name, value in asdict(self.config).items() if name != "stream"}
+        decoding = [settings, self._channels, self._size, self.version, PIL.__version__]
+        return Pack(self._packs, digest([self.fingerprint(), split, decoding]))
 
     def _fill(self, split: str, files: Files, out: Path) -> None:
         """Decode a split into a file."""
@@ -171,7 +171,7 @@ class ImageFolder(Dataset):
     def _shape(self, files: Files) -> Shape:
         return len(files), self._channels, self._size, self._size
 
-    def _chosen(self, split: str) -> Files:
+    def _choose_files(self, split: str) -> Files:
         files = self._layout.splits[split]
         index, labels = choose(files.labels, self._layout.classes, self.config, self.name, split)
         files = replace(files.take(index), labels=labels)
@@ -180,7 +180,7 @@ class ImageFolder(Dataset):
             self._refuse(files, nothing)
         return files
 
-    def _measured(self) -> tuple[int, int]:
+    def _measure(self) -> tuple[int, int]:
         """Return channels and side of all images, so that a selection of them does not change it."""
         paths = tuple(path for files in self._layout.splits.values() for path in files.paths)
         every = Files(paths, (), np.empty(0, dtype=np.int64))
@@ -189,28 +189,30 @@ class ImageFolder(Dataset):
             self._refuse(every, failures)
         return channels, side
 
-    def _good(self, split: str) -> Files:
+    def _decodable(self, split: str) -> Files:
         """Return the files of a split without those that are skipped."""
         files = self._files[split]
         if self.config.on_error == "fail":
             return files
         if split not in self._skipped:
             self._skipped[split] = decode_all(self._paths(files), self._channels, self._size)
-        good = files.take(np.setdiff1d(np.arange(len(files)), list(self._skipped[split])))
-        gone = np.flatnonzero(np.bincount(good.labels, minlength=len(self._classes)) == 0)
+        decodable = files.take(np.setdiff1d(np.arange(len(files)), list(self._skipped[split])))
+        gone = np.flatnonzero(np.bincount(decodable.labels, minlength=len(self._classes)) == 0)
         if len(gone):
-            lost = f"no image of {self._classes[gone[0]]!r} in {split} can be decoded"
-            raise BadData(f"{self.name}: {lost}. Replace them, or leave the class out.")
-        return good
+            raise BadData(
+                f"{self.name}: no image of {self._classes[gone[0]]!r} in {split} can be decoded. "
+                "Replace them, or leave the class out."
+            )
+        return decodable
 
     def _paths(self, files: Files) -> Paths:
         return Paths(self._root, files.paths)
 
     def _refuse(self, files: Files, failures: Failures) -> None:
         if failures:
-            raise self._refusal(files, failures)
+            raise self._decoding_error(files, failures)
 
-    def _refusal(self, files: Files, failures: Failures) -> BadData:
+    def _decoding_error(self, files: Files, failures: Failures) -> BadData:
         """Return the error about images that cannot be decoded."""
         some = ", ".join(f"{files.paths[i]} ({why})" for i, why in list(failures.items())[:NAMED])
         more = f" and {len(failures) - NAMED} more" if len(failures) > NAMED else ""

@@ -53,9 +53,9 @@ class MNIST(Dataset):
     mean: ClassVar[tuple[float, ...]] = (0.1307,)  # of the training images
     std: ClassVar[tuple[float, ...]] = (0.3081,)
 
-    def __init__(self, name: str, config: Any, place: DataLocation) -> None:
-        super().__init__(name, config, place)
-        self._root = archive_parent(place, self.source.__name__, "raw")
+    def __init__(self, name: str, config: Any, location: DataLocation) -> None:
+        super().__init__(name, config, location)
+        self._root = archive_parent(location, self.source.__name__, "raw")
         self._raw = self._root / self.source.__name__ / "raw"
         self._classes = chosen_classes(self.names, config, name)
         self._fetch()
@@ -82,30 +82,32 @@ class MNIST(Dataset):
 
     def labels(self, split: str) -> Sequence[int]:
         """Return the labels of `split`."""
-        return [int(label) for label in self._chosen(split)[1]]
+        return [int(label) for label in self._choose(split)[1]]
 
     def load(self, split: str) -> Images:
         """Return the images of `split`."""
-        index, labels = self._chosen(split)
+        index, labels = self._choose(split)
         pixels = read_image_file(str(self._file(split, "images")))
         return Images(pixels[torch.from_numpy(index)][:, None], torch.from_numpy(labels))
 
     @cached_property
     def _digest(self) -> str:
-        found = hashlib.sha256()
+        content = hashlib.sha256()
         for path in self._files():
-            found.update(path.read_bytes())
-        return found.hexdigest()
+            content.update(path.read_bytes())
+        return content.hexdigest()
 
-    def _chosen(self, split: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _choose(self, split: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         return choose(self._labels[split], self.names, self.config, self.name, split)
 
     def _notes(self) -> tuple[str, ...]:
-        found = {split: len(labels) for split, labels in self._labels.items()}
-        if found == PUBLISHED:
+        counts = {split: len(labels) for split, labels in self._labels.items()}
+        if counts == PUBLISHED:
             return ()
-        told, whole = (f"{c['train']:,} training and {c['test']:,} test images" for c in (found, PUBLISHED))
-        return (f"the files have {told}; those of {self.source.__name__} as published have {whole}",)
+        present, published = (
+            f"{c['train']:,} training and {c['test']:,} test images" for c in (counts, PUBLISHED)
+        )
+        return (f"the files have {present}; those of {self.source.__name__} as published have {published}",)
 
     def _file(self, split: str, what: str) -> Path:
         return self._raw / f"{PREFIX[split]}-{what}-idx{3 if what == 'images' else 1}-ubyte"
@@ -117,7 +119,7 @@ class MNIST(Dataset):
         """Download what is missing, if that is allowed."""
         if all(path.is_file() for path in self._files()):
             return
-        if not self.place.download:
+        if not self.location.download:
             remedy = f"Use --download, or set dataset.root to the folder that holds {self.source.__name__}."
             raise BadData(f"{self.name}: {self._raw} is not there or not complete. {remedy}")
         try:
@@ -132,14 +134,14 @@ class MNIST(Dataset):
         try:
             labels: NDArray[np.int64] = read_label_file(str(path)).numpy()
         except (OSError, AssertionError, LookupError, RuntimeError, TypeError, ValueError):
-            raise self._damaged(path, "it is no IDX file of labels") from None
+            raise self._damage_error(path, "it is no IDX file of labels") from None
         if not len(labels) or labels.max() >= len(self.names):
-            found = f"a label is {labels.max()}" if len(labels) else "it is empty"
-            raise self._damaged(path, f"{found}, of {len(self.names)} classes")
+            problem = f"a label is {labels.max()}" if len(labels) else "it is empty"
+            raise self._damage_error(path, f"{problem}, of {len(self.names)} classes")
         images = self._count(split)
         if images != len(labels):
             beside = f"there are {images} images and {len(labels)} labels"
-            raise self._damaged(path, f"{beside}, they are not of one archive")
+            raise self._damage_error(path, f"{beside}, they are not of one archive")
         return labels
 
     def _count(self, split: str) -> int:
@@ -149,9 +151,9 @@ class MNIST(Dataset):
             start = file.read(HEADER.size)
         magic, count, *sides = HEADER.unpack(start) if len(start) == HEADER.size else (0, 0)
         if (magic, *sides) != (IMAGES_MAGIC, SIDE, SIDE):
-            raise self._damaged(path, f"it is no IDX file of {SIDE}x{SIDE} images")
+            raise self._damage_error(path, f"it is no IDX file of {SIDE}x{SIDE} images")
         if path.stat().st_size != HEADER.size + count * SIDE * SIDE:
-            raise self._damaged(path, f"its length is not that of the {count} images it promises")
+            raise self._damage_error(path, f"its length is not that of the {count} images it promises")
         return int(count)
 
     def _refuse_other_file(self, split: str, what: str) -> None:
@@ -161,17 +163,17 @@ class MNIST(Dataset):
         archive = path.with_name(f"{path.name}.gz")
         if archive.is_file():
             if not check_integrity(archive, dict(self.source.resources)[archive.name]):
-                raise self._damaged(archive, "its MD5 is not the published one")
+                raise self._damage_error(archive, "its MD5 is not the published one")
             if TRAILER.unpack(archive.read_bytes()[-TRAILER.size :]) != (zlib.crc32(content), len(content)):
-                raise self._damaged(path, f"it is not what {archive.name} beside it holds")
-        found = hashlib.sha256(content).hexdigest()
+                raise self._damage_error(path, f"it is not what {archive.name} beside it holds")
+        digest = hashlib.sha256(content).hexdigest()
         if self.source is torchvision.datasets.MNIST:
-            if len(self._labels[split]) == PUBLISHED[split] and found != MNIST_SHA256[path.name]:
-                raise self._damaged(path, "its SHA-256 is not that of MNIST's file, which is as long")
-        elif found in MNIST_SHA256.values():
-            raise self._damaged(path, "it is a file of MNIST")
+            if len(self._labels[split]) == PUBLISHED[split] and digest != MNIST_SHA256[path.name]:
+                raise self._damage_error(path, "its SHA-256 is not that of MNIST's file, which is as long")
+        elif digest in MNIST_SHA256.values():
+            raise self._damage_error(path, "it is a file of MNIST")
 
-    def _damaged(self, path: Path, why: str) -> BadData:
+    def _damage_error(self, path: Path, why: str) -> BadData:
         remedy = f"Delete {self._raw} and use --download."
         return BadData(f"{self.name}: {path} is damaged: {why}. {remedy}")
 

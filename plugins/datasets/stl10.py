@@ -64,9 +64,9 @@ class STL10(Dataset):
     Config: ClassVar[type] = Config
     reference: ClassVar[str] = "Coates et al. 2011, AISTATS, An analysis of single-layer networks"
 
-    def __init__(self, name: str, config: Any, place: DataLocation) -> None:
-        super().__init__(name, config, place)
-        self._root = archive_parent(place, SOURCE.base_folder)
+    def __init__(self, name: str, config: Any, location: DataLocation) -> None:
+        super().__init__(name, config, location)
+        self._root = archive_parent(location, SOURCE.base_folder)
         self._folder = self._root / SOURCE.base_folder
         self._classes = chosen_classes(NAMES, config, name)
         self._fetch()
@@ -102,7 +102,7 @@ class STL10(Dataset):
 
     def labels(self, split: str) -> Sequence[int]:
         """Return the labels of `split`; of `train+unlabeled` they end in many -1."""
-        labels = [int(label) for label in self._chosen("train" if split == ALL else split)[1]]
+        labels = [int(label) for label in self._choose("train" if split == ALL else split)[1]]
         return labels + [-1] * self._unlabeled * (split == ALL)
 
     def load(self, split: str) -> Images:
@@ -111,7 +111,7 @@ class STL10(Dataset):
         remedy = "Set dataset.unlabeled=false."
         refuse_too_large(len(labels), 3, SIDE, available_memory(), self.name, remedy)
         pixels = torch.empty((len(labels), 3, SIDE, SIDE), dtype=torch.uint8)
-        index = self._chosen("train" if split == ALL else split)[0]
+        index = self._choose("train" if split == ALL else split)[0]
         if split != "test" and self._used is not None:
             index = self._used[index]
         out = pixels.numpy()
@@ -120,7 +120,7 @@ class STL10(Dataset):
             out[len(index) :] = self._pixels("unlabeled")
         return Images(pixels, labels)
 
-    def _chosen(self, split: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _choose(self, split: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         return choose(self._labels[split], NAMES, self.config, self.name, split)
 
     def _pixels(self, part: str) -> NDArray[np.uint8]:
@@ -134,7 +134,7 @@ class STL10(Dataset):
         size: int = path.stat().st_size
         count, rest = divmod(size, IMAGE)
         if rest or not count:
-            raise self._damaged(path, f"its length is not that of images of {SIDE}x{SIDE}")
+            raise self._damage_error(path, f"its length is not that of images of {SIDE}x{SIDE}")
         return count
 
     def _read_labels(self, split: str) -> NDArray[np.int64]:
@@ -142,10 +142,10 @@ class STL10(Dataset):
         labels = np.fromfile(path, dtype=np.uint8).astype(np.int64) - 1
         outside = labels[(labels < 0) | (labels >= len(NAMES))]
         if len(outside):
-            raise self._damaged(path, f"a label is {outside[0] + 1}; use 1 to {len(NAMES)}")
+            raise self._damage_error(path, f"a label is {outside[0] + 1}; use 1 to {len(NAMES)}")
         if len(labels) != self._count(split):
             beside = f"there are {self._count(split)} images and {len(labels)} labels"
-            raise self._damaged(path, f"{beside}, they are not of one archive")
+            raise self._damage_error(path, f"{beside}, they are not of one archive")
         return labels if self._used is None or split == "test" else labels[self._used]
 
     def _fold(self) -> NDArray[np.int64] | None:
@@ -157,24 +157,24 @@ class STL10(Dataset):
             line = path.read_text(encoding="ascii").splitlines()[self.config.fold]
             index = np.array([int(word) for word in line.split()], dtype=np.int64)
         except (OSError, LookupError, ValueError):
-            raise self._damaged(path, "it is not ten lines of numbers") from None
+            raise self._damage_error(path, "it is not ten lines of numbers") from None
         if not len(index) or index.min() < 0 or index.max() >= count or len(set(index)) < len(index):
-            raise self._damaged(path, f"fold {self.config.fold} is not of {count} images, each once")
+            raise self._damage_error(path, f"fold {self.config.fold} is not of {count} images, each once")
         return index
 
     def _refuse_other_classes(self) -> None:
         path = self._folder / SOURCE.class_names_file
         if path.is_file() and tuple(path.read_text(encoding="utf-8").split()) != NAMES:
-            raise self._damaged(path, "its classes are not those of STL-10")
+            raise self._damage_error(path, "its classes are not those of STL-10")
 
     def _fetch(self) -> None:
         """Compare the files with their checksums; download what is missing, if that is allowed."""
-        if not self._missing() or (self.place.download and self._fetched()):
+        if not self._missing() or (self.location.download and self._download()):
             return
         remedy = f"Use --download, or set dataset.root to the folder that holds {SOURCE.base_folder}."
         raise BadData(f"{self.name}: {self._folder} is not there or not complete. {remedy}")
 
-    def _fetched(self) -> bool:
+    def _download(self) -> bool:
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 SOURCE(self._root, split="test", download=True)
@@ -191,10 +191,10 @@ class STL10(Dataset):
         paths = {self._folder / name: md5 for name, md5 in [*SOURCE.train_list, *SOURCE.test_list]}
         for path, md5 in paths.items():
             if path.is_file() and not _intact(path, md5, path.stat().st_mtime_ns, path.stat().st_size):
-                raise self._damaged(path, "its MD5 is not the published one")
+                raise self._damage_error(path, "its MD5 is not the published one")
         return not all(path.is_file() for path in paths)
 
-    def _damaged(self, path: Path, why: str) -> BadData:
+    def _damage_error(self, path: Path, why: str) -> BadData:
         remedy = f"Delete {self._folder} and use --download."
         return BadData(f"{self.name}: {path} is damaged: {why}. {remedy}")
 

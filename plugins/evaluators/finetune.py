@@ -28,15 +28,18 @@ from bench.api import (
     Network,
     Scores,
     Task,
+    describe_choice,
+    describe_no_choice,
+    is_at_edge,
+    refuse_not_finite,
+    refuse_too_few,
     require_finite,
+    score_logits,
     seed_of,
     setting,
 )
 
-from .choice import at_edge, selection, unchosen
-from .classified import classified
-from .fitting.sgd import cosine, crop_and_flip, shuffled, viewed
-from .refusals import refuse_broken, refuse_too_little
+from .fitting.sgd import cosine, crop_and_flip, draw_views, shuffle_rows
 
 
 class Rates(NamedTuple):
@@ -99,21 +102,21 @@ class Finetune(Evaluator):
         for name in ("lr_backbone_grid", "lr_head_grid"):
             if not getattr(self.config, name):
                 raise BadValue(f"finetune: {name} is empty. Give finetune.{name} at least one value.")
-        refuse_too_little("finetune", labelled, classes)
+        refuse_too_few("finetune", labelled, classes)
 
     def evaluate(self, task: Task) -> Scores:
         """Choose on the first fold, train again on all rows, predict the test images."""
         self.check(len(task.train), len(task.classes))
         network = task.needed_network("finetune")
         refuse_fixed(network)
-        refuse_broken("finetune", task)
+        refuse_not_finite("finetune", task)
         c = self.config
         rates, chosen = self._choose(task, network)
         model = self.train(task, network, torch.arange(len(task.train)), rates)
         logits = predict(model, network, network.test.pixels, c.batch_size)
         where = f"finetune: at lr_backbone {rates.lr_backbone:g} and lr_head {rates.lr_head:g} the logits"
         require_finite(logits, where)
-        return classified(
+        return score_logits(
             logits,
             task,
             {
@@ -133,17 +136,17 @@ class Finetune(Evaluator):
         if len(pairs) == 1 or not task.folds:
             default = Rates(c.default_lr_backbone, c.default_lr_head)
             rates = pairs[0] if len(pairs) == 1 else default
-            return rates, {**unchosen(task, len(pairs)), "grid": {}, "grid_edge": False}
+            return rates, {**describe_no_choice(task, len(pairs)), "grid": {}, "grid_edge": False}
         judged = [self._judge(task, network, pair) for pair in pairs]
-        place = max(range(len(pairs)), key=lambda i: (judged[i][0], -judged[i][1]))
-        lr_backbone, lr_head = pairs[place]
-        return pairs[place], {
+        best = max(range(len(pairs)), key=lambda i: (judged[i][0], -judged[i][1]))
+        lr_backbone, lr_head = pairs[best]
+        return pairs[best], {
             "selected": "lr_backbone, lr_head",
-            **selection(task),
-            **_first_of(len(task.folds)),
+            **describe_choice(task),
+            **_describe_fold(len(task.folds)),
             "grid": {"lr_backbone": list(c.lr_backbone_grid), "lr_head": list(c.lr_head_grid)},
-            "grid_edge": at_edge(lr_backbone, c.lr_backbone_grid) or at_edge(lr_head, c.lr_head_grid),
-            "val_top1": judged[place][0],
+            "grid_edge": is_at_edge(lr_backbone, c.lr_backbone_grid) or is_at_edge(lr_head, c.lr_head_grid),
+            "val_top1": judged[best][0],
         }
 
     def _judge(self, task: Task, network: Network, rates: Rates) -> tuple[float, float]:
@@ -170,19 +173,19 @@ class Finetune(Evaluator):
             rates: the learning rates.
         """
         c, seed = self.config, task.seed
-        model = with_classifier(network, len(task.classes))
+        model = add_classifier(network, len(task.classes))
         scaled = [rate * c.batch_size / 256 for rate in rates]
         optimizer = self._optimizer(model, scaled)
         view, done = crop_and_flip(c.crop_min), 0
         labels = task.train.y.to(task.device)
         with torch.random.fork_rng(devices=[task.device] if task.device.type == "cuda" else []):
             for epoch in range(c.epochs):
-                order = batches(shuffled(rows, seed, "finetune", "order", epoch), c.batch_size)
+                order = split_batches(shuffle_rows(rows, seed, "finetune", "order", epoch), c.batch_size)
                 for step, batch in enumerate(order):
                     share = cosine(done, c.epochs * len(order))
                     for group, rate in zip(optimizer.param_groups, scaled, strict=True):
                         group["lr"] = share * rate
-                    x = viewed(network, batch, view, seed, "finetune", "views", epoch, step)
+                    x = draw_views(network, batch, view, seed, "finetune", "views", epoch, step)
                     torch.manual_seed(seed_of(seed, "finetune", "dropout", epoch, step))
                     loss = descend(model, optimizer, x, labels[batch], c.precision)
                     done += 1
@@ -207,7 +210,7 @@ def refuse_fixed(network: Network) -> None:
         raise BadValue("finetune: the backbone has no parameters to train. Use linear or knn with it.")
 
 
-def with_classifier(network: Network, classes: int) -> nn.Sequential:
+def add_classifier(network: Network, classes: int) -> nn.Sequential:
     """Return a copy of the backbone followed by a linear classifier that starts at zero."""
     backbone = network.backbone()
     head = nn.utils.skip_init(nn.Linear, backbone.dim, classes, device=network.device)
@@ -216,7 +219,7 @@ def with_classifier(network: Network, classes: int) -> nn.Sequential:
     return nn.Sequential(backbone, head)
 
 
-def batches(rows: Tensor, size: int) -> list[Tensor]:
+def split_batches(rows: Tensor, size: int) -> list[Tensor]:
     """Return `rows` in batches of `size`, the last with what is left, none of a single row.
 
     Batch norm has no variance of one row: it joins the batch before it, or is taken twice.
@@ -265,6 +268,6 @@ def predict(model: nn.Sequential, network: Network, pixels: Tensor, chunk: int) 
     return torch.cat([model(network.clean(part)).float().cpu() for part in pixels.split(chunk)])
 
 
-def _first_of(folds: int) -> dict[str, str]:
+def _describe_fold(folds: int) -> dict[str, str]:
     """Return what a record says of a choice that was made on one of several folds."""
     return {"selected_on": f"one of {folds} folds inside the labelled subset"} if folds > 1 else {}

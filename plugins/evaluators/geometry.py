@@ -9,8 +9,8 @@
     feature_std   standard deviation of features at length one, mean over dimensions
     correlation   mean absolute correlation of two features
 
-Each has its definition, bounds and source where it is computed: `bench.collapse` (rankme and
-feature_std), `spectrum`, and here. Published codes disagree by a factor of three under one name.
+Each has its definition, bounds and source where it is computed: alignment and uniformity here, the
+others where `bench.api` has them from. Published codes disagree by a factor of three under one name.
 
 Differs from the papers: everything is measured on the backbone's features h, never on a projector's
 embedding z; the views are of one fixed recipe; LiDAR has fewer of them. Ten of 1,000 images suffice
@@ -26,21 +26,28 @@ import torch
 from torch import Tensor
 
 from bench.api import (
+    LIDAR_DELTA,
+    LIDAR_EPS,
     BadValue,
     Evaluator,
     Network,
     Scores,
     Task,
     View,
+    alpha_req,
+    correlation,
+    covariance,
     embedding_std,
+    fit_range,
+    lidar,
+    nesum,
     rankme,
     require_finite,
     seed_of,
     setting,
+    spectrum,
     unit_rows,
 )
-
-from .spectrum import DELTA, EPS, alpha_req, correlation, covariance, fitted_range, lidar, nesum, spectrum
 
 VIEW = View(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)  # SimCLR, B.9, whatever was trained
 CHUNK_PIXELS = 1 << 20  # of images a pass
@@ -72,8 +79,10 @@ class Geometry(Evaluator):
 
         def __post_init__(self) -> None:
             if self.alpha_first >= self.alpha_last:
-                found = f"{self.alpha_first} is not less than alpha_last ({self.alpha_last})"
-                raise BadValue(f"geometry.alpha_first: {found}. Set both.")
+                raise BadValue(
+                    f"geometry.alpha_first: {self.alpha_first} is not less than alpha_last "
+                    f"({self.alpha_last}). Set both."
+                )
 
     config: Config
 
@@ -82,7 +91,7 @@ class Geometry(Evaluator):
         network = task.needed_network("geometry")
         _refuse(task)
         exact = torch.device("cpu") if task.device.type == "mps" else task.device
-        x = task.test.x[drawn(len(task.test), self.config.rows, task.seed, "rows")].to(exact)
+        x = task.test.x[draw_indices(len(task.test), self.config.rows, task.seed, "rows")].to(exact)
         views = self._views(network, task.seed).to(exact)
         spread = covariance(x)
         eigenvalues = spectrum(spread)
@@ -103,13 +112,13 @@ class Geometry(Evaluator):
         )
 
     def _views(self, network: Network, seed: int) -> Tensor:
-        chosen = drawn(len(network.test), self.config.lidar_images, seed, "images")
-        views = features_of_views(network, network.test.pixels[chosen], self.config.lidar_views, seed)
+        chosen = draw_indices(len(network.test), self.config.lidar_images, seed, "images")
+        views = extract_views(network, network.test.pixels[chosen], self.config.lidar_views, seed)
         require_finite(views.flatten(0, 1), "geometry: the features of augmented test images")
         return views
 
     def _protocol(self, x: Tensor, views: Tensor, rank: int) -> dict[str, Any]:
-        first, last = fitted_range(rank, self.config.alpha_first, self.config.alpha_last)
+        first, last = fit_range(rank, self.config.alpha_first, self.config.alpha_last)
         images, count, dim = views.shape
         return {
             "selected": "nothing",
@@ -120,7 +129,7 @@ class Geometry(Evaluator):
             "views": f"{count} of each of {images} test images, SimCLR B.9 as far as it keeps the label",
             "rankme": "raw singular values, eps 1e-7",
             "alpha_req": f"centred covariance, eigenvalues {first} to {last} of {rank}, weights 1/i",
-            "lidar": f"between over within views, delta {DELTA:g}, eps {EPS:g} after normalising",
+            "lidar": f"between over within views, delta {LIDAR_DELTA:g}, eps {LIDAR_EPS:g} after normalising",
             "alignment": "unit rows, squared distance, all pairs of views of an image",
             "uniformity": "unit rows, t 2, all pairs of two images",
             "nesum": "centred covariance",
@@ -147,15 +156,15 @@ def _refuse(task: Task) -> None:
     require_finite(task.test.x, "geometry: the test features")
 
 
-def drawn(n: int, most: int, seed: int, purpose: str) -> Tensor:
-    """Return at most `most` of `n` places in ascending order, (m,) int64; two purposes draw apart."""
+def draw_indices(n: int, most: int, seed: int, purpose: str) -> Tensor:
+    """Return at most `most` of `n` indices in ascending order, (m,) int64; two purposes draw apart."""
     if n <= most:
         return torch.arange(n)
     generator = torch.Generator().manual_seed(seed_of(seed, "geometry", purpose))
     return torch.randperm(n, generator=generator)[:most].sort().values
 
 
-def features_of_views(network: Network, pixels: Tensor, count: int, seed: int) -> Tensor:
+def extract_views(network: Network, pixels: Tensor, count: int, seed: int) -> Tensor:
     """Return the features of `count` augmented views of each image, (n, count, d), float32.
 
     Args:

@@ -12,23 +12,23 @@ neighbours the earlier is taken; a class without a vote is never among the first
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from bench.api import (
     BadValue,
     Evaluator,
+    FeatureSettings,
+    FeatureSpec,
     Scores,
     Task,
     classification_scores,
     nearest,
+    refuse_not_finite,
     setting,
     unit_rows,
     votes,
 )
-
-from .refusals import refuse_broken
 
 DEFAULT_K = 20  # DINO, eval_knn.py: "20 is usually working the best"
 
@@ -40,7 +40,7 @@ class KNN(Evaluator):
     reference: ClassVar[str] = "Wu 2018, https://arxiv.org/abs/1805.01978"
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
+    class Config(FeatureSettings):
         """What changes the vote."""
 
         k: int | None = setting(
@@ -50,21 +50,23 @@ class KNN(Evaluator):
 
     config: Config
 
+    @classmethod
+    def features(cls, config: Config) -> FeatureSpec:
+        """Return the features that the settings ask for."""
+        return config.spec
+
     def check(self, labelled: int, classes: int) -> None:
         """Refuse more neighbours than there are."""
         k = self.config.k
         if k is not None and k > labelled:
-            found = f"there are {labelled} training features"
-            raise BadValue(f"knn: k is {k}, but {found}. Set knn.k to at most {labelled}.")
-
-    def evaluate_all(self, tasks: Sequence[Task]) -> list[Scores]:
-        """Evaluate each task."""
-        return [self.evaluate(task) for task in tasks]
+            raise BadValue(
+                f"knn: k is {k}, but there are {labelled} training features. Set knn.k to at most {labelled}."
+            )
 
     def evaluate(self, task: Task) -> Scores:
         """Let the training rows vote on the test rows."""
         self.check(len(task.train), len(task.classes))
-        refuse_broken("knn", task)
+        refuse_not_finite("knn", task)
         k = self.config.k or min(DEFAULT_K, len(task.train))
         bank = unit_rows(task.train.x.to(task.device))
         queries = unit_rows(task.test.x.to(task.device))
@@ -78,6 +80,7 @@ class KNN(Evaluator):
             per_class=per_class,
             protocol={
                 "features": "frozen",
+                **self.config.spec.describe(),
                 "selected": "nothing",
                 "selected_split": "nothing",
                 "similarity": "cosine",

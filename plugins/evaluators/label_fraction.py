@@ -19,13 +19,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from bench.api import BadValue, Evaluator, Scores, Task, seed_of, setting
+from bench.api import (
+    BadValue,
+    Evaluator,
+    FeatureSettings,
+    FeatureSpec,
+    Scores,
+    Task,
+    refuse_too_few,
+    seed_of,
+    setting,
+)
 
 from .knn import KNN
 from .linear import Linear
-from .refusals import refuse_too_little
+from .mlp import MLP
 
-PROBES: dict[str, type[Linear | KNN]] = {"linear": Linear, "knn": KNN}
+# By name, since a plugin cannot look one up: any that scores features by top1. An entry is all it takes.
+PROBES: dict[str, type[Evaluator]] = {"linear": Linear, "knn": KNN, "mlp": MLP}
 
 
 class LabelFraction(Evaluator):
@@ -36,7 +47,7 @@ class LabelFraction(Evaluator):
     takes_fraction: ClassVar[bool] = False
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
+    class Config(FeatureSettings):
         """What changes the curve."""
 
         fractions: tuple[float, ...] = setting(
@@ -47,6 +58,11 @@ class LabelFraction(Evaluator):
 
     config: Config
 
+    @classmethod
+    def features(cls, config: Config) -> FeatureSpec:
+        """Return the features that the settings ask for."""
+        return config.spec
+
     def check(self, labelled: int, classes: int) -> None:
         """Refuse fractions that make no curve, and draws that do not go with them."""
         fractions, draws = self.config.fractions, self.config.draws
@@ -55,25 +71,31 @@ class LabelFraction(Evaluator):
         if list(fractions) != sorted(set(fractions)):
             raise BadValue(f"label-fraction: fractions is {list(fractions)}. Give each once, ascending.")
         if len(draws) != len(fractions):
-            found = f"draws has {len(draws)} numbers, but there are {len(fractions)} fractions"
-            raise BadValue(f"label-fraction: {found}. Give label-fraction.draws one for each.")
+            raise BadValue(
+                f"label-fraction: draws has {len(draws)} numbers, but there are {len(fractions)} fractions. "
+                "Give label-fraction.draws one for each."
+            )
         if fractions[-1] == 1 and draws[-1] != 1:
-            found = f"draws asks for {draws[-1]} of fraction 1, which are all alike"
-            raise BadValue(f"label-fraction: {found}. Set the last of label-fraction.draws to 1.")
-        refuse_too_little("label-fraction", labelled, classes)
+            raise BadValue(
+                f"label-fraction: draws asks for {draws[-1]} of fraction 1, which are all alike. "
+                "Set the last of label-fraction.draws to 1."
+            )
+        refuse_too_few("label-fraction", labelled, classes)
 
     def evaluate(self, task: Task) -> Scores:
         """Fit every draw of every fraction that gives each class an example."""
         self.check(len(task.train), len(task.classes))
         left_out = [f for f in self.config.fractions if not _reaches_all(task, f)]
         curve = {
-            fraction: self._fitted(task, fraction, draws)
+            fraction: self._fit_draws(task, fraction, draws)
             for fraction, draws in zip(self.config.fractions, self.config.draws, strict=True)
             if fraction not in left_out
         }
         if not curve:
-            found = f"each of {', '.join(f'{f:g}' for f in left_out)} leaves a class without an example"
-            raise BadValue(f"label-fraction: {found}. Raise label-fraction.fractions.")
+            raise BadValue(
+                f"label-fraction: each of {', '.join(f'{f:g}' for f in left_out)} leaves a class without an "
+                "example. Raise label-fraction.fractions."
+            )
         most = curve[max(curve)][0]
         metrics = _metrics({f: [s.metrics["top1"] for s in scores] for f, scores in curve.items()})
         return Scores(
@@ -85,21 +107,24 @@ class LabelFraction(Evaluator):
             lower_is_better=frozenset(name for name in metrics if name.endswith("_std")),
         )
 
-    def _fitted(self, task: Task, fraction: float, draws: int) -> list[Scores]:
+    def _fit_draws(self, task: Task, fraction: float, draws: int) -> list[Scores]:
         """Return what the probe finds of each draw."""
-        probe = PROBES[self.config.probe]
+        c = self.config
+        probe = PROBES[c.probe]
         seeds = [seed_of(task.seed, "label-fraction", draw) for draw in range(draws)]
-        return probe(probe.Config()).evaluate_all([task.subset(fraction, seed) for seed in seeds])
+        config = probe.Config(blocks=c.blocks, pool=c.pool)  # the features of the task are those already
+        return probe(config).evaluate_all([task.subset(fraction, seed) for seed in seeds])
 
     def _protocol(self, task: Task, curve: dict[float, list[Scores]]) -> dict[str, Any]:
         """Return what a record says of the subsets and of the choices made in them."""
         every = [scores.protocol for draws in curve.values() for scores in draws]
-        said = dict.fromkeys(p["selected_on"] for p in every if "selected_on" in p)
+        selected_on = dict.fromkeys(p["selected_on"] for p in every if "selected_on" in p)
         selected = next((p["selected"] for p in every if p["selected"] != "nothing"), "nothing")
         return {
             "features": "frozen",
+            **self.config.spec.describe(),
             "selected": selected if selected == "nothing" else f"{selected} in every subset",
-            "selected_on": f"inside each subset: {', '.join(said)}" if said else "nothing",
+            "selected_on": f"inside each subset: {', '.join(selected_on)}" if selected_on else "nothing",
             "selected_split": every[-1]["selected_split"],
             "classifier": self.config.probe,
             "fractions": list(curve),

@@ -25,13 +25,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.api import BadValue, Evaluator, Features, Scores, Task, setting
+from bench.api import (
+    BadValue,
+    Evaluator,
+    Features,
+    FeatureSettings,
+    FeatureSpec,
+    Scores,
+    Task,
+    describe_choice,
+    describe_no_choice,
+    is_at_edge,
+    refuse_not_finite,
+    refuse_too_few,
+    score_logits,
+    setting,
+)
 
-from .choice import at_edge, selection, unchosen
-from .classified import classified
-from .fitting.last_scores import found
+from .fitting.last_scores import reuse_scores
 from .fitting.logistic import Heads, Rows, fit_all
-from .refusals import refuse_broken, refuse_too_little
 
 FAR = 3  # standard errors behind the best, where a weaker penalty is not tried; our choice
 
@@ -43,13 +55,13 @@ class Choice(NamedTuple):
 
     Args:
         l2: the penalty.
-        near: a head of a fold that has it, where the fit starts.
-        said: of the choice, for the record.
+        near: a head of a fold that has it, where the fit starts; None is from zero.
+        protocol: what the record says of the choice.
     """
 
     l2: float
     near: Heads | None
-    said: dict[str, Any]
+    protocol: dict[str, Any]
 
 
 class Linear(Evaluator):
@@ -59,7 +71,7 @@ class Linear(Evaluator):
     reference: ClassVar[str] = "Kornblith 2019, https://arxiv.org/abs/1805.08974"
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
+    class Config(FeatureSettings):
         """What changes the fit."""
 
         l2_min: float = setting(1e-6, "weakest penalty tried", source="SimCLR, appendix B.8", above=0)
@@ -74,13 +86,19 @@ class Linear(Evaluator):
 
     config: Config
 
+    @classmethod
+    def features(cls, config: Config) -> FeatureSpec:
+        """Return the features that the settings ask for."""
+        return config.spec
+
     def check(self, labelled: int, classes: int) -> None:
         """Refuse an empty grid, a single class and an empty training set."""
         low, high = self.config.l2_min, self.config.l2_max
         if low > high:
-            found = f"l2_min is {low:g}, but l2_max is {high:g}"
-            raise BadValue(f"linear: {found}. Set linear.l2_min to at most {high:g}.")
-        refuse_too_little("linear", labelled, classes)
+            raise BadValue(
+                f"linear: l2_min is {low:g}, but l2_max is {high:g}. Set linear.l2_min to at most {high:g}."
+            )
+        refuse_too_few("linear", labelled, classes)
 
     def evaluate(self, task: Task) -> Scores:
         """Choose l2 on the folds, refit on all training rows, predict the test rows."""
@@ -89,68 +107,79 @@ class Linear(Evaluator):
     def evaluate_all(self, tasks: Sequence[Task]) -> list[Scores]:
         """Evaluate tasks of features of one network: all are fitted as one."""
         if len(tasks) == 1:
-            return [found("linear", self.config, tasks[0], lambda: self._evaluated(tasks)[0])]
-        return self._evaluated(tasks)
+            return [reuse_scores("linear", self.config, tasks[0], lambda: self._evaluate_together(tasks)[0])]
+        return self._evaluate_together(tasks)
 
-    def _evaluated(self, tasks: Sequence[Task]) -> list[Scores]:
+    def _evaluate_together(self, tasks: Sequence[Task]) -> list[Scores]:
         for task in tasks:
             self.check(len(task.train), len(task.classes))
-            refuse_broken("linear", task)
+            refuse_not_finite("linear", task)
         every = [Rows.of(task.train.x, task.train.y, task.device) for task in tasks]
         choices = self._choose(tasks, every)
         near = [choice.near for choice in choices]
-        (fitted,) = self._fit(tasks, every, [[choice.l2 for choice in choices]], self.config.tolerance, near)
+        strengths = [[choice.l2 for choice in choices]]
+        (fitted,) = self._fit(tasks, every, strengths, self.config.tolerance, near)
         return [
-            _scores(task, choice, heads) for task, choice, heads in zip(tasks, choices, fitted, strict=True)
+            _score(task, self.config.spec, choice, heads)
+            for task, choice, heads in zip(tasks, choices, fitted, strict=True)
         ]
 
     def _choose(self, tasks: Sequence[Task], every: Sequence[Rows]) -> list[Choice]:
         """Return the choice of each task, given all its training rows."""
-        folds = [_folds(task, rows) for task, rows in zip(tasks, every, strict=True)]
+        folds = [_prepare_folds(task, rows) for task, rows in zip(tasks, every, strict=True)]
         grid = self._grid()
-        self._try(tasks, [of_task for of_task in folds if of_task], grid)
-        running = [_running(of_task, 1) for of_task in folds]
-        self._go_on(tasks, folds, running, grid)
+        self._fit_roughly(tasks, [folds_of_task for folds_of_task in folds if folds_of_task], grid)
+        candidates = [_list_candidates(folds_of_task, 1) for folds_of_task in folds]
+        self._fit_candidates(tasks, folds, candidates, grid)
         return [
-            _chosen(task, grid, of_task, kept) if of_task else self._default(task)
-            for task, of_task, kept in zip(tasks, folds, running, strict=True)
+            _choose_best(task, grid, folds_of_task, indices) if folds_of_task else self._use_default(task)
+            for task, folds_of_task, indices in zip(tasks, folds, candidates, strict=True)
         ]
 
-    def _try(self, tasks: Sequence[Task], folds: Sequence[Sequence[_Fold]], grid: Sequence[float]) -> None:
+    def _fit_roughly(
+        self, tasks: Sequence[Task], folds: Sequence[Sequence[_Fold]], grid: Sequence[float]
+    ) -> None:
         """Fit ever weaker penalties roughly, until two in a row are far behind in every task."""
-        flat = [fold for of_task in folds for fold in of_task]
+        flat = [fold for folds_of_task in folds for fold in folds_of_task]
         if not flat:
             return
-        places = range(len(grid) - 1, -1, -1)
-        l2 = [[grid[place]] * len(flat) for place in places]
+        from_strongest = range(len(grid) - 1, -1, -1)
+        l2 = [[grid[index]] * len(flat) for index in from_strongest]
         fits = self._fit(tasks, [fold.rows for fold in flat], l2, self.config.first_tolerance)
-        for place, heads in zip(places, fits, strict=False):
+        for index, heads in zip(from_strongest, fits, strict=False):
             for fold, head in zip(flat, heads, strict=True):
-                fold.judge(place, head)
-            latest = {place, place + 1}
-            if place + 1 < len(grid) and not any(latest & set(_running(of_task, FAR)) for of_task in folds):
+                fold.judge(index, head)
+            latest = {index, index + 1}
+            promising = any(latest & set(_list_candidates(folds_of_task, FAR)) for folds_of_task in folds)
+            if index + 1 < len(grid) and not promising:
                 return
 
-    def _go_on(
+    def _fit_candidates(
         self,
         tasks: Sequence[Task],
         folds: Sequence[Sequence[_Fold]],
-        running: Sequence[Sequence[int]],
+        candidates: Sequence[Sequence[int]],
         grid: Sequence[float],
     ) -> None:
-        """Fit what is in the running until it has converged, all as one."""
-        pairs = zip(folds, running, strict=True)
-        todo = [(fold, place) for of_task, kept in pairs for fold in of_task for place in kept]
+        """Fit each task's candidates until they have converged, all as one."""
+        todo = [
+            (fold, index)
+            for folds_of_task, indices in zip(folds, candidates, strict=True)
+            for fold in folds_of_task
+            for index in indices
+        ]
         if not todo:
             return
-        l2 = [[grid[place] for _, place in todo]]
-        near = [fold.heads[place] for fold, place in todo]
+        l2 = [[grid[index] for _, index in todo]]
+        near = [fold.heads[index] for fold, index in todo]
         (ends,) = self._fit(tasks, [fold.rows for fold, _ in todo], l2, self.config.tolerance, near)
-        for (fold, place), head in zip(todo, ends, strict=True):
-            fold.judge(place, head)
+        for (fold, index), head in zip(todo, ends, strict=True):
+            fold.judge(index, head)
 
-    def _default(self, task: Task) -> Choice:
-        return Choice(self.config.default_l2, None, {**unchosen(task, 0), "grid": [], "grid_edge": False})
+    def _use_default(self, task: Task) -> Choice:
+        return Choice(
+            self.config.default_l2, None, {**describe_no_choice(task, 0), "grid": [], "grid_edge": False}
+        )
 
     def _grid(self) -> list[float]:
         c = self.config
@@ -166,7 +195,7 @@ class Linear(Evaluator):
         tolerance: float,
         near: Sequence[Heads | None] = (),
     ) -> Iterator[list[Heads]]:
-        """Yield a head of each problem for each row of `l2`, as `fit_all`, and warn of what has no end."""
+        """Yield a head of each problem for each row of `l2`, as `fit_all`; warn of what does not converge."""
         most, strengths = self.config.max_iter, torch.tensor(l2, dtype=torch.float64)
         classes = len(tasks[0].classes)
         fits = fit_all(problems, classes, strengths, tolerance=tolerance, max_iter=most, near=near)
@@ -175,8 +204,8 @@ class Linear(Evaluator):
                 f"{value:g}" for value, head in zip(values, heads, strict=True) if not head.converged.all()
             }
             if unfinished:
-                said = "linear: no convergence in %d steps at l2 %s. Raise linear.max_iter."
-                log.warning(said, most, ", ".join(sorted(unfinished)))
+                message = "linear: no convergence in %d steps at l2 %s. Raise linear.max_iter."
+                log.warning(message, most, ", ".join(sorted(unfinished)))
             yield heads
 
 
@@ -187,61 +216,62 @@ class _Fold:
     Args:
         rows: to fit.
         held_out: to judge by.
-        heads: by the place of its l2 in the grid.
-        found: likewise, top-1 in percent and negative log-likelihood, (2,), float64.
+        heads: by the index of its l2 in the grid.
+        scores: likewise, top-1 in percent and negative log-likelihood, (2,), float64.
     """
 
     rows: Rows
     held_out: Features
     heads: dict[int, Heads] = field(default_factory=dict)
-    found: dict[int, Tensor] = field(default_factory=dict)
+    scores: dict[int, Tensor] = field(default_factory=dict)
 
-    def judge(self, place: int, head: Heads) -> None:
-        """Keep a head and what the held-out rows say of it."""
+    def judge(self, index: int, head: Heads) -> None:
+        """Keep a head and its scores on the held-out rows."""
         labels, logits = self.held_out.y.cpu(), head.logits(self.held_out.x, 0).cpu()
         right = (logits.argmax(1) == labels).double().mean()
-        self.heads[place] = head
-        self.found[place] = torch.stack((100 * right, F.cross_entropy(logits, labels)))
+        self.heads[index] = head
+        self.scores[index] = torch.stack((100 * right, F.cross_entropy(logits, labels)))
 
 
-def _folds(task: Task, every: Rows) -> list[_Fold]:
+def _prepare_folds(task: Task, every: Rows) -> list[_Fold]:
+    """Return the folds of a task, standardised each by its own rows, with the axes of all."""
     return [
         _Fold(Rows.of(task.train.x[rows], task.train.y[rows], task.device, every), task.train.take(held_out))
         for rows, held_out in task.folds
     ]
 
 
-def _means(folds: Sequence[_Fold], places: Iterable[int]) -> dict[int, list[float]]:
-    """Return mean top-1 and negative log-likelihood over folds, by place."""
-    return {place: torch.stack([fold.found[place] for fold in folds]).mean(0).tolist() for place in places}
+def _average_scores(folds: Sequence[_Fold], indices: Iterable[int]) -> dict[int, list[float]]:
+    """Return mean top-1 and negative log-likelihood over folds, by index."""
+    return {index: torch.stack([fold.scores[index] for fold in folds]).mean(0).tolist() for index in indices}
 
 
-def _running(folds: Sequence[_Fold], errors: int) -> list[int]:
-    """Return the places of what is at most some standard errors behind the best."""
+def _list_candidates(folds: Sequence[_Fold], errors: int) -> list[int]:
+    """Return the indices of what is at most some standard errors of top-1 behind the best."""
     if not folds:
         return []
-    means, rows = _means(folds, folds[0].found), sum(len(fold.held_out) for fold in folds)
+    means, rows = _average_scores(folds, folds[0].scores), sum(len(fold.held_out) for fold in folds)
     best = max(top1 for top1, _ in means.values())
     share = (best / 100 * rows + 1) / (rows + 2)  # above 0 and below 1
     error = 100 * math.sqrt(share * (1 - share) / rows)
-    return [place for place, (top1, _) in means.items() if top1 >= best - errors * error]
+    return [index for index, (top1, _) in means.items() if top1 >= best - errors * error]
 
 
-def _chosen(task: Task, grid: list[float], folds: Sequence[_Fold], running: Sequence[int]) -> Choice:
-    """Return the best of what is in the running, given the folds of a task."""
-    means = _means(folds, running)
-    place = max(running, key=lambda i: (round(means[i][0], 9), -means[i][1], grid[i]))
-    said = {
+def _choose_best(task: Task, grid: list[float], folds: Sequence[_Fold], candidates: Sequence[int]) -> Choice:
+    """Return the best candidate by top-1, of equal ones the likelier, then the stronger penalty."""
+    means = _average_scores(folds, candidates)
+    best = max(candidates, key=lambda i: (round(means[i][0], 9), -means[i][1], grid[i]))
+    protocol = {
         "selected": "l2",
-        **selection(task),
+        **describe_choice(task),
         "grid": grid,
-        "grid_edge": at_edge(grid[place], grid),
-        "val_top1": means[place][0],
+        "grid_edge": is_at_edge(grid[best], grid),
+        "val_top1": means[best][0],
     }
-    return Choice(grid[place], folds[-1].heads[place], said)
+    return Choice(grid[best], folds[-1].heads[best], protocol)
 
 
-def _scores(task: Task, choice: Choice, heads: Heads) -> Scores:
+def _score(task: Task, spec: FeatureSpec, choice: Choice, heads: Heads) -> Scores:
     fit = {"l2": choice.l2, "converged": bool(heads.converged.all()), "steps": int(heads.steps[0])}
-    protocol = {"features": "frozen", **choice.said, **fit}
-    return classified(heads.logits(task.test.x, 0).cpu(), task, protocol)
+    protocol = {"features": "frozen", **spec.describe(), **choice.protocol, **fit}
+    return score_logits(heads.logits(task.test.x, 0).cpu(), task, protocol)

@@ -23,12 +23,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.api import BadValue, Evaluator, Scores, Task, require_finite, setting
+from bench.api import (
+    BadValue,
+    Evaluator,
+    Scores,
+    Task,
+    describe_choice,
+    describe_no_choice,
+    is_at_edge,
+    refuse_not_finite,
+    refuse_too_few,
+    require_finite,
+    score_logits,
+    setting,
+)
 
-from .choice import at_edge, selection, unchosen
-from .classified import classified
-from .fitting.sgd import cosine, crop_and_flip, shuffled, viewed
-from .refusals import refuse_broken, refuse_too_little
+from .fitting.sgd import cosine, crop_and_flip, draw_views, shuffle_rows
 
 NAME = "linear-sgd"
 LR_GRID = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
@@ -85,27 +95,29 @@ class LinearSGD(Evaluator):
         if not c.lr_grid:
             raise BadValue(f"{NAME}: lr_grid is empty. Give {NAME}.lr_grid at least one value.")
         if c.optimizer != "sgd" and c.lr_grid == LR_GRID:
-            found = f"{c.optimizer} needs learning rates of its own, lr_grid has those of sgd"
-            raise BadValue(f"{NAME}.optimizer: {found}. Set {NAME}.lr_grid, e.g. to [1e-4,1e-3,1e-2].")
-        refuse_too_little(NAME, labelled, classes)
+            raise BadValue(
+                f"{NAME}.optimizer: {c.optimizer} needs learning rates of its own, lr_grid has those of sgd. "
+                f"Set {NAME}.lr_grid, e.g. to [1e-4,1e-3,1e-2]."
+            )
+        refuse_too_few(NAME, labelled, classes)
 
     def evaluate(self, task: Task) -> Scores:
         """Train all heads, choose the learning rate on the folds, predict the test rows."""
         self.check(len(task.train), len(task.classes))
-        refuse_broken(NAME, task)
+        refuse_not_finite(NAME, task)
         c = self.config
-        lrs, folds = self._tried(task)
+        lrs, folds = self._list_tried(task)
         heads = self.train(task, lrs, folds)
-        place, chosen = self._choose(task, heads, lrs, folds)
-        found = heads.chosen(task.test.x.to(task.device), place).cpu()
-        require_finite(found, f"{NAME}: at lr {lrs[place]:g} the logits")
-        return classified(
-            found,
+        best, chosen = self._choose(task, heads, lrs, folds)
+        predicted = heads.predict(task.test.x.to(task.device), best).cpu()
+        require_finite(predicted, f"{NAME}: at lr {lrs[best]:g} the logits")
+        return score_logits(
+            predicted,
             task,
             {
                 "features": "frozen",
                 **chosen,
-                "lr": lrs[place],
+                "lr": lrs[best],
                 "epochs": c.epochs,
                 "batch_size": c.batch_size,
                 "optimizer": c.optimizer,
@@ -113,7 +125,7 @@ class LinearSGD(Evaluator):
             },
         )
 
-    def _tried(self, task: Task) -> tuple[tuple[float, ...], Folds]:
+    def _list_tried(self, task: Task) -> tuple[tuple[float, ...], Folds]:
         """Return the learning rates and the folds to choose on, none where there is no choice."""
         if len(self.config.lr_grid) == 1:
             return self.config.lr_grid, ()
@@ -122,19 +134,19 @@ class LinearSGD(Evaluator):
     def _choose(
         self, task: Task, heads: Heads, lrs: Sequence[float], folds: Folds
     ) -> tuple[int, dict[str, Any]]:
-        """Return the place of the learning rate and what a record says of the choice."""
+        """Return the index of the learning rate and what a record says of the choice."""
         if not folds:
-            return 0, {**unchosen(task, len(self.config.lr_grid)), "grid": [], "grid_edge": False}
+            return 0, {**describe_no_choice(task, len(self.config.lr_grid)), "grid": [], "grid_edge": False}
         held_out = [task.train.take(val) for _, val in folds]
         judged = [heads.judge(part.x, part.y, fold) for fold, part in enumerate(held_out)]
         top1, loss = torch.stack(judged).mean(0)
-        place = max(range(len(lrs)), key=lambda i: (round(float(top1[i]), 9), -float(loss[i])))
-        return place, {
+        best = max(range(len(lrs)), key=lambda i: (round(float(top1[i]), 9), -float(loss[i])))
+        return best, {
             "selected": "lr",
-            **selection(task),
+            **describe_choice(task),
             "grid": list(lrs),
-            "grid_edge": at_edge(lrs[place], lrs),
-            "val_top1": float(top1[place]),
+            "grid_edge": is_at_edge(lrs[best], lrs),
+            "val_top1": float(top1[best]),
         }
 
     def train(self, task: Task, lrs: Sequence[float], folds: Folds) -> Heads:
@@ -148,11 +160,11 @@ class LinearSGD(Evaluator):
         c, y = self.config, task.train.y.to(task.device)
         heads = Heads(len(lrs), len(folds) + 1, len(task.classes), task.train.x.shape[1], task.device)
         optimizer, rates = self._optimizer(heads, lrs)
-        features, used = self._features(task), fitted(len(y), folds).to(task.device)
+        features, used = self._features(task), mark_fitted(len(y), folds).to(task.device)
         steps = c.epochs * -(-len(y) // c.batch_size)
         done = 0
         for epoch in range(c.epochs):
-            order = shuffled(torch.arange(len(y)), task.seed, NAME, "order", epoch)
+            order = shuffle_rows(torch.arange(len(y)), task.seed, NAME, "order", epoch)
             for step, rows in enumerate(order.split(c.batch_size)):
                 gradients = heads.gradients(features(rows, epoch, step), y[rows], used[rows])
                 for group, rate, gradient in zip(optimizer.param_groups, rates, gradients, strict=True):
@@ -182,7 +194,7 @@ class LinearSGD(Evaluator):
 
         @torch.no_grad()
         def of_views(rows: Tensor, epoch: int, step: int) -> Tensor:
-            x: Tensor = backbone(viewed(network, rows, view, task.seed, NAME, "views", epoch, step))
+            x: Tensor = backbone(draw_views(network, rows, view, task.seed, NAME, "views", epoch, step))
             return x.float()
 
         return of_views
@@ -204,9 +216,9 @@ class Heads:
         self.at = torch.zeros(lrs, parts, classes, dim + 1, device=device)
         self.of_lr = [self.at[lr] for lr in range(lrs)]
 
-    def chosen(self, x: Tensor, lr: int) -> Tensor:
+    def predict(self, x: Tensor, lr: int) -> Tensor:
         """Return the logits, (n, classes), that a learning rate's head of all rows gives (n, dim)."""
-        return with_one(x) @ self.at[lr, -1].T
+        return append_one(x) @ self.at[lr, -1].T
 
     def gradients(self, x: Tensor, y: Tensor, used: Tensor) -> Tensor:
         """Return the gradient of each head's mean cross-entropy over its own rows, as `at`.
@@ -216,7 +228,7 @@ class Heads:
             y: (n,), int64.
             used: (n, parts), 1 where a part learns from a row, else 0.
         """
-        x = with_one(x)
+        x = append_one(x)
         error = logits(x, self.at).softmax(3)  # (n, lrs, parts, classes); less 1 at the label
         label = y[:, None, None, None].expand(*error.shape[:3], 1)
         error.scatter_add_(3, label, error.new_full((), -1).expand_as(label))
@@ -235,18 +247,21 @@ class Heads:
         Returns:
             (2, lrs), float64, on the CPU; 0 and infinite for a head that is not finite.
         """
-        found = torch.zeros(2, len(self.at), dtype=torch.float64)
+        totals = torch.zeros(2, len(self.at), dtype=torch.float64)
         for some, labels in zip(x.split(ROWS), y.split(ROWS), strict=True):
-            z = logits(with_one(some.to(self.at.device)), self.at[:, part]).cpu().double()
-            z, wanted = z.transpose(1, 2), labels.cpu()[:, None].expand(-1, len(self.at))  # (n, classes, lrs)
-            right = 100 * (z.argmax(1) == wanted).double().sum(0)
-            found += torch.stack((right, F.cross_entropy(z, wanted, reduction="none").sum(0)))
-        broken = ~found[1].isfinite()
-        found[0, broken], found[1, broken] = 0.0, torch.inf
-        return found / len(y)
+            z = logits(append_one(some.to(self.at.device)), self.at[:, part]).cpu().double()
+            z, targets = (
+                z.transpose(1, 2),
+                labels.cpu()[:, None].expand(-1, len(self.at)),
+            )  # (n, classes, lrs)
+            right = 100 * (z.argmax(1) == targets).double().sum(0)
+            totals += torch.stack((right, F.cross_entropy(z, targets, reduction="none").sum(0)))
+        diverged = ~totals[1].isfinite()
+        totals[0, diverged], totals[1, diverged] = 0.0, torch.inf
+        return totals / len(y)
 
 
-def fitted(rows: int, folds: Folds) -> Tensor:
+def mark_fitted(rows: int, folds: Folds) -> Tensor:
     """Return which rows each part learns from, (rows, folds + 1), 1 or 0; the last from all."""
     used = torch.zeros(rows, len(folds) + 1)
     used[:, -1] = 1
@@ -266,6 +281,6 @@ def logits(x: Tensor, at: Tensor) -> Tensor:
     return flat.view(len(x), *at.shape[:-1])
 
 
-def with_one(x: Tensor) -> Tensor:
+def append_one(x: Tensor) -> Tensor:
     """Return features (n, dim) and a last one that is always 1."""
     return torch.cat((x, x.new_ones(len(x), 1)), 1)

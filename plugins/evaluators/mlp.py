@@ -23,19 +23,24 @@ from torch import Tensor
 from bench.api import (
     BadValue,
     Evaluator,
+    FeatureSettings,
+    FeatureSpec,
     Scores,
     Task,
     auto_precision,
+    describe_choice,
+    describe_no_choice,
+    is_at_edge,
+    refuse_not_finite,
+    refuse_too_few,
     require_finite,
+    score_logits,
     seed_of,
     setting,
 )
 
-from .choice import at_edge, selection, unchosen
-from .classified import classified
 from .fitting.perceptron import AdamW, Perceptrons, Standard, descend, heads_at_once, step_rows
 from .linear import Linear
-from .refusals import refuse_broken, refuse_too_little
 
 Pair = tuple[float, float]  # a learning rate and a weight decay
 
@@ -55,7 +60,7 @@ class MLP(Evaluator):
     reference: ClassVar[str] = "our protocol; AdamW: Loshchilov 2019, https://arxiv.org/abs/1711.05101"
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
+    class Config(FeatureSettings):
         """What changes the fit."""
 
         hidden: tuple[int, ...] = setting((512,), "width of each hidden layer", least=1)
@@ -73,53 +78,60 @@ class MLP(Evaluator):
 
     config: Config
 
+    @classmethod
+    def features(cls, config: Config) -> FeatureSpec:
+        """Return the features that the settings ask for."""
+        return config.spec
+
     def check(self, labelled: int, classes: int) -> None:
         """Refuse an empty grid, a single class and an empty training set."""
         for name in ("hidden", "lr_grid", "weight_decay_grid"):
             if not getattr(self.config, name):
                 raise BadValue(f"mlp: {name} is empty. Give mlp.{name} at least one value.")
-        refuse_too_little("mlp", labelled, classes)
+        refuse_too_few("mlp", labelled, classes)
 
     def evaluate(self, task: Task) -> Scores:
         """Choose on the folds, refit on all training rows, predict the test rows; fit `linear`, too."""
         self.check(len(task.train), len(task.classes))
-        refuse_broken("mlp", task)
+        refuse_not_finite("mlp", task)
+        c = self.config
         choice, chosen = self._choose(task)
         logits = self._predict(task, choice)
         require_finite(logits, "mlp: the logits")
-        linear = Linear(Linear.Config()).evaluate(task).metrics["top1"]
-        scores = classified(
+        linear_top1 = Linear(Linear.Config(blocks=c.blocks, pool=c.pool)).evaluate(task).metrics["top1"]
+        scores = score_logits(
             logits,
             task,
             {
                 "features": "frozen",
+                **self.config.spec.describe(),
                 **chosen,
                 **choice._asdict(),
-                "hidden": list(self.config.hidden),
-                "batch_size": step_rows(len(task.train), self.config.batch_size),
+                "hidden": list(c.hidden),
+                "batch_size": step_rows(len(task.train), c.batch_size),
                 "precision": self._precision(task),
                 "nonlinear_gap": "top1 minus that of linear, by its defaults on the same rows",
             },
         )
-        gap = scores.metrics["top1"] - linear
-        return replace(scores, metrics={**scores.metrics, "linear_top1": linear, "nonlinear_gap": gap})
+        gap = scores.metrics["top1"] - linear_top1
+        return replace(scores, metrics={**scores.metrics, "linear_top1": linear_top1, "nonlinear_gap": gap})
 
     def _choose(self, task: Task) -> tuple[Choice, dict[str, Any]]:
         """Return the choice and what a record says of it."""
         c = self.config
         if not task.folds:
             default = Choice(c.default_lr, c.default_weight_decay, c.epochs)
-            return default, {**unchosen(task, 0), "grid": {}, "grid_edge": False}
+            return default, {**describe_no_choice(task, 0), "grid": {}, "grid_edge": False}
         pairs = list(product(c.lr_grid, c.weight_decay_grid))
         top1, loss = torch.stack([self._judge(task, *fold, pairs) for fold in task.folds]).mean(0)
-        places = product(range(c.epochs), range(len(pairs)))
-        epoch, pair = max(places, key=lambda at: (round(float(top1[at]), 9), -float(loss[at])))
+        options = product(range(c.epochs), range(len(pairs)))
+        epoch, pair = max(options, key=lambda at: (round(float(top1[at]), 9), -float(loss[at])))
         lr, weight_decay = pairs[pair]
         return Choice(lr, weight_decay, epoch + 1), {
             "selected": "lr, weight_decay, epochs",
-            **selection(task),
+            **describe_choice(task),
             "grid": {"lr": list(c.lr_grid), "weight_decay": list(c.weight_decay_grid)},
-            "grid_edge": at_edge(lr, c.lr_grid) or at_edge(weight_decay, c.weight_decay_grid),
+            "grid_edge": is_at_edge(lr, c.lr_grid) or is_at_edge(weight_decay, c.weight_decay_grid),
             "val_top1": float(top1[epoch, pair]),
         }
 
@@ -133,12 +145,12 @@ class MLP(Evaluator):
         standard = Standard.of(part.x)
         x, y = standard.apply(part.x, task.device), part.y.to(task.device)
         val_x, val_y = standard.apply(val.x, task.device), val.y.to(task.device)
-        found = []
+        scores = []
         for settings in torch.tensor(pairs).split(self._heads_at_once(task, x)):
             model, optimizer = self._start(task, x.shape[1], settings)
             epochs = descend(model, x, y, optimizer, **self._schedule(task))
-            found.append(torch.stack([model.judge(val_x, val_y) for _ in epochs], 1))
-        return torch.cat(found, 2).nan_to_num(torch.inf)
+            scores.append(torch.stack([model.judge(val_x, val_y) for _ in epochs], 1))
+        return torch.cat(scores, 2).nan_to_num(torch.inf)
 
     def _predict(self, task: Task, choice: Choice) -> Tensor:
         """Fit all training rows and return the logits of the test rows, (n, classes), on the CPU."""
@@ -158,8 +170,8 @@ class MLP(Evaluator):
         return model, AdamW(model, settings[:, 0], settings[:, 1])
 
     def _precision(self, task: Task) -> str:
-        asked = self.config.precision
-        return auto_precision(task.device) if asked == "auto" else asked
+        precision = self.config.precision
+        return auto_precision(task.device) if precision == "auto" else precision
 
     def _widths(self, task: Task, axes: int) -> tuple[int, ...]:
         return (axes, *self.config.hidden, len(task.classes))

@@ -87,12 +87,13 @@ def test_the_published_checksums_refuse_any_other_archive(ten: Path, monkeypatch
 def test_the_files_of_the_other_cifar_are_refused(
     ten: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    place = tmp_path_factory.mktemp("mixed")
-    (place / "cifar-10-batches-py").mkdir()
+    folder = tmp_path_factory.mktemp("mixed")
+    (folder / "cifar-10-batches-py").mkdir()
     for name in ("train", "test", "meta"):  # by the names of CIFAR-100
-        (place / "cifar-10-batches-py" / name).write_bytes(cifar_file(cifar_batch(1, 20, "fine_labels", 100)))
+        content = cifar_file(cifar_batch(1, 20, "fine_labels", 100))
+        (folder / "cifar-10-batches-py" / name).write_bytes(content)
     with pytest.raises(BadData, match=r"^cifar10: .*cifar-10-batches-py is not there or not complete\. Use"):
-        cifar10(place)
+        cifar10(folder)
     (ten / "cifar-10-batches-py" / "data_batch_1").write_bytes(
         cifar_file(cifar_batch(1, 20, "fine_labels", 100))
     )
@@ -123,12 +124,12 @@ def test_a_download_unpacks_the_archive_and_prints_nothing_on_stdout(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    place = tmp_path_factory.mktemp("downloads")
-    archive = place / "cifar-10-python.tar.gz"  # what is there already is not fetched again
+    folder = tmp_path_factory.mktemp("downloads")
+    archive = folder / "cifar-10-python.tar.gz"  # what is there already is not fetched again
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(ten / "cifar-10-batches-py", "cifar-10-batches-py")
     monkeypatch.setattr(torchvision.datasets.CIFAR10, "tgz_md5", md5(archive.read_bytes()))
-    data = CIFAR10("cifar10", Selection(), DataLocation(data_dir=place, download=True))
+    data = CIFAR10("cifar10", Selection(), DataLocation(data_dir=folder, download=True))
 
     assert len(data.labels("train")) == 100
     assert not capsys.readouterr().out

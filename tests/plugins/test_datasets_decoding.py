@@ -15,7 +15,7 @@ from bench_plugins.datasets.image_files.decoding import (
     decode_all,
     measure,
     refuse_too_large,
-    spaced,
+    space_evenly,
 )
 from PIL import Image
 
@@ -217,8 +217,8 @@ def test_one_colour_image_makes_three_channels(tmp_path: Path) -> None:
 
 
 def test_a_sample_is_spread_over_all() -> None:
-    assert spaced(3, 10) == [0, 1, 2]
-    assert spaced(100, 4) == [0, 25, 50, 75]
+    assert space_evenly(3, 10) == [0, 1, 2]
+    assert space_evenly(100, 4) == [0, 25, 50, 75]
 
 
 def test_images_larger_than_memory_are_refused_with_both_sizes() -> None:

@@ -45,7 +45,7 @@ def test_gtsrb_is_read_from_the_unpacked_archives(written: Path) -> None:
 
 
 def test_gtsrb_keeps_the_contract(written: Path) -> None:
-    check_dataset(GTSRB, "gtsrb", place=DataLocation(root=written))
+    check_dataset(GTSRB, "gtsrb", location=DataLocation(root=written))
 
 
 def test_the_names_are_those_of_the_signs() -> None:

@@ -36,7 +36,7 @@ def test_mnist_is_read_from_the_official_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("cls", "name"), [(MNIST, "MNIST"), (KMNIST, "KMNIST")])
 def test_both_keep_the_contract(tmp_path: Path, cls: type[MNIST], name: str) -> None:
-    check_dataset(cls, name.lower(), place=DataLocation(data_dir=write_mnist(tmp_path, name)))
+    check_dataset(cls, name.lower(), location=DataLocation(data_dir=write_mnist(tmp_path, name)))
 
 
 def test_kmnist_has_its_own_classes_folder_and_statistics(tmp_path: Path) -> None:

@@ -47,8 +47,8 @@ def photos(tmp_path: Path) -> Path:
 def opened(
     photos: Path, *, packed: bool = True, data_dir: Path | None = None, **settings: Any
 ) -> ImageFolder:
-    place = DataLocation(root=photos, data_dir=data_dir or photos.parent / "data", packed=packed)
-    return ImageFolder("image_folder", Config(**settings), place)
+    location = DataLocation(root=photos, data_dir=data_dir or photos.parent / "data", packed=packed)
+    return ImageFolder("image_folder", Config(**settings), location)
 
 
 def packs(photos: Path) -> dict[str, tuple[int, int]]:
@@ -318,14 +318,14 @@ def run_with(lab: Lab, photos: Path, *, packed: bool) -> tuple[list[Any], list[A
 
 
 def test_a_run_on_packed_images_is_bitwise_that_on_images_in_memory(lab: Lab, photos: Path) -> None:
-    mapped = run_with(lab.beside("mapped"), photos, packed=True)
+    from_file = run_with(lab.beside("mapped"), photos, packed=True)
     assert len(packs(photos)) == 2
     plain = run_with(lab, photos, packed=False)
 
     assert [record["status"] for record in plain[0]] == ["ok"] * 2
-    assert mapped[:2] == plain[:2]
-    assert mapped[2].keys() == plain[2].keys()
-    assert all(torch.equal(mapped[2][key], x) for key, x in plain[2].items())
+    assert from_file[:2] == plain[:2]
+    assert from_file[2].keys() == plain[2].keys()
+    assert all(torch.equal(from_file[2][key], x) for key, x in plain[2].items())
 
 
 def test_the_command_line_packs_what_would_fit_into_memory(photos: Path, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_every_split_is_what_torchvision_reads(root: Path, split: str, fold: int
 
 @pytest.mark.parametrize("unlabeled", [True, False])
 def test_stl10_keeps_the_contract(root: Path, *, unlabeled: bool) -> None:
-    check_dataset(STL10, "stl10", Config(unlabeled=unlabeled), place=DataLocation(root=root))
+    check_dataset(STL10, "stl10", Config(unlabeled=unlabeled), location=DataLocation(root=root))
 
 
 def test_pretraining_has_the_unlabelled_images_and_evaluation_has_not(root: Path) -> None:

@@ -57,8 +57,8 @@ def photos(tmp_path: Path) -> Path:
 
 
 def opened(photos: Path, *, packed: bool = False, **settings: Any) -> ImageFolder:
-    place = DataLocation(root=photos, data_dir=photos.parent / "data", packed=packed)
-    return ImageFolder("image_folder", Config(**settings), place)
+    location = DataLocation(root=photos, data_dir=photos.parent / "data", packed=packed)
+    return ImageFolder("image_folder", Config(**settings), location)
 
 
 def streamed(photos: Path, **settings: Any) -> FileStream:
@@ -143,10 +143,10 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
 
 
 def test_a_streamed_folder_keeps_the_contract(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = DataLocation(root=photos, data_dir=photos.parent / "data")
-    check_dataset(ImageFolder, "image_folder", Config(stream=True), place=place)
+    location = DataLocation(root=photos, data_dir=photos.parent / "data")
+    check_dataset(ImageFolder, "image_folder", Config(stream=True), location=location)
     monkeypatch.setattr(f"{CONFIG}.available_memory", lambda: 0)
-    check_dataset(ImageFolder, "image_folder", Config(stream=True), place=place)
+    check_dataset(ImageFolder, "image_folder", Config(stream=True), location=location)
 
     assert packs(photos) == []
 
@@ -154,7 +154,7 @@ def test_a_streamed_folder_keeps_the_contract(photos: Path, monkeypatch: pytest.
 def test_files_of_other_images_than_are_loaded_break_the_contract(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = DataLocation(root=photos, data_dir=photos.parent / "data")
+    location = DataLocation(root=photos, data_dir=photos.parent / "data")
     test = opened(photos, stream=True).stream("test")
 
     def other(self: ImageFolder, split: str) -> FileStream | None:
@@ -163,7 +163,7 @@ def test_files_of_other_images_than_are_loaded_break_the_contract(
     monkeypatch.setattr(ImageFolder, "stream", other)
 
     with pytest.raises(AssertionError, match="train: streams what it loads: 20 files for 80 images"):
-        check_dataset(ImageFolder, "image_folder", Config(stream=True), place=place)
+        check_dataset(ImageFolder, "image_folder", Config(stream=True), location=location)
 
 
 def test_nothing_is_streamed_unless_it_is_asked_for(photos: Path) -> None:

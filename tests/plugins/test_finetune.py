@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from bench_plugins.evaluators.finetune import Finetune, Rates, batches, predict
-from bench_plugins.evaluators.fitting.sgd import cosine, crop_and_flip, shuffled, viewed
+from bench_plugins.evaluators.finetune import Finetune, Rates, predict, split_batches
+from bench_plugins.evaluators.fitting.sgd import cosine, crop_and_flip, draw_views, shuffle_rows
 from bench_plugins.evaluators.linear_sgd import LinearSGD
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -122,10 +122,10 @@ def test_a_training_is_torchs_own_with_a_learning_rate_for_each_part() -> None:
     of_backbone = torch.optim.SGD(backbone.parameters(), lr=0.1, **shared)
     of_head = torch.optim.SGD(head.parameters(), lr=0.1, **shared)
     for epoch in range(3):
-        for step, batch in enumerate(shuffled(rows, 0, "finetune", "order", epoch).split(16)):
+        for step, batch in enumerate(shuffle_rows(rows, 0, "finetune", "order", epoch).split(16)):
             share = cosine(3 * epoch + step, 9) * 16 / 256
             of_backbone.param_groups[0]["lr"], of_head.param_groups[0]["lr"] = 0.05 * share, 0.3 * share
-            x = viewed(network, batch, crop_and_flip(0.08), 0, "finetune", "views", epoch, step)
+            x = draw_views(network, batch, crop_and_flip(0.08), 0, "finetune", "views", epoch, step)
             of_backbone.zero_grad()
             of_head.zero_grad()
             F.cross_entropy(head(backbone(x)), task.train.y[batch]).backward()
@@ -176,7 +176,7 @@ def test_norms_are_trained_and_then_used_as_they_are() -> None:
     ("rows", "sizes"), [(32, [16, 16]), (35, [16, 16, 3]), (33, [16, 17]), (17, [17]), (1, [2])]
 )
 def test_no_batch_has_a_single_row(rows: int, sizes: list[int]) -> None:
-    found = batches(torch.arange(rows), 16)
+    found = split_batches(torch.arange(rows), 16)
 
     assert [len(batch) for batch in found] == sizes
     assert set(torch.cat(found).tolist()) == set(range(rows))

@@ -11,6 +11,7 @@ import torch
 from bench_plugins.evaluators.knn import KNN
 from bench_plugins.evaluators.label_fraction import LabelFraction, area
 from bench_plugins.evaluators.linear import Linear
+from bench_plugins.evaluators.mlp import MLP
 
 from bench.api import BadValue, Features, Scores, Task, seed_of
 from bench.contracts.evaluator import draw_folds
@@ -54,6 +55,16 @@ def test_the_curve_is_what_the_probe_finds_on_each_subset(probe: str, cls: type[
         assert metrics[name] == pytest.approx(np.mean(top1))
         if draws > 1:
             assert metrics[f"{name}_std"] == pytest.approx(np.std(top1, ddof=1))
+
+
+def test_a_perceptron_may_be_the_probe() -> None:
+    task = made()
+    alone = MLP(MLP.Config()).evaluate(task).metrics["top1"]
+    scores = run(task, probe="mlp", fractions=(1.0,), draws=(1,))
+
+    assert scores.metrics["top1_at_100"] == alone
+    assert scores.protocol["classifier"] == "mlp"
+    assert scores.protocol["selected"] == "lr, weight_decay, epochs in every subset"
 
 
 def test_metrics_come_with_the_area_first_and_a_deviation_where_there_are_draws() -> None:

@@ -119,7 +119,7 @@ def test_a_head_says_the_same_of_features_standardised_by_other_moments() -> Non
     x, y, classes = problem("noisy")
     head = fit(x, y, classes).take(3)
     mean, scale = torch.full((8,), 0.5, dtype=torch.float64), torch.linspace(0.5, 2, 8, dtype=torch.float64)
-    weight, bias = head.moved(mean, scale)
+    weight, bias = head.convert_to(mean, scale)
 
     assert torch.allclose(head.logits(x, 0), (x.double() - mean) / scale @ weight[0].T + bias[0])
 

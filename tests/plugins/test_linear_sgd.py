@@ -8,13 +8,22 @@ from typing import Any
 
 import pytest
 import torch
-from bench_plugins.evaluators.choice import selection
-from bench_plugins.evaluators.fitting.sgd import cosine, crop_and_flip, shuffled, viewed
+from bench_plugins.evaluators.fitting.sgd import cosine, crop_and_flip, draw_views, shuffle_rows
 from bench_plugins.evaluators.linear_sgd import Heads, LinearSGD
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.api import Backbone, BadValue, DatasetInfo, Features, Images, Network, Scores, Task
+from bench.api import (
+    Backbone,
+    BadValue,
+    DatasetInfo,
+    Features,
+    Images,
+    Network,
+    Scores,
+    Task,
+    describe_choice,
+)
 from bench.errors import CellError
 
 CPU = torch.device("cpu")
@@ -119,7 +128,9 @@ def test_each_head_is_what_torch_trains_on_the_rows_of_its_own(optimizer: str) -
     task = made(n=49)  # an epoch's last batch has one row, which is held out of one fold or the other
     values = {"optimizer": optimizer, "weight_decay": 0.01, "lr_grid": LRS, "augment": False}
     heads = evaluator(**values).train(task, LRS, task.folds)
-    batches = [b for e in range(4) for b in shuffled(torch.arange(49), 0, "linear-sgd", "order", e).split(16)]
+    batches = [
+        b for e in range(4) for b in shuffle_rows(torch.arange(49), 0, "linear-sgd", "order", e).split(16)
+    ]
     everything = torch.arange(49)
 
     for part, kept in enumerate([*(fit for fit, _ in task.folds), everything]):
@@ -180,8 +191,8 @@ def test_views_are_drawn_anew_each_time_and_keep_the_label() -> None:
     network = made().network
     assert network is not None
     rows = torch.arange(4)
-    one, again, other = (viewed(network, rows, crop_and_flip(0.08), 0, "views", e) for e in (0, 0, 1))
-    whole = viewed(
+    one, again, other = (draw_views(network, rows, crop_and_flip(0.08), 0, "views", e) for e in (0, 0, 1))
+    whole = draw_views(
         replace(network, data=replace(network.data, flip=False)), rows, crop_and_flip(1.0), 0, "views"
     )
 
@@ -218,7 +229,7 @@ def test_the_protocol_says_on_what_the_learning_rate_was_chosen() -> None:
         "2-fold cross-validation inside the labelled subset",
     ]
     assert (found[0]["selected"], found[0]["lr"]) == ("nothing", 0.5)
-    assert selection(replace(made(), own_val=True))["selected_split"] == "val"
+    assert describe_choice(replace(made(), own_val=True))["selected_split"] == "val"
 
 
 def test_a_grid_of_one_value_leaves_nothing_to_choose() -> None:

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-from bench_plugins.evaluators.fitting import last_scores as remembered
 from conftest import Lab, without_times
 from torch.autograd import DeviceType
 
@@ -66,7 +65,6 @@ def names_of(trace: Path) -> set[str]:
 def short_traces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep a trace of an evaluator small, or reading it takes seconds."""
     monkeypatch.setattr(profiling, "CALLS", 500)
-    remembered.clear()  # `linear` of the same features would have nothing to do
 
 
 def event(name: str, start: float, end: float, kernels: tuple[float, ...] = ()) -> Any:

@@ -34,8 +34,8 @@ def read_class_list(
     Raises:
         BadData: there are two such files, or one that does not fit the folders.
     """
-    places = dict.fromkeys((root / folder / name) for folder in ("", train) for name in FILES)
-    present = [path for path in places if path.is_file()]
+    candidates = dict.fromkeys((root / folder / name) for folder in ("", train) for name in FILES)
+    present = [path for path in candidates if path.is_file()]
     if not present:
         return tuple(folders), tuple(folders), ""
     if len(present) > 1:

@@ -50,7 +50,7 @@ DAMAGED = (
 )
 
 T = TypeVar("T")
-Failures = dict[int, str]  # why, by the place of the image that cannot be decoded
+Failures = dict[int, str]  # why, by the index of the image that cannot be decoded
 
 
 def decode(path: Path, channels: int, size: int, whole: bool = False) -> NDArray[np.uint8]:  # noqa: FBT001, FBT002
@@ -155,8 +155,8 @@ def decode_all(
     import torch  # not by a process that only decodes: it takes ten times the memory of the rest
 
     failures: Failures = {}
-    shown = len(paths) > PROGRESS_FROM and sys.stderr.isatty()
-    bar = tqdm(total=len(paths), desc="decoding", unit=" images", leave=False, disable=not shown)
+    visible = len(paths) > PROGRESS_FROM and sys.stderr.isatty()
+    bar = tqdm(total=len(paths), desc="decoding", unit=" images", leave=False, disable=not visible)
 
     def work(start: int) -> None:
         part = paths[start : start + CHUNK]
@@ -186,7 +186,7 @@ def measure(paths: Sequence[Path]) -> tuple[int, int, Failures]:
     """
     failures: Failures = {}
     modes, sizes = set(), []
-    for i in spaced(len(paths), SAMPLED):
+    for i in space_evenly(len(paths), SAMPLED):
         header = _or_reason(_header, paths[i])
         if isinstance(header, str):
             failures[i] = header
@@ -222,8 +222,8 @@ def _common_side(sizes: Sequence[tuple[int, int]]) -> int:
     return max(LEAST_SIDE, side if alike else min(side, MOST_SIDE))
 
 
-def spaced(count: int, most: int) -> list[int]:
-    """Return at most `most` places, evenly spaced in `range(count)`."""
+def space_evenly(count: int, most: int) -> list[int]:
+    """Return at most `most` indices, evenly spaced in `range(count)`."""
     return list(range(count)) if count <= most else [i * count // most for i in range(most)]
 
 

@@ -42,11 +42,11 @@ class Paths(Sequence[Path]):
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, place: Any) -> Any:
-        """Return the path at a place, or the paths of a slice."""
-        if isinstance(place, slice):
-            return Paths(self.root, self.names[place])
-        return self.root / self.names[place]
+    def __getitem__(self, index: Any) -> Any:
+        """Return the path at an index, or the paths of a slice."""
+        if isinstance(index, slice):
+            return Paths(self.root, self.names[index])
+        return self.root / self.names[index]
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ class Files:
 
     def take(self, index: NDArray[np.int64]) -> Files:
         """Return the files at `index`, (m,)."""
-        places = index.tolist()
+        rows = index.tolist()
         return Files(
-            tuple(self.paths[i] for i in places), tuple(self.sizes[i] for i in places), self.labels[index]
+            tuple(self.paths[i] for i in rows), tuple(self.sizes[i] for i in rows), self.labels[index]
         )
 
 
@@ -104,15 +104,15 @@ def scan(root: Path) -> Layout:
         kind = "it is a file" if root.exists() else "it is not there"
         raise BadData(f"image_folder: {root} is no folder, {kind}. Set dataset.root to a folder of images.")
     folders, notes = _split_folders(root)
-    found = {split: _by_class(root, folder) for split, folder in folders.items()}
-    _refuse_unusable(root, folders, found)
-    stray = sum(len(images.pop("", [])) for images in found.values())
+    listing = {split: _list_classes(root, folder) for split, folder in folders.items()}
+    _refuse_unusable(root, folders, listing)
+    stray = sum(len(images.pop("", [])) for images in listing.values())
     if stray:
         notes = (*notes, f"images outside of any class folder that were left out: {stray}")
-    keys, names, text = read_class_list(root, folders["train"], sorted(found["train"]))
-    splits = {split: _files(images, keys) for split, images in found.items()}
+    keys, names, text = read_class_list(root, folders["train"], sorted(listing["train"]))
+    splits = {split: _files(images, keys) for split, images in listing.items()}
     if "test" not in splits:
-        splits |= _with_test_drawn(splits["train"], names)
+        splits |= _draw_test_split(splits["train"], names)
         notes = (*notes, f"the test split is a fifth of each class, drawn with seed {SPLIT_SEED}")
     return Layout(names, splits, folders, text, notes)
 
@@ -136,19 +136,19 @@ def _split_folders(root: Path) -> tuple[dict[str, str], tuple[str, ...]]:
     return folders, ()
 
 
-def _by_class(root: Path, folder: str) -> dict[str, Listed]:
+def _list_classes(root: Path, folder: str) -> dict[str, Listed]:
     """Return the images of each class folder, and under "" those beside the class folders."""
     top = root / folder
     prefix = f"{folder}/" if folder else ""
     above = frozenset({_identity(root), _identity(top)})
-    found: dict[str, Listed] = {"": []}
+    listing: dict[str, Listed] = {"": []}
     for entry in _entries(top):
         if _is_folder(entry):
             below = above | {_identity(entry.path)}
-            found[entry.name] = sorted(_images(entry.path, f"{prefix}{entry.name}/", below))
+            listing[entry.name] = sorted(_images(entry.path, f"{prefix}{entry.name}/", below))
         elif _is_image(entry.name):
-            found[""].append((prefix + entry.name, _bytes(entry)))
-    return found
+            listing[""].append((prefix + entry.name, _bytes(entry)))
+    return listing
 
 
 def _images(folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, int]]:
@@ -193,21 +193,23 @@ def _identity(folder: str | Path) -> tuple[int, int]:
 
 
 def _refuse_unusable(
-    root: Path, folders: Mapping[str, str], found: Mapping[str, Mapping[str, Listed]]
+    root: Path, folders: Mapping[str, str], listing: Mapping[str, Mapping[str, Listed]]
 ) -> None:
-    if not any(images for name, images in found["train"].items() if name):
-        raise BadData(_nothing_found(root, folders["train"], found["train"][""]))
-    for split, classes in found.items():
+    if not any(images for name, images in listing["train"].items() if name):
+        raise BadData(_describe_absence(root, folders["train"], listing["train"][""]))
+    for split, classes in listing.items():
         for name, images in classes.items():
             if name and not images:
-                place = root / folders[split] / name
-                raise BadData(f"image_folder: the class folder {place} has no image. Fill it or remove it.")
-    train = set(found["train"]) - {""}
+                folder = root / folders[split] / name
+                raise BadData(f"image_folder: the class folder {folder} has no image. Fill it or remove it.")
+    train = set(listing["train"]) - {""}
     if len(train) == 1:
         inner = root / folders["train"] / train.pop()
-        raise BadData(f"image_folder: {inner} is the only class folder. Add a second class{_nested(inner)}.")
-    for split in found:
-        _refuse_other_classes(train, set(found[split]) - {""}, folders[split])
+        raise BadData(
+            f"image_folder: {inner} is the only class folder. Add a second class{_suggest_root(inner)}."
+        )
+    for split in listing:
+        _refuse_other_classes(train, set(listing[split]) - {""}, folders[split])
 
 
 def _refuse_other_classes(train: Collection[str], other: Collection[str], folder: str) -> None:
@@ -224,24 +226,24 @@ def _refuse_other_classes(train: Collection[str], other: Collection[str], folder
         )
 
 
-def _nothing_found(root: Path, folder: str, beside: Listed) -> str:
+def _describe_absence(root: Path, folder: str, beside: Listed) -> str:
     """Return the error about a folder without images in class folders: what was sought and found."""
     top = root / folder
     endings = Counter(
         Path(name).suffix.lower() or "no ending" for _, _, names in os.walk(top) for name in names
     )
-    found = ", ".join(f"{count} {ending}" for ending, count in endings.most_common(SHOWN)) or "no file"
+    present = ", ".join(f"{count} {ending}" for ending, count in endings.most_common(SHOWN)) or "no file"
     if beside:
         count = f"{len(beside)} images" if len(beside) > 1 else "1 image"
-        found = f"{count} beside class folders, e.g. {beside[0][0]}"
+        present = f"{count} beside class folders, e.g. {beside[0][0]}"
     sought = "<class>/*, ending in " + " ".join(ENDINGS)
     return (
         f"image_folder: there are no images in class folders under {top}. Looked for {sought}; "
-        f"found {found}. Set dataset.root to the folder that holds the class folders or train."
+        f"found {present}. Set dataset.root to the folder that holds the class folders or train."
     )
 
 
-def _nested(folder: Path) -> str:
+def _suggest_root(folder: Path) -> str:
     inside = sorted(e.name for e in _entries(folder) if _is_folder(e))
     return f", or set dataset.root={folder}" if inside else ""
 
@@ -257,7 +259,7 @@ def _files(images: Mapping[str, Listed], keys: Sequence[str]) -> Files:
     return Files(tuple(path for path, _ in pairs), tuple(size for _, size in pairs), labels)
 
 
-def _with_test_drawn(files: Files, names: Sequence[str]) -> dict[str, Files]:
+def _draw_test_split(files: Files, names: Sequence[str]) -> dict[str, Files]:
     single = np.flatnonzero(np.bincount(files.labels) == 1)
     if len(single):
         raise BadData(

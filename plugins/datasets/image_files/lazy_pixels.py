@@ -23,7 +23,7 @@ class LazyPixels:
     Args:
         paths: n files.
         shape: of the images.
-        refuse: raises the error about what cannot be decoded, by its places; of nothing, it does nothing.
+        refuse: raises the error about what cannot be decoded, by its indices; of nothing, it does nothing.
     """
 
     dtype, device, ndim = torch.uint8, torch.device("cpu"), 4
@@ -31,7 +31,7 @@ class LazyPixels:
     def __init__(self, paths: Paths, shape: Shape, refuse: Callable[[Failures], None]) -> None:
         self.paths, self.shape, self.refuse = paths, torch.Size(shape), refuse
         self.ahead = CHUNK * torch.get_num_threads()
-        self._block = functools.lru_cache(maxsize=1)(self._decoded_block)
+        self._block = functools.lru_cache(maxsize=1)(self._decode_block)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -48,7 +48,7 @@ class LazyPixels:
     def __getitem__(self, rows: Any) -> Tensor:
         """Return the images of a slice, or at the places in a tensor (m,) int64."""
         if not isinstance(rows, slice):
-            return self._decoded(rows.tolist())
+            return self._decode(rows.tolist())
         start, stop, _ = rows.indices(len(self))
         blocks = range(start // self.ahead, -(-stop // self.ahead))
         parts = [self._block(number)[self._within(number, start, stop)] for number in blocks]
@@ -58,13 +58,13 @@ class LazyPixels:
         first = number * self.ahead
         return slice(max(0, start - first), stop - first)
 
-    def _decoded_block(self, number: int) -> Tensor:
+    def _decode_block(self, number: int) -> Tensor:
         first = number * self.ahead
-        return self._decoded(range(first, min(first + self.ahead, len(self))))
+        return self._decode(range(first, min(first + self.ahead, len(self))))
 
-    def _decoded(self, places: Sequence[int]) -> Tensor:
-        some = Paths(self.paths.root, [self.paths.names[place] for place in places])
+    def _decode(self, indices: Sequence[int]) -> Tensor:
+        some = Paths(self.paths.root, [self.paths.names[index] for index in indices])
         pixels = np.empty((len(some), *self.shape[1:]), dtype=np.uint8)
         failures: Mapping[int, str] = decode_all(some, self.shape[1], self.shape[2], out=pixels)
-        self.refuse({places[i]: why for i, why in failures.items()})
+        self.refuse({indices[i]: why for i, why in failures.items()})
         return torch.from_numpy(pixels)

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from bench.api import BadData
 
-from .decoding import spaced
+from .decoding import space_evenly
 
 DIGESTED = 64  # images of which the content is compared: all would take minutes in a large file
 
@@ -75,17 +75,17 @@ class Pack:
             with FileLock(self.folder / f"{self.key}.lock"):
                 if not self._is_whole(shape):
                     self._make(shape, fill)
-                return mapped(self.file, shape)
+                return map_file(self.file, shape)
         except OSError as error:
-            found = error.strerror or error
+            reason = error.strerror or error
             raise BadData(
-                f"{self.folder}: decoded images cannot be kept there ({found}). Set another --data-dir."
+                f"{self.folder}: decoded images cannot be kept there ({reason}). Set another --data-dir."
             ) from error
 
     def _is_whole(self, shape: Shape) -> bool:
         try:
             right = self.file.stat().st_size == math.prod(shape)
-            return right and json.loads(self.manifest.read_text()) == _described(self.file, shape)
+            return right and json.loads(self.manifest.read_text()) == _describe(self.file, shape)
         except (OSError, ValueError):
             return False
 
@@ -96,17 +96,17 @@ class Pack:
             with part.open("wb") as file:
                 file.truncate(math.prod(shape))
             fill(part)
-            _synced(part)
+            _sync(part)
             os.replace(part, self.file)
         finally:
             part.unlink(missing_ok=True)
         draft = self.manifest.with_suffix(".draft")
-        draft.write_text(json.dumps(_described(self.file, shape)) + "\n")
-        _synced(draft)
+        draft.write_text(json.dumps(_describe(self.file, shape)) + "\n")
+        _sync(draft)
         os.replace(draft, self.manifest)
 
 
-def mapped(file: Path, shape: Shape) -> Tensor:
+def map_file(file: Path, shape: Shape) -> Tensor:
     """Return a file's bytes as a tensor that is read when it is looked at.
 
     `torch.from_file` would do, but without `shared` the system refuses it what is larger than memory,
@@ -139,11 +139,11 @@ def refuse_no_room(folder: Path, need: int, where: str) -> None:
         )
 
 
-def _described(file: Path, shape: Shape) -> dict[str, object]:
-    some = mapped(file, shape)[spaced(shape[0], DIGESTED)]
+def _describe(file: Path, shape: Shape) -> dict[str, object]:
+    some = map_file(file, shape)[space_evenly(shape[0], DIGESTED)]
     return {"shape": list(shape), "some": hashlib.sha256(some.numpy().tobytes()).hexdigest()}
 
 
-def _synced(path: Path) -> None:
+def _sync(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())

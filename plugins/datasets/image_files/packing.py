@@ -28,7 +28,7 @@ class Task:
 
     Args:
         out: the file.
-        start: the first one's place in it.
+        start: index of the first one in it.
         paths: the images.
         channels: 1 or 3.
         size: side in pixels.
@@ -67,8 +67,8 @@ def decode_into(
     ]
     failures: Failures = {}
     try:
-        with _done(tasks, min(workers, len(tasks))) as found:
-            for some in _told(found, tasks, len(paths), what):
+        with _run_tasks(tasks, min(workers, len(tasks))) as results:
+            for some in _show_progress(results, tasks, len(paths), what):
                 failures |= some
     except BrokenProcessPool as error:
         raise BadData(f"{what}: a process that decodes was killed. Is there memory enough?") from error
@@ -76,8 +76,8 @@ def decode_into(
 
 
 @contextlib.contextmanager
-def _done(tasks: Sequence[Task], workers: int) -> Iterator[Iterator[Failures]]:
-    """Give what failed of each task, in order, as they are done."""
+def _run_tasks(tasks: Sequence[Task], workers: int) -> Iterator[Iterator[Failures]]:
+    """Give what failed of each task, in order, as tasks end."""
     if workers < 2:
         yield map(work, tasks)
         return
@@ -103,11 +103,13 @@ def work(task: Task) -> Failures:
     return failures
 
 
-def _told(found: Iterable[Failures], tasks: Sequence[Task], total: int, what: str) -> Iterator[Failures]:
-    """Pass on what failed, and show how far it is: a bar on a terminal, lines elsewhere."""
+def _show_progress(
+    results: Iterable[Failures], tasks: Sequence[Task], total: int, what: str
+) -> Iterator[Failures]:
+    """Pass on what failed, and show the progress: a bar on a terminal, lines elsewhere."""
     live, done, since = sys.stderr.isatty(), 0, time.monotonic()
     with tqdm(total=total, desc=what, unit=" images", leave=False, disable=not live) as bar:
-        for failures, task in zip(found, tasks, strict=True):
+        for failures, task in zip(results, tasks, strict=True):
             yield failures
             bar.update(len(task))
             done += len(task)

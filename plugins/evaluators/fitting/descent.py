@@ -92,7 +92,7 @@ def start(loss: Loss, variance: Tensor, l2: Tensor, at: Tensor) -> State:
         loss=value,
         gradient=gradient,
         curvature=curvature,
-        direction=-_in_metric(gradient, curvature, variance, l2),
+        direction=-_apply_metric(gradient, curvature, variance, l2),
         step=torch.ones_like(l2),
         moves=history,
         changes=history,
@@ -101,7 +101,7 @@ def start(loss: Loss, variance: Tensor, l2: Tensor, at: Tensor) -> State:
     )
 
 
-def repenalised(s: State, l2: Tensor) -> State:
+def change_penalty(s: State, l2: Tensor) -> State:
     """Return the heads where they are, under other strengths, and what they know of their Hessians.
 
     The penalty is quadratic, so that objective, gradient and history follow without an evaluation.
@@ -153,38 +153,51 @@ def minimise(loss: Loss, live: State, tolerance: float, max_iter: int) -> State:
 
 
 def _advance(loss: Loss, s: State) -> State:
-    """Try each head's step: heads it serves move and turn, the others will try a shorter one."""
-    trial = s.at + _wide(s.step) * s.direction
+    """Try each head's step: a head that it serves moves and turns, another will try a shorter one.
+
+    All heads are evaluated together, so each decides for itself by a mask and none by a branch.
+    """
+    trial = s.at + _wide(s.step) * s.direction  # (heads, classes, axes + 1)
     value, gradient, curvature = _objective(loss, s.problem, trial, s.l2)
+    # along the direction, where the step starts and where it ends, (heads,); the first is negative
     slope, slope_there = _dot(s.gradient, s.direction), _dot(gradient, s.direction)
+    # Armijo's condition: the loss falls by a share of what the slope promises
     enough = value <= s.loss + SUFFICIENT * s.step * slope
+    # near the end the promise is less than float32 sums resolve, and Armijo's condition would fail for
+    # ever: there a step counts if the loss is level and the slope says the parabola has fallen
+    # (Hager and Zhang's approximate Wolfe condition; it is Armijo's of a quadratic)
     level = (value <= s.loss + ROUNDING * s.loss.abs()) & (slope_there <= (2 * SUFFICIENT - 1) * slope)
-    good = enough | level
+    good = enough | level  # (heads,)
     all_good = bool(good.all())
 
-    def chosen(new: Tensor, old: Tensor) -> Tensor:
-        if all_good:
+    def move_good(new: Tensor, old: Tensor) -> Tensor:
+        """Return the new values of heads whose step was good, and the old ones of the others."""
+        if all_good:  # nearly always: no copy
             return new
         return torch.where(good.view(-1, *[1] * (new.ndim - 1)), new, old)
 
-    moves = chosen(torch.cat(((trial - s.at)[:, None], s.moves[:, :-1]), 1), s.moves)
-    changes = chosen(torch.cat(((gradient - s.gradient)[:, None], s.changes[:, :-1]), 1), s.changes)
+    # the latest pair goes in front, the oldest falls out: (heads, history, classes, axes + 1)
+    moves = move_good(torch.cat(((trial - s.at)[:, None], s.moves[:, :-1]), 1), s.moves)
+    changes = move_good(torch.cat(((gradient - s.gradient)[:, None], s.changes[:, :-1]), 1), s.changes)
     gained = s.loss - value
-    gradient, curvature = chosen(gradient, s.gradient), chosen(curvature, s.curvature)
+    gradient, curvature = move_good(gradient, s.gradient), move_good(curvature, s.curvature)
+    # a head that stays gets the direction it had: nothing that it depends on has changed
     direction = -_inverse_hessian(gradient, moves, changes, curvature, s.variance, s.l2)
-    expected = -_dot(gradient, direction) / 2
-    ratio = -s.step * slope / (2 * (value - s.loss - s.step * slope))  # the parabola's minimum
+    expected = -_dot(gradient, direction) / 2  # what a full step gains if the model is right: g^T H^-1 g / 2
+    # a failed step is cut to the minimum of the parabola through the loss here, its slope and the loss
+    # there, as a share of the step; clamped, since far from the optimum the parabola can mislead
+    ratio = -s.step * slope / (2 * (value - s.loss - s.step * slope))
     return replace(
         s,
-        at=chosen(trial, s.at),
-        loss=chosen(value, s.loss),
+        at=move_good(trial, s.at),
+        loss=move_good(value, s.loss),
         gradient=gradient,
         curvature=curvature,
         direction=direction,
-        step=chosen(torch.ones_like(s.step), s.step * ratio.nan_to_num(0).clamp(0.1, 0.5)),
+        step=move_good(torch.ones_like(s.step), s.step * ratio.nan_to_num(0).clamp(0.1, 0.5)),
         moves=moves,
         changes=changes,
-        gain=chosen(torch.maximum(gained, expected), torch.full_like(gained, torch.inf)),
+        gain=move_good(torch.maximum(gained, expected), torch.full_like(gained, torch.inf)),
         steps=s.steps + 1,
     )
 
@@ -201,30 +214,36 @@ def _objective(loss: Loss, problem: Tensor, at: Tensor, l2: Tensor) -> tuple[Ten
 def _inverse_hessian(
     gradient: Tensor, moves: Tensor, changes: Tensor, curvature: Tensor, variance: Tensor, l2: Tensor
 ) -> Tensor:
-    """Return L-BFGS's inverse Hessian times the gradient: the two loops as two triangular systems."""
-    s, y = moves.flatten(2), changes.flatten(2)
+    """Return L-BFGS's inverse Hessian times the gradient: the two loops as two triangular systems.
+
+    The loops of algorithm 7.4 run over pairs one by one; each solves a triangular system in the products
+    s_i y_j (Byrd 1994), which is one call for all heads. A pair whose curvature is noise is left out, as is
+    an empty slot of the history: its row and column become those of the identity.
+    """
+    s, y = moves.flatten(2), changes.flatten(2)  # (heads, history, classes * (axes + 1))
     products = s @ y.transpose(1, 2)  # (heads, history, history), the latest first
     own = products.diagonal(dim1=1, dim2=2)
     least = CAUTION * l2[:, None] * moves[..., :-1].square().sum((2, 3))  # the penalty's share; less is noise
     there = own > least
     lower = products.tril() * there[:, :, None] * there[:, None] + torch.diag_embed((~there).to(own))
-    alpha = _solved(lower, there * (s @ gradient.flatten(1)[..., None])[..., 0], upper=False)
+    alpha = _solve(lower, there * (s @ gradient.flatten(1)[..., None])[..., 0], upper=False)
     q = gradient - (alpha[:, None] @ y).view_as(gradient)
-    q, latest = _in_metric(torch.stack((q, changes[:, 0])), curvature, variance, l2)
+    q, latest = _apply_metric(torch.stack((q, changes[:, 0])), curvature, variance, l2)
     length = _dot(changes[:, 0], latest)
     q = _wide(torch.where(there[:, 0] & (length > 0), own[:, 0] / length, 1.0)) * q
     left = there * (own * alpha - (y @ q.flatten(1)[..., None])[..., 0])
-    beta = _solved(lower.transpose(1, 2), left, upper=True)
+    beta = _solve(lower.transpose(1, 2), left, upper=True)
     turned: Tensor = q + (beta[:, None] @ s).view_as(q)
     return turned
 
 
-def _solved(triangle: Tensor, right: Tensor, *, upper: bool) -> Tensor:
-    found: Tensor = torch.linalg.solve_triangular(triangle, right[..., None], upper=upper)
-    return found[..., 0]
+def _solve(triangle: Tensor, right: Tensor, *, upper: bool) -> Tensor:
+    """Solve triangular systems (heads, n, n) for one right side each, (heads, n)."""
+    solution: Tensor = torch.linalg.solve_triangular(triangle, right[..., None], upper=upper)
+    return solution[..., 0]
 
 
-def _in_metric(q: Tensor, curvature: Tensor, variance: Tensor, l2: Tensor) -> Tensor:
+def _apply_metric(q: Tensor, curvature: Tensor, variance: Tensor, l2: Tensor) -> Tensor:
     """Return (curvature (x) covariance + l2)^-1 q, (..., heads, classes, axes + 1).
 
     The bias is a feature of variance 1, unpenalised.

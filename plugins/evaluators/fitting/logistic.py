@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .descent import State, minimise, repenalised, start
+from .descent import State, change_penalty, minimise, start
 
 BLOCK = 2**20  # float32 features or logits at a time: 4 MB, which fit a processor's cache
 GPU_SHARE = 32  # times that on another device
@@ -49,7 +49,7 @@ class Heads:
     def logits(self, x: Tensor, head: int) -> Tensor:
         """Return what one head says of features (n, dim), as (n, classes), float64."""
         weight, bias = self.weight[head].T, self.bias[head]
-        parts = (_standardised(part, self.mean, self.scale) for part in x.split(ROWS))
+        parts = (_standardise(part, self.mean, self.scale) for part in x.split(ROWS))
         return torch.cat([part @ weight + bias for part in parts])
 
     def take(self, head: int) -> Heads:
@@ -57,7 +57,7 @@ class Heads:
         one = {f.name: getattr(self, f.name)[head : head + 1] for f in fields(self)}
         return replace(self, **{**one, "mean": self.mean, "scale": self.scale})
 
-    def moved(self, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    def convert_to(self, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
         """Return the weights and biases that say the same of features standardised by other moments."""
         bias = self.bias + self.weight @ ((mean - self.mean) / self.scale)
         return self.weight * (scale / self.scale), bias
@@ -89,8 +89,8 @@ def fit(
     """
     order, rows = l2.argsort(descending=True), Rows.of(x, y, device)
     ends = fit_all([rows], classes, l2[order, None], tolerance=tolerance, max_iter=max_iter, block=block)
-    found = [end for (end,) in ends]
-    every = [found[place] for place in order.argsort().tolist()]
+    by_strength = [end for (end,) in ends]
+    every = [by_strength[index] for index in order.argsort().tolist()]
     joined = {
         name: torch.cat([getattr(one, name) for one in every])
         for name in ("weight", "bias", "loss", "steps", "converged")
@@ -126,15 +126,15 @@ def fit_all(
     """
     loss = _Loss(problems, classes, block)
     at = loss.variance.new_zeros(len(problems), classes, loss.variance.shape[1] + 1)
-    for place, (rows, head) in enumerate(zip(problems, near, strict=False)):
+    for index, (rows, head) in enumerate(zip(problems, near, strict=False)):
         if head is not None:
-            weight, bias = head.moved(rows.mean, rows.scale)
-            at[place, :, : rows.axes.shape[1]], at[place, :, -1] = weight[0] @ rows.axes, bias[0]
+            weight, bias = head.convert_to(rows.mean, rows.scale)
+            at[index, :, : rows.axes.shape[1]], at[index, :, -1] = weight[0] @ rows.axes, bias[0]
     end = None
     for strength in l2.to(at):
-        first = repenalised(end, strength) if end else start(loss, loss.variance, strength, at)
+        first = change_penalty(end, strength) if end else start(loss, loss.variance, strength, at)
         end = minimise(loss, first, tolerance, max_iter)
-        yield [_head(rows, end.take(torch.tensor([place])), tolerance) for place, rows in enumerate(problems)]
+        yield [_head(rows, end.take(torch.tensor([index])), tolerance) for index, rows in enumerate(problems)]
 
 
 def _head(rows: Rows, end: State, tolerance: float) -> Heads:
@@ -182,12 +182,12 @@ class Rows:
         else:
             axes, variance = principal_axes(x, mean, scale)
         wide = len(x) >= x.shape[1]
-        parts = [_standardised(part, mean, scale) for part in x.split(ROWS)]
-        turned = [(part if wide else part @ axes).float().to(device) for part in parts]
-        return cls(torch.cat(turned), y.to(device), mean, scale, axes, variance)
+        parts = [_standardise(part, mean, scale) for part in x.split(ROWS)]
+        blocks = [(part if wide else part @ axes).float().to(device) for part in parts]
+        return cls(torch.cat(blocks), y.to(device), mean, scale, axes, variance)
 
     @property
-    def turned(self) -> bool:
+    def is_turned(self) -> bool:
         """Tell whether `x` is along `axes`: there are fewer than dimensions."""
         return self.axes.shape[1] < self.axes.shape[0]
 
@@ -210,18 +210,18 @@ def principal_axes(x: Tensor, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tens
     if n >= dim:
         covariance = torch.zeros(dim, dim, dtype=torch.float64, device=x.device)
         for part in x.split(ROWS):
-            z = _standardised(part, mean, scale).float()  # any orthonormal axes do: precision is for n < dim
+            z = _standardise(part, mean, scale).float()  # any orthonormal axes do: precision is for n < dim
             covariance += z.T @ z / n
         variance, axes = torch.linalg.eigh(covariance)
         return axes, variance.clamp_min(0)
-    z = _standardised(x, mean, scale)
+    z = _standardise(x, mean, scale)
     variance, left = torch.linalg.eigh(z @ z.T / n)
     kept = variance > max(RANK * float(variance[-1]), torch.finfo(variance.dtype).tiny)
     variance = variance[kept]
     return z.T @ left[:, kept] / (n * variance).sqrt(), variance
 
 
-def _standardised(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+def _standardise(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
     return (x.to(mean.device).double() - mean) / scale
 
 
@@ -253,25 +253,27 @@ class _Loss:
             torch.zeros_like(at),
             at.new_zeros(heads, classes, classes),
         )
-        for rows, places in self._together(problem.tolist()):
+        for rows, heads_here in self._group_heads(problem.tolist()):
             axes = rows.axes.shape[1]
-            weight = at[places, :, :axes] if rows.turned else at[places, :, :axes] @ rows.axes.T
-            found = self._of_rows(rows, weight.to(rows.x), at[places, :, -1:].to(rows.x))
-            value, slope, curved = (part.to(at) / len(rows.y) for part in found)
-            loss[places], curvature[places] = value, curved
-            gradient[places, :, :axes] = slope[..., :-1] if rows.turned else slope[..., :-1] @ rows.axes
-            gradient[places, :, -1] = slope[..., -1]
+            weight = at[heads_here, :, :axes] if rows.is_turned else at[heads_here, :, :axes] @ rows.axes.T
+            sums = self._sum_over_rows(rows, weight.to(rows.x), at[heads_here, :, -1:].to(rows.x))
+            value, slope, curved = (part.to(at) / len(rows.y) for part in sums)
+            loss[heads_here], curvature[heads_here] = value, curved
+            gradient[heads_here, :, :axes] = (
+                slope[..., :-1] if rows.is_turned else slope[..., :-1] @ rows.axes
+            )
+            gradient[heads_here, :, -1] = slope[..., -1]
         return loss, gradient, curvature
 
-    def _together(self, problem: Sequence[int]) -> list[tuple[Rows, list[int]]]:
-        """Return each features with the heads that are fitted on them."""
-        found: dict[int, tuple[Rows, list[int]]] = {}
-        for head, place in enumerate(problem):
-            rows = self.problems[place]
-            found.setdefault(id(rows), (rows, []))[1].append(head)
-        return list(found.values())
+    def _group_heads(self, problem: Sequence[int]) -> list[tuple[Rows, list[int]]]:
+        """Return the rows of each problem with the indices of the heads that are fitted on them."""
+        groups: dict[int, tuple[Rows, list[int]]] = {}
+        for head, index in enumerate(problem):
+            rows = self.problems[index]
+            groups.setdefault(id(rows), (rows, []))[1].append(head)
+        return list(groups.values())
 
-    def _of_rows(self, rows: Rows, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+    def _sum_over_rows(self, rows: Rows, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
         """Return the sums over rows of heads, weight (heads, classes, dim) and bias (heads, classes, 1)."""
         heads, flat = len(weight), weight.flatten(0, 1)
         size = self._size(rows, heads)

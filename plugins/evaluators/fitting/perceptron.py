@@ -115,13 +115,13 @@ class Perceptrons(nn.Module):
             (2, heads), float64, on the CPU.
         """
         self.eval()
-        found = torch.zeros(2, self.heads, dtype=torch.float64)
+        totals = torch.zeros(2, self.heads, dtype=torch.float64)
         for part, labels in zip(x.split(ROWS), y.split(ROWS), strict=True):
-            logits, wanted = self(part).transpose(1, 2), labels[:, None].expand(-1, self.heads)
-            right = (logits.argmax(1) == wanted).sum(0)
-            loss = F.cross_entropy(logits, wanted, reduction="none").sum(0)
-            found += torch.stack((100 * right.cpu().double(), loss.cpu().double()))
-        return found / len(y)
+            logits, targets = self(part).transpose(1, 2), labels[:, None].expand(-1, self.heads)
+            right = (logits.argmax(1) == targets).sum(0)
+            loss = F.cross_entropy(logits, targets, reduction="none").sum(0)
+            totals += torch.stack((100 * right.cpu().double(), loss.cpu().double()))
+        return totals / len(y)
 
 
 class AdamW:

@@ -29,23 +29,23 @@ def cosine(step: int, steps: int) -> float:
     return (1 + math.cos(math.pi * step / steps)) / 2
 
 
-def shuffled(rows: Tensor, *place: int | str) -> Tensor:
-    """Return `rows`, (n,), in the order that is drawn at `place`."""
-    drawn = torch.Generator().manual_seed(seed_of(*place))
-    return rows[torch.randperm(len(rows), generator=drawn)]
+def shuffle_rows(rows: Tensor, *names: int | str) -> Tensor:
+    """Return `rows`, (n,), in an order that `names` seed."""
+    generator = torch.Generator().manual_seed(seed_of(*names))
+    return rows[torch.randperm(len(rows), generator=generator)]
 
 
-def viewed(network: Network, rows: Tensor, view: View, *place: int | str) -> Tensor:
-    """Return a view of each of the labelled images at `rows`, as drawn at `place`.
+def draw_views(network: Network, rows: Tensor, view: View, *names: int | str) -> Tensor:
+    """Return a view of each of the labelled images at `rows`, as `names` seed it.
 
     Args:
         network: has the images.
         rows: (n,), int64, on the CPU.
         view: the recipe.
-        place: of the draw.
+        names: the seed, and what the draw is for.
 
     Returns:
         (n, channels, h, w), what the backbone takes.
     """
-    drawn = torch.Generator().manual_seed(seed_of(*place))
-    return network.augment(network.train.pixels[rows], view, drawn)
+    generator = torch.Generator().manual_seed(seed_of(*names))
+    return network.augment(network.train.pixels[rows], view, generator)

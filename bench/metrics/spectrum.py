@@ -11,7 +11,7 @@ from torch.nn import functional as F
 RANK = 1e-12  # a direction with less of the largest variance is rounding: float32 features
 RESOLVED = 1e-7  # a feature that varies by less of its mean is constant: float32 resolves no more
 FEWEST = 10  # eigenvalues to fit a power law to, where there are as many; our choice
-DELTA, EPS = 1e-4, 1e-8  # LiDAR: stable-pretraining, callbacks/lidar.py
+LIDAR_DELTA, LIDAR_EPS = 1e-4, 1e-8  # LiDAR: stable-pretraining, callbacks/lidar.py
 
 
 def centred(x: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ def spectrum(of: Tensor) -> Tensor:
     return values[values > RANK * values[0]]
 
 
-def fitted_range(rank: int, first: int, last: int) -> tuple[int, int]:
+def fit_range(rank: int, first: int, last: int) -> tuple[int, int]:
     """Return which eigenvalues, counted from 1, a power law is fitted to.
 
     Those from `first` to `last` that there are; where they run out with fewer than ten, from 1.
@@ -55,14 +55,14 @@ def alpha_req(eigenvalues: Tensor, first: int = 11, last: int = 100) -> Tensor:
 
     Args:
         eigenvalues: (rank,), of the centred covariance, positive, the largest first.
-        first: where the fit begins, counted from 1; see `fitted_range`.
+        first: where the fit begins, counted from 1; see `fit_range`.
         last: where it ends.
 
     Source: Agrawal et al. 2022, "alpha-ReQ", NeurIPS 2022; weights 1/i as in MouseLand
     stringer-pachitariu-et-al-2018b. Published codes fit other parts of one spectrum: reptrix 0.1.0
     i = 11 to 100 (the default here), fastssl 4 to 100. Compare only what was fitted alike.
     """
-    first, last = fitted_range(len(eigenvalues), first, last)
+    first, last = fit_range(len(eigenvalues), first, last)
     if last <= first:
         return eigenvalues.new_tensor(math.nan)
     i = torch.arange(first, last + 1, dtype=eigenvalues.dtype, device=eigenvalues.device)
@@ -113,7 +113,7 @@ def correlation(of: Tensor) -> Tensor:
     return matrix.fill_diagonal_(0).abs().sum() / (count * (count - 1))
 
 
-def lidar(views: Tensor, delta: float = DELTA, eps: float = EPS) -> Tensor:
+def lidar(views: Tensor, delta: float = LIDAR_DELTA, eps: float = LIDAR_EPS) -> Tensor:
     """Return LiDAR, the effective rank of what tells images apart against how their views vary.
 
         S_b = sum over images i of (m_i - m)(m_i - m)^T / (n - 1),  m_i the mean of its views

@@ -1,0 +1,79 @@
+"""Bring weights into a timm model: whole, or not at all."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+
+import timm
+import timm.models
+from torch import Tensor
+
+from bench.api import BadValue
+
+from .timm_shapes import first_line
+
+COUNTER = "num_batches_tracked"  # of a batch norm; not in files of before 2018, and in no feature
+
+
+@functools.cache
+def download(name: str) -> None:
+    """Bring timm's weights of a model into its cache, where training finds them.
+
+    Raises:
+        BadValue: they cannot be had.
+    """
+    try:
+        timm.create_model(name, pretrained=True, num_classes=0)
+    except Exception as error:
+        raise BadValue(
+            f"{name}: timm's weights cannot be downloaded ({first_line(error)}). Connect to the internet, or "
+            "set backbone.weights=FILE."
+        ) from error
+
+
+def read_weights(name: str, path: str) -> dict[str, Tensor]:
+    """Return a checkpoint's tensors under timm's own names, without the classifier we do not build.
+
+    Raises:
+        BadValue: the file is not a checkpoint.
+    """
+    try:
+        state = timm.models.load_state_dict(path, device="cpu", weights_only=True)
+    except Exception as error:
+        raise BadValue(f"{path}: not a checkpoint that can be read ({first_line(error)}).") from error
+    if state and all(key.startswith("net.") for key in state):  # a backbone this harness saved
+        state = {key.removeprefix("net."): value for key, value in state.items()}
+    heads = timm.get_pretrained_cfg_value(name, "classifier") or ()
+    heads = (heads,) if isinstance(heads, str) else tuple(heads)
+    return {k: v for k, v in state.items() if not k.startswith(tuple(f"{h}." for h in heads))}
+
+
+def compare_weights(state: Mapping[str, Tensor], model: Mapping[str, Tensor], file: str, what: str) -> None:
+    """Refuse a checkpoint that lacks a tensor, has one too many, or one of another shape.
+
+    Args:
+        state: the checkpoint's tensors.
+        model: the model's.
+        file: the checkpoint, for the error.
+        what: the model, its image size and its stem, for the error.
+
+    Raises:
+        BadValue: they differ; the error names the tensors.
+    """
+    missing = sorted(k for k in model.keys() - state.keys() if not k.endswith(COUNTER))
+    extra = sorted(state.keys() - model.keys())
+    shapes = sorted(k for k in model.keys() & state.keys() if model[k].shape != state[k].shape)
+    differences = {"lacks": missing, "has in addition": extra, "has in another shape": shapes}
+    parts = [f"{verb} {_list_keys(keys)}" for verb, keys in differences.items() if keys]
+    if parts:
+        raise BadValue(
+            f"{Path(file).name}: not the weights of {what}: it {'; it '.join(parts)}. Set backbone.stem or "
+            "--backbone as it was trained."
+        )
+
+
+def _list_keys(keys: list[str]) -> str:
+    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+    return ", ".join(keys[:3]) + more
