@@ -10,7 +10,6 @@ from torch import Tensor
 from bench.augmentation.draws import Draws, draw
 from bench.augmentation.image_ops import (
     NEVER,
-    RGB,
     blend_weights,
     blur_taps,
     change_some_,
@@ -22,7 +21,7 @@ from bench.augmentation.image_ops import (
     warp,
 )
 from bench.augmentation.resampling import Taps, resample
-from bench.augmentation.view import View
+from bench.augmentation.view import RGB, View
 from bench.system.device import to_device
 
 # Values of a batch that a CPU works on at a time, some of which its cache then still has.

@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.augmentation.resampling import Taps, gaussian, triangle
+from bench.augmentation.view import GREY
 
-GREY, RGB = 1, 3  # channels
 DARK = 128 / 255 - 2**-24  # the float32 before the threshold of BYOL and VICReg, 128 on bytes
 CONTRAST, SATURATION, HUE = 1, 2, 3  # brightness, 0, blends with black
 NEVER = 4  # the turn of what is not jittered

@@ -13,9 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from bench.augmentation.image_ops import RGB
 from bench.config import setting
 from bench.errors import BadValue
+
+GREY, RGB = 1, 3  # channels
 
 
 class Symmetries(Protocol):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bench.augmentation.apply import augment
 from bench.augmentation.clean import resize
-from bench.augmentation.image_ops import RGB
+from bench.augmentation.view import RGB
 from bench.contracts.dataset import Images
 from bench.errors import BadData, BadValue, UsageError, refuse_unreadable
 from bench.keys import seed_of
