@@ -68,7 +68,7 @@ def write(registry: Registry, options: Mapping[str, Any], sheet: Sheet, output: 
     runtime = Runtime(**wanted.runtime)
     datasets = Datasets(registry, runtime.data_dir, download=runtime.download)
     chosen = choose_views(wanted, registry, datasets, open_data=True)
-    if not chosen.applied:
+    if not chosen.views.applied:
         raise BadValue(f"preview: {chosen.method} trains nothing, so it has no views. Name another --method.")
     with refuse_unreadable():
         images = _images(chosen, datasets, sheet)
@@ -110,9 +110,9 @@ def with_few(data: PluginChoice, classes: int, count: int) -> PluginChoice:
 
 def _blocks(pixels: Tensor, chosen: ChosenViews, sheet: Sheet) -> Iterator[Block]:
     """Yield the images as they are, and the draws of each view."""
-    size = chosen.image_size
+    size = chosen.views.image_size
     yield Block("image", _colour(resize(pixels, size))[None])
-    for number, view in enumerate(chosen.applied, 1):
+    for number, view in enumerate(chosen.views.applied, 1):
         seeds = (seed_of(sheet.seed, "preview", number, turn) for turn in range(sheet.draws))
         draws = [augment(pixels, view, size, torch.Generator().manual_seed(seed)) for seed in seeds]
         yield Block(f"view {number}", _colour(torch.stack(draws)))
@@ -159,7 +159,7 @@ def _enlarge(image: Tensor, factor: int) -> Image.Image:
 
 
 def _title(chosen: ChosenViews) -> str:
-    size = chosen.image_size
+    size = chosen.views.image_size
     return f"{chosen.method} on {chosen.dataset.name}, {size}x{size} pixels"
 
 

@@ -39,14 +39,14 @@ def show_views(registry: Registry, method: str, options: Mapping[str, Any]) -> s
     wanted = merge_options(None, {**options, "method": (method,)})
     datasets = Datasets(registry, Runtime(**wanted.runtime).data_dir)
     chosen = choose_views(wanted, registry, datasets, open_data=False)
-    if not chosen.applied:
+    if not chosen.views.applied:
         return f"{chosen.method} trains nothing, so there are no views."
     return "\n\n".join([_heading(chosen), *_blocks(chosen), _normalised(chosen.info)])
 
 
 def _heading(chosen: ChosenViews) -> str:
-    count = len(chosen.applied)
-    own, size = chosen.info.size, chosen.image_size
+    count = len(chosen.views.applied)
+    own, size = chosen.info.size, chosen.views.image_size
     enlarged = "" if own == size else f", of images of {own}x{own}"
     views = "1 view" if count == 1 else f"{count} views"
     return f"{chosen.method} on {chosen.dataset.name}: {views} of {size}x{size} pixels{enlarged}"
@@ -55,10 +55,10 @@ def _heading(chosen: ChosenViews) -> str:
 def _blocks(chosen: ChosenViews) -> Iterable[str]:
     """Yield a text for each recipe, with the views that have it."""
     alike: dict[Pair, list[int]] = {}
-    for number, pair in enumerate(zip(chosen.asked, chosen.applied, strict=True), 1):
+    for number, pair in enumerate(zip(chosen.views.requested, chosen.views.applied, strict=True), 1):
         alike.setdefault(pair, []).append(number)
     for pair, numbers in alike.items():
-        parts = [_applied(pair[1], chosen.image_size), _dropped(pair, chosen.info), _off(pair[0])]
+        parts = [_applied(pair[1], chosen.views.image_size), _dropped(pair, chosen.info), _off(pair[0])]
         yield "\n".join([_named(numbers), *filter(None, parts)])
 
 

@@ -45,6 +45,7 @@ def bench_methods() -> Iterator[Offer]:
 @hookimpl
 def bench_backbones() -> Iterator[Offer]:
     yield Offer("tiny", "probes:Tiny", "One convolution, for 16 pixels and more.")
+    yield Offer("rigid", "probes:Rigid", "One convolution, for the size it is built for only.")
 
 
 @hookimpl
@@ -87,6 +88,18 @@ class Tiny(Backbone):
     def check(cls, name: str, config: Any, channels: int, image_size: int) -> None:
         if image_size < 16:
             raise Unsupported(f"tiny needs 16 px, the images have {image_size}. Set --image-size.")
+
+    @classmethod
+    def check_size(cls, name: str, config: Any, channels: int, image_size: int, size: int) -> None:
+        cls.check(name, config, channels, size)
+
+
+class Rigid(Tiny):
+    """A network that takes no images of another size than its own."""
+
+    @classmethod
+    def check_size(cls, name: str, config: Any, channels: int, image_size: int, size: int) -> None:
+        raise Unsupported(f"rigid takes {image_size} px only, a view has {size}. Leave views.size out.")
 
 
 class Probe(Method):
