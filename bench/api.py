@@ -16,6 +16,7 @@ from bench.hookspecs import Family, Offer, hookimpl
 from bench.keys import digest, seed_of
 
 if TYPE_CHECKING:
+    from bench.augmentation.multi_crop import multi_crop
     from bench.augmentation.view import View
     from bench.contracts.backbone import Backbone, BackboneInfo, Tokens
     from bench.contracts.dataset import DataLocation, Dataset, DatasetInfo, FileStream, Images
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from bench.system.processes import end_with_parent
 
 _HOMES = {
+    "bench.augmentation.multi_crop": ("multi_crop",),
     "bench.augmentation.view": ("View",),
     "bench.contracts.backbone": ("Backbone", "BackboneInfo", "Tokens"),
     "bench.contracts.dataset": ("Dataset", "DatasetInfo", "Images", "DataLocation", "FileStream"),
@@ -85,6 +87,7 @@ __all__ = [
     "end_with_parent",
     "first_largest",
     "hookimpl",
+    "multi_crop",
     "nearest",
     "rankme",
     "require_finite",
