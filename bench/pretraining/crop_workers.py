@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from bench.augmentation.crops import boxes_of
+from bench.augmentation.crops import choose_boxes
 from bench.contracts.dataset import Read
 from bench.errors import CellError
 from bench.system.processes import end_with_parent
@@ -102,7 +102,7 @@ def crop_image(
         nonlocal boxes, own
         own = height, width
         most = torch.tensor(ratios, dtype=torch.float64)
-        boxes = boxes_of(torch.from_numpy(crops), most, height, width)
+        boxes = choose_boxes(torch.from_numpy(crops), most, height, width)
         return float(boxes[:, 2:].min()) / size
 
     pixels = read(file, shrink)

@@ -138,7 +138,7 @@ def test_an_operation_that_would_change_labels_may_be_named(lab: Lab) -> None:
         (
             ["crop", "blur"],
             BadValue,
-            r"blur is to be kept, but is off in the views of simclr\..* views.blur=0.5",
+            r"blur is named, but it is off in the views of simclr\..* views.blur=0.5",
         ),
         (
             ["crop", "jiter"],
@@ -146,7 +146,7 @@ def test_an_operation_that_would_change_labels_may_be_named(lab: Lab) -> None:
             r"no operation is named 'jiter'. Did you mean 'jitter'\? Known: affine",
         ),
         (["crop", 3], UnknownName, "no operation is named 3"),
-        (["crop", "crop"], BadValue, "'crop' is there twice"),
+        (["crop", "crop"], BadValue, "'crop' is named twice"),
         ("crop", BadValue, r"'crop' is not a list. Write it in brackets: views.ops=\[crop\]"),
         ({"crop": 1}, BadValue, "is not a list"),
     ],

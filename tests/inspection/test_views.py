@@ -111,7 +111,7 @@ def test_what_trains_nothing_has_no_views() -> None:
         (["simclr", "--set", "views.blur=0,0.5"], "--set views.blur: 2 values are given, 0, 0.5. Name one."),
         (["simclr", "--set", "views.blurr=1"], "--set views.blurr: views has no setting named 'blurr'."),
         (["simclr", "--set", "views.blur=2"], "views.blur: 2 is out of range."),
-        (["simclr", "--set", "views.ops=[blur]"], "views.ops: blur is to be kept, but is off in the views"),
+        (["simclr", "--set", "views.ops=[blur]"], "views.ops: blur is named, but it is off in the views"),
         (["simclr", "--dataset", "cifar"], "no dataset is named 'cifar'."),
     ],
 )

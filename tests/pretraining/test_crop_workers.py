@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from bench.augmentation.apply import apply
-from bench.augmentation.crops import boxes_of, draw_crops
+from bench.augmentation.crops import choose_boxes, draw_crops
 from bench.augmentation.draws import draw
 from bench.augmentation.view import View
 from bench.contracts.dataset import DatasetInfo, FileStream, Images
@@ -150,12 +150,12 @@ def test_a_crop_is_what_the_device_makes_of_the_same_image_and_box(height: int, 
     assert (found / 255 - expected).abs().max() <= BYTE
 
 
-def test_boxes_of_several_ratios_are_those_of_each() -> None:
+def test_choose_boxes_several_ratios_are_those_of_each() -> None:
     crops = draw_crops(50, 0.9, 1.0, 2.0, torch.Generator().manual_seed(0))
     ratios = torch.linspace(1, 2, 50, dtype=torch.float64)
-    each = [boxes_of(crops[i : i + 1], float(ratios[i]), 37, 111) for i in range(50)]
+    each = [choose_boxes(crops[i : i + 1], float(ratios[i]), 37, 111) for i in range(50)]
 
-    assert torch.equal(boxes_of(crops, ratios, 37, 111), torch.cat(each))
+    assert torch.equal(choose_boxes(crops, ratios, 37, 111), torch.cat(each))
     assert len(torch.cat(each)[:, 3].unique()) > 10  # the largest at the centre: nothing else fits
 
 
@@ -176,7 +176,7 @@ def test_an_image_that_was_made_smaller_gives_the_same_crops() -> None:
         assert isinstance(found, Tensor)
         return found.int()
 
-    boxes = boxes_of(torch.from_numpy(crops), 4 / 3, 200, 400)
+    boxes = choose_boxes(torch.from_numpy(crops), 4 / 3, 200, 400)
 
     assert (reading(whole) - reading(half)).abs().max() <= 2
     assert asked[0] == float(boxes[:, 2:].min()) / 32 > 2
