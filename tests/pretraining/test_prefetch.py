@@ -109,7 +109,7 @@ def test_a_training_with_views_made_ahead_is_bitwise_the_one_without(
 ) -> None:
     plain, ahead, queue = method_of(), method_of(), AtOnce()
     pretrain.pretrain(plain, IMAGES, run_in(tmp_path / "plain", **changes))
-    monkeypatch.setattr(pretrain, "side_stream", lambda _device, _chunks: queue)
+    monkeypatch.setattr(pretrain, "open_side_stream", lambda _device, _chunks: queue)
     pretrain.pretrain(ahead, IMAGES, run_in(tmp_path / "ahead", **changes))
     told = [
         [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
