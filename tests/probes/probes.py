@@ -26,6 +26,7 @@ from bench.api import (
     Unsupported,
     View,
     hookimpl,
+    multi_crop,
     setting,
 )
 
@@ -40,6 +41,7 @@ BREAK: dict[str, Any] = {}  # `step` and `how`, of a method; `evaluator`, `obser
 @hookimpl
 def bench_methods() -> Iterator[Offer]:
     yield Offer("probe", "probes:Probe", "Keep features small, and break when told to.")
+    yield Offer("crops", "probes:Crops", "Keep the features of two large and three small views alike.")
 
 
 @hookimpl
@@ -133,6 +135,24 @@ class Probe(Method):
 
     def _breaks(self, how: str) -> bool:
         return BREAK.get("how") == how and BREAK["step"] == self.steps
+
+
+class Crops(Method):
+    """The mean distance from an image's mean, over views of two sizes."""
+
+    recipe = Recipe(optimizer="sgd", lr=0.05, lr_scaling="none", weight_decay=1e-4, source="our choice")
+
+    @classmethod
+    def views(cls, config: Any, data: DatasetInfo, image_size: int) -> tuple[View, ...]:
+        large, small = View(crop_min=0.3, jitter=0.0), View(crop_min=0.05, crop_max=0.3, jitter=0.0)
+        return multi_crop(large, small, small_count=3, small_size=16)
+
+    def embed(self, views: Sequence[Tensor], batch: Batch) -> Embeddings:
+        return {f"view {number}": self.backbone(view) for number, view in enumerate(views)}
+
+    def terms(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
+        z = torch.stack(list(embeddings.values()))  # (views, n, dim)
+        return {"invariance": z.var(dim=0, correction=0).mean()}
 
 
 class Witness(Evaluator):
