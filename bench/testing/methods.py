@@ -49,7 +49,8 @@ class _Subject:
     @cached_property
     def images(self) -> list[Tensor]:
         drawn = torch.Generator().manual_seed(0)
-        return [torch.randn(IMAGES, CHANNELS, SIDE, SIDE, generator=drawn) for _ in self.views]
+        sides = [view.side(SIDE) for view in self.views]
+        return [torch.randn(IMAGES, CHANNELS, side, side, generator=drawn) for side in sides]
 
     @cached_property
     def batch(self) -> Batch:

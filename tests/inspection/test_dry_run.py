@@ -83,13 +83,13 @@ def test_what_cannot_work_is_told_beside_what_can(probing: Lab) -> None:
 
 def test_backbones_of_one_name_are_told_apart_by_what_was_set(probing: Lab) -> None:
     settings = {"method.temperature": (0.1, 0.2), "knn.k": (1, 2)}
-    found = rows(probing, probing.plan(settings, method="simclr", backbone="tiny"))
+    lines = rows(probing, probing.plan(settings, method="simclr", backbone="tiny"))
 
-    assert [row[0] for row in found] == [
+    assert [row[0] for row in lines] == [
         "simclr tiny digits method.temperature=0.1 seed 0",
         "simclr tiny digits method.temperature=0.2 seed 0",
     ]
-    assert [row[3] for row in found] == ["make 2", "make 2"]
+    assert [row[3] for row in lines] == ["make 2", "make 2"]
 
 
 def test_the_estimate_grows_with_the_epochs(probing: Lab) -> None:

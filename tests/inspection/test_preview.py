@@ -41,8 +41,8 @@ def photos(tmp_path: Path) -> Path:
         ("red", (200, 30, 30), 3),
         ("a class with quite a long name", (20, 20, 180), 2),
     ):
-        for place in range(count):
-            path = tmp_path / "photos" / name / f"{place}.png"
+        for number in range(count):
+            path = tmp_path / "photos" / name / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (24, 24), colour).save(path)
     return tmp_path / "photos"
