@@ -16,6 +16,7 @@ from bench.hookspecs import Family, Offer, hookimpl
 from bench.keys import digest, seed_of
 
 if TYPE_CHECKING:
+    from bench.augmentation.multi_crop import multi_crop
     from bench.augmentation.view import View
     from bench.contracts.backbone import Backbone, BackboneInfo, Tokens
     from bench.contracts.dataset import DataLocation, Dataset, DatasetInfo, FileStream, Images
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from bench.system.processes import end_with_parent
 
 _HOMES = {
+    "bench.augmentation.multi_crop": ("multi_crop",),
     "bench.augmentation.view": ("View",),
     "bench.contracts.backbone": ("Backbone", "BackboneInfo", "Tokens"),
     "bench.contracts.dataset": ("DataLocation", "Dataset", "DatasetInfo", "FileStream", "Images"),
@@ -189,6 +191,7 @@ __all__ = [
     "linear_schedule",
     "masked_mean",
     "multi_block_masks",
+    "multi_crop",
     "name_folds",
     "nearest",
     "nesum",

@@ -118,8 +118,9 @@ def streamed(stream: FileStream) -> int:
                 files = [str(stream.files[place]) for place in index[rows].tolist()]
                 yield Piece(files, crops[:, rows].numpy())
 
-    made = crop_in_workers(Cropper(stream.read, ratios, CROP), asked(), BATCH, 0, "bench")
-    return sum(len(part.float().div_(255)[0]) for part in made if isinstance(part, Tensor))
+    made = crop_in_workers(Cropper(stream.read, ratios, (CROP,) * VIEWS), asked(), BATCH, 0, "bench")
+    pieces = (piece for piece in made if isinstance(piece, list))
+    return sum(max(len(crops.float().div_(255)) for crops in piece) for piece in pieces)
 
 
 def plain(folder: Path) -> int:

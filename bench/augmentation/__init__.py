@@ -1,4 +1,4 @@
 """Views: recipes of augmentation, what is drawn for each image, and how a batch is augmented.
 
-Imports system and what is below it.
+Imports config, errors, system and what is below them.
 """

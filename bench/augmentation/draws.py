@@ -1,4 +1,11 @@
-"""What is drawn for each image of a batch: the parameters of its augmentation."""
+"""Draw the parameters of augmentation, for each image of a batch its own.
+
+One draw a batch is a common bug of batched transforms. Parameters are drawn on the CPU, from a generator,
+so that they are the same whatever device the images are on.
+
+The distributions are those of torchvision's RandomResizedCrop, RandomHorizontalFlip, ColorJitter,
+RandomGrayscale, GaussianBlur, RandomSolarize and RandomAffine, whose translation is in whole pixels.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +15,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.augmentation.crops import boxes_of, draw_crops
+from bench.augmentation.crops import choose_boxes, draw_crops
 from bench.augmentation.view import View
 
 
 @dataclass(frozen=True, kw_only=True)
 class Draws:
-    """The parameters of a batch, an entry (or row) an image.
+    """The parameters of a batch, a row an image. A bool says whether an operation is applied.
 
     Args:
-        crop: (n, 22), as of `bench.augmentation.crops.draw_crops`, of images of any size.
-        box: (n, 4), top, left, height, width of that crop in pixels.
+        crop: (n, 22), of `bench.augmentation.crops.draw_crops`; it fits images of any size.
+        box: (n, 4), top, left, height and width of that crop, in pixels.
         flip: (n,), bool.
-        factors: (n, 3), brightness, contrast, saturation; 1 changes nothing.
+        factors: (n, 3), of brightness, contrast and saturation; 1 changes nothing.
         hue: (n,), shift as a share of the circle.
-        order: (n, 4), a permutation: which of brightness, contrast, saturation, hue comes when.
+        order: (n, 4), brightness 0, contrast 1, saturation 2 and hue 3 in the order they are applied in.
         jitter: (n,), bool.
         grey: (n,), bool.
-        sigma: (n,), of the blur in pixels, 0 for none.
+        sigma: (n,), of the blur in pixels; 0 is no blur.
         solarise: (n,), bool.
         affine: (n,), bool.
         maps: (n, 2, 3), from output to input coordinates in [-1, 1].
@@ -44,20 +51,20 @@ class Draws:
     affine: Tensor
     maps: Tensor
 
-    def rows(self, some: slice | Tensor) -> Draws:
-        """Return the draws of some of the images."""
-        return Draws(**{name: value[some] for name, value in vars(self).items()})
+    def rows(self, index: slice | Tensor) -> Draws:
+        """Return the draws of the images at `index`."""
+        return Draws(**{name: value[index] for name, value in vars(self).items()})
 
 
 def draw(view: View, n: int, height: int, width: int, generator: torch.Generator) -> Draws:
-    """Return the parameters of `n` images of `height` x `width` pixels.
+    """Draw the parameters of `n` images of `height` x `width` pixels.
 
     Args:
         view: the recipe.
         n: number of images.
         height: of the images, in pixels.
         width: of the images, in pixels.
-        generator: on the CPU.
+        generator: to draw from, on the CPU. How much is drawn does not depend on height and width.
     """
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
@@ -72,7 +79,7 @@ def draw(view: View, n: int, height: int, width: int, generator: torch.Generator
     crop = draw_crops(n, view.crop_min, view.crop_max, view.crop_ratio, generator)
     return Draws(
         crop=crop,
-        box=boxes_of(crop, view.crop_ratio, height, width),
+        box=choose_boxes(crop, view.crop_ratio, height, width),
         flip=chance(view.flip),
         factors=factors,
         hue=uniform(-view.hue, view.hue),
@@ -93,12 +100,12 @@ def draw(view: View, n: int, height: int, width: int, generator: torch.Generator
 
 
 def affine_maps(angle: Tensor, shift: Tensor, zoom: Tensor, shear: Tensor, aspect: float) -> Tensor:
-    """Return (n, 2, 3) maps from output to input: shear, rotate and zoom about the centre, then shift.
+    """Return maps (n, 2, 3) from output to input that shear, rotate and zoom about the centre, then shift.
 
     Args:
         angle: (n,), clockwise, in radians.
         shift: (n, 2), right and down, in half sides.
-        zoom: (n,), factor.
+        zoom: (n,), a factor.
         shear: (n,), along the rows, in radians.
         aspect: height over width. A right angle in pixels is not one in coordinates of [-1, 1].
     """

@@ -1,11 +1,11 @@
-"""What augmentation does to images, each with parameters of its own, a batch at a time.
+"""The operations of augmentation, on a batch at a time, with parameters of its own for each image.
 
-Every operation is a few batched ones in plain arithmetic: on a CPU a comparison and the choice it
-leads to cost ten times a product. Given the same parameters, each returns what
-torchvision.transforms.v2.functional does.
+Given the same parameters, each returns what torchvision.transforms.v2.functional does. Each is plain
+arithmetic on the whole batch: on a CPU, comparing values and choosing by the result costs ten times a
+product.
 
-Which images an operation is for is decided where the parameters are. Left on the CPU, where they were
-drawn, they are read without waiting for the device the images are on.
+Which images an operation changes is read from the parameters. These are best left on the CPU, where they
+were drawn: then nothing waits for the device that the images are on.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.augmentation.resampling import Taps, gaussian, triangle
+from bench.augmentation.view import GREY
 
-GREY, RGB = 1, 3  # channels
 DARK = 128 / 255 - 2**-24  # the float32 before the threshold of BYOL and VICReg, 128 on bytes
-CONTRAST, SATURATION, HUE = 1, 2, 3  # brightness, 0, blends with black
-NEVER = 4  # the turn of what is not jittered
+CONTRAST, SATURATION, HUE = 1, 2, 3  # in `Draws.order`; brightness, 0, needs no case of its own
+NEVER = 4  # the turn of an image that is not jittered
 TINY = 1e-30  # instead of a chroma of 0
 
 
@@ -31,7 +31,7 @@ def change_some_(x: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], T
     Args:
         x: (n, ...).
         chosen: (n,), bool.
-        change: maps the chosen rows and their indices (m,) on the device of `x` to what replaces them.
+        change: from the chosen rows and their indices (m,), both on the device of `x`, to the new rows.
     """
     index = chosen.nonzero()[:, 0]
     if len(index):
@@ -40,24 +40,24 @@ def change_some_(x: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], T
 
 
 def crop_taps(box: Tensor, flip: Tensor, height: int, width: int, size: int) -> tuple[Taps, Taps]:
-    """Return what makes each image's box, resized bilinearly with antialiasing, mirrored where asked.
+    """Return the taps that crop a box from each image, resize it bilinearly with antialiasing and mirror it.
 
     Args:
-        box: (n, 4), top, left, height, width in pixels.
-        flip: (n,), bool.
-        height: of the images.
-        width: of the images.
-        size: side of the result.
+        box: (n, 4), top, left, height and width, in pixels.
+        flip: (n,), bool: which images are mirrored.
+        height: of the images, in pixels.
+        width: of the images, in pixels.
+        size: side of the result, in pixels.
 
     Returns:
-        Those of rows and those of columns.
+        The taps of the rows, and those of the columns.
     """
     rows = triangle(box[:, 0], box[:, 2], height, size)
     return rows, triangle(box[:, 1], box[:, 3], width, size, flip)
 
 
 def warp(x: Tensor, maps: Tensor) -> Tensor:
-    """Return images resampled by affine maps (n, 2, 3), black outside."""
+    """Return images (n, c, h, w) resampled by affine maps (n, 2, 3), black outside."""
     grid = F.affine_grid(maps, list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
@@ -74,42 +74,42 @@ def luminance(x: Tensor) -> Tensor:
 
 
 def hue_turn(order: Tensor, chosen: Tensor) -> Tensor:
-    """Return (n,), when it is the turn of each image's hue: 0 to 3, or `NEVER` if it is not jittered.
+    """Return (n,), the turn in which each image's hue is shifted: 0 to 3, or `NEVER` if it is not jittered.
 
     Args:
-        order: (n, 4), a permutation of brightness 0, contrast 1, saturation 2, hue 3.
-        chosen: (n,), bool: the others are left as they are.
+        order: (n, 4), of `Draws`.
+        chosen: (n,), bool: which images are jittered.
     """
     return torch.where(chosen, (order == HUE).int().argmax(dim=1), NEVER)
 
 
 def jitter_(x: Tensor, turn: Tensor, weights: Tensor, hue: Tensor | None) -> None:
-    """Change brightness, contrast, saturation and hue of images in place, each in its own order.
+    """Change brightness, contrast, saturation and hue of images in place, in each image's own order.
 
-    Images come in the order in which it is the turn of their hue, so that each shift of hue is of
-    a slice; brightness, contrast and saturation are one blend, which takes three turns of all.
+    Images are sorted by the turn of their hue, so that each shift of hue works on a slice. Brightness,
+    contrast and saturation are one blend of three turns, which all jittered images take together.
 
     Args:
         x: (n, c, h, w), in [0, 1], contiguous.
         turn: (n,), of `hue_turn`, ascending, on the CPU.
         weights: (n, 3, 3), of `blend_weights`.
-        hue: (n,), shift as a share of the circle; None if none is to be shifted.
+        hue: (n,), shift as a share of the circle; none where no hue is shifted.
     """
     ends = [0, *turn.bincount(minlength=NEVER).cumsum(0).tolist()]
     for number in range(NEVER):
-        now = slice(ends[number], ends[number + 1])
-        if hue is not None and now.start < now.stop:
-            shift_hue_(x[now], hue[now])
+        rows = slice(ends[number], ends[number + 1])
+        if hue is not None and rows.start < rows.stop:
+            shift_hue_(x[rows], hue[rows])
         if number < 3:
             blend_(x[: ends[4]], *weights[: ends[4], number].unbind(1))
 
 
 def blend_weights(factors: Tensor, order: Tensor) -> Tensor:
-    """Return (n, 3 turns, 3) weights: of the image, of its grey image, of the mean grey.
+    """Return the weights of `blend_` in each of three turns, (n, 3 turns, 3 weights).
 
     Args:
         factors: (n, 3), of brightness, contrast and saturation.
-        order: as of `hue_turn`.
+        order: (n, 4), of `Draws`.
     """
     kinds = order[order != HUE].view(-1, 3)
     factor = factors.gather(1, kinds)
@@ -134,21 +134,22 @@ def blend_(x: Tensor, keep: Tensor, by_grey: Tensor, by_mean: Tensor) -> None:
 
 
 def shift_hue_(x: Tensor, shift: Tensor) -> None:
-    """Move the hue of HSV of RGB images (n, 3, h, w), in place, by `shift` (n,) of the circle.
+    """Shift the hue (of HSV) of RGB images (n, 3, h, w) in place, by `shift` (n,) of the circle.
 
-    With the least of the three at 0 and the largest at 1, a channel is one function T of how far the
-    hue is from the channel's own, in sixths of the circle: 1 within one, 0 beyond two, straight
-    between; and 1 + green + blue - red is how far it is from red. Hence no case for each sector.
+    With the least channel at 0 and the largest at 1, each channel is the same function T of the distance
+    between the hue and the channel's own hue, in sixths of the circle: 1 up to one, 0 from two on, straight
+    between. The distance from red is 1 + green + blue - red. So no sector needs a case of its own.
     """
     red, green, blue = x.unbind(1)
-    value, least = (choose(choose(red, green), blue) for choose in (torch.maximum, torch.minimum))
-    chroma = value - least
-    away = (green + blue).sub_(red).add_(value).sub_(least, alpha=2).div_(chroma.clamp(min=TINY))
-    sector = torch.copysign(away, green - blue)  # in [-3, 3], 0 is red
+    largest = torch.maximum(torch.maximum(red, green), blue)
+    least = torch.minimum(torch.minimum(red, green), blue)
+    chroma = largest - least
+    from_red = (green + blue).sub_(red).add_(largest).sub_(least, alpha=2).div_(chroma.clamp(min=TINY))
+    hue = torch.copysign(from_red, green - blue)  # in sixths, in [-3, 3], 0 is red
     channels = torch.arange(0, 6, 2, device=x.device)
     offset = torch.remainder(6 * shift.unsqueeze(1) - channels + 3, 6) - 3  # in [-3, 3]
-    apart = sector.unsqueeze(1) + offset.view(-1, 3, 1, 1)
-    share = apart.abs_().sub_(3).abs_().clamp_(1, 2)  # T + 1: apart is in [-6, 6]
+    distance = hue.unsqueeze(1) + offset.view(-1, 3, 1, 1)
+    share = distance.abs_().sub_(3).abs_().clamp_(1, 2)  # T + 1: the distance is in [-6, 6]
     torch.addcmul(least.sub_(chroma).unsqueeze(1), share, chroma.unsqueeze(1), out=x)
 
 
@@ -156,10 +157,10 @@ def shift_hue_(x: Tensor, shift: Tensor) -> None:
 
 
 def blur_taps(sigma: Tensor, side: int) -> Taps:
-    """Return what blurs images of `side` pixels by Gaussians of `sigma` (n,) pixels; 0 leaves one as it is.
+    """Return the taps that blur images of `side` pixels by Gaussians of `sigma` (n,) pixels.
 
-    The kernel covers 10 % of the side, an odd number of pixels, at least 3 (SimCLR, appendix A);
-    borders are reflected.
+    A sigma of 0 leaves an image as it is. The kernel covers 10 % of the side, an odd number of pixels, at
+    least 3 (SimCLR, appendix A); borders are reflected.
     """
     return gaussian(sigma, side, blur_radius(side))
 
@@ -170,6 +171,6 @@ def blur_radius(side: int) -> int:
 
 
 def solarise(x: Tensor) -> Tensor:
-    """Return images in [0, 1] with every value from 128 / 255 on inverted."""
-    bright = F.threshold(x, DARK, 0.5)  # what is dark is 0.5, which inverting leaves as it is
+    """Return images (n, c, h, w) in [0, 1] with every value from 128 / 255 on inverted."""
+    bright = F.threshold(x, DARK, 0.5)  # dark values become 0.5, and -2 * 0.5 + 1 is 0
     return bright.mul_(-2).add_(1).add_(x)

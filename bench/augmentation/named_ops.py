@@ -1,7 +1,7 @@
-"""The operations of a view by their names, and views with what was set of them.
+"""The operations of a view by their names, and what `--set views.…` makes of a method's views.
 
-`views.ops` keeps the operations it names and switches the others off. It is no field of a view but
-is folded into its fields: how a view was asked for does not change its key.
+`views.ops` keeps the operations it names and switches the others off. It is no field of a view but is
+folded into its fields: how a view was asked for does not change its key.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from bench.augmentation.view import View
 from bench.config import build
 from bench.errors import BadValue, UnknownName, suggest
 
@@ -22,8 +23,8 @@ class Operation:
 
     Args:
         name: in `views.ops`.
-        off: the fields that switch it off, and the values that do.
-        on: the field that switches it on, and a usual value.
+        off: field to the value at which the operation is off; all of them have to be there.
+        on: the field that switches it on, and a usual value of it.
         strengths: its other fields.
     """
 
@@ -32,8 +33,8 @@ class Operation:
     on: tuple[str, float]
     strengths: tuple[str, ...] = ()
 
-    def is_on(self, view: Any) -> bool:
-        """Tell whether `view` has it."""
+    def is_on(self, view: View) -> bool:
+        """Tell whether `view` has the operation switched on."""
         return any(getattr(view, field) != value for field, value in self.off.items())
 
 
@@ -54,7 +55,7 @@ NAMES = tuple(operation.name for operation in IN_ORDER)
 
 
 def check_ops(ops: Any) -> None:
-    """Refuse a value of `views.ops` that is no list of operations; none leaves all of them.
+    """Refuse a value of `views.ops` that is no list of operations. None is allowed: it keeps all.
 
     Raises:
         BadValue: it is no list, or names an operation twice.
@@ -70,14 +71,14 @@ def check_ops(ops: Any) -> None:
             near = suggest(str(name), NAMES)
             raise UnknownName(f"--set views.ops: no operation is named {name!r}.{near}")
         if ops.count(name) > 1:
-            raise BadValue(f"--set views.ops: {name!r} is there twice. Name each operation once.")
+            raise BadValue(f"--set views.ops: {name!r} is named twice. Name each operation once.")
 
 
-def changed_views(views: Sequence[Any], values: Mapping[str, Any], method: str) -> tuple[Any, ...]:
-    """Return a method's views with what was set of them, each view for itself.
+def changed_views(views: Sequence[View], values: Mapping[str, Any], method: str) -> tuple[View, ...]:
+    """Return a method's views with what the user set. A field is set in every view.
 
     Args:
-        views: the method's own, each a `bench.augmentation.view.View`.
+        views: the method's own.
         values: by field of a view, or `ops`.
         method: whose views they are, for errors.
 
@@ -87,19 +88,20 @@ def changed_views(views: Sequence[Any], values: Mapping[str, Any], method: str) 
     fields = {name: value for name, value in values.items() if name != OPS}
     built = tuple(build(type(view), {**asdict(view), **fields}, "views") for view in views)
     ops = values.get(OPS)
-    return built if ops is None else _only(built, ops, method)
+    return built if ops is None else _keep_only(built, ops, method)
 
 
-def _only(views: Sequence[Any], ops: Collection[str], method: str) -> tuple[Any, ...]:
-    """Return the views with no other operations than `ops`."""
+def _keep_only(views: Sequence[View], ops: Collection[str], method: str) -> tuple[View, ...]:
+    """Return the views without the operations that are not in `ops`."""
     for operation in IN_ORDER:
         if operation.name in ops and not any(map(operation.is_on, views)):
             field, usual = operation.on
             raise BadValue(
-                f"views.ops: {operation.name} is to be kept, but is off in the views of {method}. "
-                f"Set it as well, e.g. views.{field}={usual:g}, or leave it out."
+                f"views.ops: {operation.name} is named, but it is off in the views of {method}. "
+                f"Switch it on as well, e.g. views.{field}={usual:g}, or leave it out."
             )
-    off: dict[str, float] = {}
+    off: dict[str, Any] = {}
     for operation in IN_ORDER:
-        off |= {} if operation.name in ops else operation.off
+        if operation.name not in ops:
+            off |= operation.off
     return tuple(replace(view, **off) for view in views)

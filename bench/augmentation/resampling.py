@@ -1,8 +1,8 @@
-"""Resampling with weights of its own for every image of a batch, a side at a time.
+"""Resample a batch of images, each with weights of its own: first the rows, then the columns.
 
-A row of the result is a weighted sum of a few rows of the image: its taps. Columns are rows of the
-image turned over. On a CPU only the taps are read: at 224 pixels that is ten times faster than a product
-with a matrix that is nearly all zeros. Accelerators are made for the product, and get it.
+A row of the result is a weighted sum of a few rows of the image, its taps. Columns are the rows of the
+transposed image. A CPU reads only the taps: at 224 pixels that is ten times faster than a product with a
+matrix that is nearly all zeros. Accelerators are made for such products, and compute them.
 """
 
 from __future__ import annotations
@@ -14,41 +14,41 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Rows so many values apart fall into a few sets of a processor's cache, which triples the time of turning
-# an image over: they are put this much further apart.
-CONFLICT, APART = 128, 16
+# Rows that are a multiple of CONFLICT values long share a few sets of a processor's cache, which triples the
+# time of transposing an image: they are made longer by PADDING.
+CONFLICT, PADDING = 128, 16
 
 
 @dataclass(frozen=True)
 class Taps:
-    """Which rows a row of the result is made of, and how much of each; 1 stands for all.
+    """Which rows of an image each row of the result is a sum of, and their weights.
 
     Args:
         index: (n or 1, rows of the result, taps), int32, rows of the image; one may come twice.
-        weight: (n, rows of the result or 1, taps), float32.
+        weight: (n, rows of the result or 1, taps), float32. A 1 stands for all.
     """
 
     index: Tensor
     weight: Tensor
 
-    def __getitem__(self, some: slice | Tensor) -> Taps:
+    def __getitem__(self, images: slice | Tensor) -> Taps:
         """Return the taps of some of the images."""
-        parts = (part if len(part) == 1 else part[some] for part in (self.index, self.weight))
+        parts = (part if len(part) == 1 else part[images] for part in (self.index, self.weight))
         return Taps(*parts)
 
 
 def triangle(start: Tensor, length: Tensor, source: int, size: int, mirrored: Tensor | None = None) -> Taps:
-    """Return the taps of bilinear resizing of [start, start + length) to `size` rows.
+    """Return the taps that resize the rows [start, start + length) to `size` rows, bilinearly.
 
-    Where it shrinks, the filter is as wide as a row of the result: what Pillow and torchvision's
-    antialias=True do. Weights outside of the crop are dropped and the rest normalised.
+    Where that shrinks them, the filter is as wide as a row of the result, as with Pillow and torchvision's
+    antialias=True. Weights outside of the crop are dropped and the rest normalised.
 
     Args:
         start: (n,), in rows of the image.
         length: (n,), in rows of the image.
         source: rows of the image.
         size: rows of the result.
-        mirrored: (n,), bool: the last row of the result comes first.
+        mirrored: (n,), bool: the result starts with its last row.
     """
     start, end = start.view(-1, 1, 1), (start + length).view(-1, 1, 1)
     scale = (length / size).view(-1, 1, 1)
@@ -56,7 +56,7 @@ def triangle(start: Tensor, length: Tensor, source: int, size: int, mirrored: Te
     if mirrored is not None:
         out = torch.where(mirrored.view(-1, 1, 1), size - out, out)
     centre, reach = start + out * scale, scale.clamp(min=1)
-    taps = min(source, math.ceil(2 * max(1.0, source / size)))  # of a crop of the whole side
+    taps = min(source, math.ceil(2 * max(1.0, source / size)))  # as many as a crop of the whole side needs
     first = (centre - reach - 0.5).ceil_().clamp_(0, source - taps)
     index = first + torch.arange(taps, device=start.device)
     at = index + 0.5
@@ -66,30 +66,40 @@ def triangle(start: Tensor, length: Tensor, source: int, size: int, mirrored: Te
 
 
 def gaussian(sigma: Tensor, side: int, radius: int) -> Taps:
-    """Return the taps of a Gaussian of `sigma` (n,) rows, borders reflected; of 0, the row itself."""
+    """Return the taps of a Gaussian blur with reflected borders.
+
+    Args:
+        sigma: (n,), in rows; 0 leaves an image as it is.
+        side: rows of the images.
+        radius: of the kernel, in rows.
+    """
     offsets = torch.arange(-radius, radius + 1, device=sigma.device)
-    some = sigma.unsqueeze(1) > 0
-    kernel = torch.exp(-0.5 * (offsets / torch.where(some, sigma.unsqueeze(1), 1.0)) ** 2)
-    kernel = torch.where(some, kernel, (offsets == 0).float())
+    blurred = sigma.unsqueeze(1) > 0
+    kernel = torch.exp(-0.5 * (offsets / torch.where(blurred, sigma.unsqueeze(1), 1.0)) ** 2)
+    kernel = torch.where(blurred, kernel, (offsets == 0).float())
     at = (torch.arange(side, device=sigma.device).unsqueeze(1) + offsets).abs()
     at = torch.where(at >= side, 2 * (side - 1) - at, at)
     return Taps(at.int().unsqueeze(0), (kernel / kernel.sum(dim=1, keepdim=True)).unsqueeze(1))
 
 
 def resample(x: Tensor, rows: Taps, columns: Taps) -> Tensor:
-    """Return images (n, c, h, w) with their rows and their columns made of `rows` and `columns`."""
+    """Return images (n, c, h, w) resampled by the taps of their rows and of their columns."""
     if x.device.type != "cpu":
         return resample_by_matrices(x, rows, columns)
     if x.shape[3] % CONFLICT == 0:
-        x = F.pad(x, (0, APART))  # columns that no tap reads
-    turned = mix_rows(x, rows).transpose(2, 3).contiguous()
-    return mix_rows(turned, columns).transpose(2, 3).contiguous()
+        x = F.pad(x, (0, PADDING))  # columns that no tap reads
+    transposed = mix_rows(x, rows).transpose(2, 3).contiguous()
+    return mix_rows(transposed, columns).transpose(2, 3).contiguous()
 
 
 def mix_rows(x: Tensor, taps: Taps) -> Tensor:
-    """Return (n, c, rows, w): each row a weighted sum of rows of its own plane of `x` (n, c, h, w).
+    """Return (n, c, rows, w), each row a weighted sum of the rows of its own plane.
 
-    An embedding bag is just that: a table of rows, and for each result some indices and weights.
+    That is what an embedding bag computes: from a table of rows, sums given by indices and weights.
+
+    Args:
+        x: (n, c, h, w).
+        taps: of the rows.
     """
     n, c, h, w = x.shape
     plane = torch.arange(0, n * c * h, h, device=x.device, dtype=torch.int32).view(n, c, 1, 1)
@@ -102,7 +112,7 @@ def mix_rows(x: Tensor, taps: Taps) -> Tensor:
 
 
 def resample_by_matrices(x: Tensor, rows: Taps, columns: Taps) -> Tensor:
-    """Return what `resample` does, as a product with two matrices an image."""
+    """Return what `resample` returns, computed as a product with two matrices an image."""
     down, across = _matrix(rows, len(x), x.shape[2]), _matrix(columns, len(x), x.shape[3])
     return down.unsqueeze(1) @ x @ across.unsqueeze(1).transpose(2, 3)
 

@@ -1,37 +1,34 @@
-"""Views: recipes of augmentation, and what is drawn for each image of a batch; bench/augment.py applies it.
+"""Recipes of augmentation: a `View` says with which probability and how strongly an image is changed.
 
-Every image of a batch gets parameters of its own (one draw a batch is a common bug of batched
-transforms). Parameters are drawn on the CPU from a generator, so that they are the same on every
-device.
-
-The distributions are those of torchvision's RandomResizedCrop, RandomHorizontalFlip, ColorJitter,
-RandomGrayscale, GaussianBlur, RandomSolarize and RandomAffine, whose translation is in whole pixels.
+`bench.augmentation.draws` draws the parameters of each image, `bench.augmentation.apply` applies them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from bench.augmentation.image_ops import RGB
 from bench.config import setting
 from bench.errors import BadValue
 
+GREY, RGB = 1, 3  # channels
+
 
 class Symmetries(Protocol):
-    """What of a dataset decides which augmentation keeps the label."""
+    """What a dataset says of its labels: which changes of an image keep them."""
 
     @property
     def channels(self) -> int:
-        """1 or 3."""
+        """Grey images have 1, colour images 3."""
 
     @property
     def flip(self) -> bool:
-        """A mirrored image keeps its label."""
+        """Whether a mirrored image keeps its label."""
 
     @property
     def colour(self) -> bool:
-        """A changed colour keeps its label."""
+        """Whether an image keeps its label when its colours change."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +64,28 @@ class View:
             if least > most:
                 raise BadValue(f"views.{low}: {least:g} is more than {high} ({most:g}). Set both.")
 
+    def side(self, image_size: int) -> int:
+        """Return the side of the view in pixels, in a run whose image size is `image_size`."""
+        return self.size or image_size
+
     def label_preserving(self, data: Symmetries) -> View:
-        """Return the view without what would change a label of `data`, or do nothing to grey images."""
+        """Return the view without what would change a label of `data` or does nothing to grey images."""
         view = self if data.flip else replace(self, flip=0.0)
         if data.channels == RGB and not data.colour:
             view = replace(view, solarise=0.0)  # of each channel by itself: red becomes black
         if data.channels == RGB and data.colour:
             return view
         return replace(view, saturation=0.0, hue=0.0, grey=0.0)
+
+
+def relative_cost(views: Iterable[View], image_size: int) -> float:
+    """Return what the views of an image cost, in views of the run's image size.
+
+    A network's arithmetic grows with the pixels: a view of half the side counts as a quarter. Attention
+    grows faster: in a transformer a small view costs still less.
+
+    Args:
+        views: of one image.
+        image_size: of the run, in pixels.
+    """
+    return sum((view.side(image_size) / image_size) ** 2 for view in views)

@@ -1,10 +1,11 @@
-"""What a run would do, from the same keys it would use: have, make or skip, and how long it takes."""
+"""Say what a run would do, from the keys that it would use: what is there, is to be made, or is skipped."""
 
 from __future__ import annotations
 
 import io
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -21,6 +22,31 @@ from bench.storage.records import RecordStore
 from bench.system.progress import Progress, duration
 
 SAMPLE_STEPS = 2  # timed, after as many to warm up
+HEADERS = ("backbone", "", "takes", "scores", "why")
+
+
+@dataclass(frozen=True)
+class BackboneCells:
+    """The cells of one backbone, by what is to be done for their scores."""
+
+    all: Sequence[Cell]
+    skipped: Sequence[Cell]
+    missing: Sequence[Cell]
+
+    @property
+    def counts(self) -> str:
+        """How many scores are there, to be made and skipped."""
+        counts = {
+            "have": len(self.all) - len(self.missing) - len(self.skipped),
+            "make": len(self.missing),
+            "skip": len(self.skipped),
+        }
+        return ", ".join(f"{word} {count}" for word, count in counts.items() if count)
+
+    @property
+    def reasons(self) -> str:
+        """Why cells are skipped, each reason once."""
+        return "; ".join(dict.fromkeys(cell.skip for cell in self.skipped if cell.skip))
 
 
 def describe_run(
@@ -31,35 +57,48 @@ def describe_run(
     cache: ArtifactStore,
     device: torch.device,
 ) -> str:
-    """Return a table of backbones and of scores to have, to make and to skip, with an estimate.
+    """Return a table of backbones and their scores: what is there, to be made or skipped, with an estimate.
 
     The estimate is of pretraining: some steps of each backbone that is to be made are timed.
+
+    Args:
+        cells: of the grid.
+        datasets: where datasets are opened.
+        registry: of plugins.
+        store: of records.
+        cache: of backbones and features.
+        device: that would train.
     """
-    lines, seconds, unknown = [], 0.0, 0
-    backbones: dict[str, list[Cell]] = {}
+    rows, total, untimed = [], 0.0, 0
+    for key, group in _group_by_backbone(cells, store).items():
+        action, takes = "make", ""
+        if len(group.skipped) == len(group.all):
+            action = "skip"
+        elif cache.has(key) or all(_has_features(cell, cache) for cell in group.missing):
+            action = "have"
+        else:
+            seconds = estimate_seconds(group.all[0], datasets, registry, device)
+            takes = "unknown" if seconds is None else duration(seconds)
+            total, untimed = total + (seconds or 0.0), untimed + (seconds is None)
+        rows.append([group.all[0].training_title, action, takes, group.counts, group.reasons])
+    table = tabulate(rows, HEADERS, tablefmt="simple", disable_numparse=True)
+    unknown = f", and {untimed} that could not be timed" if untimed else ""
+    return f"{table}\n\nPretraining left: {duration(total)}{unknown}. Nothing was made."
+
+
+def _group_by_backbone(cells: Sequence[Cell], store: RecordStore) -> dict[str, BackboneCells]:
+    """Return the cells of each backbone by its key."""
+    by_key: dict[str, list[Cell]] = {}
     for cell in cells:
-        backbones.setdefault(cell.keys.backbone, []).append(cell)
-    for key, mine in backbones.items():
-        first, name = mine[0], mine[0].training_title
-        skipped = [cell for cell in mine if cell.skip]
-        left = [cell for cell in mine if not cell.skip and not _has_score(cell, store)]
-        scores = {"have": len(mine) - len(left) - len(skipped), "make": len(left), "skip": len(skipped)}
-        said = ", ".join(f"{word} {count}" for word, count in scores.items() if count)
-        why = "; ".join(dict.fromkeys(cell.skip for cell in skipped if cell.skip))
-        if len(skipped) == len(mine):
-            lines.append([name, "skip", "", said, why])
-            continue
-        if cache.has(key) or all(_has_features(cell, cache) for cell in left):
-            lines.append([name, "have", "", said, why])
-            continue
-        estimate = estimate_seconds(first, datasets, registry, device)
-        seconds, unknown = seconds + (estimate or 0.0), unknown + (estimate is None)
-        lines.append([name, "make", "unknown" if estimate is None else duration(estimate), said, why])
-    body = tabulate(
-        lines, ["backbone", "", "takes", "scores", "why"], tablefmt="simple", disable_numparse=True
-    )
-    more = f", and {unknown} that could not be timed" if unknown else ""
-    return f"{body}\n\nPretraining left: {duration(seconds)}{more}. Nothing was made."
+        by_key.setdefault(cell.keys.backbone, []).append(cell)
+    return {
+        key: BackboneCells(
+            all=group,
+            skipped=[cell for cell in group if cell.skip],
+            missing=[cell for cell in group if not cell.skip and not _has_score(cell, store)],
+        )
+        for key, group in by_key.items()
+    }
 
 
 def _has_score(cell: Cell, store: RecordStore) -> bool:
@@ -73,22 +112,26 @@ def _has_features(cell: Cell, cache: ArtifactStore) -> bool:
 def estimate_seconds(
     cell: Cell, datasets: Datasets, registry: Registry, device: torch.device
 ) -> float | None:
-    """Return the seconds that pretraining takes, from some steps on random images; none if they fail."""
+    """Return the seconds that pretraining takes, from some steps on random images; none if they fail.
+
+    The steps are those of the training: its views at their sizes, its chunks, its precision. Of files that
+    are decoded meanwhile, the decoding is not in the estimate.
+    """
     if cell.training is None:
         return 0.0
     data = datasets.open(cell.dataset)
     channels, side = data.info.channels, data.info.size
-    a_step = cell.training.step_images
-    count = a_step * SAMPLE_STEPS
+    step_images = cell.training.step_images
+    count = step_images * SAMPLE_STEPS
     pixels = torch.randint(0, 256, (count, channels, side, side), dtype=torch.uint8)
     images = Images(pixels, torch.zeros(count, dtype=torch.int64)).to(device)
     try:
         method = build_method(cell, registry, data.info).to(device).train()
         with tempfile.TemporaryDirectory() as folder:
-            told = build_training_run(cell, ((0.5,) * channels, (0.5,) * channels), device, Path(folder))
-            loop, silent = TrainingLoop(method, images, told), Progress("", 1, count, out=io.StringIO())
+            run = build_training_run(cell, ((0.5,) * channels, (0.5,) * channels), device, Path(folder))
+            loop, silent = TrainingLoop(method, images, run), Progress("", 1, count, out=io.StringIO())
             speeds = [loop.epoch(0, silent)["images_per_s"] for _ in ("warm up", "time")]
     except Exception:  # noqa: BLE001 - the plugin's boundary; what fails here fails in the run, and is told
         return None
-    steps = len(data.labels(cell.split)) // a_step
-    return steps * a_step * cell.training.epochs / speeds[-1]
+    steps = len(data.labels(cell.split)) // step_images
+    return steps * step_images * cell.training.epochs / speeds[-1]

@@ -1,28 +1,29 @@
-"""Say what is done to an image before a method sees it: the text of `bench show views`."""
+"""Write what is done to an image before a method sees it: the text of `bench show views`."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
 from tabulate import tabulate
 
-from bench.augmentation.image_ops import RGB, blur_radius
+from bench.augmentation.image_ops import blur_radius
 from bench.augmentation.named_ops import IN_ORDER, Operation
-from bench.augmentation.view import View
+from bench.augmentation.view import RGB, View
 from bench.contracts.dataset import DatasetInfo
 from bench.planning.open_datasets import Datasets
 from bench.planning.options import Runtime, merge_options
 from bench.planning.views import ChosenViews, choose_views
 from bench.registry.registry import Registry
 
-WIDTH = 72  # of the parameters' column
-MIRRORED = "a mirrored image may be of another class"
-NO_COLOUR = "the images are grey"
-TELLING = "colour tells the classes apart"
+PARAMETERS_WIDTH = 72  # of the table's last column, in letters
+FLIP_CHANGES_LABEL = "a mirrored image may be of another class"
+GREY_IMAGES = "the images are grey"
+COLOUR_CHANGES_LABEL = "colour tells the classes apart"
 
-Pair = tuple[View, View]  # what was asked for, and what of it is applied
+RequestedAndApplied = tuple[View, View]
 
 
 def show_views(registry: Registry, method: str, options: Mapping[str, Any]) -> str:
@@ -31,88 +32,108 @@ def show_views(registry: Registry, method: str, options: Mapping[str, Any]) -> s
     Args:
         registry: of plugins.
         method: its name.
-        options: as `bench run` has them; those that were left out are none or an empty tuple.
+        options: of `bench run`, by name; those that were left out are none or an empty tuple.
 
     Raises:
         UsageError: something is not there or cannot be used.
     """
-    wanted = merge_options(None, {**options, "method": (method,)})
-    datasets = Datasets(registry, Runtime(**wanted.runtime).data_dir)
-    chosen = choose_views(wanted, registry, datasets, open_data=False)
-    if not chosen.applied:
+    merged = merge_options(None, {**options, "method": (method,)})
+    datasets = Datasets(registry, Runtime(**merged.runtime).data_dir)
+    chosen = choose_views(merged, registry, datasets, open_data=False)
+    if not chosen.views.applied:
         return f"{chosen.method} trains nothing, so there are no views."
-    return "\n\n".join([_heading(chosen), *_blocks(chosen), _normalised(chosen.info)])
+    return "\n\n".join([_write_heading(chosen), *_write_blocks(chosen), _write_normalisation(chosen.info)])
 
 
-def _heading(chosen: ChosenViews) -> str:
-    count = len(chosen.applied)
-    own, size = chosen.info.size, chosen.image_size
-    enlarged = "" if own == size else f", of images of {own}x{own}"
-    views = "1 view" if count == 1 else f"{count} views"
-    return f"{chosen.method} on {chosen.dataset.name}: {views} of {size}x{size} pixels{enlarged}"
+def _write_heading(chosen: ChosenViews) -> str:
+    """Return which views there are: `2 views of 224x224 and 6 views of 96x96 pixels`."""
+    image_size, native = chosen.views.image_size, chosen.info.size
+    counts = Counter(view.side(image_size) for view in chosen.views.applied)
+    parts = [f"{_count_views(count)} of {side}x{side}" for side, count in counts.items()]
+    heading = f"{chosen.method} on {chosen.dataset.name}: {' and '.join(parts)} pixels"
+    if set(counts) != {native}:
+        heading += f", of images of {native}x{native}"
+    return heading
 
 
-def _blocks(chosen: ChosenViews) -> Iterable[str]:
-    """Yield a text for each recipe, with the views that have it."""
-    alike: dict[Pair, list[int]] = {}
-    for number, pair in enumerate(zip(chosen.asked, chosen.applied, strict=True), 1):
-        alike.setdefault(pair, []).append(number)
-    for pair, numbers in alike.items():
-        parts = [_applied(pair[1], chosen.image_size), _dropped(pair, chosen.info), _off(pair[0])]
-        yield "\n".join([_named(numbers), *filter(None, parts)])
+def _count_views(count: int) -> str:
+    return "1 view" if count == 1 else f"{count} views"
 
 
-def _named(numbers: list[int]) -> str:
+def _write_blocks(chosen: ChosenViews) -> Iterable[str]:
+    """Yield a text for each recipe, with the numbers of the views that have it."""
+    views, image_size = chosen.views, chosen.views.image_size
+    numbers: dict[RequestedAndApplied, list[int]] = {}
+    for number, pair in enumerate(zip(views.requested, views.applied, strict=True), 1):
+        numbers.setdefault(pair, []).append(number)
+    for (requested, applied), alike in numbers.items():
+        side = applied.side(image_size)
+        size = "" if side == image_size else f", {side}x{side} pixels"
+        parts = [
+            f"{_name_views(alike)}{size}",
+            _write_operations(applied, side),
+            _write_dropped(requested, applied, chosen.info),
+            _write_off(requested),
+        ]
+        yield "\n".join(filter(None, parts))
+
+
+def _name_views(numbers: list[int]) -> str:
     *most, last = map(str, numbers)
     return f"views {', '.join(most)} and {last}" if most else f"view {last}"
 
 
-def _applied(view: View, size: int) -> str:
+def _write_operations(view: View, size: int) -> str:
     """Return a table of the operations of `view`, in the order they are applied in."""
     rows = [
-        (operation.name, _probability(operation, view), PARAMETERS[operation.name](view, size))
+        (operation.name, _write_probability(operation, view), PARAMETERS[operation.name](view, size))
         for operation in IN_ORDER
         if operation.is_on(view)
     ]
     if not rows:
         return "  the whole image, unchanged"
-    headers = ("operation", "probability", "parameters")
-    table = tabulate(rows, headers, tablefmt="plain", disable_numparse=True, maxcolwidths=[None, None, WIDTH])
+    table = tabulate(
+        rows,
+        headers=("operation", "probability", "parameters"),
+        tablefmt="plain",
+        disable_numparse=True,
+        maxcolwidths=[None, None, PARAMETERS_WIDTH],
+    )
     return "\n".join(f"  {line}".rstrip() for line in table.splitlines())
 
 
-def _probability(operation: Operation, view: View) -> str:
+def _write_probability(operation: Operation, view: View) -> str:
     return "1" if operation.name == "crop" else f"{getattr(view, operation.name):g}"
 
 
-def _dropped(pair: Pair, info: DatasetInfo) -> str:
+def _write_dropped(requested: View, applied: View, info: DatasetInfo) -> str:
     """Return what of the recipe is left out for this data, and why."""
-    asked_for, applied = pair
-    on = {name for operation in IN_ORDER if operation.is_on(asked_for) for name in _fields(operation)}
-    reasons: dict[str, list[str]] = {}
+    on = {
+        field
+        for operation in IN_ORDER
+        if operation.is_on(requested)
+        for field in (*operation.off, *operation.strengths)
+    }
+    dropped: dict[str, list[str]] = {}
     for field in fields(View):
-        before, after = getattr(asked_for, field.name), getattr(applied, field.name)
-        if before != after and field.name in on:
-            reasons.setdefault(_reason(field.name, info), []).append(f"{field.name} {before:g}")
-    return "\n".join(f"  dropped: {', '.join(names)} ({reason})" for reason, names in reasons.items())
+        before, after = getattr(requested, field.name), getattr(applied, field.name)
+        if field.name in on and before != after:
+            dropped.setdefault(_explain_drop(field.name, info), []).append(f"{field.name} {before:g}")
+    return "\n".join(f"  dropped: {', '.join(values)} ({reason})" for reason, values in dropped.items())
 
 
-def _fields(operation: Operation) -> Iterable[str]:
-    return (*operation.off, *operation.strengths)
-
-
-def _reason(field: str, info: DatasetInfo) -> str:
+def _explain_drop(field: str, info: DatasetInfo) -> str:
     if field == "flip":
-        return MIRRORED
-    return TELLING if info.channels == RGB else NO_COLOUR
+        return FLIP_CHANGES_LABEL
+    return COLOUR_CHANGES_LABEL if info.channels == RGB else GREY_IMAGES
 
 
-def _off(view: View) -> str:
+def _write_off(view: View) -> str:
     names = [operation.name for operation in IN_ORDER if not operation.is_on(view)]
     return f"  off: {', '.join(names)}" if names else ""
 
 
-def _normalised(info: DatasetInfo) -> str:
+def _write_normalisation(info: DatasetInfo) -> str:
     if not (info.mean and info.std):
         return (
             "then normalised by the mean and standard deviation of the training images, measured by the run"
@@ -124,47 +145,49 @@ def _normalised(info: DatasetInfo) -> str:
 # ---- parameters of an operation, in words
 
 
-def _affine(view: View, size: int) -> str:
-    turned = f"rotated within ±{view.rotate:g}°, sheared within ±{view.shear:g}°"
-    moved = f"shifted within ±{view.translate:g} of the side, scaled by {_around(view.zoom)}"
-    return f"{turned}, {moved}; black outside"
+def _write_affine(view: View, size: int) -> str:
+    turn = f"rotated within ±{view.rotate:g}°, sheared within ±{view.shear:g}°"
+    move = f"shifted within ±{view.translate:g} of the side, scaled by {_write_range(view.zoom)}"
+    return f"{turn}, {move}; black outside"
 
 
-def _crop(view: View, size: int) -> str:
+def _write_crop(view: View, size: int) -> str:
     area = f"{view.crop_min:g} to {view.crop_max:g} of the area"
     ratio = f"aspect ratio {1 / view.crop_ratio:.3g} to {view.crop_ratio:.3g}"
     return f"{area}, {ratio}, resized to {size}x{size}"
 
 
-def _flip(view: View, size: int) -> str:
+def _write_flip(view: View, size: int) -> str:
     return "left to right"
 
 
-def _jitter(view: View, size: int) -> str:
+def _write_jitter(view: View, size: int) -> str:
     strengths = {name: getattr(view, name) for name in ("brightness", "contrast", "saturation")}
-    said = [f"{name} × {_around(strength)}" for name, strength in strengths.items() if strength]
-    said += [f"hue ±{view.hue:g} of the circle"] if view.hue else []
-    return f"{', '.join(said) or 'nothing'}; in random order"
+    changes = [f"{name} × {_write_range(strength)}" for name, strength in strengths.items() if strength]
+    if view.hue:
+        changes.append(f"hue ±{view.hue:g} of the circle")
+    return f"{', '.join(changes) or 'nothing'}; in random order"
 
 
-def _grey(view: View, size: int) -> str:
+def _write_grey(view: View, size: int) -> str:
     return "luminance in all three channels"
 
 
-def _blur(view: View, size: int) -> str:
+def _write_blur(view: View, size: int) -> str:
     side = 2 * blur_radius(size) + 1
     return f"Gaussian, sigma {view.blur_min:g} to {view.blur_max:g} pixels, kernel {side}x{side} pixels"
 
 
-def _solarise(view: View, size: int) -> str:
+def _write_solarise(view: View, size: int) -> str:
     return "values of 128 and more (of 255) are inverted"
 
 
-def _around(strength: float) -> str:
+def _write_range(strength: float) -> str:
+    """Return the factors within 1 ± `strength`."""
     return f"{max(0.0, 1 - strength):g} to {1 + strength:g}"
 
 
 PARAMETERS: dict[str, Callable[[View, int], str]] = {
-    "affine": _affine, "crop": _crop, "flip": _flip, "jitter": _jitter, "grey": _grey, "blur": _blur,
-    "solarise": _solarise,
+    "affine": _write_affine, "crop": _write_crop, "flip": _write_flip, "jitter": _write_jitter,
+    "grey": _write_grey, "blur": _write_blur, "solarise": _write_solarise,
 }  # fmt: skip

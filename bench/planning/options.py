@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.errors import BadValue
 from bench.planning.grid_file import read_grid, read_value, split
-from bench.planning.planner import Request
+from bench.planning.request import Request
 
 Where = Callable[[str], str]  # from an option's name to what an error about it starts with
 

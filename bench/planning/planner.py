@@ -8,25 +8,24 @@ evaluator retrains nothing.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from bench.augmentation.named_ops import changed_views
-from bench.config import build, key_fields
+from bench.augmentation.view import View
+from bench.config import key_fields
 from bench.contracts.recipe import TrainConfig, Training, resolve, too_few_images
 from bench.errors import BadValue, Unsupported
 from bench.keys import digest
 from bench.planning.cells import TRAINING_PARTS, Cell, Keys, PluginChoice
 from bench.planning.checks import check_request
 from bench.planning.open_datasets import Datasets
-from bench.planning.plugin_choices import PluginChoices, own_settings, settings_that_apply
+from bench.planning.plugin_choices import PluginChoices, settings_that_apply
 from bench.planning.request import Request
+from bench.planning.views import read_train_config, resolve_views
 from bench.registry.registry import Registry
 
 __all__ = ["Cell", "Datasets", "Request", "plan"]
-
-SMALLEST_IMAGE = 16  # pixels: smaller data is enlarged, or a network has nothing left to convolve
 
 
 def plan(request: Request, registry: Registry, datasets: Datasets) -> list[Cell]:
@@ -76,7 +75,7 @@ class BackbonePlan:
     dataset: PluginChoice
     split: str
     training: Training | None
-    views: tuple[Any, ...]
+    views: tuple[View, ...]
     image_size: int
     told: Mapping[str, Any]
     unsupported: str | None
@@ -91,11 +90,6 @@ class SeededPlan:
     label_share: float
     key: str
     skip: str | None
-
-
-def image_size(train: TrainConfig, info: Any) -> int:
-    """Return the side of what a backbone sees: as it is set, or the data's own if that is not too small."""
-    return train.image_size or max(SMALLEST_IMAGE, int(info.size))
 
 
 class Planner:
@@ -157,11 +151,11 @@ class Planner:
             "dataset": self.parts.choose("datasets", dataset, "dataset", settings),
         }
         info = self.datasets.open(parts["dataset"]).info
-        train = build(TrainConfig, own_settings(TrainConfig, "train", "train", settings), "train")
-        size = image_size(train, info)
+        train = read_train_config(settings)
+        resolved = resolve_views(parts["method"], info, train, settings, self.parts)
+        views, size = resolved.applied, resolved.image_size
         split = "train" if cls.uses_labels else self.datasets.open(parts["dataset"]).pretrain
         training = self._training(parts["method"], parts["dataset"], split, train, size)
-        views = self._views(parts["method"], parts["dataset"], size, settings) if training else ()
         told = {
             "stage": "backbone",
             **{role: part.identity for role, part in parts.items()},
@@ -175,8 +169,17 @@ class Planner:
             views=views,
             image_size=size,
             told=told,
-            unsupported=self.parts.why_unsupported(parts["backbone"], info.channels, size),
+            unsupported=self._why_unsupported(parts["backbone"], info.channels, size, views),
         )
+
+    def _why_unsupported(
+        self, backbone: PluginChoice, channels: int, image_size: int, views: Sequence[View]
+    ) -> str | None:
+        """Return why a backbone cannot work on images of these sizes, if it cannot."""
+        reason = self.parts.why_unsupported(backbone, channels, image_size)
+        for size in sorted({view.size for view in views if view.size is not None}):
+            reason = reason or self.parts.why_size_unsupported(backbone, channels, image_size, size)
+        return reason
 
     def _source(self, trained: BackbonePlan, seed: int, share: float) -> SeededPlan:
         def make() -> SeededPlan:
@@ -203,19 +206,6 @@ class Planner:
             raise BadValue(f"{method.name}: it needs labels, but not every image of {data.name} has one.")
         auto = train.precision == "auto"
         return resolve(cls.recipe, train, size, self.request.auto_precision if auto else train.precision)
-
-    def _views(
-        self, method: PluginChoice, data: PluginChoice, size: int, settings: Mapping[str, Any]
-    ) -> tuple[Any, ...]:
-        """Return the method's views, changed by `settings` and without what changes a label."""
-        values, info = own_settings(None, "views", "views", settings), self.datasets.open(data).info
-
-        def make() -> tuple[Any, ...]:
-            own = self.parts.plugin("methods", method.name).views(method.config, info, size)
-            return tuple(view.label_preserving(info) for view in changed_views(own, values, method.name))
-
-        memo = ("views", method.name, method.key, data.name, data.key, size, repr(values))
-        return cast("tuple[Any, ...]", self.parts.remember(memo, make))
 
     # ---- a cell
 

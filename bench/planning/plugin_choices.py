@@ -76,6 +76,22 @@ class PluginChoices:
         memo = ("check", backbone.key, channels, size)
         return cast("str | None", self.remember(memo, check))
 
+    def why_size_unsupported(
+        self, backbone: PluginChoice, channels: int, image_size: int, size: int
+    ) -> str | None:
+        """Return why a backbone that is built for `image_size` cannot take a view of `size`, if it cannot."""
+
+        def check() -> str | None:
+            cls = self.plugin("backbones", backbone.name)
+            try:
+                cls.check_size(backbone.name, backbone.config, channels, image_size, size)
+            except Unsupported as error:
+                return str(error)
+            return None
+
+        memo = ("check size", backbone.key, channels, image_size, size)
+        return cast("str | None", self.remember(memo, check))
+
     def labels(self, data: PluginChoice, split: str) -> Index:
         """Return the labels of a split."""
         memo = ("labels", data.key, data.root, split)

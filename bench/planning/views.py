@@ -1,23 +1,98 @@
-"""The views that a method is trained on, from options as `bench run` takes them."""
+"""Which views a method is trained on: said once, for planning and for all that looks at views."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
 
 from bench.augmentation.named_ops import changed_views
 from bench.augmentation.view import View
 from bench.config import build
-from bench.contracts.dataset import DatasetInfo
 from bench.contracts.recipe import TrainConfig
 from bench.errors import BadValue, refuse_unreadable
 from bench.planning.cells import PluginChoice
 from bench.planning.checks import check_request
 from bench.planning.open_datasets import Datasets
 from bench.planning.options import Options
-from bench.planning.planner import image_size
 from bench.planning.plugin_choices import PluginChoices, own_settings
 from bench.planning.request import Request
 from bench.registry.registry import Registry
+
+if TYPE_CHECKING:
+    from bench.contracts.dataset import DatasetInfo
+
+SMALLEST_IMAGE = 16  # pixels: smaller data is enlarged, or a network has nothing left to convolve
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedViews:
+    """The views of a training, and the size that its backbone is built for.
+
+    Args:
+        image_size: side of a view that has no size of its own, in pixels.
+        requested: the method's recipes with the user's settings; none where nothing is trained.
+        applied: `requested` without what would change a label, and with a size only where that is not
+            `image_size`: how a view was asked for does not change its key.
+    """
+
+    image_size: int
+    requested: tuple[View, ...]
+    applied: tuple[View, ...]
+
+
+def read_train_config(settings: Mapping[str, Any]) -> TrainConfig:
+    """Return the settings of training among `settings`, the others at their defaults.
+
+    Raises:
+        BadValue: a value cannot be used.
+    """
+    values = own_settings(TrainConfig, "train", "train", settings)
+    return cast("TrainConfig", build(TrainConfig, values, "train"))
+
+
+def choose_image_size(train: TrainConfig, info: DatasetInfo) -> int:
+    """Return the side of what a backbone sees: as it is set, or the data's own if that is not too small."""
+    return train.image_size or max(SMALLEST_IMAGE, int(info.size))
+
+
+def resolve_views(
+    method: PluginChoice,
+    info: DatasetInfo,
+    train: TrainConfig,
+    settings: Mapping[str, Any],
+    parts: PluginChoices,
+) -> ResolvedViews:
+    """Return the views of a method on a dataset, as they are trained on.
+
+    Args:
+        method: with its settings.
+        info: what is known of the dataset.
+        train: what is set of training.
+        settings: by their `--set` names, one value each.
+        parts: where what cells have in common is worked out once.
+
+    Raises:
+        UsageError: a setting of views cannot be used.
+    """
+    values = own_settings(None, "views", "views", settings)
+    image_size = choose_image_size(train, info)
+
+    def resolve() -> ResolvedViews:
+        cls = parts.plugin("methods", method.name)
+        if cls.recipe is None:
+            return ResolvedViews(image_size=image_size, requested=(), applied=())
+        own = cls.views(method.config, info, image_size)
+        requested = changed_views(own, values, method.name)
+        sized = (replace(view, size=None) if view.size == image_size else view for view in requested)
+        return ResolvedViews(
+            image_size=image_size,
+            requested=requested,
+            applied=tuple(view.label_preserving(info) for view in sized),
+        )
+
+    memo = ("views", method.name, repr(method.config), info, image_size, repr(values))
+    return cast("ResolvedViews", parts.remember(memo, resolve))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,17 +103,13 @@ class ChosenViews:
         method: its name.
         dataset: with its settings.
         info: what is known of the dataset; of one that was not opened, without `classes`.
-        image_size: side of a view.
-        asked: the recipes with what was set of them; none where nothing is trained.
-        applied: `asked` without what would change a label.
+        views: of the method, resolved.
     """
 
     method: str
     dataset: PluginChoice
     info: DatasetInfo
-    image_size: int
-    asked: tuple[View, ...]
-    applied: tuple[View, ...]
+    views: ResolvedViews
 
 
 def choose_views(options: Options, registry: Registry, datasets: Datasets, *, open_data: bool) -> ChosenViews:
@@ -63,26 +134,19 @@ def choose_views(options: Options, registry: Registry, datasets: Datasets, *, op
     known = None if open_data else parts.plugin("datasets", data.name).about(data.config)
     with refuse_unreadable():
         info = known or datasets.open(data).info
-    train = build(TrainConfig, own_settings(TrainConfig, "train", "train", settings), "train")
-    size = image_size(train, info)
-    cls = parts.plugin("methods", method.name)
-    own = cls.views(method.config, info, size) if cls.recipe else ()
-    asked = changed_views(own, own_settings(None, "views", "views", settings), method.name)
     return ChosenViews(
         method=method.name,
         dataset=data,
         info=info,
-        image_size=size,
-        asked=asked,
-        applied=tuple(view.label_preserving(info) for view in asked),
+        views=resolve_views(method, info, read_train_config(settings), settings, parts),
     )
 
 
 def _refuse_several(request: Request) -> None:
     """Refuse an axis: there is one picture, or one text, of one training."""
-    named = {"--method": request.method, "--dataset": request.dataset}
-    named |= {f"--set {setting}": values for setting, values in request.settings.items()}
-    for option, values in named.items():
+    axes = {"--method": request.method, "--dataset": request.dataset}
+    axes |= {f"--set {setting}": values for setting, values in request.settings.items()}
+    for option, values in axes.items():
         if len(values) > 1:
-            said = ", ".join(map(str, values))
-            raise BadValue(f"{option}: {len(values)} values are given, {said}. Name one.")
+            listed = ", ".join(map(str, values))
+            raise BadValue(f"{option}: {len(values)} values are given, {listed}. Name one.")

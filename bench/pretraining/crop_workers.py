@@ -1,8 +1,8 @@
-"""Decode files and crop them in worker processes: every view of an image from one decoding, in order.
+"""Decode files and crop them in worker processes: all views of an image from one decoding, in order.
 
-All that is random is drawn by the process that trains and sent along with the names of the files, so
-that the pixels depend neither on the number of workers nor on which of them is first. A piece is a few
-images of a batch; workers are ahead of the training by two batches, or by two pieces each if that is more.
+All that is random is drawn by the process that trains, and sent with the names of the files: so the
+pixels depend neither on the number of workers nor on which of them is first. A piece is a few images of a
+batch. Workers are ahead of the training by two batches, or by two pieces each if that is more.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from bench.augmentation.crops import boxes_of
+from bench.augmentation.crops import choose_boxes
 from bench.contracts.dataset import Read
 from bench.errors import CellError
 from bench.system.processes import end_with_parent
 
 PIECE = 32  # images: at two views of 224 pixels 9 MB
 AHEAD = 2  # batches
-KILLED = ("exited unexpectedly", "is killed by signal")  # what torch says of a worker's end
+KILLED = ("exited unexpectedly", "is killed by signal")  # in torch's messages about a worker that ended
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Some images of a batch, and what is made of them.
+    """Some images of a batch, and the crops to make of them.
 
     Args:
-        files: names of n of them.
-        crops: (views, n, 22), float32, as of `bench.augmentation.crops.draw_crops`.
+        files: names of n files.
+        crops: (views, n, 22), float32, of `bench.augmentation.crops.draw_crops`.
     """
 
     files: Sequence[str]
@@ -49,68 +49,93 @@ class Unreadable:
     """An image that cannot be decoded.
 
     Args:
-        place: in its piece.
-        why: in words.
+        position: of the image in its piece.
+        reason: in words.
     """
 
-    place: int
-    why: str
+    position: int
+    reason: str
+
+
+Crops = list[Tensor]  # of a piece: an element a view, (n, channels, side, side), uint8
 
 
 @dataclass(frozen=True)
 class Cropper(Dataset[Any]):
-    """What a worker does.
+    """Makes the crops of a piece.
 
     Args:
         read: decodes a file.
-        ratios: largest aspect ratio of a crop, one a view.
-        size: side of the crops, in pixels.
+        ratios: largest aspect ratio of the crops of each view.
+        sizes: side of the crops of each view, in pixels.
     """
 
     read: Read
     ratios: tuple[float, ...]
-    size: int
+    sizes: tuple[int, ...]
 
-    def __getitem__(self, piece: Piece) -> Tensor | Unreadable:
-        """Return the crops (views, n, channels, size, size), uint8, or the first that cannot be made."""
-        made = []
-        for place, file in enumerate(piece.files):
-            crops = crop_image(self.read, Path(file), piece.crops[:, place], self.ratios, self.size)
+    def __getitem__(self, piece: Piece) -> Crops | Unreadable:
+        """Return the crops of a piece, or its first image that cannot be decoded."""
+        images = []
+        for position, file in enumerate(piece.files):
+            crops = crop_image(self.read, Path(file), piece.crops[:, position], self.ratios, self.sizes)
             if isinstance(crops, str):
-                return Unreadable(place, crops)
-            made.append(crops)
-        return torch.stack(made, dim=1).contiguous()
+                return Unreadable(position, crops)
+            images.append(crops)
+        return join_crops(images)
+
+
+def join_crops(images: Sequence[Crops]) -> Crops:
+    """Return the crops of several images, (1, channels, side, side) each, joined view by view.
+
+    All are parts of one block of memory. What a worker sends is a shared block with an open file each,
+    and many views of many pieces would be more files than a process may open.
+    """
+    shapes = [(len(images), *crop.shape[1:]) for crop in images[0]]
+    counts = [math.prod(shape) for shape in shapes]
+    block = torch.empty(sum(counts), dtype=images[0][0].dtype)
+    views = [part.view(shape) for part, shape in zip(block.split(counts), shapes, strict=True)]
+    for view, crops in zip(views, zip(*images, strict=True), strict=True):
+        torch.cat(crops, out=view)
+    return views
 
 
 def crop_image(
-    read: Read, file: Path, crops: NDArray[np.float32], ratios: Sequence[float], size: int
-) -> Tensor | str:
-    """Return the crops of one image, (views, channels, size, size), uint8, or why it cannot be decoded.
+    read: Read, file: Path, crops: NDArray[np.float32], ratios: Sequence[float], sizes: Sequence[int]
+) -> Crops | str:
+    """Return the crops of one image, or why it cannot be decoded.
 
     Args:
         read: decodes it.
         file: of the image.
-        crops: (views, 22), as of `bench.augmentation.crops.draw_crops`.
-        ratios: largest aspect ratio of a crop, one a view.
-        size: side of the crops, in pixels.
+        crops: (views, 22), of `bench.augmentation.crops.draw_crops`.
+        ratios: largest aspect ratio, one a view.
+        sizes: side of the crop in pixels, one a view.
+
+    Returns:
+        An element a view, (1, channels, side, side), uint8.
     """
     boxes = torch.empty(0)
-    own = (0, 0)
+    whole = (0, 0)
 
     def shrink(height: int, width: int) -> float:
-        """Return how many pixels become one in the smallest crop."""
-        nonlocal boxes, own
-        own = height, width
-        most = torch.tensor(ratios, dtype=torch.float64)
-        boxes = boxes_of(torch.from_numpy(crops), most, height, width)
-        return float(boxes[:, 2:].min()) / size
+        """Return how many pixels may become one: as many as in the crop that needs most detail."""
+        nonlocal boxes, whole
+        whole = height, width
+        boxes = choose_boxes(
+            torch.from_numpy(crops), torch.tensor(ratios, dtype=torch.float64), height, width
+        )
+        sides = boxes[:, 2:].amin(dim=1).tolist()
+        return float(min(side / size for side, size in zip(sides, sizes, strict=True)))
 
     pixels = read(file, shrink)
     if isinstance(pixels, str):
         return pixels
-    image = torch.from_numpy(pixels).permute(2, 0, 1)[None]  # a pixel's channels side by side: resized faster
-    scale = torch.tensor([image.shape[2] / own[0], image.shape[3] / own[1]]).repeat(2)
-    return torch.cat([_resize(image, box, size) for box in (boxes * scale).round().int().tolist()])
+    # channels side by side in memory, as they were decoded: they are resized faster so
+    image = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+    scale = torch.tensor([image.shape[2] / whole[0], image.shape[3] / whole[1]]).repeat(2)
+    scaled = (boxes * scale).round().int().tolist()
+    return [_resize(image, box, size) for box, size in zip(scaled, sizes, strict=True)]
 
 
 def _resize(image: Tensor, box: Sequence[int], size: int) -> Tensor:
@@ -126,48 +151,48 @@ def split_pieces(images: int) -> list[slice]:
 
 
 def crop_in_workers(
-    cropper: Cropper, asked: Iterable[Piece], batch_size: int, workers: int, what: str
-) -> Generator[Tensor | Unreadable, None, None]:
-    """Yield what becomes of each piece, in order.
+    cropper: Cropper, pieces: Iterable[Piece], batch_size: int, workers: int, title: str
+) -> Generator[Crops | Unreadable, None, None]:
+    """Yield the crops of each piece, in order.
 
     Args:
-        cropper: does it.
-        asked: the pieces; taken from as far ahead as workers work ahead.
+        cropper: makes them.
+        pieces: taken from as far ahead as the workers work ahead.
         batch_size: images.
-        workers: processes; with none, it is this process that decodes.
-        what: is trained, for errors.
+        workers: number of processes; with none, this process decodes.
+        title: names the training in errors.
 
     Raises:
-        CellError: a process was killed.
+        CellError: a worker was killed.
     """
-    several: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     if workers:
         ahead = math.ceil(AHEAD * len(split_pieces(batch_size)) / workers)
-        several = {
+        options = {
             "prefetch_factor": max(2, ahead),
-            "multiprocessing_context": _fresh_processes(),
+            "multiprocessing_context": _choose_start_method(),
             "worker_init_fn": end_with_parent,
         }
     loader = DataLoader(
         cropper,
         batch_size=None,
-        sampler=asked,
+        sampler=pieces,
         num_workers=workers,
-        collate_fn=_as_it_is,
+        collate_fn=_keep,
         generator=torch.Generator(),  # else torch draws from the one that the training draws from
-        **several,
+        **options,
     )
     try:
         yield from loader
     except RuntimeError as error:
-        if not any(said in str(error) for said in KILLED):
+        if not any(phrase in str(error) for phrase in KILLED):
             raise
         raise CellError(
-            f"{what}: a process that decodes was killed. Is there memory enough, and in /dev/shm?"
+            f"{title}: a process that decodes was killed. Is there enough memory, and space in /dev/shm?"
         ) from error
 
 
-def _fresh_processes() -> Any:
+def _choose_start_method() -> Any:
     """Return how workers are started: from a process that has loaded torch once and has no threads.
 
     A fork of a process with threads or a GPU may hang.
@@ -179,5 +204,5 @@ def _fresh_processes() -> Any:
     return context
 
 
-def _as_it_is(made: Any) -> Any:
-    return made
+def _keep(crops: Any) -> Any:
+    return crops

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from bench.augmentation.clean import normalise, resize
+from bench.augmentation.view import relative_cost
 from bench.contracts.dataset import FileStream, Images
 from bench.contracts.method import Batch, Method, Step
 from bench.contracts.recipe import too_few_images
@@ -185,7 +186,7 @@ class TrainingLoop:
         run, images = self.run, self.steps * self.run.training.step_images
         if run.knn is None:
             return None
-        every = knn_interval(len(run.knn), images, max(1, len(run.views)))
+        every = knn_interval(len(run.knn), images, relative_cost(run.views, run.training.image_size) or 1)
         return run.knn if (epoch + 1) % every == 0 or epoch + 1 == run.training.epochs else None
 
     def _features(self, pixels: Tensor) -> Tensor:

@@ -73,7 +73,7 @@ def _take(images: Images, rows: Index) -> Images:
     return images.take(torch.from_numpy(np.sort(rows)).to(images.pixels.device))
 
 
-def knn_interval(sample: int, images: int, views: int) -> int:
+def knn_interval(sample: int, images: int, views: float) -> int:
     """Return after how many epochs to classify, so that it takes 2 % of the training's compute.
 
     It is a function of counts, not of a clock: the same run logs the same lines anywhere.
@@ -81,7 +81,7 @@ def knn_interval(sample: int, images: int, views: int) -> int:
     Args:
         sample: images of the sample; each is one forward pass.
         images: training images an epoch.
-        views: of each, at least 1.
+        views: of each, more than 0; one of another size than the run's counts by its area.
     """
     return max(1, math.ceil(sample / (COST * images * views * PASSES)))
 

@@ -1,8 +1,8 @@
-"""The views of the next batch, made while this one trains, where a device has a second queue of work.
+"""Make the next batch's views while this batch trains, on a second stream of a CUDA device.
 
-A GPU works off queues. Training is put into one; the views of the batch after it into another before
-that, so that they are made in what training leaves free. A CPU has one queue: there, nothing is
-made ahead. What is made, and of which draws, is the same either way.
+A GPU works off streams. The training goes into one, the views of the batch after it into another before
+that: so they are made in what the training leaves free. A CPU has no second stream, and nothing is made
+ahead there. What is made, and from which draws, is the same either way.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class ReadyBatch:
 
     Args:
         number: of the batch in its epoch.
-        batch: what the method is told of it.
-        views: makes the views of some of its rows.
+        batch: what the method gets beside its views.
+        views: makes the views of some of its rows, an element a view.
     """
 
     number: int
@@ -35,40 +35,42 @@ class ReadyBatch:
     views: Callable[[slice], list[Tensor]]
 
 
-def stay_one_ahead(items: Iterable[ReadyBatch], aside: Callable[[Make], Make]) -> Iterator[ReadyBatch]:
-    """Yield the batches, each when the views of the one after it are begun.
+def stay_one_ahead(batches: Iterable[ReadyBatch], begin: Callable[[Make], Make]) -> Iterator[ReadyBatch]:
+    """Yield the batches, each when the views of its successor are begun.
+
+    It holds the views of two batches at once.
 
     Args:
-        items: batches in order; their `views` are called for all rows at once.
-        aside: begins what it is given, and returns a function that hands over what that makes.
+        batches: in order; their `views` are called for all rows at once.
+        begin: begins to make views, and returns a function that hands them over.
     """
-    before: ReadyBatch | None = None
-    for item in items:
-        hand_over = aside(partial(item.views, slice(0, len(item.batch.index))))
-        if before is not None:
-            yield before
-        before = replace(item, views=partial(_all_rows, hand_over))
-    if before is not None:
-        yield before
+    previous: ReadyBatch | None = None
+    for batch in batches:
+        hand_over = begin(partial(batch.views, slice(0, len(batch.batch.index))))
+        if previous is not None:
+            yield previous
+        previous = replace(batch, views=partial(_all_rows, hand_over))
+    if previous is not None:
+        yield previous
 
 
 def _all_rows(hand_over: Make, _rows: slice) -> list[Tensor]:
     return hand_over()
 
 
-def hand_over_once(made: list[Tensor]) -> Make:
-    """Return a function that returns `made` once, and then holds it no more."""
+def hand_over_once(views: list[Tensor]) -> Make:
+    """Return a function that returns `views` once, and then holds them no more."""
 
     def hand_over() -> list[Tensor]:
-        given = list(made)
-        made.clear()
-        return given
+        taken = list(views)
+        views.clear()
+        return taken
 
     return hand_over
 
 
 class SideStream:
-    """A queue of a CUDA device beside the one in which it trains.
+    """A stream of a CUDA device beside the one in which it trains.
 
     Args:
         device: of type cuda.
@@ -77,30 +79,30 @@ class SideStream:
     def __init__(self, device: torch.device) -> None:
         self.device, self.stream = device, torch.cuda.Stream(device)
 
-    def prefetch(self, items: Iterator[ReadyBatch]) -> Iterator[ReadyBatch]:
+    def prefetch(self, batches: Iterator[ReadyBatch]) -> Iterator[ReadyBatch]:
         """Yield the batches of an epoch, of which there is at least one, with their views made ahead."""
-        first = next(items)  # sends the epoch's order to the device, which the views are made of
+        first = next(batches)  # sends the epoch's order to the device, which the views are made from
         self.stream.wait_stream(torch.cuda.current_stream(self.device))
-        yield from stay_one_ahead(itertools.chain([first], items), self.begin)
+        yield from stay_one_ahead(itertools.chain([first], batches), self.begin)
 
     def begin(self, make: Make) -> Make:
-        """Put what `make` launches into this queue; the training's waits for it when it takes it over."""
+        """Launch `make` on this stream. The training's stream waits for it when it takes the views."""
         with torch.cuda.stream(self.stream):
-            made = make()
+            views = make()
             done = self.stream.record_event()
-        hand_over = hand_over_once(made)
+        hand_over = hand_over_once(views)
 
         def take() -> list[Tensor]:
             training = torch.cuda.current_stream(self.device)
             training.wait_event(done)
-            given = hand_over()
-            for x in given:
-                x.record_stream(training)  # so that its memory is not given away while it trains
-            return given
+            taken = hand_over()
+            for x in taken:
+                x.record_stream(training)  # so that its memory is not reused while it trains
+            return taken
 
         return take
 
 
 def open_side_stream(device: torch.device, chunks: int) -> SideStream | None:
-    """Return the queue in which views are made ahead; none in chunks, which are to save memory."""
+    """Return the stream on which views are made ahead; none with chunks, which are there to save memory."""
     return SideStream(device) if device.type == "cuda" and chunks == 1 else None

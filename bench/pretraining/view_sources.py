@@ -1,4 +1,7 @@
-"""Where the views of a batch come from: images that are there, or files that are decoded meanwhile."""
+"""Make the views of a batch: of images in memory, or of files that are decoded while the training runs.
+
+Each view is made at its own size, or else at the run's image size.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from bench.augmentation.clean import normalise
 from bench.augmentation.draws import Draws, draw
 from bench.contracts.dataset import FileStream, Images
 from bench.keys import seed_of
-from bench.pretraining.crop_workers import Cropper, Piece, Unreadable, crop_in_workers, split_pieces
+from bench.pretraining.crop_workers import Cropper, Crops, Piece, Unreadable, crop_in_workers, split_pieces
 from bench.system.device import to_device
 from bench.system.profiler import mark
 
@@ -22,20 +25,22 @@ if TYPE_CHECKING:
     from bench.pretraining.training_run import TrainingRun
 
 MakeViews = Callable[[slice], list[Tensor]]  # makes the views of some rows of a batch
-Coming = Generator[Tensor | Unreadable, None, None]
-Plan = Callable[[int], Iterable[Sequence[Tensor]]]  # an epoch's steps, of each its batches
+ComingCrops = Generator[Crops | Unreadable, None, None]
+Plan = Callable[[int], Iterable[Sequence[Tensor]]]  # from an epoch to its steps, each a sequence of batches
 
 
 class ViewSource(Protocol):
-    """Gives the views of one batch after the other."""
+    """Makes the views of one batch after the other."""
 
     def views(self, index: Tensor, epoch: int, number: int) -> MakeViews:
-        """Draw the views of a batch; what is returned makes those of some of its rows.
+        """Draw the views of a batch, and return a function that makes those of some of its rows.
+
+        Batches are asked for in turn, beginning with the first of an epoch.
 
         Args:
-            index: (n,), int64, places of its images.
+            index: (n,), int64, positions of its images in the training split.
             epoch: counted from 0.
-            number: of the batch in the epoch; every batch is asked for in turn, from an epoch's first on.
+            number: of the batch in the epoch.
         """
 
     def close(self) -> None:
@@ -43,12 +48,12 @@ class ViewSource(Protocol):
 
 
 def open_view_source(images: Images | FileStream, run: TrainingRun, plan: Plan) -> ViewSource:
-    """Return what gives the views of a run."""
+    """Return what makes the views of a run."""
     return FileViews(images, run, plan) if isinstance(images, FileStream) else MemoryViews(images, run)
 
 
 class MemoryViews:
-    """Views of images that are in memory, or in a file that is mapped into it."""
+    """Makes views of images that are in memory, or in a file that is mapped into it."""
 
     def __init__(self, images: Images, run: TrainingRun) -> None:
         self.pixels, self.run = images.pixels, run
@@ -56,46 +61,49 @@ class MemoryViews:
     def views(self, index: Tensor, epoch: int, number: int) -> MakeViews:
         """Draw the views of a batch."""
         height, width = self.pixels.shape[2:]
-        drawn = _draw_views(self.run, len(index), (height, width), epoch, number)
+        sides = [(height, width)] * len(self.run.views)
+        all_draws = _draw_views(self.run, len(index), sides, epoch, number)
 
         @mark("views")
-        def made(rows: slice) -> list[Tensor]:
+        def make(rows: slice) -> list[Tensor]:
             with mark("data"):
-                some = to_device(self.pixels[index[rows]], self.run.device)
-            return _augment(self.run, [some] * len(drawn), [draws.rows(rows) for draws in drawn])
+                pixels = to_device(self.pixels[index[rows]], self.run.device)
+            draws = [draws.rows(rows) for draws in all_draws]
+            return _augment(self.run, [pixels] * len(draws), draws)
 
-        return made
+        return make
 
     def close(self) -> None:
         """Do nothing: nothing works ahead."""
 
 
 class FileViews:
-    """Views of crops that worker processes make of files: what is left to the device is their colour.
+    """Makes views of crops that worker processes cut from files.
 
-    Crops are bytes and stay in the CPU's memory, a batch of them, until some are asked for. An affine
-    map is one of the crop, not of the image.
+    Crops are bytes, and stay in the CPU's memory until some rows are asked for. All but cropping is left to
+    the device. So an affine map is one of the crop, not of the image.
     """
 
     def __init__(self, stream: FileStream, run: TrainingRun, plan: Plan) -> None:
         self.stream, self.run, self.plan = stream, run, plan
-        self.coming: Coming | None = None
+        self.sizes = tuple(view.side(run.training.image_size) for view in run.views)
+        self.coming: ComingCrops | None = None
 
     def views(self, index: Tensor, epoch: int, number: int) -> MakeViews:
-        """Wait for the crops of a batch."""
-        size = self.run.training.image_size
-        drawn = _draw_views(self.run, len(index), (size, size), epoch, number)
-        whole = torch.tensor([0.0, 0.0, size, size]).expand(len(index), 4)
+        """Draw the views of a batch, and wait for its crops."""
+        sides = [(size, size) for size in self.sizes]
+        drawn = _draw_views(self.run, len(index), sides, epoch, number)
+        all_draws = [_keep_whole(draws, size) for draws, size in zip(drawn, self.sizes, strict=True)]
         with mark("data"):
-            crops = self._crops(index, epoch)
+            all_crops = self._next_crops(index, epoch)
 
         @mark("views")
-        def made(rows: slice) -> list[Tensor]:
+        def make(rows: slice) -> list[Tensor]:
             with mark("data"):
-                some = [to_device(crop[rows], self.run.device) for crop in crops]
-            return _augment(self.run, some, [replace(draws, box=whole).rows(rows) for draws in drawn])
+                crops = [to_device(crops[rows], self.run.device) for crops in all_crops]
+            return _augment(self.run, crops, [draws.rows(rows) for draws in all_draws])
 
-        return made
+        return make
 
     def close(self) -> None:
         """Stop the workers."""
@@ -103,56 +111,77 @@ class FileViews:
             self.coming.close()
         self.coming = None
 
-    def _crops(self, index: Tensor, epoch: int) -> list[Tensor]:
-        """Return the crops of the next batch, an element a view.
+    def _next_crops(self, index: Tensor, epoch: int) -> Crops:
+        """Return the crops of the next batch.
 
         Raises:
             BadData: an image cannot be decoded.
         """
         if self.coming is None:
             self.coming = self._start_workers(epoch)
-        parts = []
+        pieces = []
         for rows in split_pieces(len(index)):
-            part = next(self.coming)
-            if isinstance(part, Unreadable):
-                raise self.stream.refusal(int(index[rows][part.place]), part.why)
-            parts.append(part)
-        return list(torch.cat(parts, dim=1).unbind())
+            crops = next(self.coming)
+            if isinstance(crops, Unreadable):
+                raise self.stream.refusal(int(index[rows][crops.position]), crops.reason)
+            pieces.append(crops)
+        return [torch.cat(crops) for crops in zip(*pieces, strict=True)]
 
-    def _start_workers(self, epoch: int) -> Coming:
-        """Return what becomes of every piece from an epoch on: there is no pause between two epochs."""
-        training = self.run.training
-        cropper = Cropper(
-            self.stream.read, tuple(view.crop_ratio for view in self.run.views), training.image_size
-        )
-        # a training that has the processor to itself wants one thread at least; the others can decode
-        workers = torch.get_num_threads() - 1 if self.run.workers is None else self.run.workers
-        return crop_in_workers(cropper, self._plan_pieces(epoch), training.batch_size, workers, self.run.what)
+    def _start_workers(self, epoch: int) -> ComingCrops:
+        """Return the crops of every piece from an epoch on: there is no pause between two epochs."""
+        run = self.run
+        cropper = Cropper(self.stream.read, tuple(view.crop_ratio for view in run.views), self.sizes)
+        # the training keeps one of the threads that it has; the others can decode
+        workers = torch.get_num_threads() - 1 if run.workers is None else run.workers
+        return crop_in_workers(cropper, self._plan_pieces(epoch), run.training.batch_size, workers, run.what)
 
     def _plan_pieces(self, first: int) -> Iterator[Piece]:
-        """Yield the pieces of every batch from an epoch on."""
+        """Yield the pieces of every batch, from epoch `first` on."""
+        any_side = [(1, 1)] * len(self.sizes)  # a crop is drawn before the size of its image is known
         for epoch in range(first, self.run.training.epochs):
             batches = (index for step in self.plan(epoch) for index in step)
             for number, index in enumerate(batches):
-                drawn = _draw_views(self.run, len(index), (1, 1), epoch, number)
+                drawn = _draw_views(self.run, len(index), any_side, epoch, number)
                 crops = torch.stack([draws.crop for draws in drawn]).numpy()
                 for rows in split_pieces(len(index)):
-                    files = [str(self.stream.files[place]) for place in index[rows].tolist()]
+                    files = [str(self.stream.files[position]) for position in index[rows].tolist()]
                     yield Piece(files, crops[:, rows])
 
 
-def _draw_views(run: TrainingRun, n: int, side: tuple[int, int], epoch: int, number: int) -> list[Draws]:
-    """Return the parameters of a batch of images of height and width `side`, an element a view."""
+def _draw_views(
+    run: TrainingRun, n: int, sides: Sequence[tuple[int, int]], epoch: int, number: int
+) -> list[Draws]:
+    """Return the parameters of each view of a batch of `n` images.
+
+    Args:
+        run: its views and seed.
+        n: images of the batch.
+        sides: height and width of the images that each view is made of.
+        epoch: counted from 0.
+        number: of the batch in the epoch.
+    """
     drawn = []
-    for place, view in enumerate(run.views):
-        generator = torch.Generator().manual_seed(seed_of(run.seed, "views", epoch, number, place))
-        drawn.append(draw(view, n, *side, generator))
+    for position, (view, (height, width)) in enumerate(zip(run.views, sides, strict=True)):
+        generator = torch.Generator().manual_seed(seed_of(run.seed, "views", epoch, number, position))
+        drawn.append(draw(view, n, height, width, generator))
     return drawn
 
 
-def _augment(run: TrainingRun, pixels: Sequence[Tensor], drawn: Sequence[Draws]) -> list[Tensor]:
-    """Return the views, normalised, of the images that each is of."""
-    size = run.training.image_size
-    every = zip(pixels, drawn, run.views, strict=True)
-    views = (apply(some, draws, view, size) for some, draws, view in every)
-    return [normalise(x, run.mean, run.std) for x in views]
+def _keep_whole(draws: Draws, size: int) -> Draws:
+    """Return the draws with all of an image of `size` pixels as its crop."""
+    return replace(draws, box=draws.box.new_tensor([0, 0, size, size]).expand_as(draws.box))
+
+
+def _augment(run: TrainingRun, pixels: Sequence[Tensor], draws: Sequence[Draws]) -> list[Tensor]:
+    """Return the views, normalised, each at its own size.
+
+    Args:
+        run: its views, image size, mean and standard deviation.
+        pixels: what each view is made of, (n, channels, h, w), uint8, on the run's device.
+        draws: of each view.
+    """
+    views = []
+    for x, drawn, view in zip(pixels, draws, run.views, strict=True):
+        augmented = apply(x, drawn, view, view.side(run.training.image_size))
+        views.append(normalise(augmented, run.mean, run.std))
+    return views

@@ -63,7 +63,7 @@ class _Subject:
     @cached_property
     def images(self) -> list[Tensor]:
         drawn = torch.Generator().manual_seed(0)
-        sides = [view.size or SIDE for view in self.views]
+        sides = [view.side(SIDE) for view in self.views]
         return [torch.randn(IMAGES, CHANNELS, side, side, generator=drawn) for side in sides]
 
     @cached_property

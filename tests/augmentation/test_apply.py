@@ -51,16 +51,16 @@ CONTINUOUS: dict[str, dict[str, float]] = {
 @pytest.mark.parametrize("changes", CONTINUOUS.values(), ids=CONTINUOUS)
 def test_one_image_many_times_in_a_batch_comes_out_different_each_time(changes: dict[str, float]) -> None:
     same = pixels(1).expand(12, -1, -1, -1)
-    found = augment(same, only(**changes), 32, seeded())
+    result = augment(same, only(**changes), 32, seeded())
 
-    assert len(torch.unique(found.flatten(1), dim=0)) == 12
+    assert len(torch.unique(result.flatten(1), dim=0)) == 12
 
 
 @pytest.mark.parametrize("name", ["flip", "grey", "solarise", "blur", "jitter", "affine"])
 def test_an_image_that_an_operation_passes_by_is_left_bit_for_bit(name: str) -> None:
     x = pixels(16)
-    found, clean = augment(x, only(**{name: 0.5}), 32, seeded()), resize(x, 32)
-    same = (found == clean).flatten(1).all(dim=1)
+    result, clean = augment(x, only(**{name: 0.5}), 32, seeded()), resize(x, 32)
+    same = (result == clean).flatten(1).all(dim=1)
 
     assert 2 < int(same.sum()) < 14
 
@@ -74,9 +74,9 @@ def test_what_is_off_is_off_exactly() -> None:
 @pytest.mark.parametrize("name", ["flip", "grey", "solarise", "blur", "jitter", "affine"])
 def test_what_is_on_for_all_changes_all(name: str) -> None:
     x = pixels(16)
-    found, clean = augment(x, only(**{name: 1.0}), 32, seeded()), resize(x, 32)
+    result, clean = augment(x, only(**{name: 1.0}), 32, seeded()), resize(x, 32)
 
-    assert bool((found != clean).flatten(1).any(dim=1).all())
+    assert bool((result != clean).flatten(1).any(dim=1).all())
 
 
 def test_a_mirrored_image_is_mirrored() -> None:
@@ -124,21 +124,21 @@ def test_the_images_given_are_not_changed() -> None:
 def test_a_view_is_float32_in_0_to_1_of_the_size_asked_for(
     channels: int, height: int, width: int, size: int
 ) -> None:
-    found = augment(pixels(4, channels, height, width), EVERYTHING, size, seeded())
+    result = augment(pixels(4, channels, height, width), EVERYTHING, size, seeded())
 
-    assert found.shape == (4, channels, size, size)
-    assert found.dtype == torch.float32
-    assert 0 <= float(found.min()) <= float(found.max()) <= 1
-    assert height == 1 or float(found.std()) > 0
+    assert result.shape == (4, channels, size, size)
+    assert result.dtype == torch.float32
+    assert 0 <= float(result.min()) <= float(result.max()) <= 1
+    assert height == 1 or float(result.std()) > 0
 
 
 @pytest.mark.parametrize("view", [OFF, View(jitter=0.0), View(blur=1.0, jitter=0.0)])
 def test_a_white_image_does_not_become_whiter_than_white(view: View) -> None:
     white = torch.full((8, 3, 45, 31), 255, dtype=torch.uint8)
-    found = augment(white, view, 32, seeded())
+    result = augment(white, view, 32, seeded())
 
-    assert float(found.max()) <= 1
-    torch.testing.assert_close(found, torch.ones_like(found))
+    assert float(result.max()) <= 1
+    torch.testing.assert_close(result, torch.ones_like(result))
 
 
 # ---- applying
@@ -151,18 +151,18 @@ def test_a_view_is_what_torchvision_makes_of_the_same_parameters(height: int, wi
     draws = draw(view, 64, height, width, seeded())
     kernel = [2 * blur_radius(size) + 1] * 2
 
-    for i, found in enumerate(apply(x, draws, view, size)):
+    for i, result in enumerate(apply(x, draws, view, size)):
         box = [int(value) for value in draws.box[i]]
-        wanted = TVF.resized_crop(x[i].float() / 255, *box, [size, size], antialias=True)
-        wanted = TVF.horizontal_flip(wanted) if draws.flip[i] else wanted
-        wanted = theirs_jittered(wanted, draws, i) if draws.jitter[i] else wanted
-        wanted = TVF.rgb_to_grayscale(wanted, 3) if draws.grey[i] else wanted
+        expected = TVF.resized_crop(x[i].float() / 255, *box, [size, size], antialias=True)
+        expected = TVF.horizontal_flip(expected) if draws.flip[i] else expected
+        expected = jitter_like_torchvision(expected, draws, i) if draws.jitter[i] else expected
+        expected = TVF.rgb_to_grayscale(expected, 3) if draws.grey[i] else expected
         sigma = float(draws.sigma[i])
-        wanted = TVF.gaussian_blur(wanted, kernel, [sigma]) if sigma else wanted
-        torch.testing.assert_close(found, wanted, atol=3e-5, rtol=0)
+        expected = TVF.gaussian_blur(expected, kernel, [sigma]) if sigma else expected
+        torch.testing.assert_close(result, expected, atol=3e-5, rtol=0)
 
 
-def theirs_jittered(x: Tensor, draws: Draws, i: int) -> Tensor:
+def jitter_like_torchvision(x: Tensor, draws: Draws, i: int) -> Tensor:
     changes = (TVF.adjust_brightness, TVF.adjust_contrast, TVF.adjust_saturation, TVF.adjust_hue)
     amounts = [*draws.factors[i].tolist(), float(draws.hue[i])]
     for kind in draws.order[i].tolist():

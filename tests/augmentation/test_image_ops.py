@@ -71,22 +71,22 @@ def test_crop_resize_and_flip_is_torchvisions(
     height: int, width: int, box: tuple[int, int, int, int], size: int, *, flip: bool
 ) -> None:
     x = images(2, 3, height, width)
-    found = crop_resize_flip(x, torch.tensor([box, box]).float(), torch.tensor([flip, flip]), size)
-    wanted = TVF.resized_crop(x, *box, [size, size], antialias=True)
-    wanted = TVF.horizontal_flip(wanted) if flip else wanted
+    result = crop_resize_flip(x, torch.tensor([box, box]).float(), torch.tensor([flip, flip]), size)
+    expected = TVF.resized_crop(x, *box, [size, size], antialias=True)
+    expected = TVF.horizontal_flip(expected) if flip else expected
 
-    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
+    torch.testing.assert_close(result, expected, atol=1e-5, rtol=0)
 
 
 def test_each_image_of_a_batch_has_its_own_box_and_flip() -> None:
     x = images(3, 3, 30, 20)
     boxes, flips = [(0, 0, 9, 9), (10, 3, 20, 14), (1, 2, 28, 5)], [True, False, True]
-    found = crop_resize_flip(x, torch.tensor(boxes).float(), torch.tensor(flips), 12)
+    result = crop_resize_flip(x, torch.tensor(boxes).float(), torch.tensor(flips), 12)
 
-    for row, box, flip, crop in zip(x, boxes, flips, found, strict=True):
-        wanted = TVF.resized_crop(row, *box, [12, 12], antialias=True)
-        wanted = TVF.horizontal_flip(wanted) if flip else wanted
-        torch.testing.assert_close(crop, wanted, atol=1e-5, rtol=0)
+    for row, box, flip, crop in zip(x, boxes, flips, result, strict=True):
+        expected = TVF.resized_crop(row, *box, [12, 12], antialias=True)
+        expected = TVF.horizontal_flip(expected) if flip else expected
+        torch.testing.assert_close(crop, expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -95,7 +95,7 @@ def test_jitter_is_torchvisions_in_every_order(channels: int) -> None:
     generator = torch.Generator().manual_seed(1)
     factors = torch.rand(24, 3, generator=generator) * 1.8
     hue = torch.rand(24, generator=generator) - 0.5
-    found = jitter(x, factors, hue)
+    result = jitter(x, factors, hue)
 
     for i, order in enumerate(ORDERS):
         one = x[i]
@@ -108,14 +108,14 @@ def test_jitter_is_torchvisions_in_every_order(channels: int) -> None:
                 one = TVF.adjust_saturation(one, float(factors[i, 2]))
             else:
                 one = TVF.adjust_hue(one, float(hue[i]))
-        torch.testing.assert_close(found[i], one, atol=2e-5, rtol=0)
+        torch.testing.assert_close(result[i], one, atol=2e-5, rtol=0)
 
 
 def test_jitter_in_two_orders_gives_two_images() -> None:
     x = images(1, 3, 8, 8).expand(24, -1, -1, -1)
-    found = jitter(x, torch.tensor([[1.6, 0.5, 0.3]] * 24), torch.full((24,), 0.1))
+    result = jitter(x, torch.tensor([[1.6, 0.5, 0.3]] * 24), torch.full((24,), 0.1))
 
-    assert len(torch.unique(found.flatten(1), dim=0)) > 20
+    assert len(torch.unique(result.flatten(1), dim=0)) > 20
 
 
 @pytest.mark.parametrize("shift", [-0.5, -0.2, -0.01, 0.1, 0.33, 0.5])
@@ -144,19 +144,19 @@ def test_luminance_is_torchvisions_grey() -> None:
 @pytest.mark.parametrize(("side", "kernel"), [(8, 3), (32, 3), (64, 7), (96, 9), (224, 23)])
 def test_blur_is_torchvisions_with_a_kernel_of_a_tenth_of_the_side(side: int, kernel: int) -> None:
     x, sigmas = images(3, 1, side, side), torch.tensor([0.1, 0.9, 2.0])
-    found = blur(x, sigmas)
+    result = blur(x, sigmas)
 
-    for row, sigma, blurred in zip(x, sigmas, found, strict=True):
-        wanted = TVF.gaussian_blur(row, [kernel, kernel], [float(sigma)])
-        torch.testing.assert_close(blurred, wanted, atol=1e-5, rtol=0)
+    for row, sigma, blurred in zip(x, sigmas, result, strict=True):
+        expected = TVF.gaussian_blur(row, [kernel, kernel], [float(sigma)])
+        torch.testing.assert_close(blurred, expected, atol=1e-5, rtol=0)
 
 
 def test_blur_of_sigma_zero_leaves_an_image_as_it_is() -> None:
     x = images(2, 3, 32, 32)
-    found = blur(x, torch.tensor([0.0, 2.0]))
+    result = blur(x, torch.tensor([0.0, 2.0]))
 
-    assert torch.equal(found[0], x[0])
-    assert not torch.allclose(found[1], x[1], atol=1e-2)
+    assert torch.equal(result[0], x[0])
+    assert not torch.allclose(result[1], x[1], atol=1e-2)
 
 
 def test_solarise_is_torchvisions() -> None:
@@ -189,8 +189,8 @@ def test_an_affine_map_is_torchvisions(
         shear=torch.deg2rad(torch.tensor([shear])),
         aspect=height / width,
     )
-    wanted = TVF.affine(
+    expected = TVF.affine(
         x, degrees, list(pixels), zoom, [shear, 0.0], interpolation=InterpolationMode.BILINEAR
     )
 
-    torch.testing.assert_close(warp(x, maps), wanted, atol=1e-4, rtol=0)
+    torch.testing.assert_close(warp(x, maps), expected, atol=1e-4, rtol=0)

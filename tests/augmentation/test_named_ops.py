@@ -25,7 +25,7 @@ CLEAN = {"crop_min": 1, "crop_max": 1, "crop_ratio": 1, "flip": 0, "jitter": 0, 
 EVERYTHING = View(blur=0.5, solarise=0.2, affine=0.3)
 
 
-def trained(lab: Lab, settings: dict[str, Any], **asked: Any) -> list[Cell]:
+def plan_simclr(lab: Lab, settings: dict[str, Any], **asked: Any) -> list[Cell]:
     return lab.plan(settings, **{"method": "simclr", **asked})
 
 
@@ -35,7 +35,7 @@ def settings_of(*texts: str) -> dict[str, tuple[Any, ...]]:
 
 
 def key_of(lab: Lab, settings: dict[str, Any]) -> str:
-    (cell,) = trained(lab, settings)
+    (cell,) = plan_simclr(lab, settings)
     return cell.keys.backbone
 
 
@@ -67,9 +67,9 @@ def test_null_is_the_whole_recipe() -> None:
 
 def test_what_differs_between_views_still_does_when_one_field_is_set_for_all() -> None:
     own = (View(blur=1.0, solarise=0.0), View(blur=0.1, solarise=0.2))
-    found = changed_views(own, {"jitter": 0}, "byol")
+    changed = changed_views(own, {"jitter": 0}, "byol")
 
-    assert found == tuple(replace(view, jitter=0.0) for view in own)
+    assert changed == tuple(replace(view, jitter=0.0) for view in own)
 
 
 def test_an_operation_that_one_view_has_is_kept_in_that_view_only() -> None:
@@ -99,25 +99,25 @@ def test_ops_and_the_same_probabilities_one_by_one_have_one_key(lab: Lab) -> Non
     ],
 )
 def test_a_field_of_the_views_is_an_axis(lab: Lab, text: str, values: list[float]) -> None:
-    found = trained(lab, settings_of(text))
+    cells = plan_simclr(lab, settings_of(text))
     name = text.partition("=")[0].removeprefix("views.")
 
-    assert [tuple(getattr(view, name) for view in cell.views) for cell in found] == [
+    assert [tuple(getattr(view, name) for view in cell.views) for cell in cells] == [
         (value, value) for value in values
     ]
-    assert len({cell.keys.backbone for cell in found}) == len(values)
+    assert len({cell.keys.backbone for cell in cells}) == len(values)
 
 
 def test_ops_are_an_axis_on_the_command_line_and_in_a_grid_file(lab: Lab, tmp_path: Any) -> None:
-    said = settings_of("views.ops=[crop],[crop,jitter],[]")
+    typed = settings_of("views.ops=[crop],[crop,jitter],[]")
     path = tmp_path / "grid.yaml"
     path.write_text("set:\n  views.ops: [[crop], [crop, jitter], []]\n", encoding="utf-8")
     written = read_grid(path, (*AXES, *TRAINING, *RUNTIME, "set"))
-    found = trained(lab, said)
+    cells = plan_simclr(lab, typed)
 
-    assert said == read_options(written, str).settings
-    assert [cell.settings["views.ops"] for cell in found] == [["crop"], ["crop", "jitter"], []]
-    assert len({cell.keys.score for cell in found}) == 3
+    assert typed == read_options(written, str).settings
+    assert [cell.settings["views.ops"] for cell in cells] == [["crop"], ["crop", "jitter"], []]
+    assert len({cell.keys.score for cell in cells}) == 3
 
 
 def test_what_trains_nothing_is_there_once_and_does_not_say_ops(lab: Lab) -> None:
@@ -127,18 +127,18 @@ def test_what_trains_nothing_is_there_once_and_does_not_say_ops(lab: Lab) -> Non
 
 
 def test_an_operation_that_would_change_labels_may_be_named(lab: Lab) -> None:
-    (cell,) = trained(lab, {"views.ops": ["crop", "flip", "grey"]})
+    (cell,) = plan_simclr(lab, {"views.ops": ["crop", "flip", "grey"]})
 
     assert (cell.views[0].flip, cell.views[0].grey, cell.views[0].crop_min) == (0.0, 0.0, 0.08)
 
 
 @pytest.mark.parametrize(
-    ("ops", "error", "said"),
+    ("ops", "error", "message"),
     [
         (
             ["crop", "blur"],
             BadValue,
-            r"blur is to be kept, but is off in the views of simclr\..* views.blur=0.5",
+            r"blur is named, but it is off in the views of simclr\..* views.blur=0.5",
         ),
         (
             ["crop", "jiter"],
@@ -146,20 +146,20 @@ def test_an_operation_that_would_change_labels_may_be_named(lab: Lab) -> None:
             r"no operation is named 'jiter'. Did you mean 'jitter'\? Known: affine",
         ),
         (["crop", 3], UnknownName, "no operation is named 3"),
-        (["crop", "crop"], BadValue, "'crop' is there twice"),
+        (["crop", "crop"], BadValue, "'crop' is named twice"),
         ("crop", BadValue, r"'crop' is not a list. Write it in brackets: views.ops=\[crop\]"),
         ({"crop": 1}, BadValue, "is not a list"),
     ],
 )
-def test_ops_that_mean_nothing_are_refused(lab: Lab, ops: Any, error: type[Exception], said: str) -> None:
-    with pytest.raises(error, match=f"views.ops: .*{said}") as found:
-        trained(lab, {"views.ops": ops})
+def test_ops_that_mean_nothing_are_refused(lab: Lab, ops: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=f"views.ops: .*{message}") as caught:
+        plan_simclr(lab, {"views.ops": ops})
 
-    assert "\n" not in str(found.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_an_operation_that_is_off_can_be_named_if_it_is_switched_on(lab: Lab) -> None:
-    with_blur, without = trained(lab, settings_of("views.ops=[crop,blur],[crop]", "views.blur=0.5"))
+    with_blur, without = plan_simclr(lab, settings_of("views.ops=[crop,blur],[crop]", "views.blur=0.5"))
 
     assert (with_blur.views[0].blur, without.views[0].blur) == (0.5, 0.0)
     assert without.keys.backbone == key_of(lab, {"views.ops": ["crop"]})
@@ -167,7 +167,7 @@ def test_an_operation_that_is_off_can_be_named_if_it_is_switched_on(lab: Lab) ->
 
 def test_a_misspelt_field_is_answered_with_ops_too(lab: Lab) -> None:
     with pytest.raises(UnknownName, match=r"no setting named 'op'.*'ops'"):
-        trained(lab, {"views.op": ["crop"]})
+        plan_simclr(lab, {"views.op": ["crop"]})
 
 
 def records(cells: list[Cell]) -> list[dict[str, Any]]:
@@ -177,15 +177,15 @@ def records(cells: list[Cell]) -> list[dict[str, Any]]:
             settings=dict(cell.settings),
             config={"views": [vars(view) for view in cell.views]},
             keys={"score": cell.keys.score},
-            value=70.0 + place,
+            value=70.0 + number,
             seed=cell.seed,
         )
-        for place, cell in enumerate(cells)
+        for number, cell in enumerate(cells)
     ]
 
 
 def test_a_table_has_a_row_for_each_value_of_ops(lab: Lab) -> None:
-    text = table(records(trained(lab, settings_of("views.ops=[crop],[crop,jitter],[]"), seed=(0, 1))))
+    text = table(records(plan_simclr(lab, settings_of("views.ops=[crop],[crop,jitter],[]"), seed=(0, 1))))
 
     assert table_cells(text)[0] == ["views.ops", "top1"]
     assert sorted(row[0] for row in table_cells(text)[1:]) == ["[]", "crop", "crop,jitter"]
@@ -193,7 +193,7 @@ def test_a_table_has_a_row_for_each_value_of_ops(lab: Lab) -> None:
 
 
 def test_ops_and_a_probability_that_only_some_of_them_have_are_one_axis(lab: Lab) -> None:
-    text = table(records(trained(lab, settings_of("views.ops=[crop],[crop,blur]", "views.blur=0.5"))))
+    text = table(records(plan_simclr(lab, settings_of("views.ops=[crop],[crop,blur]", "views.blur=0.5"))))
 
     assert table_cells(text)[0] == ["views.ops", "top1"]
     assert sorted(row[0] for row in table_cells(text)[1:]) == ["crop", "crop,blur"]

@@ -25,20 +25,20 @@ TAPS = {
 @pytest.mark.parametrize("columns", TAPS.values(), ids=TAPS)
 def test_taps_give_what_the_matrices_they_stand_for_give(rows: Taps, columns: Taps) -> None:
     x = images(3, 2, 30, 30)
-    wanted = resample_by_matrices(x, rows, columns)
+    expected = resample_by_matrices(x, rows, columns)
 
-    torch.testing.assert_close(resample(x, rows, columns), wanted, atol=1e-6, rtol=0)
+    torch.testing.assert_close(resample(x, rows, columns), expected, atol=1e-6, rtol=0)
 
 
 def test_rows_are_mixed_as_in_plain_loops() -> None:
     x = images(2, 3, 5, 4)
     taps = Taps(torch.tensor([[[0, 4], [2, 2]], [[1, 3], [0, 0]]]).int(), torch.rand(2, 2, 2))
-    found = mix_rows(x, taps)
+    result = mix_rows(x, taps)
 
     for i, channel, row in torch.cartesian_prod(torch.arange(2), torch.arange(3), torch.arange(2)):
         pairs = zip(taps.index[i, row], taps.weight[i, row], strict=True)
-        wanted = sum((weight * x[i, channel, int(at)] for at, weight in pairs), torch.zeros(4))
-        torch.testing.assert_close(found[i, channel, row], wanted)
+        expected = sum((weight * x[i, channel, int(at)] for at, weight in pairs), torch.zeros(4))
+        torch.testing.assert_close(result[i, channel, row], expected)
 
 
 def test_rows_and_columns_have_taps_of_their_own() -> None:

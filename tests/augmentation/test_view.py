@@ -1,4 +1,4 @@
-"""Views: parameters are drawn for each image, with torchvision's distributions."""
+"""Views: parameters are draw_many for each image, with torchvision's distributions."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def only(**changes: float) -> View:
     return dataclasses.replace(OFF, **changes)
 
 
-def drawn(view: View, n: int = 20_000, height: int = 32, width: int = 32) -> Draws:
+def draw_many(view: View, n: int = 20_000, height: int = 32, width: int = 32) -> Draws:
     return draw(view, n, height, width, seeded())
 
 
@@ -67,7 +67,7 @@ def test_boxes_are_drawn_as_random_resized_crop_draws_them(height: int, width: i
     image = torch.empty(3, height, width)
     crop = transforms.RandomResizedCrop.get_params
     theirs = torch.tensor([crop(image, [0.08, 1.0], [3 / 4, 4 / 3]) for _ in range(4000)]).float()
-    ours = drawn(View(), height=height, width=width).box
+    ours = draw_many(View(), height=height, width=width).box
 
     for column in range(4):
         assert_same_distribution(ours[:, column], theirs[:, column])
@@ -77,7 +77,7 @@ def test_boxes_are_drawn_as_random_resized_crop_draws_them(height: int, width: i
 
 @pytest.mark.parametrize(("height", "width"), [(10, 200), (200, 10)])
 def test_a_crop_that_never_fits_is_the_largest_centred_one(height: int, width: int) -> None:
-    ours = drawn(View(crop_min=0.9), 50, height, width).box
+    ours = draw_many(View(crop_min=0.9), 50, height, width).box
     theirs = transforms.RandomResizedCrop.get_params(
         torch.empty(3, height, width), [0.9, 1.0], [3 / 4, 4 / 3]
     )
@@ -87,7 +87,7 @@ def test_a_crop_that_never_fits_is_the_largest_centred_one(height: int, width: i
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (8, 8), (33, 7), (224, 300)])
 def test_every_box_is_inside_its_image(height: int, width: int) -> None:
-    top, left, h, w = drawn(View(), 5000, height, width).box.unbind(1)
+    top, left, h, w = draw_many(View(), 5000, height, width).box.unbind(1)
 
     assert bool(((top >= 0) & (left >= 0) & (h >= 1) & (w >= 1)).all())
     assert bool(((top + h <= height) & (left + w <= width)).all())
@@ -96,18 +96,18 @@ def test_every_box_is_inside_its_image(height: int, width: int) -> None:
 @pytest.mark.parametrize(("strength", "hue"), [(0.4, 0.1), (0.8, 0.2), (1.5, 0.5)])
 def test_factors_fill_the_ranges_of_color_jitter(strength: float, hue: float) -> None:
     theirs = transforms.ColorJitter(strength, strength, strength, hue)
-    found = drawn(View(brightness=strength, contrast=strength, saturation=strength, hue=hue))
+    result = draw_many(View(brightness=strength, contrast=strength, saturation=strength, hue=hue))
 
-    for column, wanted in enumerate((theirs.brightness, theirs.contrast, theirs.saturation)):
-        uniform = torch.linspace(*wanted, 20_000)
-        assert_same_distribution(found.factors[:, column], uniform)
-        assert wanted[0] <= float(found.factors[:, column].min())
-        assert float(found.factors[:, column].max()) <= wanted[1]
-    assert_same_distribution(found.hue, torch.linspace(*theirs.hue, 20_000))
+    for column, expected in enumerate((theirs.brightness, theirs.contrast, theirs.saturation)):
+        uniform = torch.linspace(*expected, 20_000)
+        assert_same_distribution(result.factors[:, column], uniform)
+        assert expected[0] <= float(result.factors[:, column].min())
+        assert float(result.factors[:, column].max()) <= expected[1]
+    assert_same_distribution(result.hue, torch.linspace(*theirs.hue, 20_000))
 
 
 def test_every_order_of_jitter_is_as_likely() -> None:
-    orders = Counter(map(tuple, drawn(View(), 24_000).order.tolist()))
+    orders = Counter(map(tuple, draw_many(View(), 24_000).order.tolist()))
     squares = sum((orders[order] - 1000) ** 2 / 1000 for order in itertools.permutations(range(4)))
 
     assert sum(orders.values()) == 24_000
@@ -118,13 +118,13 @@ def test_every_order_of_jitter_is_as_likely() -> None:
 @pytest.mark.parametrize("name", ["flip", "jitter", "grey", "solarise", "affine"])
 @pytest.mark.parametrize("p", [0.0, 0.2, 0.5, 1.0])
 def test_an_operation_happens_as_often_as_it_is_told_to(name: str, p: float) -> None:
-    chosen = getattr(drawn(only(**{name: p})), name).float()
+    chosen = getattr(draw_many(only(**{name: p})), name).float()
 
     assert float(chosen.mean()) == pytest.approx(p, abs=0.015 if 0 < p < 1 else 0)
 
 
 def test_blur_happens_as_often_and_as_strongly_as_it_is_told_to() -> None:
-    sigma = drawn(only(blur=0.5)).sigma
+    sigma = draw_many(only(blur=0.5)).sigma
     blurred = sigma[sigma > 0]
 
     assert len(blurred) / len(sigma) == pytest.approx(0.5, abs=0.015)
@@ -146,16 +146,16 @@ def test_affine_maps_are_drawn_as_random_affine_draws_them() -> None:
         shear=torch.deg2rad(shear[:, 0]),
         aspect=1.0,
     )
-    ours = drawn(View(affine=1.0)).maps
+    ours = draw_many(View(affine=1.0)).maps
 
     for row, column in itertools.product(range(2), range(3)):
         assert_same_distribution(ours[:, row, column], theirs[:, row, column])
 
 
 def test_draws_of_one_image_are_independent_of_each_other() -> None:
-    found = drawn(View(blur=0.5, solarise=0.5, affine=0.5))
-    columns = [found.flip, found.jitter, found.grey, found.solarise, found.affine, found.hue, found.sigma]
-    table = torch.stack([*(c.float() for c in columns), *found.factors.T, *found.box.T[2:3]])
+    draws = draw_many(View(blur=0.5, solarise=0.5, affine=0.5))
+    columns = [draws.flip, draws.jitter, draws.grey, draws.solarise, draws.affine, draws.hue, draws.sigma]
+    table = torch.stack([*(c.float() for c in columns), *draws.factors.T, *draws.box.T[2:3]])
     correlation = torch.corrcoef(table) - torch.eye(len(table))
 
     assert float(correlation.abs().max()) < 0.035
@@ -166,10 +166,10 @@ def test_draws_of_one_image_are_independent_of_each_other() -> None:
 
 def test_a_view_of_digits_is_not_mirrored_and_has_no_colour() -> None:
     view = View(affine=0.5, blur=0.5).label_preserving(Data(channels=1, flip=False, colour=False))
-    found = drawn(view)
+    result = draw_many(view)
 
-    assert not bool(found.flip.any() | found.grey.any() | found.hue.any())
-    assert bool((found.factors[:, 2] == 1).all())
+    assert not bool(result.flip.any() | result.grey.any() | result.hue.any())
+    assert bool((result.factors[:, 2] == 1).all())
     assert (view.brightness, view.contrast, view.affine, view.blur) == (0.8, 0.8, 0.5, 0.5)
 
 
@@ -191,14 +191,14 @@ def test_a_view_of_photographs_is_left_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"crop_min": 0.5, "crop_max": 0.3}, r"views.crop_min: 0.5 is more than crop_max \(0.3\)"),
         ({"blur_min": 3}, r"views.blur_min: 3 is more than blur_max \(2\)"),
     ],
 )
-def test_a_range_upside_down_is_refused(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(BadValue, match=said):
+def test_a_range_upside_down_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadValue, match=message):
         build(View, changes, "views")
 
 
@@ -214,9 +214,9 @@ def test_a_clean_image_of_the_right_size_is_only_scaled() -> None:
 @pytest.mark.parametrize(("height", "width", "size"), [(32, 32, 20), (32, 32, 64), (50, 37, 24)])
 def test_a_clean_image_is_resized_with_antialiasing(height: int, width: int, size: int) -> None:
     x = pixels(3, 3, height, width)
-    wanted = TVF.resize(x.float() / 255, [size, size], antialias=True)
+    expected = TVF.resize(x.float() / 255, [size, size], antialias=True)
 
-    torch.testing.assert_close(resize(x, size), wanted, atol=1e-5, rtol=0)
+    torch.testing.assert_close(resize(x, size), expected, atol=1e-5, rtol=0)
     assert resize(x, size).dtype == torch.float32
 
 
@@ -232,8 +232,8 @@ def test_channels_are_matched_to_the_backbones() -> None:
 
 def test_normalising_is_by_channel_and_in_the_layout_convolutions_like() -> None:
     x = resize(pixels(2), 32)
-    found = normalise(x, (0.1, 0.2, 0.3), (0.5, 1.0, 2.0))
+    result = normalise(x, (0.1, 0.2, 0.3), (0.5, 1.0, 2.0))
 
     for channel, (mean, std) in enumerate([(0.1, 0.5), (0.2, 1.0), (0.3, 2.0)]):
-        torch.testing.assert_close(found[:, channel], (x[:, channel] - mean) / std)
-    assert found.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(result[:, channel], (x[:, channel] - mean) / std)
+    assert result.is_contiguous(memory_format=torch.channels_last)

@@ -14,7 +14,7 @@ from bench.inspection.dry_run import describe_run, estimate_seconds
 from bench.planning.cells import Cell
 
 
-def look(lab: Lab, cells: Sequence[Cell]) -> list[str]:
+def describe(lab: Lab, cells: Sequence[Cell]) -> list[str]:
     pipeline = lab.pipeline()
     text = describe_run(
         cells, lab.datasets, lab.registry, pipeline.store, pipeline.cache, torch.device("cpu")
@@ -24,7 +24,7 @@ def look(lab: Lab, cells: Sequence[Cell]) -> list[str]:
 
 def rows(lab: Lab, cells: Sequence[Cell]) -> list[list[str]]:
     """Return the table's body, a cell being what stands between two spaces or more."""
-    lines = look(lab, cells)
+    lines = describe(lab, cells)
     return [re.split(r" {2,}", line.strip()) for line in lines[2 : lines.index("")]]
 
 
@@ -47,7 +47,7 @@ def test_what_is_there_is_had_and_takes_no_time(probing: Lab, probes: Any) -> No
     assert partly == [["probe tiny digits seed 0", "have", "have 1, make 1"]]
     assert rows(probing, cells) == [["probe tiny digits seed 0", "have", "have 2"]]
     assert made == 1
-    assert look(probing, cells)[-1] == "Pretraining left: 0 s. Nothing was made."
+    assert describe(probing, cells)[-1] == "Pretraining left: 0 s. Nothing was made."
 
 
 def test_what_has_its_features_needs_no_backbone(probing: Lab, probes: Any) -> None:
@@ -83,13 +83,13 @@ def test_what_cannot_work_is_told_beside_what_can(probing: Lab) -> None:
 
 def test_backbones_of_one_name_are_told_apart_by_what_was_set(probing: Lab) -> None:
     settings = {"method.temperature": (0.1, 0.2), "knn.k": (1, 2)}
-    found = rows(probing, probing.plan(settings, method="simclr", backbone="tiny"))
+    lines = rows(probing, probing.plan(settings, method="simclr", backbone="tiny"))
 
-    assert [row[0] for row in found] == [
+    assert [row[0] for row in lines] == [
         "simclr tiny digits method.temperature=0.1 seed 0",
         "simclr tiny digits method.temperature=0.2 seed 0",
     ]
-    assert [row[3] for row in found] == ["make 2", "make 2"]
+    assert [row[3] for row in lines] == ["make 2", "make 2"]
 
 
 def test_the_estimate_grows_with_the_epochs(probing: Lab) -> None:
@@ -103,8 +103,37 @@ def test_the_estimate_grows_with_the_epochs(probing: Lab) -> None:
     assert seconds[1] is not None
     assert 0 < 20 * seconds[0] < seconds[1]
     assert re.fullmatch(
-        r"Pretraining left: (\d+ (h|min|s) ?)+\. Nothing was made\.", look(probing, [long])[-1]
+        r"Pretraining left: (\d+ (h|min|s) ?)+\. Nothing was made\.", describe(probing, [long])[-1]
     )
+
+
+def test_steps_on_views_of_several_sizes_are_timed(probing: Lab) -> None:
+    cells = probing.plan({"train.image_size": 32}, method="crops", backbone="tiny")
+    (row,) = rows(probing, cells)
+
+    assert [view.size for view in cells[0].views] == [None, None, 16, 16, 16]
+    assert row[1] == "make"
+    assert re.fullmatch(r"\d+ s", row[2])
+
+
+def test_a_backbone_that_cannot_take_a_views_size_is_skipped_with_its_reason(probing: Lab) -> None:
+    cells = probing.plan({"train.image_size": 32}, method="crops", backbone=("rigid", "tiny"))
+    rigid, tiny = rows(probing, cells)
+
+    assert rigid[1:] == ["skip", "skip 1", "rigid takes 32 px only, a view has 16. Leave views.size out."]
+    assert tiny[1] == "make"
+
+
+def test_a_backbone_that_cannot_be_built_takes_an_unknown_time(
+    probing: Lab, probes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Any, *args: Any) -> None:
+        raise OSError("the weights cannot be downloaded")
+
+    cells = probing.plan(method="crops", backbone="tiny")
+    monkeypatch.setattr(probes.Tiny, "__init__", refuse)
+
+    assert rows(probing, cells)[0][1:3] == ["make", "unknown"]
 
 
 @pytest.mark.parametrize("how", ["raise", "nan"])
@@ -113,6 +142,6 @@ def test_what_cannot_be_timed_is_said_to_be_unknown(probing: Lab, probes: Any, h
     cells = probing.plan(method="probe", backbone="tiny")
 
     assert rows(probing, cells)[0][1:3] == ["make", "unknown"]
-    assert look(probing, cells)[-1] == (
+    assert describe(probing, cells)[-1] == (
         "Pretraining left: 0 s, and 1 that could not be timed. Nothing was made."
     )

@@ -16,7 +16,7 @@ from bench.augmentation.clean import resize
 from bench.cli.main import main
 from bench.config import NoSettings
 from bench.contracts.dataset import Images
-from bench.inspection.preview import BETWEEN_VIEWS, GAP, MARGIN, with_few
+from bench.inspection.preview import BETWEEN_VIEWS, GAP, MARGIN, select_few
 from bench.planning.cells import PluginChoice
 from bench.planning.open_datasets import Datasets
 from bench.planning.plugin_choices import PluginChoices
@@ -41,8 +41,8 @@ def photos(tmp_path: Path) -> Path:
         ("red", (200, 30, 30), 3),
         ("a class with quite a long name", (20, 20, 180), 2),
     ):
-        for place in range(count):
-            path = tmp_path / "photos" / name / f"{place}.png"
+        for number in range(count):
+            path = tmp_path / "photos" / name / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (24, 24), colour).save(path)
     return tmp_path / "photos"
@@ -52,7 +52,7 @@ def preview(*args: str) -> Result:
     return CliRunner().invoke(main, ["preview", *args])
 
 
-def drawn(*args: str) -> Picture:
+def draw(*args: str) -> Picture:
     result = preview(*args)
 
     assert (result.exit_code, result.stderr) == (0, "")
@@ -61,11 +61,11 @@ def drawn(*args: str) -> Picture:
 
 
 def tiles(picture: Picture, rows: int, draws: int) -> Picture:
-    """Return the images of two views: (rows, 1 + 2 * draws, side, side, 3), enlarged."""
+    """Return the enlarged images of a picture of two views: (rows, 1 + 2 * draws, side, side, 3)."""
     top = len(picture) - MARGIN - rows * STEP
     ends = [
-        picture.shape[1] - MARGIN - place * STEP - place // draws * BETWEEN_VIEWS
-        for place in range(2 * draws + 1)
+        picture.shape[1] - MARGIN - column * STEP - column // draws * BETWEEN_VIEWS
+        for column in range(2 * draws + 1)
     ]
     return np.stack(
         [
@@ -73,6 +73,14 @@ def tiles(picture: Picture, rows: int, draws: int) -> Picture:
             for r in range(rows)
         ]
     )
+
+
+def last_tiles(picture: Picture, rows: int, side: int, row_side: int) -> list[Picture]:
+    """Return the last column: images of `side` pixels, each in the middle of a row of `row_side` pixels."""
+    row_height = row_side * FACTOR + GAP
+    top = len(picture) - MARGIN - rows * row_height + (row_side - side) * FACTOR // 2
+    left = picture.shape[1] - MARGIN - GAP - side * FACTOR
+    return [picture[top + row * row_height :, left:][: side * FACTOR, : side * FACTOR] for row in range(rows)]
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +93,7 @@ def digits() -> Images:
     return images
 
 
-def found(images: Images, tile: Picture) -> int:
+def label_of(images: Images, tile: Picture) -> int:
     """Return the label of the image that `tile` shows."""
     clean = (resize(images.pixels, SIDE)[:, 0] * 255).round().to(torch.uint8).numpy()
     (label,) = set(images.labels[(clean == tile[::FACTOR, ::FACTOR, 0]).all(axis=(1, 2))].tolist())
@@ -93,14 +101,14 @@ def found(images: Images, tile: Picture) -> int:
 
 
 def test_the_first_column_has_training_images_of_different_classes_in_order(digits: Images) -> None:
-    shown = tiles(drawn("--count", "6", "--draws", "2"), 6, 2)
-    labels = [found(digits, row[0]) for row in shown]
+    shown = tiles(draw("--count", "6", "--draws", "2"), 6, 2)
+    labels = [label_of(digits, row[0]) for row in shown]
 
     assert labels == sorted(set(labels))
 
 
 def test_images_are_enlarged_pixel_by_pixel() -> None:
-    shown = tiles(drawn("--count", "2", "--draws", "1"), 2, 1)
+    shown = tiles(draw("--count", "2", "--draws", "1"), 2, 1)
     small = shown[:, :, ::FACTOR, ::FACTOR]
 
     assert np.array_equal(small.repeat(FACTOR, axis=2).repeat(FACTOR, axis=3), shown)
@@ -108,19 +116,48 @@ def test_images_are_enlarged_pixel_by_pixel() -> None:
 
 
 def test_every_draw_of_a_view_is_another() -> None:
-    shown = tiles(drawn("--count", "3", "--draws", "3"), 3, 3)
+    shown = tiles(draw("--count", "3", "--draws", "3"), 3, 3)
 
     assert all(len({tile.tobytes() for tile in row}) >= 6 for row in shown)
 
 
 def test_views_without_operations_are_the_images() -> None:
-    shown = tiles(drawn("--count", "3", "--draws", "2", "--set", "views.ops=[]"), 3, 2)
+    shown = tiles(draw("--count", "3", "--draws", "2", "--set", "views.ops=[]"), 3, 2)
 
     assert all(len({tile.tobytes() for tile in row}) == 1 for row in shown)
 
 
+@pytest.mark.parametrize("side", [8, 12, 24])
+def test_a_view_of_another_size_is_drawn_at_its_own(digits: Images, side: int) -> None:
+    picture = draw("--count", "3", "--draws", "2", "--set", "views.ops=[]", "--set", f"views.size={side}")
+    shown = last_tiles(picture, 3, side, row_side=max(SIDE, side))
+    clean = (resize(digits.pixels, side)[:, 0] * 255).round().to(torch.uint8).numpy()
+
+    for tile in shown:
+        small = tile[::FACTOR, ::FACTOR, 0]
+        assert np.array_equal(small.repeat(FACTOR, axis=0).repeat(FACTOR, axis=1), tile[:, :, 0])
+        assert (clean == small).all(axis=(1, 2)).any()
+
+
+def test_small_views_make_a_picture_narrower_and_no_row_lower() -> None:
+    images = ("--count", "3", "--draws", "2")
+    own, small = draw(*images), draw(*images, "--set", "views.size=8")
+
+    assert own.shape[0] == small.shape[0]
+    assert own.shape[1] - small.shape[1] == 2 * 2 * (SIDE - 8) * FACTOR
+
+
+def test_the_heading_of_a_small_view_has_room() -> None:
+    narrow = ("--count", "1", "--draws", "1", "--set", "views.size=8")
+    picture = draw(*narrow, "--set", "views.ops=[]")
+    text_rows = picture[MARGIN + 17 : len(picture) - MARGIN - STEP]
+    right_of_heading = text_rows[:, -MARGIN:]
+
+    assert (right_of_heading == 255).all()
+
+
 def test_a_seed_gives_one_picture_and_another_seed_other_images() -> None:
-    first, again, other = (drawn("--count", "3", "--seed", seed) for seed in "001")
+    first, again, other = (draw("--count", "3", "--seed", seed) for seed in "001")
 
     assert np.array_equal(first, again)
     assert not np.array_equal(tiles(first, 3, 4)[:, 0], tiles(other, 3, 4)[:, 0])
@@ -128,7 +165,7 @@ def test_a_seed_gives_one_picture_and_another_seed_other_images() -> None:
 
 def test_more_images_than_there_are_is_all_of_them_in_colour(photos: Path) -> None:
     settings = ["--set", f"dataset.root={photos}", "--set", "views.ops=[]", "--image-size", "96"]
-    picture = drawn("--dataset", "image_folder", "--count", "9", "--draws", "1", *settings)
+    picture = draw("--dataset", "image_folder", "--count", "9", "--draws", "1", *settings)
     shown = tiles(picture, 3, 1)[:, 0]  # one of each class is to test on
 
     assert [tuple(tile[48, 48].tolist()) for tile in shown] == [(20, 20, 180), (200, 30, 30), (200, 30, 30)]
@@ -139,9 +176,9 @@ def test_few_images_of_many_are_decoded() -> None:
     chosen = replace(data, config=Selection(max_train=500))
     other = replace(data, config=NoSettings())
 
-    assert with_few(data, classes=10, count=8).config.max_train == 32
-    assert with_few(data, classes=1000, count=8).config.max_train == 1000
-    assert (with_few(chosen, 10, 8), with_few(other, 10, 8)) == (chosen, other)
+    assert select_few(data, classes=10, count=8).config.max_train == 32
+    assert select_few(data, classes=1000, count=8).config.max_train == 1000
+    assert (select_few(chosen, 10, 8), select_few(other, 10, 8)) == (chosen, other)
 
 
 def test_the_suffix_is_the_format() -> None:
@@ -150,7 +187,7 @@ def test_the_suffix_is_the_format() -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (["--output", "views.txt"], "--output views.txt: no picture can be written as '.txt'. Use .png."),
         (["--output", "views"], "--output views: it has no suffix. Use .png."),
@@ -163,10 +200,10 @@ def test_the_suffix_is_the_format() -> None:
         (["--count", "0"], "Invalid value for '--count'"),
     ],
 )
-def test_what_cannot_be_drawn_is_one_line(args: list[str], said: str) -> None:
+def test_what_cannot_be_drawn_is_one_line(args: list[str], message: str) -> None:
     result = preview("--draws", "1", *args)
 
     assert result.exit_code == 2
-    assert result.stderr.startswith(f"Error: {said}")
+    assert result.stderr.startswith(f"Error: {message}")
     assert result.stderr.count("\n") == 1
     assert not list(Path().iterdir())

@@ -1,6 +1,6 @@
-"""Views made one batch ahead: in which order, let go of when, and the same numbers.
+"""Views are made one batch ahead, let go of when they are taken, and change no number.
 
-The queue of a GPU is stood in for by one that works at once: what is shown is what is put where and when.
+A stream that works at once stands for that of a GPU: what is shown is what is launched where and when.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bench.augmentation.view import View
 from bench.contracts.dataset import DatasetInfo, Images
 from bench.contracts.method import Batch, Method
 from bench.contracts.recipe import Training
-from bench.pretraining import loop as pretrain
+from bench.pretraining import loop
 from bench.pretraining.prefetch import Make, ReadyBatch, hand_over_once, open_side_stream, stay_one_ahead
 from bench.pretraining.training_run import TrainingRun
 from bench.registry.registry import Registry
@@ -33,20 +33,20 @@ CHANGES: tuple[dict[str, Any], ...] = ({}, {"accumulate": 2})
 
 
 class AtOnce:
-    """Stands for the queue of a GPU: makes what it is given while that is put in."""
+    """Stands for the side stream of a GPU: makes views as soon as they are begun."""
 
     def __init__(self) -> None:
         self.begun = 0
 
-    def prefetch(self, items: Iterator[ReadyBatch]) -> Iterator[ReadyBatch]:
-        return stay_one_ahead(items, self.begin)
+    def prefetch(self, batches: Iterator[ReadyBatch]) -> Iterator[ReadyBatch]:
+        return stay_one_ahead(batches, self.begin)
 
     def begin(self, make: Make) -> Make:
         self.begun += 1
         return hand_over_once(make())
 
 
-def method_of() -> Method:
+def make_method() -> Method:
     torch.manual_seed(0)
     cls: Any = Registry.load().load_class("methods", "simclr")
     layers = (nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -67,9 +67,9 @@ def run_in(folder: Path, **changes: Any) -> TrainingRun:
 
 
 def batches(log: list[str], count: int) -> Iterator[ReadyBatch]:
-    """Yield batches of two images that tell when they are asked for and when their views are made."""
+    """Yield batches of two images, and log when each is asked for and when its views are made."""
 
-    def made(number: int, rows: slice) -> list[Tensor]:
+    def make(number: int, rows: slice) -> list[Tensor]:
         log.append(f"made {number}")
         assert rows == slice(0, 2)
         return [torch.full((2,), float(number))]
@@ -77,7 +77,7 @@ def batches(log: list[str], count: int) -> Iterator[ReadyBatch]:
     for number in range(count):
         log.append(f"asked {number}")
         batch = Batch(torch.arange(2), torch.arange(2))
-        yield ReadyBatch(number, batch, lambda rows, number=number: made(number, rows))
+        yield ReadyBatch(number, batch, lambda rows, number=number: make(number, rows))
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5])
@@ -88,36 +88,36 @@ def test_views_are_made_once_while_the_batch_before_is_trained_on(count: int) ->
         (x,) = ready.views(slice(0, 2))
         assert x.tolist() == [ready.number] * 2
 
-    wanted = [f"{word} 0" for word in ("asked", "made")[: 2 * count]]
+    expected = [f"{word} 0" for word in ("asked", "made")[: 2 * count]]
     for number in range(count):
         following = [f"{word} {number + 1}" for word in ("asked", "made")] if number + 1 < count else []
-        wanted += [*following, f"trained {number}"]
-    assert log == wanted
+        expected += [*following, f"trained {number}"]
+    assert log == expected
 
 
 def test_views_are_let_go_of_when_they_are_taken() -> None:
-    made = [torch.zeros(3), torch.ones(3)]
-    take = hand_over_once(made)
+    views = [torch.zeros(3), torch.ones(3)]
+    take = hand_over_once(views)
 
     assert [x.tolist() for x in take()] == [[0, 0, 0], [1, 1, 1]]
-    assert made == []
+    assert views == []
 
 
 @pytest.mark.parametrize("changes", CHANGES, ids=["whole", "accumulated"])
 def test_a_training_with_views_made_ahead_is_bitwise_the_one_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
-    plain, ahead, queue = method_of(), method_of(), AtOnce()
-    pretrain.pretrain(plain, IMAGES, run_in(tmp_path / "plain", **changes))
-    monkeypatch.setattr(pretrain, "open_side_stream", lambda _device, _chunks: queue)
-    pretrain.pretrain(ahead, IMAGES, run_in(tmp_path / "ahead", **changes))
-    told = [
+    plain, ahead, stream = make_method(), make_method(), AtOnce()
+    loop.pretrain(plain, IMAGES, run_in(tmp_path / "plain", **changes))
+    monkeypatch.setattr(loop, "open_side_stream", lambda _device, _chunks: stream)
+    loop.pretrain(ahead, IMAGES, run_in(tmp_path / "ahead", **changes))
+    lines = [
         [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
         for name in ("plain", "ahead")
     ]
-    losses = [[{k: v for k, v in line.items() if k not in TIMES} for line in lines] for lines in told]
+    losses = [[{k: v for k, v in line.items() if k not in TIMES} for line in epochs] for epochs in lines]
 
-    assert queue.begun == 3 * 4  # epochs, batches
+    assert stream.begun == 3 * 4  # epochs, batches
     assert losses[0] == losses[1]
     assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), ahead.parameters(), strict=True))
 

@@ -28,6 +28,7 @@ from bench.api import (
     Unsupported,
     View,
     hookimpl,
+    multi_crop,
     setting,
 )
 
@@ -42,11 +43,13 @@ BREAK: dict[str, Any] = {}  # `step` and `how`, of a method; `evaluator`, `obser
 @hookimpl
 def bench_methods() -> Iterator[Offer]:
     yield Offer("probe", "probes:Probe", "Keep features small, and break when told to.")
+    yield Offer("crops", "probes:Crops", "Keep the features of two large and three small views alike.")
 
 
 @hookimpl
 def bench_backbones() -> Iterator[Offer]:
     yield Offer("tiny", "probes:Tiny", "One convolution, for 16 pixels and more.")
+    yield Offer("rigid", "probes:Rigid", "One convolution, for the size it is built for only.")
 
 
 @hookimpl
@@ -106,6 +109,18 @@ class Tiny(Backbone):
         if image_size < 16:
             raise Unsupported(f"tiny needs 16 px, the images have {image_size}. Set --image-size.")
 
+    @classmethod
+    def check_size(cls, name: str, config: Any, channels: int, image_size: int, size: int) -> None:
+        cls.check(name, config, channels, size)
+
+
+class Rigid(Tiny):
+    """A network that takes no images of another size than its own."""
+
+    @classmethod
+    def check_size(cls, name: str, config: Any, channels: int, image_size: int, size: int) -> None:
+        raise Unsupported(f"rigid takes {image_size} px only, a view has {size}. Leave views.size out.")
+
 
 class Probe(Method):
     """Two terms, the second of which may become nan."""
@@ -138,6 +153,24 @@ class Probe(Method):
 
     def _breaks(self, how: str) -> bool:
         return BREAK.get("how") == how and BREAK["step"] == self.steps
+
+
+class Crops(Method):
+    """The mean distance from an image's mean, over views of two sizes."""
+
+    recipe = Recipe(optimizer="sgd", lr=0.05, lr_scaling="none", weight_decay=1e-4, source="our choice")
+
+    @classmethod
+    def views(cls, config: Any, data: DatasetInfo, image_size: int) -> tuple[View, ...]:
+        large, small = View(crop_min=0.3, jitter=0.0), View(crop_min=0.05, crop_max=0.3, jitter=0.0)
+        return multi_crop(large, small, small_count=3, small_size=16)
+
+    def embed(self, views: Sequence[Tensor], batch: Batch) -> Embeddings:
+        return {f"view {number}": self.backbone(view) for number, view in enumerate(views)}
+
+    def terms(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
+        z = torch.stack(list(embeddings.values()))  # (views, n, dim)
+        return {"invariance": z.var(dim=0, correction=0).mean()}
 
 
 class Witness(Evaluator):

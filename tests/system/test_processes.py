@@ -32,7 +32,7 @@ WORK = {
         Image.new("RGB", (8, 8)).save("a.png")
         crops = draw_crops(1, 0.5, 1.0, 4 / 3, torch.Generator()).numpy()[None]
         asked = (Piece(["a.png"], crops) for _ in range(100))
-        pool = crop_in_workers(Cropper(partial(read, channels=3), (4 / 3,), 8), asked, 1, 1, "it")
+        pool = crop_in_workers(Cropper(partial(read, channels=3), (4 / 3,), (8,)), asked, 1, 1, "it")
         next(pool)
     """,
 }
