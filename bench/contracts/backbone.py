@@ -101,6 +101,14 @@ class Backbone(nn.Module):
         """What is known of this backbone."""
         return self.about(*self.built_for)
 
+    def parameter_layers(self) -> dict[str, int] | None:
+        """Return the layer of each parameter by its name, 0 the lowest; none: they are not known.
+
+        Of a vision transformer 0 is the embedding, i + 1 block i, and the highest the norm and the head.
+        A learning rate that decays from layer to layer needs them.
+        """
+        return None
+
     def tokens(self, images: Tensor, keep: Tensor | None = None) -> Tokens:
         """Return the tokens of the last block, normalised as for the features.
 

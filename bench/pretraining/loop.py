@@ -26,9 +26,9 @@ from bench.pretraining.epoch_log import append_line, keep_lines
 from bench.pretraining.gradient_cache import cached_gradient, even_chunks
 from bench.pretraining.loss_meter import LossMeter
 from bench.pretraining.online_knn import KnnSample, eval_mode, knn_interval, knn_monitors
+from bench.pretraining.optimizer_step import begin_step, finish_gradients
 from bench.pretraining.optimizers import build_optimizer
 from bench.pretraining.prefetch import ReadyBatch, open_side_stream
-from bench.pretraining.schedules import lr_factor, set_lr
 from bench.pretraining.training_run import TrainingCost, TrainingRun
 from bench.pretraining.view_sources import open_view_source
 from bench.system.compile import compile_or_warn
@@ -113,9 +113,10 @@ class TrainingLoop:
         step_images = self.run.training.step_images
         ready = self.ready(epoch)
         for step in range(self.steps):
-            lr = self._set_lr(epoch * self.steps + step)
-            last, terms = self.step(islice(ready, self.run.training.accumulate), epoch)
-            self.method.after_step(self._step(epoch, step))
+            now = self._step(epoch, step)
+            lr = begin_step(self.optimizer, self.run.training, now)
+            last, terms = self.step(islice(ready, self.run.training.accumulate), now)
+            self.method.after_step(now)
             meter.add(terms)
             progress.step(epoch + 1, step + 1, step_images, meter.latest)
             self.run.on_step()
@@ -151,21 +152,15 @@ class TrainingLoop:
         """Return what belongs to a batch, on the run's device."""
         return Batch(to_device(index, self.run.device), to_device(self.images.labels[index], self.run.device))
 
-    def _set_lr(self, step: int) -> float:
-        training = self.run.training
-        steps, warmup = self.steps * training.epochs, training.warmup_epochs * self.steps
-        lr = training.lr * lr_factor(step, steps, warmup)
-        set_lr(self.optimizer, lr)
-        return lr
-
-    def step(self, batches: Iterable[ReadyBatch], epoch: int) -> tuple[Seen, dict[str, Tensor]]:
+    def step(self, batches: Iterable[ReadyBatch], now: Step) -> tuple[Seen, dict[str, Tensor]]:
         """Take a step with the mean gradient; return what was seen last, and the mean terms."""
         self.optimizer.zero_grad(set_to_none=True)
         found = []
         for ready in batches:
-            embeddings, terms = self._gradient(ready, epoch)
+            embeddings, terms = self._gradient(ready, now.epoch)
             found.append(terms)
         with mark("optimiser"):
+            finish_gradients(self.optimizer, self.run.training, now, self.scaler)
             self.scaler.step(self.optimizer)
             self.scaler.update()
         means = {name: torch.stack([row[name] for row in found]).mean() for name in terms}

@@ -93,7 +93,7 @@ def step(loop: TrainingLoop) -> int:
     with Copies() as copies:
         meter = LossMeter("a run", first=0)
         meter.latest = {"loss": 0.0}  # as after the first step: it looks at that
-        _, terms = loop.step(islice(ready, loop.run.training.accumulate), 0)
+        _, terms = loop.step(islice(ready, loop.run.training.accumulate), Step())
         loop.method.after_step(Step())
         meter.add(terms)
     return copies.seen
