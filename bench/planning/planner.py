@@ -139,11 +139,11 @@ class Planner:
 
     def _cells_of_seed(self, trained: BackbonePlan, seed: int, settings: Mapping[str, Any]) -> Iterator[Cell]:
         for eval_dataset in self.request.eval_dataset or (trained.dataset.name,):
-            for evaluator, fraction in self._evaluations():
-                source = self._seed_plan(trained, seed, self._label_share(trained.method.name, fraction))
-                yield self._cell(source, eval_dataset, evaluator, fraction, settings)
+            for evaluator, fraction in self._list_evaluations():
+                source = self._plan_seed(trained, seed, self._label_share(trained.method.name, fraction))
+                yield self._build_cell(source, eval_dataset, evaluator, fraction, settings)
 
-    def _evaluations(self) -> Iterator[tuple[str, float | None]]:
+    def _list_evaluations(self) -> Iterator[tuple[str, float | None]]:
         """Yield each evaluator with each label fraction; with none if it takes none."""
         for name in self.request.evaluator:
             takes_fraction = self.plugins.plugin("evaluators", name).takes_fraction
@@ -184,7 +184,7 @@ class Planner:
         train = build(TrainConfig, own_settings(TrainConfig, "train", "train", settings), "train")
         size = image_size(train, info)
         split = "train" if cls.uses_labels else self.datasets.open(choices["dataset"]).pretrain
-        training = self._training(choices["method"], choices["dataset"], split, train, size)
+        training = self._resolve_training(choices["method"], choices["dataset"], split, train, size)
         if training and training.layer_decay:
             self.plugins.refuse_unknown_layers(choices["backbone"])
         views = self._views(choices["method"], choices["dataset"], size, settings) if training else ()
@@ -205,17 +205,17 @@ class Planner:
             unsupported=unsupported or self.plugins.why_method_refuses(**choices, size=size),
         )
 
-    def _seed_plan(self, trained: BackbonePlan, seed: int, share: float) -> SeededPlan:
+    def _plan_seed(self, trained: BackbonePlan, seed: int, share: float) -> SeededPlan:
         def plan() -> SeededPlan:
             fields, refusal = {**trained.digested, "seed": seed}, None
             if 0 < share < 1:
-                subset = self._subset(trained.dataset, share, seed)
+                subset = self._draw_subset(trained.dataset, share, seed)
                 fields["labels"], refusal = subset.digest, subset.refusal
             return SeededPlan(trained, seed, share, key=digest(fields), skip=refusal or trained.unsupported)
 
         return cast("SeededPlan", self.plugins.remember(("source", trained, seed, share), plan))
 
-    def _training(
+    def _resolve_training(
         self, method: PluginChoice, data: PluginChoice, split: str, train: TrainConfig, size: int
     ) -> Training | None:
         """Return the resolved training; none where the method trains nothing."""
@@ -248,7 +248,7 @@ class Planner:
 
     # ---- a cell
 
-    def _cell(
+    def _build_cell(
         self,
         source: SeededPlan,
         eval_name: str,
@@ -258,7 +258,7 @@ class Planner:
     ) -> Cell:
         """Return the cell of an evaluator at a label fraction on what a backbone plan trains."""
         trained = source.trained
-        data = self._eval_choice(trained, eval_name, settings)
+        data = self._choose_eval_dataset(trained, eval_name, settings)
         evaluator = self.plugins.choose("evaluators", evaluator_name, "evaluator", settings)
         choices: dict[str, Any] = {
             "method": trained.method,
@@ -267,7 +267,7 @@ class Planner:
             "eval_dataset": data,
             "evaluator": evaluator,
         }
-        subset = self._subset(data, fraction or 1.0, source.seed)
+        subset = self._draw_subset(data, fraction or 1.0, source.seed)
         if subset.refusal is None:
             self._check_evaluator(evaluator, data, subset.count)
         return Cell(
@@ -280,11 +280,11 @@ class Planner:
             views=trained.views,
             image_size=trained.image_size,
             settings=settings_that_apply(settings, choices, trained=trained.training is not None),
-            keys=self._keys(source, data, evaluator, fraction, subset),
+            keys=self._chain_keys(source, data, evaluator, fraction, subset),
             skip=source.skip or subset.refusal or self._unfit(trained.method, evaluator),
         )
 
-    def _keys(
+    def _chain_keys(
         self,
         source: SeededPlan,
         data: PluginChoice,
@@ -313,7 +313,7 @@ class Planner:
         classes = len(self.datasets.open(data).info.classes)
         self.plugins.plugin("evaluators", evaluator.name)(evaluator.config).check(labelled, classes)
 
-    def _subset(self, data: PluginChoice, fraction: float, seed: int) -> LabelSubset:
+    def _draw_subset(self, data: PluginChoice, fraction: float, seed: int) -> LabelSubset:
         """Return the labels that a fraction gives, or why it gives none."""
         try:
             return LabelSubset(*self.plugins.subset(data, fraction, seed), refusal=None)
@@ -327,7 +327,9 @@ class Planner:
             return None
         return f"{evaluator.name}: it needs a backbone to work on, but {method.name} has features only."
 
-    def _eval_choice(self, trained: BackbonePlan, name: str, settings: Mapping[str, Any]) -> PluginChoice:
+    def _choose_eval_dataset(
+        self, trained: BackbonePlan, name: str, settings: Mapping[str, Any]
+    ) -> PluginChoice:
         """Return what is evaluated on: what was trained on, unless it has settings of its own."""
         has_settings = any(setting.startswith("eval_dataset.") for setting in settings)
         if name == trained.dataset.name and not has_settings:

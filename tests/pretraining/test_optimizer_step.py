@@ -199,6 +199,21 @@ def test_without_clipping_gradients_stay_as_they_are() -> None:
     )
 
 
+@pytest.mark.parametrize("scope", ["all", "parameter"])
+def test_no_step_waits_for_its_device(scope: str) -> None:
+    """On the device that has no values, reading one is an error."""
+    net = network().to("meta")
+    settings = training("sgd", clip_norm=1.0, clip_scope=scope, weight_decay_end=0.1)
+    optimizer = build_optimizer(net, settings)
+    for param in net.parameters():
+        param.grad = torch.zeros_like(param)
+    begin_step(optimizer, settings, at(3))
+    finish_gradients(optimizer, settings, at(3), torch.amp.GradScaler("cuda", enabled=False))
+    optimizer.step()
+
+    assert all(param in optimizer.state for param in net.parameters())
+
+
 # ---- stopped and resumed
 
 
