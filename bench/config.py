@@ -61,7 +61,7 @@ def setting(
 
 
 def build(cls: type, values: Mapping[str, Any], where: str) -> Any:
-    """Make a Config from values as YAML gives them.
+    """Build a Config from values as YAML gives them.
 
     Args:
         cls: the frozen dataclass.
@@ -86,31 +86,32 @@ def build(cls: type, values: Mapping[str, Any], where: str) -> Any:
 
 
 def is_in_key(field: dataclasses.Field[Any], value: Any) -> bool:
-    """Tell whether a key says the value of a field: of one that came later only where it is set.
+    """Return whether the value of a field is in a key; that of a later field is only where it is set.
 
-    So what is without it has the key it always had.
+    So a config that does not set it keeps the key it had before the field came.
     """
     return not (field.metadata.get("later") and value == field.default)
 
 
 def key_fields(config: Any) -> dict[str, Any]:
-    """Return the fields of a frozen dataclass of settings that a key and a record say, as they are."""
-    values = ((f, getattr(config, f.name)) for f in dataclasses.fields(config))
-    return {f.name: value for f, value in values if is_in_key(f, value)}
+    """Return the fields of a frozen dataclass of settings that are in a key and a record, as they are."""
+    pairs = ((field, getattr(config, field.name)) for field in dataclasses.fields(config))
+    return {field.name: value for field, value in pairs if is_in_key(field, value)}
 
 
 def identity(config: Any) -> dict[str, Any]:
-    """Return what a key hashes of `config`: every field that is told, a file by the digest of its content."""
+    """Return what a key hashes of `config`: its key fields, a file by the digest of its content."""
     cls: Any = type(config)
-    told, hints = {}, _hints(cls)
-    for f in dataclasses.fields(config):
-        value = getattr(config, f.name)
-        if not is_in_key(f, value):
+    hints = _hints(cls)
+    hashed = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if not is_in_key(field, value):
             continue
-        if f.metadata.get("file") and value is not None:
+        if field.metadata.get("file") and value is not None:
             value = file_digest(Path(value))
-        told[f.name] = _to_json(value, hints[f.name])
-    return told
+        hashed[field.name] = _to_json(value, hints[field.name])
+    return hashed
 
 
 @functools.cache
@@ -153,6 +154,7 @@ def file_digest(path: Path) -> str:
 
 
 def _check_value(value: Any, hint: Any, limits: Mapping[str, Any], where: str) -> Any:
+    """Return `value` in the type of its hint, or raise where it is no value of its field."""
     value = _coerce(value, hint, where)
     choices = limits.get("choices") or ()
     if choices and value is not None and value not in choices:
@@ -160,47 +162,47 @@ def _check_value(value: Any, hint: Any, limits: Mapping[str, Any], where: str) -
         raise BadValue(f"{where}: {value!r} is not one of its values.{near}")
     for number in value if isinstance(value, tuple) else (value,):
         if isinstance(number, (int, float)) and not isinstance(number, bool):
-            _in_range(number, limits, where)
+            _check_range(number, limits, where)
     return value
 
 
-def _in_range(number: float, limits: Mapping[str, Any], where: str) -> None:
+def _check_range(number: float, limits: Mapping[str, Any], where: str) -> None:
     above, least, most = (limits.get(name) for name in ("above", "least", "most"))
-    low = f"more than {above:g}" if above is not None else ""
-    low = f"at least {least:g}" if least is not None else low
-    wanted = " and ".join(filter(None, (low, f"at most {most:g}" if most is not None else "")))
-    wrong = (
-        not math.isfinite(number)
-        or (above is not None and number <= above)
-        or (least is not None and number < least)
-        or (most is not None and number > most)
+    is_within = (
+        math.isfinite(number)
+        and (above is None or number > above)
+        and (least is None or number >= least)
+        and (most is None or number <= most)
     )
-    if wrong:
-        raise BadValue(f"{where}: {number:g} is out of range. Use {wanted or 'a finite number'}.")
+    if is_within:
+        return
+    words = {"more than": above, "at least": least, "at most": most}
+    bounds = [f"{word} {bound:g}" for word, bound in words.items() if bound is not None]
+    raise BadValue(f"{where}: {number:g} is out of range. Use {' and '.join(bounds) or 'a finite number'}.")
 
 
 def _coerce(value: Any, hint: Any, where: str) -> Any:
-    """Return `value` as `hint` wants it: an int may serve as a float, a list as a tuple."""
-    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    """Return `value` in the type `hint`: an int may serve as a float, a list as a tuple."""
+    origin, members = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in parts:
+        if value is None and type(None) in members:
             return None
-        return _coerce(value, next(p for p in parts if p is not type(None)), where)
+        return _coerce(value, next(member for member in members if member is not type(None)), where)
     if origin is tuple:
         items = value if isinstance(value, (list, tuple)) else [value]
-        if parts[-1] is not Ellipsis and len(items) != len(parts):
-            raise BadValue(f"{where}: {value!r} has {len(items)} items. Use {len(parts)}.")
-        kinds = [parts[0]] * len(items) if parts[-1] is Ellipsis else parts
+        if members[-1] is not Ellipsis and len(items) != len(members):
+            raise BadValue(f"{where}: {value!r} has {len(items)} items. Use {len(members)}.")
+        kinds = [members[0]] * len(items) if members[-1] is Ellipsis else members
         return tuple(_coerce(v, kind, where) for v, kind in zip(items, kinds, strict=True))
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
     if hint is float and isinstance(value, str):  # YAML 1.1 reads 1e-4 as a word
-        with contextlib.suppress(ValueError):  # the error below says what is wanted
+        with contextlib.suppress(ValueError):  # the error below says what to use
             return float(value)
     if hint is str and isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
     if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
-    wanted = {"bool": "true or false", "int": "a whole number", "float": "a number"}
-    kind = wanted.get(hint.__name__, f"a {hint.__name__}")
+    words = {"bool": "true or false", "int": "a whole number", "float": "a number"}
+    kind = words.get(hint.__name__, f"a {hint.__name__}")
     raise BadValue(f"{where}: {value!r} is {type(value).__name__}. Use {kind}.")

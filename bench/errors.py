@@ -1,7 +1,7 @@
-"""The errors a user can mend.
+"""The errors a user can fix.
 
     BenchError
-    ├── UsageError          exit 2: what was asked cannot be done, found before training
+    ├── UsageError          exit 2: the request cannot be met; known before any training
     │   ├── UnknownName     no plugin, field or dataset of that name
     │   ├── BadValue        a field's value has the wrong type or is out of range
     │   ├── BadData         a folder, archive or image that cannot be used
@@ -10,7 +10,7 @@
     └── CellError           exit 1: this cell failed, the others go on
         └── Diverged        the loss is not a finite number
 
-Each message is one line: where, what was asked, what was found, what to do.
+Each message is one line: where, what is wrong, what to do.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class BenchError(Exception):
 
 
 class UsageError(BenchError):
-    """What was asked cannot be done."""
+    """The request cannot be met."""
 
 
 class UnknownName(UsageError):
-    """Nothing is registered under the name that was asked for."""
+    """Nothing is registered under a name."""
 
 
 class BadValue(UsageError):
@@ -58,7 +58,7 @@ class Diverged(CellError):
 
 @contextlib.contextmanager
 def refuse_unreadable() -> Iterator[None]:
-    """Look at what was named; a file that cannot be read is one of it, whoever tried to read it.
+    """Turn an OSError of the block into an error about the data, whoever tried to read it.
 
     Raises:
         BadData: instead of an OSError.
@@ -67,15 +67,15 @@ def refuse_unreadable() -> Iterator[None]:
         yield
     except OSError as error:
         what = error.filename or "a file of the data"
-        said = f"{what}: it cannot be read ({error.strerror or error}). Check its permissions."
-        raise BadData(said) from error
+        message = f"{what}: it cannot be read ({error.strerror or error}). Check its permissions."
+        raise BadData(message) from error
 
 
-def suggest(asked: str, known: Iterable[str], most: int = 12) -> str:
+def suggest(name: str, known: Iterable[str], most: int = 12) -> str:
     """Return the end of an error about an unknown name: the nearest known ones, or all of them."""
     names = sorted(set(known))
-    near = difflib.get_close_matches(asked, names, n=3, cutoff=0.6)
-    said = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     if names and len(names) <= most:
-        said += f" Known: {', '.join(names)}."
-    return said
+        hint += f" Known: {', '.join(names)}."
+    return hint

@@ -1,4 +1,4 @@
-"""Identity and randomness: a value's digest, and the seed of a draw from where it stands."""
+"""Identity and randomness: the digest of a value, and the seed of a draw from its position in the run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ KEY_LENGTH = 20  # hex digits: 80 bits, no collision to fear below a billion cel
 
 
 def canonical(value: Any) -> str:
-    """Return `value` as JSON that is alike wherever and however it was built.
+    """Return `value` as JSON, the same wherever and however the value was built.
 
     Raises:
         ValueError: `value` holds a number that is not finite, which JSON cannot carry.
@@ -24,10 +24,10 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:KEY_LENGTH]
 
 
-def seed_of(*place: int | str) -> int:
-    """Return the seed of the draw that stands at `place`, e.g. `seed_of(0, "shuffle", epoch)`.
+def seed_of(*position: int | str) -> int:
+    """Return the seed of the draw at a position of a run, e.g. `seed_of(0, "shuffle", epoch)`.
 
-    Every draw is a function of where it stands and not of what was drawn before it: that is
-    why a run resumed at any step is bitwise the run that was never stopped.
+    Every draw depends on its position and not on what was drawn before it: that is why a run resumed at
+    any step is bitwise the run that was never stopped.
     """
-    return int.from_bytes(hashlib.sha256(canonical(place).encode()).digest()[:8], "big") >> 1
+    return int.from_bytes(hashlib.sha256(canonical(position).encode()).digest()[:8], "big") >> 1

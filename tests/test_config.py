@@ -26,18 +26,18 @@ class Config:
     weights: str | None = setting(None, "a file", file=True)
 
 
-def made(**values: Any) -> Config:
+def build_config(**values: Any) -> Config:
     config: Config = build(Config, values, "simclr")
     return config
 
 
 def test_what_is_left_out_has_its_default() -> None:
-    assert made() == Config()
-    assert made().temperature == 0.5
+    assert build_config() == Config()
+    assert build_config().temperature == 0.5
 
 
 def test_values_are_what_the_fields_say() -> None:
-    config = made(temperature=1, width=64, on=True, many=[1, 2], two=[3, 4], kind="sum", maybe="a")
+    config = build_config(temperature=1, width=64, on=True, many=[1, 2], two=[3, 4], kind="sum", maybe="a")
 
     assert (config.temperature, config.width, config.on) == (1.0, 64, True)
     assert isinstance(config.temperature, float)
@@ -46,19 +46,19 @@ def test_values_are_what_the_fields_say() -> None:
 
 
 def test_a_number_that_yaml_reads_as_a_word_is_a_number() -> None:
-    assert made(temperature="1e-4").temperature == 1e-4
+    assert build_config(temperature="1e-4").temperature == 1e-4
 
 
 def test_one_value_may_stand_for_a_list_of_one() -> None:
-    assert made(many=3).many == (3.0,)
+    assert build_config(many=3).many == (3.0,)
 
 
-def test_none_may_be_said_where_it_is_a_value() -> None:
-    assert made(maybe=None, weights=None) == Config()
+def test_none_may_be_set_where_it_is_a_value() -> None:
+    assert build_config(maybe=None, weights=None) == Config()
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"temperature": 0}, r"simclr.temperature: 0 is out of range. Use more than 0."),
         ({"temperature": float("nan")}, r"simclr.temperature: nan is out of range"),
@@ -79,9 +79,9 @@ def test_none_may_be_said_where_it_is_a_value() -> None:
         ({"two": [1]}, r"simclr.two: \[1\] has 1 items. Use 2."),
     ],
 )
-def test_a_wrong_value_is_refused_in_one_line(values: dict[str, Any], said: str) -> None:
-    with pytest.raises(BadValue, match=said) as caught:
-        made(**values)
+def test_a_wrong_value_is_refused_in_one_line(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadValue, match=message) as caught:
+        build_config(**values)
 
     assert "\n" not in str(caught.value)
 
@@ -90,7 +90,7 @@ def test_an_unknown_setting_gets_a_suggestion() -> None:
     with pytest.raises(
         UnknownName, match=r"simclr: no setting is named 'temprature'. Did you mean 'temperature'"
     ):
-        made(temprature=1)
+        build_config(temprature=1)
     with pytest.raises(UnknownName, match="It has nothing to set"):
         build(NoSettings, {"k": 1}, "random")
 
@@ -115,7 +115,7 @@ def test_the_identity_has_every_field() -> None:
 
 
 def test_a_whole_number_is_one_identity_whether_it_is_set_or_not() -> None:
-    set_anyway = identity(made(share=1, many=[0.1, 1], two=(1, 2), width=128))
+    set_anyway = identity(build_config(share=1, many=[0.1, 1], two=(1, 2), width=128))
 
     assert repr(set_anyway) == repr(identity(Config()))  # 1 == 1.0, but as JSON they differ
 
@@ -125,14 +125,14 @@ def test_a_file_is_identified_by_its_content(tmp_path: Path) -> None:
     one.write_bytes(b"weights")
     copy.write_bytes(b"weights")
     other.write_bytes(b"others")
-    found = [identity(made(weights=str(path)))["weights"] for path in (one, copy, other)]
+    digests = [identity(build_config(weights=str(path)))["weights"] for path in (one, copy, other)]
 
-    assert found[0] == found[1] == hashlib.sha256(b"weights").hexdigest()
-    assert found[0] != found[2]
+    assert digests[0] == digests[1] == hashlib.sha256(b"weights").hexdigest()
+    assert digests[0] != digests[2]
 
 
 def test_a_file_that_cannot_be_read_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(BadValue, match=r"absent.pth: the file cannot be read \(No such file or directory\)"):
-        identity(made(weights=str(tmp_path / "absent.pth")))
+        identity(build_config(weights=str(tmp_path / "absent.pth")))
     with pytest.raises(BadValue, match="cannot be read"):
         file_digest(tmp_path)

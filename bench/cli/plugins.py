@@ -21,18 +21,18 @@ def plugins(ctx: click.Context) -> None:
 @session
 def plugins_list(session: Session) -> None:
     """List every plugin that is installed, what it offers and what is wrong with it."""
-    from bench.inspection.plugins import plugins_listing
+    from bench.inspection.plugins import list_entry_points
 
-    click.echo(plugins_listing(session.registry))
+    click.echo(list_entry_points(session.registry))
 
 
 @plugins.command()
 @session
 def doctor(session: Session) -> int:
     """Show why plugins failed, with tracebacks. The exit status is 1 if one did."""
-    from bench.inspection.plugins import doctor as diagnosis
+    from bench.inspection.plugins import diagnose_failures
 
-    click.echo(diagnosis(session.registry))
+    click.echo(diagnose_failures(session.registry))
     return FAILED if session.registry.failures else 0
 
 

@@ -3,11 +3,47 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from bench.config import key_fields, setting
+from bench.config import build, key_fields, setting
 from bench.errors import BadValue
+
+OPTIMIZERS = ("lars", "sgd", "adamw")
+LR_SCALINGS = ("linear", "sqrt", "none")
+CLIP_SCOPES = ("all", "parameter")
+BETAS = (0.9, 0.999)  # Loshchilov 2019, and torch's
+ONLY_OF = {"betas": "adamw", "nesterov": "sgd"}  # settings that one optimiser alone has
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParamGroup:
+    """Parameters of a method that are trained in another way than the rest.
+
+    The first group of a recipe that matches a parameter has it.
+
+    Args:
+        match: pattern of the parameters' names in the method, as in a shell, e.g. `predictor.*`.
+        max_ndim: only parameters of at most so many dimensions; 1 is biases and norms.
+        lr_factor: what the learning rate is multiplied by.
+        constant_lr: the learning rate has no warm-up and does not decay.
+        weight_decay: of those with two dimensions or more, in place of the recipe's, and constant;
+            0 is none.
+        adapt: whether lars adapts the step; none is by dimension, as elsewhere.
+        freeze_epochs: epochs at the start in which they do not change: no step, no decay, no momentum.
+    """
+
+    match: str
+    max_ndim: int | None = setting(None, "of at most so many dimensions", later=True, least=0)
+    lr_factor: float = setting(1.0, "of the learning rate", later=True, least=0)
+    constant_lr: bool = setting(default=False, doc="no warm-up and no decay", later=True)
+    weight_decay: float | None = setting(None, "in place of the recipe's", later=True, least=0)
+    adapt: bool | None = setting(None, "by lars", later=True)
+    freeze_epochs: int = setting(0, "at the start", later=True, least=0)
+
+    def key_fields(self) -> dict[str, Any]:
+        """Return what a key and a record say of it: the pattern, and what differs from its default."""
+        return key_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,9 +55,18 @@ class Recipe:
         lr: base learning rate, before `lr_scaling`.
         lr_scaling: `linear` is lr * batch / 256, `sqrt` is lr * sqrt(batch), `none` is lr.
         weight_decay: not applied to biases and norms (parameters of one dimension).
-        momentum: of lars and sgd; adamw's first beta is 0.9.
+        momentum: of lars and sgd.
         warmup_epochs: linear warm-up, capped at a tenth of a short run.
         source: paper and section.
+        betas: of adamw.
+        nesterov: of sgd.
+        min_lr: base learning rate at the end of the cosine, scaled as `lr` is.
+        weight_decay_end: where a cosine takes `weight_decay` over the run; none leaves it constant.
+        clip_norm: largest norm of the gradient; none or 0 is no clipping.
+        clip_scope: `all` clips the norm over all parameters, `parameter` that of each by itself.
+        layer_decay: factor of the learning rate from a layer of the backbone to the one below; none or
+            1 is alike in all.
+        groups: parameters that are trained in another way.
     """
 
     optimizer: str
@@ -31,6 +76,14 @@ class Recipe:
     momentum: float = 0.9
     warmup_epochs: float = 10
     source: str
+    betas: tuple[float, float] = setting(BETAS, "of adamw", later=True)
+    nesterov: bool = setting(default=False, doc="of sgd", later=True)
+    min_lr: float = setting(0.0, "at the end of the cosine", later=True)
+    weight_decay_end: float | None = setting(None, "at the end of a cosine", later=True)
+    clip_norm: float | None = setting(None, "of the gradient", later=True)
+    clip_scope: str = setting("all", "what is clipped together", later=True)
+    layer_decay: float | None = setting(None, "of the learning rate, a layer", later=True)
+    groups: tuple[ParamGroup, ...] = setting((), "trained in another way", later=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,16 +107,43 @@ class TrainConfig:
     precision: str = setting(
         "auto", "of the backbone's arithmetic", choices=("auto", "float32", "bfloat16", "float16")
     )
-    optimizer: str | None = setting(None, "optimiser", choices=("lars", "sgd", "adamw"))
+    optimizer: str | None = setting(None, "optimiser", choices=OPTIMIZERS)
     lr: float | None = setting(None, "base learning rate, before lr_scaling", above=0)
     lr_scaling: str | None = setting(
-        None,
-        "linear: lr * a step's images / 256; sqrt: lr * their root",
-        choices=("linear", "sqrt", "none"),
+        None, "linear: lr * a step's images / 256; sqrt: lr * their root", choices=LR_SCALINGS
     )
     weight_decay: float | None = setting(None, "of parameters with two dimensions or more", least=0)
     momentum: float | None = setting(None, "of lars and sgd", least=0, most=0.9999)
     warmup_epochs: float | None = setting(None, "linear warm-up, at most a tenth of the run", least=0)
+    betas: tuple[float, float] | None = setting(
+        None, "of adamw, e.g. [0.9, 0.95]", source="Loshchilov 2019; MAE: 0.9, 0.95", least=0, most=0.99999
+    )
+    nesterov: bool | None = setting(None, "sgd looks ahead", source="Sutskever 2013")
+    min_lr: float | None = setting(
+        None, "base learning rate at the end of the cosine, scaled as lr is", source="DINO: 1e-6", least=0
+    )
+    weight_decay_end: float | None = setting(
+        None,
+        "where a cosine takes weight_decay over the run; the value of weight_decay keeps it constant",
+        source="DINO: 0.04 to 0.4",
+        least=0,
+    )
+    clip_norm: float | None = setting(
+        None, "largest norm of the gradient; 0: no clipping", source="DINO: 3.0", least=0
+    )
+    clip_scope: str | None = setting(
+        None,
+        "all: the norm over all parameters; parameter: of each by itself",
+        source="parameter: facebookresearch/dino utils.py clip_gradients",
+        choices=CLIP_SCOPES,
+    )
+    layer_decay: float | None = setting(
+        None,
+        "factor of the learning rate from a layer of the backbone to the one below; 1: alike in all",
+        source="BEiT; MAE: 0.65 to 0.75",
+        above=0,
+        most=1,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +163,14 @@ class Training:
         chunk_size: most images computed at a time, less than a batch; none is the batch.
         accumulate: batches an optimiser step.
         compile: the backbone is compiled.
+        betas: of adamw.
+        nesterov: of sgd.
+        min_lr: learning rate at the end of the cosine.
+        weight_decay_end: where a cosine takes `weight_decay`; none leaves it constant.
+        clip_norm: largest norm of the gradient; none is no clipping.
+        clip_scope: `all` or `parameter`.
+        layer_decay: factor of the learning rate from a layer of the backbone to the one below.
+        groups: parameters that are trained in another way.
     """
 
     epochs: int
@@ -97,6 +185,14 @@ class Training:
     chunk_size: int | None = setting(None, "images that are embedded at a time; none is all", later=True)
     accumulate: int = setting(1, "batches a step", later=True)
     compile: bool = setting(default=False, doc="the backbone is compiled", later=True)
+    betas: tuple[float, float] = setting(BETAS, "of adamw", later=True)
+    nesterov: bool = setting(default=False, doc="of sgd", later=True)
+    min_lr: float = setting(0.0, "at the end of the cosine", later=True)
+    weight_decay_end: float | None = setting(None, "at the end of a cosine; none is constant", later=True)
+    clip_norm: float | None = setting(None, "largest norm of the gradient; none is any", later=True)
+    clip_scope: str = setting("all", "what is clipped together", later=True)
+    layer_decay: float | None = setting(None, "of the learning rate, a layer; none is alike", later=True)
+    groups: tuple[ParamGroup, ...] = setting((), "trained in another way", later=True)
 
     @property
     def step_images(self) -> int:
@@ -104,43 +200,125 @@ class Training:
         return self.batch_size * self.accumulate
 
     def key_fields(self) -> dict[str, Any]:
-        """Return what a key and a record say of it: what came later only where it is set."""
-        return key_fields(self)
+        """Return what a key and a record say of it, as plain data: what came later only where it is set."""
+        values = key_fields(self)
+        if "betas" in values:
+            values["betas"] = list(self.betas)
+        if "groups" in values:
+            values["groups"] = [group.key_fields() for group in self.groups]
+        return values
 
 
 WARMUP_SHARE = 0.1  # of a run: ten epochs of a hundred, as in SimCLR; a run of ten warms up for one
 
 
-def resolve(recipe: Recipe, config: TrainConfig, image_size: int, precision: str) -> Training:
+def resolve(
+    recipe: Recipe, config: TrainConfig, image_size: int, precision: str, where: str = "recipe"
+) -> Training:
     """Return the training that `recipe` prescribes, with what `config` sets in its place.
 
+    What the recipe says of another optimiser than the one that is set is left out.
+
+    Args:
+        recipe: the method's.
+        config: what is set.
+        image_size: side of what the backbone sees, in pixels.
+        precision: `float32`, `bfloat16` or `float16`.
+        where: what an error about the recipe starts with.
+
     Raises:
-        BadValue: another optimiser is set without a learning rate of its own.
+        BadValue: another optimiser is set without a learning rate of its own, something is set that the
+            optimiser does not have or that does nothing, or a value of the recipe is out of range.
     """
-    chosen = {
-        f.name: getattr(recipe, f.name) if getattr(config, f.name, None) is None else getattr(config, f.name)
-        for f in fields(Recipe)
-    }
-    optimizer_differs = config.optimizer not in (None, recipe.optimizer)
-    if optimizer_differs and config.lr is None:
+    optimizer = config.optimizer or recipe.optimizer
+    _check_own_values(recipe, where)
+    _check_set_values(recipe, config, optimizer)
+    chosen = _choose_values(recipe, config, where)
+    images = config.batch_size * config.accumulate
+    lr = _scale_lr(chosen.lr, chosen.lr_scaling, images)
+    min_lr = _scale_lr(chosen.min_lr, chosen.lr_scaling, images)
+    if min_lr > lr:
         raise BadValue(
-            f"train.optimizer: {config.optimizer} needs a learning rate of its own, the recipe's "
-            f"{recipe.lr:g} is for {recipe.optimizer}. Set train.lr."
+            f"train.min_lr: {chosen.min_lr:g} is more than the learning rate {chosen.lr:g} it is the end of. "
+            "Set train.min_lr lower, or train.lr higher."
         )
+    decays = chosen.weight_decay_end not in (None, chosen.weight_decay)
     return Training(
         epochs=config.epochs,
         batch_size=config.batch_size,
         image_size=image_size,
         precision=precision,
-        optimizer=chosen["optimizer"],
-        lr=float(_scale_lr(chosen["lr"], chosen["lr_scaling"], config.batch_size * config.accumulate)),
-        weight_decay=float(chosen["weight_decay"]),  # 0 and 0.0 are one number and two keys
-        momentum=float(chosen["momentum"]),
-        warmup_epochs=min(float(chosen["warmup_epochs"]), WARMUP_SHARE * config.epochs),
+        optimizer=optimizer,
+        lr=lr,
+        weight_decay=chosen.weight_decay,
+        momentum=chosen.momentum,
+        warmup_epochs=min(chosen.warmup_epochs, WARMUP_SHARE * config.epochs),
         chunk_size=even_chunk(config.batch_size, config.chunk_size),
         accumulate=config.accumulate,
         compile=config.compile,
+        betas=chosen.betas if optimizer == "adamw" else BETAS,
+        nesterov=chosen.nesterov and optimizer == "sgd",
+        min_lr=min_lr,
+        weight_decay_end=chosen.weight_decay_end if decays else None,
+        clip_norm=chosen.clip_norm or None,
+        clip_scope=chosen.clip_scope if chosen.clip_norm else "all",
+        layer_decay=None if chosen.layer_decay == 1 else chosen.layer_decay,
+        groups=tuple(_check_group(group, where) for group in recipe.groups),
     )
+
+
+def _check_own_values(recipe: Recipe, where: str) -> None:
+    """Refuse a recipe that says something its own optimiser does not have."""
+    defaults = {f.name: f.default for f in fields(Recipe)}
+    for name, owner in ONLY_OF.items():
+        if recipe.optimizer != owner and getattr(recipe, name) != defaults[name]:
+            raise BadValue(f"{where}.{name}: {recipe.optimizer} has none, {owner} has. Leave it out.")
+
+
+def _check_set_values(recipe: Recipe, config: TrainConfig, optimizer: str) -> None:
+    """Refuse what is set and cannot be, or would do nothing.
+
+    Raises:
+        BadValue: see `resolve`.
+    """
+    if optimizer != recipe.optimizer and config.lr is None:
+        raise BadValue(
+            f"train.optimizer: {optimizer} needs a learning rate of its own, the recipe's "
+            f"{recipe.lr:g} is for {recipe.optimizer}. Set train.lr."
+        )
+    for name, owner in ONLY_OF.items():
+        if getattr(config, name) and optimizer != owner:
+            raise BadValue(
+                f"train.{name}: {optimizer} has none, {owner} has. Leave it out, or set "
+                f"train.optimizer={owner}."
+            )
+    clip_norm = recipe.clip_norm if config.clip_norm is None else config.clip_norm
+    if config.clip_scope and not clip_norm:
+        raise BadValue("train.clip_scope: no gradient is clipped. Set train.clip_norm, or leave it out.")
+    nesterov = recipe.nesterov if config.nesterov is None else config.nesterov
+    momentum = recipe.momentum if config.momentum is None else config.momentum
+    if nesterov and optimizer == "sgd" and not momentum:
+        raise BadValue("train.nesterov: it needs momentum. Set train.momentum above 0, or leave it out.")
+
+
+def _choose_values(recipe: Recipe, config: TrainConfig, where: str) -> Any:
+    """Return the values of a recipe with those of `config` in their place, checked, by attribute.
+
+    They are built as a `TrainConfig`, which has their types and ranges: a recipe's 0 and 0.0 are one
+    number and would be two keys.
+    """
+    names = [f.name for f in fields(Recipe) if f.name not in ("source", "groups")]
+    own = {name: getattr(recipe, name) for name in names}
+    values = {name: value for name, value in own.items() if value is not None}
+    checked = build(TrainConfig, values, where)
+    return replace(checked, **{name: value for name in names if (value := getattr(config, name)) is not None})
+
+
+def _check_group(group: ParamGroup, where: str) -> ParamGroup:
+    """Return a group whose values have the types and ranges of their fields."""
+    values = {f.name: getattr(group, f.name) for f in fields(ParamGroup)}
+    checked: ParamGroup = build(ParamGroup, values, f"{where}: group {group.match}")
+    return checked
 
 
 def _scale_lr(lr: float, scaling: str, images: int) -> float:

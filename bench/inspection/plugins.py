@@ -1,4 +1,4 @@
-"""Say what there is to run: the texts of `bench list`, `bench show` and `bench plugins`."""
+"""What there is to run: the texts of `bench list`, `bench show` and `bench plugins`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 from tabulate import tabulate
 
-from bench.config import format_value
+from bench.config import format_value, key_fields
+from bench.contracts.recipe import ParamGroup
 from bench.errors import UnknownName, suggest
 from bench.registry.registry import KINDS, Entry, Failure, Plugin, Registry, singular
 
@@ -56,27 +57,31 @@ def list_plugins(registry: Registry, kind: str | None = None, pattern: str | Non
         UnknownName: nothing matches.
     """
     kinds = (kind,) if kind else tuple(KINDS)
-    rows = {k: [row for e in registry.entries(k) for row in _offered(registry, e, pattern)] for k in kinds}
+    rows = {
+        k: [row for entry in registry.entries(k) for row in _offer_rows(registry, entry, pattern)]
+        for k in kinds
+    }
     if pattern and not any(rows.values()):
         raise UnknownName(f"nothing that is listed matches {pattern!r}. Leave the pattern out to see all.")
-    text = [f"{k}\n{_columns(rows[k]) or '  none'}" for k in kinds if rows[k] or not pattern]
-    return "\n\n".join(text)
+    blocks = [f"{k}\n{_format_columns(rows[k]) or '  none'}" for k in kinds if rows[k] or not pattern]
+    return "\n\n".join(blocks)
 
 
-def _offered(registry: Registry, entry: Entry, pattern: str | None) -> Iterable[Sequence[str]]:
+def _offer_rows(registry: Registry, entry: Entry, pattern: str | None) -> Iterable[Sequence[str]]:
+    """Yield the name, summary and origin of an offer, or of the members of a family that match."""
     origin = "" if entry.dist == BUILT_IN else f"({entry.dist} {entry.version})"
     if not entry.family:
         if _matches(entry.name, pattern):
             yield entry.name, entry.summary, origin
     elif pattern is None:
-        yield f"{entry.name} (family)", f"{entry.summary} {_size(registry, entry)}", origin
+        yield f"{entry.name} (family)", f"{entry.summary} {_describe_size(registry, entry)}", origin
     else:
         for name in registry.family_names(entry):
             if _matches(name, pattern):
                 yield name, f"of {entry.name}", origin
 
 
-def _size(registry: Registry, entry: Entry) -> str:
+def _describe_size(registry: Registry, entry: Entry) -> str:
     return f"{len(registry.family_names(entry)):,} names: bench list {entry.kind} PATTERN"
 
 
@@ -99,66 +104,85 @@ def show(registry: Registry, kind: str, name: str) -> str:
     families = [e for e in registry.entries(kind) if e.family and name in (e.name, e.full_name)]
     entry = families[0] if families else registry.find(kind, name)
     cls = registry.import_class(entry)
-    parts = [_heading(entry, cls), _about(cls), _settings(entry, cls)]
-    recipe = getattr(cls, "recipe", None)
-    if recipe is not None:
-        parts.append(f"recipe (--set train.NAME=VALUE)\n{_pairs(vars(recipe))}")
-    return "\n\n".join(filter(None, parts))
+    blocks = [_format_heading(entry, cls), _summarise(cls), _format_settings(entry, cls)]
+    if getattr(cls, "recipe", None) is not None:
+        blocks.append(_format_recipe(cls))
+    return "\n\n".join(filter(None, blocks))
 
 
-def _heading(entry: Entry, cls: type[Any]) -> str:
+def _format_recipe(cls: type[Any]) -> str:
+    """Return the recipe of a method: what every recipe says, and what else this one does."""
+    from bench.contracts.method import Method
+
+    values = key_fields(cls.recipe)
+    groups = values.pop("groups", ())
+    text = f"recipe (--set train.NAME=VALUE)\n{_format_pairs(values)}"
+    if groups:
+        rows = [(group.match, _format_group(group)) for group in groups]
+        text += f"\n\nparameters trained in another way\n{_format_columns(rows)}"
+    if cls.recipe_for.__func__ is not Method.recipe_for.__func__:  # type: ignore[attr-defined]
+        text += "\n\nSettings or the data may change it; `config.training` of a record is what it came to."
+    return text
+
+
+def _format_group(group: ParamGroup) -> str:
+    values = {name: value for name, value in group.key_fields().items() if name != "match"}
+    return ", ".join(f"{name} {format_value(value)}" for name, value in values.items())
+
+
+def _format_heading(entry: Entry, cls: type[Any]) -> str:
     what = f"family of {entry.kind}" if entry.family else singular(entry.kind)
     facts = {"summary": entry.summary, "family": entry.member_of, "reference": getattr(cls, "reference", "")}
     origin = {
         "version": getattr(cls, "version", None),
         "from": f"{entry.dist} {entry.version}, {entry.target}",
     }
-    return f"{entry.name}: {what}\n{_pairs({k: v for k, v in (facts | origin).items() if v})}"
+    return f"{entry.name}: {what}\n{_format_pairs({k: v for k, v in (facts | origin).items() if v})}"
 
 
-def _about(cls: type[Any]) -> str:
+def _summarise(cls: type[Any]) -> str:
     """Return the first paragraph of the module's docstring, or the class's, whichever says more."""
     module = inspect.getmodule(cls)
     docs = [inspect.cleandoc(doc).split("\n\n")[0] for doc in (module.__doc__, cls.__doc__) if doc]
     return max(docs, key=len, default="")
 
 
-def _settings(entry: Entry, cls: type[Any]) -> str:
+def _format_settings(entry: Entry, cls: type[Any]) -> str:
     if not hasattr(cls, "Config"):  # a format has nothing to set
         return ""
     part = entry.name if entry.kind == "evaluators" else singular(entry.kind)
     fields = dataclasses.fields(cls.Config)
     if not fields:
         return "settings: none"
-    rows = [(f.name, *describe_plugins(f)) for f in fields]
+    rows = [(f.name, *describe_setting(f)) for f in fields]
     headers = ("name", "default", "allowed", "meaning", "source")
     table = tabulate(
         rows, headers, tablefmt="plain", disable_numparse=True, maxcolwidths=list(WIDTHS), missingval=""
     )
-    return f"settings (--set {part}.NAME=VALUE)\n{_indented(table)}"
+    return f"settings (--set {part}.NAME=VALUE)\n{_indent(table)}"
 
 
-def describe_plugins(field: dataclasses.Field[Any]) -> tuple[str, str, str, str]:
-    """Return a setting's default, allowed values, meaning and source, as a reader wants them."""
+def describe_setting(field: dataclasses.Field[Any]) -> tuple[str, str, str, str]:
+    """Return a setting's default, allowed values, meaning and source, as `bench show` has them."""
     about: Mapping[str, Any] = field.metadata
     bounds = (("more than", "above"), ("at least", "least"), ("at most", "most"))
-    said = [f"{word} {about[key]:g}" for word, key in bounds if about.get(key) is not None]
-    said += [", ".join(map(format_value, about["choices"]))] if about.get("choices") else []
+    allowed = [f"{word} {about[key]:g}" for word, key in bounds if about.get(key) is not None]
+    allowed += map(format_value, about.get("choices", ()))
     required = field.default is dataclasses.MISSING
     default = "required" if required else format_value(field.default)
-    return default, ", ".join(said), about.get("doc", ""), about.get("source", "")
+    return default, ", ".join(allowed), about.get("doc", ""), about.get("source", "")
 
 
 # ---- bench plugins
 
 
-def plugins_listing(registry: Registry) -> str:
-    """Return every entry point that was found, what it offers, and what is wrong with it."""
+def list_entry_points(registry: Registry) -> str:
+    """Return every installed entry point, what it offers, and what is wrong with it."""
     rows = []
     for plugin in registry.plugins:
         failures = [f for f in registry.failures if f.plugin == plugin]
         state = "disabled" if plugin.blocked else "FAILED" if failures else "ok"
-        rows.append((plugin.id, plugin.version, state, _offers(registry, plugin)))
+        rows.append((plugin.id, plugin.version, state, _format_offers(registry, plugin)))
         rows += [("", "", "", f"{f.phase}: {f.error}") for f in failures]
     known = set(registry.plugins)
     rows += [
@@ -166,45 +190,48 @@ def plugins_listing(registry: Registry) -> str:
         for f in registry.failures
         if f.plugin not in known
     ]
-    return _columns(rows, indent="") or "no plugin is installed"
+    return _format_columns(rows, indent="") or "no plugin is installed"
 
 
-def doctor(registry: Registry) -> str:
+def diagnose_failures(registry: Registry) -> str:
     """Return every failure with its traceback and what to do about it."""
     if not registry.failures:
         return f"{len(registry.plugins)} plugins, nothing is wrong with them."
-    return "\n\n".join(map(_diagnosis, registry.failures))
+    return "\n\n".join(map(_diagnose, registry.failures))
 
 
-def _diagnosis(failure: Failure) -> str:
+def _diagnose(failure: Failure) -> str:
     plugin = failure.plugin
     lines = [f"{plugin.id} {plugin.version} ({plugin.module}) FAILED at {failure.phase}: {failure.error}"]
     if failure.traceback:
-        lines.append(_indented(failure.traceback.rstrip()))
+        lines.append(_indent(failure.traceback.rstrip()))
     lines.append(f"  Reinstall or upgrade {plugin.dist}, report this to its authors, or run without it:")
     lines.append(f"  bench -p no:{plugin.id} ...   or   BENCH_DISABLE={plugin.id}")
     return "\n".join(lines)
 
 
-def _offers(registry: Registry, plugin: Plugin) -> str:
-    said = []
+def _format_offers(registry: Registry, plugin: Plugin) -> str:
+    words = []
     for kind in KINDS:
-        names = [e.name for e in registry.entries(kind) if e.plugin == plugin]
-        said += [f"{kind}: {', '.join(names)}"] if names else []
+        names = [entry.name for entry in registry.entries(kind) if entry.plugin == plugin]
+        if names:
+            words.append(f"{kind}: {', '.join(names)}")
     observers = registry.observer_hooks(plugin)
-    return "; ".join(said + ([f"observes {', '.join(observers)}"] if observers else []))
+    if observers:
+        words.append(f"observes {', '.join(observers)}")
+    return "; ".join(words)
 
 
 # ---- layout
 
 
-def _pairs(values: Mapping[str, Any]) -> str:
-    return _columns([(name, format_value(value)) for name, value in values.items()])
+def _format_pairs(values: Mapping[str, Any]) -> str:
+    return _format_columns([(name, format_value(value)) for name, value in values.items()])
 
 
-def _columns(rows: Sequence[Sequence[str]], indent: str = "  ") -> str:
-    return _indented(tabulate(rows, tablefmt="plain", disable_numparse=True), indent)
+def _format_columns(rows: Sequence[Sequence[str]], indent: str = "  ") -> str:
+    return _indent(tabulate(rows, tablefmt="plain", disable_numparse=True), indent)
 
 
-def _indented(text: str, indent: str = "  ") -> str:
+def _indent(text: str, indent: str = "  ") -> str:
     return "\n".join(f"{indent}{line}".rstrip() for line in text.splitlines())

@@ -1,4 +1,4 @@
-"""From what was asked for to cells: every combination resolved, keyed and checked before any training.
+"""From a request to cells: every combination resolved, keyed and checked before any training.
 
 Imports registry, contracts and what is below them.
 """

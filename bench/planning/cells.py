@@ -1,4 +1,4 @@
-"""What was asked for, and what it becomes: a request, and the cells of its grid."""
+"""The cells of a grid, with everything resolved and keyed."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class PluginChoice:
 
     Args:
         kind: `methods`, `backbones`, `datasets` or `evaluators`.
-        name: as it was asked for.
+        name: as the request has it.
         config: a `Config` of its class.
         identity: what a key hashes of it.
-        root: of a dataset, the folder that was given.
+        root: of a dataset, the folder that was set.
     """
 
     kind: str
@@ -84,30 +84,34 @@ class Cell:
     @property
     def training_title(self) -> str:
         """How progress and errors name the backbone."""
-        share = [f"{100 * self.label_share:g} % of labels"] if 0 < self.label_share < 1 else []
-        names = [self.method.name, self.backbone.name, self.dataset.name]
-        return " ".join([*names, *share, *self._varied_settings(of_training=True), f"seed {self.seed}"])
+        words = [self.method.name, self.backbone.name, self.dataset.name]
+        if 0 < self.label_share < 1:
+            words.append(f"{100 * self.label_share:g} % of labels")
+        return " ".join([*words, *self._varied_settings(of_training=True), f"seed {self.seed}"])
 
     @property
     def title(self) -> str:
         """How progress names the cell."""
-        elsewhere = [f"-> {self.eval_dataset.name}"] if self.eval_dataset.name != self.dataset.name else []
-        share = [] if self.label_frac is None else [f"{100 * self.label_frac:g} %"]
-        said = self._varied_settings(of_training=False)
-        return " ".join([self.training_title, *elsewhere, self.evaluator.name, *said, *share])
+        words = [self.training_title]
+        if self.eval_dataset.name != self.dataset.name:
+            words.append(f"-> {self.eval_dataset.name}")
+        words += [self.evaluator.name, *self._varied_settings(of_training=False)]
+        if self.label_frac is not None:
+            words.append(f"{100 * self.label_frac:g} %")
+        return " ".join(words)
 
     def _varied_settings(self, *, of_training: bool) -> list[str]:
-        """Return the settings by which this cell is told apart, as they are written."""
-        trained = {*TRAINING_PARTS, self.method.name, self.backbone.name, self.dataset.name}
+        """Return the settings that differ within the grid, as they are written after `--set`."""
+        training_parts = {*TRAINING_PARTS, self.method.name, self.backbone.name, self.dataset.name}
         return [
             f"{name}={format_value(value)}"
             for name, value in self.varied.items()
-            if (name.partition(".")[0] in trained) is of_training
+            if (name.partition(".")[0] in training_parts) is of_training
         ]
 
     @property
     def names(self) -> dict[str, Any]:
-        """The cell's place in the store and in tables."""
+        """The names by which the store and tables know the cell."""
         return {
             "method": self.method.name,
             "backbone": self.backbone.name,

@@ -1,4 +1,4 @@
-"""Refuse what fits nothing: names, shares and settings, before any data is opened."""
+"""Refuse a request whose names, shares or settings fit nothing, before any data is opened."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.registry.registry import singular
 PARTS = ("method", "backbone", "dataset", "eval_dataset", "train", "views")
 
 
-def check_request(request: Request, parts: PluginChoices) -> None:
+def check_request(request: Request, plugins: PluginChoices) -> None:
     """Refuse a request that names something that is not there.
 
     Raises:
@@ -26,44 +26,44 @@ def check_request(request: Request, parts: PluginChoices) -> None:
         if not names:
             raise BadValue(f"{singular(kind)}: none was named. Name at least one.")
         for name in names:
-            parts.plugin(kind, name)
+            plugins.plugin(kind, name)
     for fraction in request.label_frac:
         if not 0 < fraction <= 1:
             raise BadValue(f"label-frac: {fraction:g} is out of range. Use more than 0 and at most 1.")
     for setting in request.settings:
-        _check_setting(setting, request, parts)
+        _check_setting(setting, request, plugins)
 
 
-def _check_setting(setting: str, request: Request, parts: PluginChoices) -> None:
+def _check_setting(setting: str, request: Request, plugins: PluginChoices) -> None:
     part, dot, name = setting.partition(".")
     if not dot or not name:
         raise BadValue(f"--set: {setting!r} is not PART.FIELD=VALUE. Parts: {', '.join(PARTS)}.")
     known = {*PARTS, *(name for names in request.names.values() for name in names)}
     if part not in known:
         raise UnknownName(f"--set {setting}: nothing chosen is named {part!r}.{suggest(part, known)}")
-    fields = {f.name for config in _configs(part, request, parts) for f in dataclasses.fields(config)}
+    fields = {f.name for config in _find_configs(part, request, plugins) for f in dataclasses.fields(config)}
     if part in {"dataset", "eval_dataset", *request.names["datasets"]}:
         fields.add(ROOT)
     if part == "views":
         fields.add(OPS)
     if name not in fields:
-        there = suggest(name, fields) or " It has nothing to set."
-        raise UnknownName(f"--set {setting}: {part} has no setting named {name!r}.{there}")
+        remedy = suggest(name, fields) or " It has nothing to set."
+        raise UnknownName(f"--set {setting}: {part} has no setting named {name!r}.{remedy}")
     if setting == f"views.{OPS}":
         for ops in request.settings[setting]:
             check_ops(ops)
 
 
-def _configs(part: str, request: Request, parts: PluginChoices) -> list[type]:
+def _find_configs(part: str, request: Request, plugins: PluginChoices) -> list[type]:
     """Return the classes whose fields a part of `--set` has."""
     if part == "views":
         from bench.augmentation.view import View
 
         return [View]
-    return [TrainConfig] if part == "train" else [cls.Config for cls in _meant(part, request, parts)]
+    return [TrainConfig] if part == "train" else [cls.Config for cls in _find_classes(part, request, plugins)]
 
 
-def _meant(part: str, request: Request, parts: PluginChoices) -> list[Any]:
+def _find_classes(part: str, request: Request, plugins: PluginChoices) -> list[Any]:
     """Return the classes that a part of `--set` may mean: those of its role, or of its name."""
     roles = {
         "method": ("methods", request.method),
@@ -73,5 +73,5 @@ def _meant(part: str, request: Request, parts: PluginChoices) -> list[Any]:
     }
     if part in roles:
         kind, names = roles[part]
-        return [parts.plugin(kind, name) for name in names]
-    return [parts.plugin(kind, part) for kind, names in request.names.items() if part in names]
+        return [plugins.plugin(kind, name) for name in names]
+    return [plugins.plugin(kind, part) for kind, names in request.names.items() if part in names]

@@ -1,4 +1,4 @@
-"""Read what people write: a grid file, and values as they stand after `--set`. Both are YAML."""
+"""Read a grid file, and values as they stand after `--set`. Both are YAML."""
 
 from __future__ import annotations
 
@@ -58,16 +58,18 @@ def read_grid(path: Path, known: Collection[str]) -> dict[str, Any]:
         UnknownName: a key is not the name of an option.
         UsageError: the file cannot be read, or does not hold options as YAML.
     """
-    found = _load(path)
-    if not isinstance(found, dict):
-        kind = {"NoneType": "is empty", "list": "holds a list"}.get(type(found).__name__, "holds no options")
+    content = _load(path)
+    if not isinstance(content, dict):
+        kind = {"NoneType": "is empty", "list": "holds a list"}.get(
+            type(content).__name__, "holds no options"
+        )
         raise UsageError(f"{path}: the grid file {kind}. Write an option a line, e.g. `method: [simclr]`.")
     options: dict[str, Any] = {}
-    for key, value in found.items():
+    for key, value in content.items():
         name = str(key).replace("-", "_")
         if name not in known:
-            there = suggest(name, known, most=len(known))
-            raise UnknownName(f"{path}: no option of a grid file is named {key!r}.{there}")
+            remedy = suggest(name, known, most=len(known))
+            raise UnknownName(f"{path}: no option of a grid file is named {key!r}.{remedy}")
         if name in options:
             raise BadValue(f"{path}: {name} is there twice, with - and with _. Keep one of them.")
         options[name] = value
@@ -75,6 +77,7 @@ def read_grid(path: Path, known: Collection[str]) -> dict[str, Any]:
 
 
 def _load(path: Path) -> Any:
+    """Return what a YAML file holds, or raise a UsageError that names the file."""
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader)  # noqa: S506 - it extends SafeLoader
     except FileNotFoundError:
@@ -106,28 +109,33 @@ def split(text: str, where: str) -> list[str]:
     Raises:
         BadValue: there is nothing before, between or after commas.
     """
-    parts, depth, quote = [""], 0, ""
+    values, depth, quote = [""], 0, ""
     for letter in text:
         if quote:
             quote = "" if letter == quote else quote
-        elif letter in "'\"" and not parts[-1].strip():
+        elif letter in "'\"" and not values[-1].strip():  # within a word it is an apostrophe
             quote = letter
-        else:
-            depth += (letter in "[{") - (letter in "]}")
+        elif letter in "[{":
+            depth += 1
+        elif letter in "]}":
+            depth -= 1
         if letter == "," and depth <= 0 and not quote:
-            parts.append("")
+            values.append("")
         else:
-            parts[-1] += letter
-    if not all(part.strip() for part in parts):
-        found = (
-            f"a value of {text!r} is empty. Take the comma out" if len(parts) > 1 else "it is empty. Name one"
-        )
-        raise BadValue(f"{where}: {found}.")
-    return parts
+            values[-1] += letter
+    if all(value.strip() for value in values):
+        return values
+    if len(values) > 1:
+        raise BadValue(f"{where}: a value of {text!r} is empty. Take the comma out.")
+    raise BadValue(f"{where}: it is empty. Name one.")
 
 
 def _problem(error: BaseException) -> str:
-    """Return what YAML has to say, in one line."""
+    """Return why text is not YAML, in one line."""
     mark = getattr(error, "problem_mark", None)
-    said = getattr(error, "problem", None) or "too deep" * isinstance(error, RecursionError) or str(error)
-    return " ".join(f"line {mark.line + 1}: {said}".split() if mark else str(said).split())
+    message = getattr(error, "problem", None) or str(error)
+    if isinstance(error, RecursionError):
+        message = "too deep"
+    if mark:
+        message = f"line {mark.line + 1}: {message}"
+    return " ".join(message.split())

@@ -30,19 +30,19 @@ class Datasets:
         self.registry, self.data_dir, self.download, self.packed = registry, data_dir, download, packed
         self.opened: dict[tuple[str, str, Path | None], Any] = {}
 
-    def open(self, part: PluginChoice) -> Any:
-        """Return the `bench.contracts.dataset.Dataset` of a part.
+    def open(self, choice: PluginChoice) -> Any:
+        """Return the `bench.contracts.dataset.Dataset` of a choice.
 
         Raises:
             BadData: its files are missing or cannot be used.
         """
-        key = (part.name, repr(part.config), part.root)
+        key = (choice.name, repr(choice.config), choice.root)
         if key not in self.opened:
             from bench.contracts.dataset import DataLocation
 
-            place = DataLocation(
-                root=part.root, data_dir=self.data_dir, download=self.download, packed=self.packed
+            location = DataLocation(
+                root=choice.root, data_dir=self.data_dir, download=self.download, packed=self.packed
             )
-            cls = self.registry.load_class("datasets", part.name)
-            self.opened[key] = cls(part.name, part.config, place)
+            cls = self.registry.load_class("datasets", choice.name)
+            self.opened[key] = cls(choice.name, choice.config, location)
         return self.opened[key]

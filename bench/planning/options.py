@@ -60,34 +60,34 @@ class Options:
         )
 
     def request(self, auto_precision: str) -> Request:
-        """Return what is asked for; `auto_precision` is what `precision=auto` is on the device at hand."""
+        """Return the request; `auto_precision` is what `precision=auto` is on the device at hand."""
         return Request(**self.axes, settings=self.settings, auto_precision=auto_precision)
 
 
-def merge_options(grid: Path | None, given: Mapping[str, Any]) -> Options:
+def merge_options(grid: Path | None, options: Mapping[str, Any]) -> Options:
     """Return the options of a grid file with those of the command line over them.
 
     Args:
         grid: the file, if there is one.
-        given: by name, with `_` between words; those that were left out are none or an empty tuple.
-            What may be repeated is a tuple of texts.
+        options: of the command line, by name with `_` between words; those that were left out are none or
+            an empty tuple. What may be repeated is a tuple of texts.
 
     Raises:
         UsageError: the file cannot be read, or a value is not of its option's type.
     """
-    named = {name: value for name, value in given.items() if value is not None and value != ()}
-    said = read_options(named, lambda name: f"--{name.replace('_', '-')}")
+    named = {name: value for name, value in options.items() if value is not None and value != ()}
+    command_line = read_options(named, lambda name: f"--{name.replace('_', '-')}")
     if grid is None:
-        return said
-    written = read_grid(grid, (*AXES, *TRAINING, *RUNTIME, "set"))
-    return said.merged_over(read_options(written, lambda name: f"{grid}: {name}"))
+        return command_line
+    values = read_grid(grid, (*AXES, *TRAINING, *RUNTIME, "set"))
+    return command_line.merged_over(read_options(values, lambda name: f"{grid}: {name}"))
 
 
 def read_options(values: Mapping[str, Any], where: Where) -> Options:
-    """Return options of the types they shall have.
+    """Return options in the types that they have.
 
     Args:
-        values: by name. A tuple has texts of a command line; anything else is as YAML reads it.
+        values: by name. A tuple holds texts of a command line; anything else is as YAML reads it.
         where: what an error about an option starts with.
 
     Raises:
@@ -99,11 +99,9 @@ def read_options(values: Mapping[str, Any], where: Where) -> Options:
         if name in values
     }
     short = {
-        f"train.{name}": read_axis(values[name], where(name), _anything)
-        for name in TRAINING
-        if name in values
+        f"train.{name}": read_axis(values[name], where(name), _accept) for name in TRAINING if name in values
     }
-    settings = _settings(values["set"], where("set")) if "set" in values else {}
+    settings = _read_settings(values["set"], where("set")) if "set" in values else {}
     for setting in short.keys() & settings.keys():
         option = where(setting.removeprefix("train."))
         raise BadValue(f"{option}: {setting} is set too, which is the same. Set one of them.")
@@ -114,7 +112,7 @@ def read_options(values: Mapping[str, Any], where: Where) -> Options:
 def read_axis(value: Any, where: str, check: Callable[[Any, str], Any]) -> tuple[Any, ...]:
     """Return the values of an axis, each once.
 
-    Text is split at its outer commas and each part is read: `0.1,0.5` is two numbers, `[cat,dog]` one
+    Text is split at its outer commas and each value is read: `0.1,0.5` is two numbers, `[cat,dog]` one
     list. The entries of a list in a file are taken as they are.
 
     Args:
@@ -127,36 +125,38 @@ def read_axis(value: Any, where: str, check: Callable[[Any, str], Any]) -> tuple
     """
     texts = (value,) if isinstance(value, str) else value
     if isinstance(texts, tuple):
-        parts = [part for text in texts for part in split(text, where)]
-        whole = isinstance(value, str) and len(parts) == 1  # YAML has read it already
-        found = parts if whole or check is _name else [read_value(part, where) for part in parts]
+        items = [item for text in texts for item in split(text, where)]
+        is_read = isinstance(value, str) and len(items) == 1  # by YAML, with the rest of its file
+        if not is_read and check is not _read_name:
+            items = [read_value(item, where) for item in items]
     else:
-        found = value if isinstance(value, list) else [value]
-    if not found:
+        items = value if isinstance(value, list) else [value]
+    if not items:
         raise BadValue(f"{where}: there is no value. Name at least one, or leave it out.")
-    checked = [check(item, where) for item in found]
+    checked = [check(item, where) for item in items]
     return tuple({repr(item): item for item in checked}.values())
 
 
-def _settings(given: Any, where: str) -> dict[str, tuple[Any, ...]]:
-    if isinstance(given, tuple):
-        pairs = [_pair(text, where) for text in given]
-    elif isinstance(given, Mapping):
-        pairs = [(str(name), value) for name, value in given.items()]
+def _read_settings(value: Any, where: str) -> dict[str, tuple[Any, ...]]:
+    """Return settings by `part.field`, from texts of a command line or a mapping of a file."""
+    if isinstance(value, tuple):
+        pairs = [_split_pair(text, where) for text in value]
+    elif isinstance(value, Mapping):
+        pairs = [(str(name), values) for name, values in value.items()]
     else:
-        raise BadValue(f"{where}: {given!r} is not a mapping. Write `set: {{method.temperature: 0.1}}`.")
+        raise BadValue(f"{where}: {value!r} is not a mapping. Write `set: {{method.temperature: 0.1}}`.")
     settings: dict[str, tuple[Any, ...]] = {}
-    for name, value in pairs:
+    for name, values in pairs:
         part, _, field = name.partition(".")
         if not part or not field:
             raise BadValue(f"{where}: {name!r} is not PART.FIELD. Write it like method.temperature.")
         if name in settings:
             raise BadValue(f"{where} {name}: it is set twice. Write its values with a comma, {name}=A,B.")
-        settings[name] = read_axis(value, f"{where} {name}", _anything)
+        settings[name] = read_axis(values, f"{where} {name}", _accept)
     return settings
 
 
-def _pair(text: str, where: str) -> tuple[str, tuple[str]]:
+def _split_pair(text: str, where: str) -> tuple[str, tuple[str]]:
     name, equals, value = text.partition("=")
     if not equals or not value.strip():
         raise BadValue(f"{where}: {text!r} is not PART.FIELD=VALUE. Write it like method.temperature=0.1.")
@@ -166,11 +166,11 @@ def _pair(text: str, where: str) -> tuple[str, tuple[str]]:
 # ---- one value
 
 
-def _anything(value: Any, where: str) -> Any:
+def _accept(value: Any, where: str) -> Any:
     return value
 
 
-def _name(value: Any, where: str) -> str:
+def _read_name(value: Any, where: str) -> str:
     if value is None or value == "":
         raise BadValue(f"{where}: it is empty. Name one, or leave it out.")
     if not isinstance(value, str):
@@ -180,55 +180,55 @@ def _name(value: Any, where: str) -> str:
     return value.strip()
 
 
-def _share(value: Any, where: str) -> float:
+def _read_share(value: Any, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise BadValue(f"{where}: {value!r} is not a number. Use a share like 0.1.")
     return float(value)
 
 
-def _seed(value: Any, where: str) -> int:
-    return _whole(value, where, least=0)
+def _read_seed(value: Any, where: str) -> int:
+    return _read_whole(value, where, least=0)
 
 
-def _jobs(value: Any, where: str) -> int:
-    return _whole(read_value(value, where) if isinstance(value, str) else value, where, least=1)
+def _read_jobs(value: Any, where: str) -> int:
+    return _read_whole(read_value(value, where) if isinstance(value, str) else value, where, least=1)
 
 
-def _whole(value: Any, where: str, least: int) -> int:
+def _read_whole(value: Any, where: str, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise BadValue(f"{where}: {value!r} is not a whole number of at least {least}.")
     return value
 
 
-def _folder(value: Any, where: str) -> Path:
+def _read_folder(value: Any, where: str) -> Path:
     try:
-        return Path(_name(value, where)).expanduser()
+        return Path(_read_name(value, where)).expanduser()
     except RuntimeError:  # ~somebody
         raise BadValue(f"{where}: {value} is the home of nobody here. Write the whole path.") from None
 
 
-def _flag(value: Any, where: str) -> bool:
+def _read_flag(value: Any, where: str) -> bool:
     if not isinstance(value, bool):
         raise BadValue(f"{where}: {value!r} is neither true nor false.")
     return value
 
 
 AXES: dict[str, tuple[str, Callable[[Any, str], Any]]] = {  # option: field of the request, its type
-    "method": ("method", _name),
-    "backbone": ("backbone", _name),
-    "dataset": ("dataset", _name),
-    "eval": ("evaluator", _name),
-    "label_frac": ("label_frac", _share),
-    "eval_dataset": ("eval_dataset", _name),
-    "seed": ("seed", _seed),
+    "method": ("method", _read_name),
+    "backbone": ("backbone", _read_name),
+    "dataset": ("dataset", _read_name),
+    "eval": ("evaluator", _read_name),
+    "label_frac": ("label_frac", _read_share),
+    "eval_dataset": ("eval_dataset", _read_name),
+    "seed": ("seed", _read_seed),
 }
 TRAINING = ("epochs", "batch_size", "image_size", "precision")  # each short for `train.` and its name
 RUNTIME: dict[str, Callable[[Any, str], Any]] = {
-    "data_dir": _folder,
-    "results": _folder,
-    "device": _name,
-    "jobs": _jobs,
-    "download": _flag,
-    "packed": _flag,
-    "profile": _flag,
+    "data_dir": _read_folder,
+    "results": _read_folder,
+    "device": _read_name,
+    "jobs": _read_jobs,
+    "download": _read_flag,
+    "packed": _read_flag,
+    "profile": _read_flag,
 }

@@ -1,7 +1,7 @@
-"""From what was asked to cells: every combination, resolved, keyed, and checked before training.
+"""From a request to cells: every combination, resolved, keyed, and checked before training.
 
-A cell is one point of the grid. Its stages form a chain of keys, each a digest of what the stage is
-told and of the key before it: so a backbone is trained once and evaluated many times, and a changed
+A cell is one point of the grid. Its stages form a chain of keys, each a digest of the stage's own
+settings and of the key before it: so a backbone is trained once and evaluated many times, and a changed
 evaluator retrains nothing.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, cast
 from bench.augmentation.view import View
 from bench.config import key_fields
 from bench.contracts.recipe import TrainConfig, Training, resolve, too_few_images
-from bench.errors import BadValue, Unsupported
+from bench.errors import BadPlugin, BadValue, Unsupported
 from bench.keys import digest
 from bench.planning.cells import TRAINING_PARTS, Cell, Keys, PluginChoice
 from bench.planning.checks import check_request
@@ -35,18 +35,18 @@ def plan(request: Request, registry: Registry, datasets: Datasets) -> list[Cell]
         UsageError: something cannot be done whatever the combination, or no combination can work;
             found here, before any training.
     """
-    parts = PluginChoices(registry, datasets)
-    check_request(request, parts)
+    plugins = PluginChoices(registry, datasets)
+    check_request(request, plugins)
     cells: dict[str, Cell] = {}
-    for cell in Planner(request, parts).cells():
+    for cell in Planner(request, plugins).cells():
         cells.setdefault(cell.keys.score, cell)
-    skips = [cell.skip for cell in cells.values()]
-    if skips and all(skips):
-        raise BadValue(str(skips[0]))
-    together: dict[str, list[Cell]] = {}
+    reasons = [cell.skip for cell in cells.values()]
+    if reasons and all(reasons):
+        raise BadValue(str(reasons[0]))
+    by_backbone: dict[str, list[Cell]] = {}
     for cell in _mark_varying(cells.values()):
-        together.setdefault(cell.keys.backbone, []).append(cell)
-    return [cell for group in together.values() for cell in group]
+        by_backbone.setdefault(cell.keys.backbone, []).append(cell)
+    return [cell for group in by_backbone.values() for cell in group]
 
 
 def _mark_varying(cells: Collection[Cell]) -> Iterator[Cell]:
@@ -55,7 +55,7 @@ def _mark_varying(cells: Collection[Cell]) -> Iterator[Cell]:
     for cell in cells:
         for name, value in cell.settings.items():
             values.setdefault(name, set()).add(repr(value))
-    varying = {name for name, found in values.items() if len(found) > 1}
+    varying = {name for name, written in values.items() if len(written) > 1}
     for cell in cells:
         varied = {name: value for name, value in cell.settings.items() if name in varying}
         yield replace(cell, varied=varied) if varied else cell
@@ -66,8 +66,8 @@ class BackbonePlan:
     """What cells of one backbone and of any seed have in common; the fields are those of `Cell`.
 
     Args:
-        told: what its key is a digest of, but for the seed.
-        unsupported: why the backbone cannot work on these images, if it cannot.
+        digested: what its key is a digest of, but for the seed.
+        unsupported: why the method or the backbone cannot work on these images, if one cannot.
     """
 
     method: PluginChoice
@@ -77,13 +77,21 @@ class BackbonePlan:
     training: Training | None
     views: tuple[View, ...]
     image_size: int
-    told: Mapping[str, Any]
+    digested: Mapping[str, Any]
     unsupported: str | None
 
 
 @dataclass(frozen=True)
 class SeededPlan:
-    """What cells of one backbone have in common: a seed, too."""
+    """What cells of one trained backbone have in common.
+
+    Args:
+        trained: the backbone, of any seed.
+        seed: of training and evaluation.
+        label_share: of the training labels that the method sees, 0 where it looks at none.
+        key: of the backbone.
+        skip: why it cannot be trained, if it cannot.
+    """
 
     trained: BackbonePlan
     seed: int
@@ -92,11 +100,26 @@ class SeededPlan:
     skip: str | None
 
 
+@dataclass(frozen=True)
+class LabelSubset:
+    """The labels that a fraction gives.
+
+    Args:
+        count: how many.
+        digest: of which; empty where none can be drawn.
+        refusal: why none can be drawn, if so.
+    """
+
+    count: int
+    digest: str
+    refusal: str | None
+
+
 class Planner:
     """The grid of one request; what cells have in common is worked out once."""
 
-    def __init__(self, request: Request, parts: PluginChoices) -> None:
-        self.request, self.parts, self.datasets = request, parts, parts.datasets
+    def __init__(self, request: Request, plugins: PluginChoices) -> None:
+        self.request, self.plugins, self.datasets = request, plugins, plugins.datasets
 
     def cells(self) -> Iterator[Cell]:
         """Yield every combination, those that share a backbone one after the other."""
@@ -104,112 +127,118 @@ class Planner:
         for point in itertools.product(*request.settings.values()):
             settings = dict(zip(request.settings, point, strict=True))
             for names in itertools.product(request.dataset, request.backbone, request.method):
-                trained = self._backbone_plan(*names, settings)
+                trained = self._plan_backbone(*names, settings)
                 for seed in request.seed:
                     yield from self._cells_of_seed(trained, seed, settings)
 
     def _cells_of_seed(self, trained: BackbonePlan, seed: int, settings: Mapping[str, Any]) -> Iterator[Cell]:
         for eval_dataset in self.request.eval_dataset or (trained.dataset.name,):
-            for evaluator, fraction in self._evaluations():
-                source = self._source(trained, seed, self._label_share(trained.method.name, fraction))
-                yield self._cell(source, eval_dataset, evaluator, fraction, settings)
+            for evaluator, fraction in self._list_evaluations():
+                source = self._plan_seed(trained, seed, self._label_share(trained.method.name, fraction))
+                yield self._build_cell(source, eval_dataset, evaluator, fraction, settings)
 
-    def _evaluations(self) -> Iterator[tuple[str, float | None]]:
+    def _list_evaluations(self) -> Iterator[tuple[str, float | None]]:
         """Yield each evaluator with each label fraction; with none if it takes none."""
         for name in self.request.evaluator:
-            takes = self.parts.plugin("evaluators", name).takes_fraction
-            for fraction in self.request.label_frac if takes else (None,):
+            takes_fraction = self.plugins.plugin("evaluators", name).takes_fraction
+            for fraction in self.request.label_frac if takes_fraction else (None,):
                 yield name, fraction
 
     def _label_share(self, method: str, fraction: float | None) -> float:
         """Return the share of the training labels that a method sees in a cell: never more than a probe."""
-        if not self.parts.plugin("methods", method).uses_labels:
+        if not self.plugins.plugin("methods", method).uses_labels:
             return 0.0
         return 1.0 if fraction is None else fraction
 
     # ---- a backbone
 
-    def _backbone_plan(
+    def _plan_backbone(
         self, dataset: str, backbone: str, method: str, settings: Mapping[str, Any]
     ) -> BackbonePlan:
-        backbone = self.parts.plugin("methods", method).fixed_backbone or backbone
-        count = {*TRAINING_PARTS, dataset, backbone, method}
-        told = [item for item in settings.items() if item[0].partition(".")[0] in count]
-        memo = ("trained", dataset, backbone, method, repr(told))
-        return cast(
-            "BackbonePlan",
-            self.parts.remember(memo, lambda: self._resolve_backbone(dataset, backbone, method, settings)),
+        """Return the plan of a backbone, resolved once for all cells that train it alike."""
+        backbone = self.plugins.plugin("methods", method).fixed_backbone or backbone
+        parts = {*TRAINING_PARTS, dataset, backbone, method}
+        relevant = [item for item in settings.items() if item[0].partition(".")[0] in parts]
+        memo = ("trained", dataset, backbone, method, repr(relevant))
+        plan = self.plugins.remember(
+            memo, lambda: self._resolve_backbone(dataset, backbone, method, settings)
         )
+        return cast("BackbonePlan", plan)
 
     def _resolve_backbone(
         self, dataset: str, backbone: str, method: str, settings: Mapping[str, Any]
     ) -> BackbonePlan:
-        cls = self.parts.plugin("methods", method)
-        parts = {
-            "method": self.parts.choose("methods", method, "method", settings),
-            "backbone": self.parts.choose("backbones", backbone, "backbone", settings),
-            "dataset": self.parts.choose("datasets", dataset, "dataset", settings),
+        cls = self.plugins.plugin("methods", method)
+        choices = {
+            "method": self.plugins.choose("methods", method, "method", settings),
+            "backbone": self.plugins.choose("backbones", backbone, "backbone", settings),
+            "dataset": self.plugins.choose("datasets", dataset, "dataset", settings),
         }
-        info = self.datasets.open(parts["dataset"]).info
+        info = self.datasets.open(choices["dataset"]).info
         train = read_train_config(settings)
-        resolved = resolve_views(parts["method"], info, train, settings, self.parts)
+        resolved = resolve_views(choices["method"], info, train, settings, self.plugins)
         views, size = resolved.applied, resolved.image_size
-        split = "train" if cls.uses_labels else self.datasets.open(parts["dataset"]).pretrain
-        training = self._training(parts["method"], parts["dataset"], split, train, size)
-        told = {
+        split = "train" if cls.uses_labels else self.datasets.open(choices["dataset"]).pretrain
+        training = self._resolve_training(choices["method"], choices["dataset"], split, train, size)
+        if training and training.layer_decay:
+            self.plugins.refuse_unknown_layers(choices["backbone"])
+        unsupported = self._why_unsupported(choices["backbone"], info.channels, size, views)
+        digested = {
             "stage": "backbone",
-            **{role: part.identity for role, part in parts.items()},
+            **{role: choice.identity for role, choice in choices.items()},
             "training": training.key_fields() if training else {"image_size": size},
             "views": [key_fields(view) for view in views],
         }
         return BackbonePlan(
-            **parts,
+            **choices,
             split=split,
             training=training,
             views=views,
             image_size=size,
-            told=told,
-            unsupported=self._why_unsupported(parts["backbone"], info.channels, size, views),
+            digested=digested,
+            unsupported=unsupported or self.plugins.why_method_refuses(**choices, size=size),
         )
 
     def _why_unsupported(
         self, backbone: PluginChoice, channels: int, image_size: int, views: Sequence[View]
     ) -> str | None:
         """Return why a backbone cannot work on images of these sizes, if it cannot."""
-        reason = self.parts.why_unsupported(backbone, channels, image_size)
+        reason = self.plugins.why_unsupported(backbone, channels, image_size)
         for size in sorted({view.size for view in views if view.size is not None}):
-            reason = reason or self.parts.why_size_unsupported(backbone, channels, image_size, size)
+            reason = reason or self.plugins.why_size_unsupported(backbone, channels, image_size, size)
         return reason
 
-    def _source(self, trained: BackbonePlan, seed: int, share: float) -> SeededPlan:
-        def make() -> SeededPlan:
-            told, lacking = {**trained.told, "seed": seed}, None
+    def _plan_seed(self, trained: BackbonePlan, seed: int, share: float) -> SeededPlan:
+        def plan() -> SeededPlan:
+            fields, refusal = {**trained.digested, "seed": seed}, None
             if 0 < share < 1:
-                _, told["labels"], lacking = self._subset(trained.dataset, share, seed)
-            return SeededPlan(
-                trained, seed=seed, label_share=share, key=digest(told), skip=lacking or trained.unsupported
-            )
+                subset = self._draw_subset(trained.dataset, share, seed)
+                fields["labels"], refusal = subset.digest, subset.refusal
+            return SeededPlan(trained, seed, share, key=digest(fields), skip=refusal or trained.unsupported)
 
-        return cast("SeededPlan", self.parts.remember(("source", trained, seed, share), make))
+        return cast("SeededPlan", self.plugins.remember(("source", trained, seed, share), plan))
 
-    def _training(
+    def _resolve_training(
         self, method: PluginChoice, data: PluginChoice, split: str, train: TrainConfig, size: int
     ) -> Training | None:
         """Return the resolved training; none where the method trains nothing."""
-        cls = self.parts.plugin("methods", method.name)
+        cls = self.plugins.plugin("methods", method.name)
         if cls.recipe is None:
             return None
-        labels = self.parts.labels(data, split)
+        labels = self.plugins.labels(data, split)
         if len(labels) < train.batch_size * train.accumulate:
             raise too_few_images(train.batch_size, len(labels), data.name, train.accumulate)
         if cls.uses_labels and labels.min() < 0:
             raise BadValue(f"{method.name}: it needs labels, but not every image of {data.name} has one.")
-        auto = train.precision == "auto"
-        return resolve(cls.recipe, train, size, self.request.auto_precision if auto else train.precision)
+        recipe = cls.recipe_for(method.config, self.datasets.open(data).info, size)
+        if recipe is None:
+            raise BadPlugin(f"{method.name}: recipe_for() returned none. Return a Recipe, or leave it out.")
+        precision = self.request.auto_precision if train.precision == "auto" else train.precision
+        return resolve(recipe, train, size, precision, where=f"{method.name}: recipe")
 
     # ---- a cell
 
-    def _cell(
+    def _build_cell(
         self,
         source: SeededPlan,
         eval_name: str,
@@ -217,32 +246,22 @@ class Planner:
         fraction: float | None,
         settings: Mapping[str, Any],
     ) -> Cell:
-        trained, data = source.trained, self._eval_choice(source.trained, eval_name, settings)
-        evaluator = self.parts.choose("evaluators", evaluator_name, "evaluator", settings)
-        count, subset, lacking = self._subset(data, fraction or 1.0, source.seed)
-        cls = self.parts.plugin("evaluators", evaluator_name)
-        if lacking is None:
-            classes = len(self.datasets.open(data).info.classes)
-            cls(evaluator.config).check(count, classes)
-        spec = cls.features(evaluator.config)
-        features = self._feature_keys(source, data, spec.key_fields())
-        told = {
-            "stage": "score",
-            "features": features,
-            "evaluator": evaluator.identity,
-            "label_frac": fraction,
-            "subset": subset,
-            "seed": source.seed,
-        }
-        parts: dict[str, Any] = {
+        """Return the cell of an evaluator at a label fraction on what a backbone plan trains."""
+        trained = source.trained
+        data = self._choose_eval_dataset(trained, eval_name, settings)
+        evaluator = self.plugins.choose("evaluators", evaluator_name, "evaluator", settings)
+        choices: dict[str, Any] = {
             "method": trained.method,
             "backbone": trained.backbone,
             "dataset": trained.dataset,
             "eval_dataset": data,
             "evaluator": evaluator,
         }
+        subset = self._draw_subset(data, fraction or 1.0, source.seed)
+        if subset.refusal is None:
+            self._check_evaluator(evaluator, data, subset.count)
         return Cell(
-            **parts,
+            **choices,
             label_frac=fraction,
             seed=source.seed,
             split=trained.split,
@@ -250,42 +269,74 @@ class Planner:
             training=trained.training,
             views=trained.views,
             image_size=trained.image_size,
-            settings=settings_that_apply(settings, parts, trained=trained.training is not None),
-            keys=Keys(backbone=source.key, features=features, score=digest(told)),
-            skip=source.skip or lacking or self._unfit(trained, evaluator),
+            settings=settings_that_apply(settings, choices, trained=trained.training is not None),
+            keys=self._chain_keys(source, data, evaluator, fraction, subset),
+            skip=source.skip or subset.refusal or self._unfit(trained, evaluator),
         )
 
-    def _subset(self, data: PluginChoice, fraction: float, seed: int) -> tuple[int, str, str | None]:
-        """Return how many labels a fraction gives, the digest of which, and why it cannot be drawn."""
+    def _chain_keys(
+        self,
+        source: SeededPlan,
+        data: PluginChoice,
+        evaluator: PluginChoice,
+        fraction: float | None,
+        subset: LabelSubset,
+    ) -> Keys:
+        """Return the chain of a cell's keys."""
+        spec = self.plugins.plugin("evaluators", evaluator.name).features(evaluator.config)
+        features = self._feature_keys(source, data, spec.key_fields())
+        score = {
+            "stage": "score",
+            "features": features,
+            "evaluator": evaluator.identity,
+            "label_frac": fraction,
+            "subset": subset.digest,
+            "seed": source.seed,
+        }
+        return Keys(backbone=source.key, features=features, score=digest(score))
+
+    def _check_evaluator(self, evaluator: PluginChoice, data: PluginChoice, labelled: int) -> None:
+        """Refuse an evaluator that cannot work with so many labelled images.
+
+        Raises:
+            BadValue: its config does not fit.
+        """
+        classes = len(self.datasets.open(data).info.classes)
+        self.plugins.plugin("evaluators", evaluator.name)(evaluator.config).check(labelled, classes)
+
+    def _draw_subset(self, data: PluginChoice, fraction: float, seed: int) -> LabelSubset:
+        """Return the labels that a fraction gives, or why it gives none."""
         try:
-            return *self.parts.subset(data, fraction, seed), None
+            return LabelSubset(*self.plugins.subset(data, fraction, seed), refusal=None)
         except Unsupported as error:
-            return 0, "", str(error)
+            return LabelSubset(0, "", refusal=str(error))
 
     def _unfit(self, trained: BackbonePlan, evaluator: PluginChoice) -> str | None:
         """Return why an evaluator cannot work on what a method and its backbone give, if it cannot."""
         method, backbone = trained.method, trained.backbone
-        cls = self.parts.plugin("evaluators", evaluator.name)
-        fixed = self.parts.plugin("methods", method.name).fixed_backbone
+        cls = self.plugins.plugin("evaluators", evaluator.name)
+        fixed = self.plugins.plugin("methods", method.name).fixed_backbone
         if fixed is not None and cls.needs != "features":
             return f"{evaluator.name}: it needs a backbone to work on, but {method.name} has features only."
         spec = cls.features(evaluator.config)
         if not spec.blocks:
             return None
         channels = self.datasets.open(trained.dataset).info.channels
-        about = self.parts.plugin("backbones", backbone.name).about
+        about = self.plugins.plugin("backbones", backbone.name).about
         try:
             spec.check(backbone.name, about(backbone.name, backbone.config, channels, trained.image_size))
         except Unsupported as error:
             return f"{evaluator.name} on {error}"
         return None
 
-    def _eval_choice(self, trained: BackbonePlan, name: str, settings: Mapping[str, Any]) -> PluginChoice:
-        """Return what is evaluated on: what was trained on, unless something else is said of it."""
-        own = any(setting.startswith("eval_dataset.") for setting in settings)
-        if name == trained.dataset.name and not own:
+    def _choose_eval_dataset(
+        self, trained: BackbonePlan, name: str, settings: Mapping[str, Any]
+    ) -> PluginChoice:
+        """Return what is evaluated on: what was trained on, unless it has settings of its own."""
+        has_settings = any(setting.startswith("eval_dataset.") for setting in settings)
+        if name == trained.dataset.name and not has_settings:
             return trained.dataset
-        return self.parts.choose("datasets", name, "eval_dataset", settings)
+        return self.plugins.choose("datasets", name, "eval_dataset", settings)
 
     def _feature_keys(
         self, source: SeededPlan, data: PluginChoice, spec: Mapping[str, Any]
@@ -293,16 +344,15 @@ class Planner:
         """Return the key of each split's features; `spec` is what it says of them beside the backbone."""
 
         def make() -> dict[str, str]:
-            transform = {"image_size": source.trained.image_size}
-            told = {
+            fields: dict[str, Any] = {
                 "stage": "features",
                 "backbone": source.key,
                 "dataset": data.identity,
-                "transform": transform,
+                "transform": {"image_size": source.trained.image_size},
             }
             if spec:
-                told["features"] = spec
-            return {split: digest({**told, "split": split}) for split in self.datasets.open(data).splits}
+                fields["features"] = spec
+            return {split: digest({**fields, "split": split}) for split in self.datasets.open(data).splits}
 
         memo = ("features", source.key, data.key, data.root, repr(spec))
-        return cast("dict[str, str]", self.parts.remember(memo, make))
+        return cast("dict[str, str]", self.plugins.remember(memo, make))

@@ -1,4 +1,4 @@
-"""The plugins of a grid: each found, configured, opened and asked once, however many cells have it."""
+"""The plugins of a grid: each loaded, configured and checked once, however many cells have it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from bench.config import build, identity
-from bench.errors import BadData, Unsupported
+from bench.errors import BadData, BadValue, Unsupported
 from bench.planning.cells import PluginChoice
 from bench.planning.open_datasets import Datasets
 from bench.registry.registry import Registry
@@ -23,7 +23,7 @@ IMAGE_SIZE = "train.image_size"  # the one setting of training that shapes what 
 
 
 class PluginChoices:
-    """The parts that cells are put together from; what cells have in common is worked out once.
+    """The plugins that cells are put together from; what cells have in common is worked out once.
 
     Args:
         registry: of plugins.
@@ -41,9 +41,9 @@ class PluginChoices:
     def choose(self, kind: str, name: str, role: str, settings: Mapping[str, Any]) -> PluginChoice:
         """Return a plugin with what `settings` say of its role (`method.x`) or its name (`simclr.x`)."""
         values, root = self._values_and_root(kind, name, role, settings)
-        memo = ("part", kind, name, repr(sorted(values.items())), root)
-        made = self.remember(memo, lambda: self._identify(self.configure(kind, name, role, settings)))
-        return cast("PluginChoice", made)
+        memo = ("choice", kind, name, repr(sorted(values.items())), root)
+        choice = self.remember(memo, lambda: self._identify(self.configure(kind, name, role, settings)))
+        return cast("PluginChoice", choice)
 
     def configure(self, kind: str, name: str, role: str, settings: Mapping[str, Any]) -> PluginChoice:
         """Return a plugin as `choose` does, but without its identity: no data is opened."""
@@ -59,7 +59,7 @@ class PluginChoices:
     def _values_and_root(
         self, kind: str, name: str, role: str, settings: Mapping[str, Any]
     ) -> tuple[dict[str, Any], Any]:
-        """Return what settings say of a plugin, and of where its files are."""
+        """Return a plugin's own settings, and the folder of its files if one is set."""
         values = own_settings(self.plugin(kind, name).Config, role, name, settings)
         return values, settings.get(f"{name}.{ROOT}", settings.get(f"{role}.{ROOT}"))
 
@@ -92,24 +92,61 @@ class PluginChoices:
         memo = ("check size", backbone.key, channels, image_size, size)
         return cast("str | None", self.remember(memo, check))
 
+    def why_method_refuses(
+        self, method: PluginChoice, backbone: PluginChoice, dataset: PluginChoice, size: int
+    ) -> str | None:
+        """Return why a method cannot work with a backbone on images of this size, if it cannot.
+
+        Raises:
+            BadValue: the method's config cannot work on any.
+        """
+
+        def check() -> str | None:
+            data = self.datasets.open(dataset).info
+            family = self.plugin("backbones", backbone.name)
+            try:
+                info = family.about(backbone.name, backbone.config, data.channels, size)
+                self.plugin("methods", method.name).check(method.config, info, data, size)
+            except Unsupported as error:
+                return str(error)
+            return None
+
+        memo = ("method check", method.key, backbone.key, dataset.key, dataset.root, size)
+        return cast("str | None", self.remember(memo, check))
+
+    def refuse_unknown_layers(self, backbone: PluginChoice) -> None:
+        """Refuse a decay from layer to layer on a backbone that does not say its layers.
+
+        Raises:
+            BadValue: its class does not.
+        """
+        from bench.contracts.backbone import Backbone
+
+        if self.plugin("backbones", backbone.name).parameter_layers is Backbone.parameter_layers:
+            raise BadValue(
+                f"train.layer_decay: {backbone.name} does not say the layers of its parameters. Set it to 1."
+            )
+
     def labels(self, data: PluginChoice, split: str) -> Index:
         """Return the labels of a split."""
         memo = ("labels", data.key, data.root, split)
-        made = self.remember(memo, lambda: np.asarray(self.datasets.open(data).labels(split), dtype=np.int64))
-        return cast("Index", made)
+        labels = self.remember(
+            memo, lambda: np.asarray(self.datasets.open(data).labels(split), dtype=np.int64)
+        )
+        return cast("Index", labels)
 
     def subset(self, data: PluginChoice, fraction: float, seed: int) -> tuple[int, str]:
         """Return how many labels of train and val a fraction gives, and the digest of which."""
 
         def draw() -> tuple[int, str]:
             dataset = self.datasets.open(data)
-            given = [s for s in ("train", "val") if s in dataset.splits]
-            pool = np.concatenate([self.labels(data, split) for split in given])
+            with_labels = [split for split in ("train", "val") if split in dataset.splits]
+            pool = np.concatenate([self.labels(data, split) for split in with_labels])
             test = self.labels(data, "test")
             if not ((pool >= 0).any() and len(test) and test.min() >= 0):
-                found = f"{(pool >= 0).sum()} training and {(test >= 0).sum()} of {len(test)} test images"
+                counts = f"{(pool >= 0).sum()} training and {(test >= 0).sum()} of {len(test)} test images"
                 raise BadData(
-                    f"{data.name}: there are labels of {found}. Evaluate on another --eval-dataset."
+                    f"{data.name}: there are labels of {counts}. Evaluate on another --eval-dataset."
                 )
             classes = dataset.info.classes
             for split, labels in (("training", pool), ("test", test)):
@@ -120,20 +157,21 @@ class PluginChoices:
         memo = ("subset", data.key, data.root, fraction, seed)
         return cast("tuple[int, str]", self.remember(memo, draw))
 
-    def _identify(self, part: PluginChoice) -> PluginChoice:
-        cls, entry = self.plugin(part.kind, part.name), self.registry.find(part.kind, part.name)
-        told = {
+    def _identify(self, choice: PluginChoice) -> PluginChoice:
+        """Return the choice with what a key hashes of it; a dataset is opened for its fingerprint."""
+        cls, entry = self.plugin(choice.kind, choice.name), self.registry.find(choice.kind, choice.name)
+        hashed = {
             "dist": entry.dist,
-            "name": part.name.rpartition(":")[2],
+            "name": choice.name.rpartition(":")[2],
             "version": cls.version,
-            "config": identity(part.config),
+            "config": identity(choice.config),
         }
-        if part.kind == "datasets":
-            told["fingerprint"] = self.datasets.open(part).fingerprint()
-        return dataclasses.replace(part, identity=told)
+        if choice.kind == "datasets":
+            hashed["fingerprint"] = self.datasets.open(choice).fingerprint()
+        return dataclasses.replace(choice, identity=hashed)
 
     def remember(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """Return what `make` made when `key` was first asked for."""
+        """Return what `make` returned when it was first called for `key`."""
         if key not in self.memo:
             self.memo[key] = make()
         return self.memo[key]
@@ -181,10 +219,16 @@ def own_settings(config: type | None, role: str, name: str, settings: Mapping[st
 
 
 def settings_that_apply(
-    settings: Mapping[str, Any], parts: Mapping[str, PluginChoice], *, trained: bool
+    settings: Mapping[str, Any], choices: Mapping[str, PluginChoice], *, trained: bool
 ) -> dict[str, Any]:
-    """Return the settings that shape this cell; those of other methods or evaluators do not."""
-    said = {}
+    """Return the settings that shape a cell; those of other methods or evaluators do not.
+
+    Args:
+        settings: by `part.field`.
+        choices: the cell's plugins by role.
+        trained: the cell trains a backbone.
+    """
+    relevant = {}
     for setting, value in settings.items():
         part, _, name = setting.partition(".")
         if part in ("train", "views"):
@@ -193,9 +237,9 @@ def settings_that_apply(
             applies = name != ROOT and any(
                 hasattr(plugin.config, name)
                 and (part == plugin.name or (part == role and f"{plugin.name}.{name}" not in settings))
-                for role, plugin in parts.items()
+                for role, plugin in choices.items()
             )
         if applies:
-            listed = isinstance(value, Sequence) and not isinstance(value, str)
-            said[setting] = list(value) if listed else value
-    return said
+            is_list = isinstance(value, Sequence) and not isinstance(value, str)
+            relevant[setting] = list(value) if is_list else value
+    return relevant

@@ -1,4 +1,4 @@
-"""What was asked for: the axes of a grid."""
+"""A request: the axes of a grid."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What was asked for; every tuple is an axis of the grid.
+    """A grid to be planned; every tuple is an axis.
 
     Args:
         method: names.

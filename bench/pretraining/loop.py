@@ -25,7 +25,6 @@ from bench.pretraining.epoch_log import append_line, keep_lines
 from bench.pretraining.loss_meter import LossMeter
 from bench.pretraining.online_knn import KnnSample, eval_mode, knn_interval, knn_monitors
 from bench.pretraining.prefetch import ReadyBatch, open_side_stream
-from bench.pretraining.schedules import lr_factor, set_lr
 from bench.pretraining.step import Stepper, StepResult
 from bench.pretraining.training_run import TrainingCost, TrainingRun
 from bench.pretraining.view_sources import open_view_source
@@ -114,7 +113,6 @@ class TrainingLoop:
         step_images = self.run.training.step_images
         batches = self.ready_batches(epoch)
         for number in range(self.steps):
-            lr = self._set_lr(epoch * self.steps + number)
             result = self.stepper.take(
                 islice(batches, self.run.training.accumulate), self._step(epoch, number)
             )
@@ -127,7 +125,7 @@ class TrainingLoop:
         return {
             "epoch": epoch + 1,
             "step": (epoch + 1) * self.steps,
-            "lr": lr,
+            "lr": result.lr,
             "loss": sum(means.values()),
             **means,
             **self._monitors(epoch, result),
@@ -158,13 +156,6 @@ class TrainingLoop:
         """Return where a step of an epoch stands in the training."""
         epochs = self.run.training.epochs
         return Step(number=epoch * self.steps + number, total=self.steps * epochs, epoch=epoch, epochs=epochs)
-
-    def _set_lr(self, step: int) -> float:
-        training = self.run.training
-        steps, warmup = self.steps * training.epochs, training.warmup_epochs * self.steps
-        lr = training.lr * lr_factor(step, steps, warmup)
-        set_lr(self.stepper.optimizer, lr)
-        return lr
 
     # ---- monitors
 

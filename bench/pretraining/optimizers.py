@@ -1,4 +1,4 @@
-"""Optimisers, their parameter groups, and the learning rate of a step."""
+"""The optimisers a training may have."""
 
 # ruff: noqa: SLF001  torch._foreach_* is how torch's own optimisers step hundreds of small tensors
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.contracts.recipe import Training
+from bench.pretraining.parameter_groups import build_groups
 
 LARS_TRUST = 0.001  # eta of You 2017, and of the SimCLR and VICReg code
 FUSED = {"adamw": ("cuda", "cpu"), "sgd": ("cuda",)}  # where torch's fused optimiser is the faster one
@@ -53,8 +54,8 @@ class LARS(torch.optim.Optimizer):
             raise ValueError("LARS: a closure was given. Compute the gradients before step().")
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
-            for some in _taken_together(params):
-                self._step(group, some)
+            for together in _split_for_device(params):
+                self._step(group, together)
 
     def _step(self, group: dict[str, Any], params: list[Tensor]) -> None:
         grads = [p.grad for p in params if p.grad is not None]
@@ -73,11 +74,11 @@ class LARS(torch.optim.Optimizer):
         torch._foreach_sub_(params, buffers)
 
 
-def _taken_together(params: list[Tensor]) -> list[list[Tensor]]:
-    """Return which parameters take their step together: all, or one at a time.
+def _split_for_device(params: list[Tensor]) -> list[list[Tensor]]:
+    """Return which parameters take their step together: all on a GPU, one at a time on a CPU.
 
-    A GPU is told once of many small tensors. A CPU goes over each several times, and finds it in its
-    cache if no other came between.
+    A GPU then starts one kernel for many small tensors. A CPU goes over each tensor several times, and
+    finds it in its cache if no other came between.
     """
     if not params or params[0].device.type != "cpu":
         return [params] if params else []
@@ -91,29 +92,41 @@ def _trust_ratios(params: list[Tensor], grads: list[Tensor], trust: float) -> Te
 
 
 def build_optimizer(method: nn.Module, training: Training) -> torch.optim.Optimizer:
-    """Return the optimiser of a training, with norms and biases in a group of their own.
+    """Return the optimiser of a training, over every parameter of the method.
 
     Parameters of one dimension (biases and norms, by `ndim`, whatever they are called) get no
-    weight decay and no trust ratio.
+    weight decay and no trust ratio. A parameter that is frozen now and thawed later is trained then:
+    those without a gradient are left alone at each step.
+
+    Args:
+        method: whose parameters are trained; with `layer_decay` it has a `backbone`.
+        training: resolved.
+
+    Raises:
+        BadValue: a pattern of `training.groups` has no parameter, or the layers of the backbone that
+            `training.layer_decay` needs are not known.
     """
-    trained = [p for p in method.parameters() if p.requires_grad]
-    weights = [p for p in trained if p.ndim > 1]
-    rest = [p for p in trained if p.ndim <= 1]
-    groups: list[dict[str, Any]] = [
-        {"params": weights, "weight_decay": training.weight_decay},
-        {"params": rest, "weight_decay": 0.0},
-    ]
+    params = [p for p in method.parameters() if p.is_floating_point()]
+    groups = build_groups(method, training)
     if training.optimizer == "lars":
-        groups[1]["adapt"] = False
         return LARS(groups, lr=training.lr, momentum=training.momentum)
+    for group in groups:
+        del group["adapt"]
     if training.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=training.lr, fused=_fused("adamw", trained))
-    return torch.optim.SGD(groups, lr=training.lr, momentum=training.momentum, fused=_fused("sgd", trained))
+        fused = _choose_fused("adamw", params)
+        return torch.optim.AdamW(groups, lr=training.lr, betas=training.betas, fused=fused)
+    return torch.optim.SGD(
+        groups,
+        lr=training.lr,
+        momentum=training.momentum,
+        nesterov=training.nesterov,
+        fused=_choose_fused("sgd", params),
+    )
 
 
-def _fused(optimizer: str, trained: list[nn.Parameter]) -> bool | None:
+def _choose_fused(optimizer: str, params: list[nn.Parameter]) -> bool | None:
     """Return whether torch takes the step in one pass over memory; None leaves the choice to torch.
 
     Measured on resnet18 on a CPU: AdamW takes half the time then, SGD a third more.
     """
-    return True if all(p.device.type in FUSED[optimizer] for p in trained) else None
+    return True if all(p.device.type in FUSED[optimizer] for p in params) else None

@@ -13,6 +13,7 @@ from torch import Tensor
 from bench.contracts.method import Batch, Embeddings, Method, Step
 from bench.keys import seed_of
 from bench.pretraining.gradient_cache import cached_gradient, even_chunks
+from bench.pretraining.optimizer_step import begin_step, finish_gradients
 from bench.pretraining.optimizers import build_optimizer
 from bench.pretraining.prefetch import ReadyBatch
 from bench.pretraining.training_run import TrainingRun
@@ -29,11 +30,13 @@ class StepResult:
         embeddings: of the last batch, without their graph.
         batch: the last one.
         terms: by name, each the mean over the batches, a scalar on the device.
+        lr: of the parameters that have none of their own.
     """
 
     embeddings: Embeddings
     batch: Batch
     terms: Mapping[str, Tensor]
+    lr: float
 
 
 class Stepper:
@@ -57,18 +60,20 @@ class Stepper:
         """Take a step with the mean gradient of its batches, of which there is at least one."""
         self._seed("before step", step.number)
         self.method.before_step(step)
+        lr = begin_step(self.optimizer, self.run.training, step)
         self.optimizer.zero_grad(set_to_none=True)
         rows = []
         for ready in batches:
             embeddings, terms = self._add_gradient(ready, step)
             rows.append(terms)
         with mark("optimiser"):
+            finish_gradients(self.optimizer, self.run.training, step, self.scaler)
             self.scaler.step(self.optimizer)
             self.scaler.update()
         self._seed("after step", step.number)
         self.method.after_step(step)
         means = {name: torch.stack([row[name] for row in rows]).mean() for name in terms}
-        return StepResult(embeddings, ready.batch, means)
+        return StepResult(embeddings, ready.batch, means, lr)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context in which a network computes in the precision of the training."""

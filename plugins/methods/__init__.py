@@ -13,6 +13,8 @@ def bench_methods() -> Iterator[Offer]:
     yield Offer("simclr", ".simclr:SimCLR", "Contrast two views of an image against the batch.")
     yield Offer("vicreg", ".vicreg:VICReg", "Pull two views together, keep variance, decorrelate dimensions.")
     yield Offer("byol", ".byol:BYOL", "Predict what a momentum network makes of the other view.")
+    yield Offer("swav", ".swav:SwAV", "Predict the prototypes of one view from the others.")
+    yield Offer("mae", ".mae:MAE", "Predict the pixels of hidden patches.")
     yield Offer(
         "supervised", ".supervised:Supervised", "Train with the labels: what SSL is measured against."
     )

@@ -34,9 +34,15 @@ class VICReg(Method):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        invariance: float = setting(25.0, "weight", source="Bardes 2022, 4.2", least=0)
-        variance: float = setting(25.0, "weight", source="Bardes 2022, 4.2", least=0)
-        covariance: float = setting(1.0, "weight", source="Bardes 2022, 4.2", least=0)
+        invariance: float = setting(
+            25.0, "weight of the invariance term in the loss", source="Bardes 2022, 4.2", least=0
+        )
+        variance: float = setting(
+            25.0, "weight of the variance term in the loss", source="Bardes 2022, 4.2", least=0
+        )
+        covariance: float = setting(
+            1.0, "weight of the covariance term in the loss", source="Bardes 2022, 4.2", least=0
+        )
         variance_reduction: str = setting(
             "mean",
             "of the two views' variance terms: mean is the authors' code, sum the paper",

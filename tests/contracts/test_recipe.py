@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bench.config import build
-from bench.contracts.recipe import Recipe, TrainConfig, Training, resolve
+from bench.contracts.recipe import ParamGroup, Recipe, TrainConfig, Training, resolve
 from bench.errors import BadValue, UnknownName
 from bench.keys import digest
 
@@ -16,24 +17,36 @@ SQRT = Recipe(optimizer="lars", lr=0.075, lr_scaling="sqrt", weight_decay=1e-6, 
 LINEAR = Recipe(optimizer="lars", lr=0.3, lr_scaling="linear", weight_decay=1e-6, source="a paper")
 
 
+ADAMW = Recipe(
+    optimizer="adamw", lr=5e-4, lr_scaling="linear", weight_decay=0.04, betas=(0.9, 0.95), min_lr=1e-6,
+    weight_decay_end=0.4, clip_norm=3.0, clip_scope="parameter", layer_decay=0.75, source="a paper",
+    groups=(ParamGroup(match="head.*", freeze_epochs=1),),
+)  # fmt: skip
+
+
 def resolved(recipe: Recipe = SQRT, **settings: Any) -> Training:
     return resolve(recipe, build(TrainConfig, settings, "train"), 32, "float32")
 
 
 def test_what_is_not_set_is_the_recipes() -> None:
-    found = resolved()
+    training = resolved()
 
-    assert (found.optimizer, found.weight_decay, found.momentum) == ("lars", 1e-6, 0.9)
-    assert (found.epochs, found.batch_size, found.image_size, found.precision) == (100, 256, 32, "float32")
+    assert (training.optimizer, training.weight_decay, training.momentum) == ("lars", 1e-6, 0.9)
+    assert (training.epochs, training.batch_size, training.image_size, training.precision) == (
+        100,
+        256,
+        32,
+        "float32",
+    )
 
 
 def test_what_is_set_takes_the_recipes_place() -> None:
-    found = resolved(
+    training = resolved(
         optimizer="sgd", lr=0.2, lr_scaling="none", weight_decay=0, momentum=0.5, warmup_epochs=3
     )
 
-    assert (found.optimizer, found.lr, found.weight_decay) == ("sgd", 0.2, 0)
-    assert (found.momentum, found.warmup_epochs) == (0.5, 3)
+    assert (training.optimizer, training.lr, training.weight_decay) == ("sgd", 0.2, 0)
+    assert (training.momentum, training.warmup_epochs) == (0.5, 3)
 
 
 def test_the_two_scalings_of_simclr_meet_at_a_batch_of_4096() -> None:
@@ -91,9 +104,135 @@ def test_what_is_set_to_what_it_is_anyway_is_the_same_key() -> None:
         ({"momentum": 1}, BadValue),
         ({"precision": "half"}, BadValue),
         ({"optimizer": "adam"}, BadValue),
+        ({"betas": 0.9}, BadValue),
+        ({"betas": [0.9, 1]}, BadValue),
+        ({"min_lr": -1}, BadValue),
+        ({"clip_norm": -1}, BadValue),
+        ({"clip_scope": "group"}, BadValue),
+        ({"layer_decay": 0}, BadValue),
+        ({"layer_decay": 1.1}, BadValue),
         ({"learning_rate": 1}, UnknownName),
     ],
 )
 def test_a_training_that_makes_no_sense_is_refused(settings: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error, match=r"^train"):
         build(TrainConfig, settings, "train")
+
+
+# ---- what came later
+
+
+def test_a_plain_training_says_in_its_key_what_it_always_said() -> None:
+    assert resolved().key_fields() == {
+        "epochs": 100,
+        "batch_size": 256,
+        "image_size": 32,
+        "precision": "float32",
+        "optimizer": "lars",
+        "lr": 0.075 * 16,
+        "weight_decay": 1e-6,
+        "momentum": 0.9,
+        "warmup_epochs": 10.0,
+    }
+
+
+def test_a_recipe_says_all_of_the_training() -> None:
+    training = resolved(ADAMW, batch_size=512)
+
+    assert training.key_fields() == {
+        "epochs": 100,
+        "batch_size": 512,
+        "image_size": 32,
+        "precision": "float32",
+        "optimizer": "adamw",
+        "lr": 1e-3,
+        "weight_decay": 0.04,
+        "momentum": 0.9,
+        "warmup_epochs": 10.0,
+        "betas": [0.9, 0.95],
+        "min_lr": 2e-6,
+        "weight_decay_end": 0.4,
+        "clip_norm": 3.0,
+        "clip_scope": "parameter",
+        "layer_decay": 0.75,
+        "groups": [{"match": "head.*", "freeze_epochs": 1}],
+    }
+    assert digest(training.key_fields()) != digest(resolved(ADAMW).key_fields())
+
+
+def test_the_lowest_learning_rate_scales_as_the_highest() -> None:
+    training = resolved(SQRT, min_lr=0.0075, batch_size=1024)
+
+    assert training.min_lr == pytest.approx(training.lr / 10)
+
+
+def test_what_a_recipe_says_is_taken_back_by_a_setting() -> None:
+    plain = resolved(ADAMW, clip_norm=0, layer_decay=1, weight_decay_end=0.04, min_lr=0, betas=[0.9, 0.999])
+
+    assert set(plain.key_fields()) == {*resolved().key_fields(), "groups"}
+
+
+def test_what_a_recipe_says_of_its_optimizer_is_not_said_of_another() -> None:
+    training = resolved(ADAMW, optimizer="sgd", lr=0.1)
+
+    assert training.betas == (0.9, 0.999)
+    assert (training.clip_norm, training.weight_decay_end) == (3.0, 0.4)
+
+
+def test_a_number_of_a_group_is_one_key_however_it_is_written() -> None:
+    whole, real = (
+        Recipe(optimizer="sgd", lr=1, lr_scaling="none", weight_decay=0, source="ours",
+               groups=(ParamGroup(match="*", lr_factor=factor, weight_decay=decay),))
+        for factor, decay in ((2, 0), (2.0, 0.0))
+    )  # fmt: skip
+
+    assert digest(resolved(whole).key_fields()) == digest(resolved(real).key_fields())
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings", "message"),
+    [
+        (
+            SQRT,
+            {"betas": [0.9, 0.95]},
+            "^train.betas: lars has none, adamw has. Leave it out, or set train.opt",
+        ),
+        (SQRT, {"nesterov": True}, "^train.nesterov: lars has none, sgd has."),
+        (ADAMW, {"nesterov": True}, "^train.nesterov: adamw has none, sgd has."),
+        (
+            SQRT,
+            {"optimizer": "sgd", "lr": 1, "nesterov": True, "momentum": 0},
+            "^train.nesterov: it needs momen",
+        ),
+        (SQRT, {"clip_scope": "all"}, "^train.clip_scope: no gradient is clipped."),
+        (ADAMW, {"clip_scope": "all", "clip_norm": 0}, "^train.clip_scope: no gradient is clipped."),
+        (ADAMW, {"lr": 1e-7}, "^train.min_lr: 1e-06 is more than the learning rate 1e-07"),
+        (SQRT, {"min_lr": 1}, "^train.min_lr: 1 is more than the learning rate 0.075"),
+    ],
+)
+def test_what_cannot_be_or_would_do_nothing_is_refused(
+    recipe: Recipe, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(BadValue, match=message) as caught:
+        resolved(recipe, **settings)
+
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optimizer": "adam"}, "^recipe.optimizer: 'adam' is not one of its values. Did you mean 'adamw'"),
+        ({"momentum": 1.0}, "^recipe.momentum: 1 is out of range"),
+        ({"betas": (0.9, 0.95)}, "^recipe.betas: lars has none, adamw has."),
+        ({"nesterov": True}, "^recipe.nesterov: lars has none, sgd has."),
+        ({"clip_norm": -1.0}, "^recipe.clip_norm: -1 is out of range"),
+        (
+            {"groups": (ParamGroup(match="a.*", freeze_epochs=-1),)},
+            r"^recipe: group a.\*.freeze_epochs: -1 is out",
+        ),
+    ],
+)
+def test_a_recipe_that_cannot_be_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadValue, match=message):
+        resolved(replace(SQRT, **changes))

@@ -1,4 +1,4 @@
-"""YAML as people write it: a grid file, and values after `--set`."""
+"""A grid file, and values after `--set`: YAML as people write it."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def grid(folder: Path, text: str | bytes) -> Path:
     ],
 )  # fmt: skip
 def test_plain_values_are_those_of_yaml_1_2(text: str, value: Any) -> None:
-    found = read_value(text, "here")
+    result = read_value(text, "here")
 
-    assert found == value
-    assert type(found) is type(value)
+    assert result == value
+    assert type(result) is type(value)
 
 
 def test_the_loader_of_pyyaml_itself_is_left_as_it_was() -> None:
@@ -82,7 +82,7 @@ def test_a_grid_file_may_write_its_names_with_either_sign(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "is empty"),
         ("# only a comment\n", "is empty"),
@@ -98,8 +98,8 @@ def test_a_grid_file_may_write_its_names_with_either_sign(tmp_path: Path) -> Non
         ("method: \x00\n", "not readable as YAML"),
     ],
 )
-def test_a_file_that_holds_no_options_is_one_line(tmp_path: Path, text: str | bytes, said: str) -> None:
-    with pytest.raises(UsageError, match=said) as error:
+def test_a_file_that_holds_no_options_is_one_line(tmp_path: Path, text: str | bytes, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as error:
         read_grid(grid(tmp_path, text), KNOWN)
 
     assert str(error.value).startswith(str(tmp_path / "grid.yaml"))

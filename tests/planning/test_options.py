@@ -1,4 +1,4 @@
-"""From a grid file and options to one request."""
+"""A grid file and options of a command line become one request."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from bench.planning.options import AXES, RUNTIME, TRAINING, Runtime, merge_optio
 from bench.planning.request import Request
 
 
-def options(folder: Path, text: str, **given: Any) -> Any:
+def merge_with_file(folder: Path, text: str, **options: Any) -> Any:
     path = folder / "grid.yaml"
     path.write_text(text)
-    return merge_options(path, given)
+    return merge_options(path, options)
 
 
-def test_nothing_asked_is_the_default_request() -> None:
+def test_no_options_are_the_default_request() -> None:
     nothing = merge_options(None, {"method": (), "epochs": (), "set": (), "results": None, "download": None})
 
     assert nothing.request("float32") == Request()
@@ -29,12 +29,12 @@ def test_nothing_asked_is_the_default_request() -> None:
 
 def test_the_command_line_and_a_grid_file_have_the_same_names() -> None:
     run = main.commands["run"]
-    there = {max(p.opts, key=len).removeprefix("--") for p in run.params if isinstance(p, click.Option)}
+    names = {max(p.opts, key=len).removeprefix("--") for p in run.params if isinstance(p, click.Option)}
 
-    assert {name.replace("_", "-") for name in (*AXES, *TRAINING, *RUNTIME, "set")} == there - {"dry-run"}
+    assert {name.replace("_", "-") for name in (*AXES, *TRAINING, *RUNTIME, "set")} == names - {"dry-run"}
 
 
-def test_a_file_and_a_command_line_that_say_the_same_are_the_same(tmp_path: Path) -> None:
+def test_a_file_and_a_command_line_with_the_same_options_are_the_same(tmp_path: Path) -> None:
     text = """
 method: [simclr, vicreg]
 eval: knn
@@ -51,7 +51,7 @@ jobs: 2
 download: true
 packed: true
 """
-    line = merge_options(
+    command_line = merge_options(
         None,
         {
             "method": ("simclr,vicreg",),
@@ -69,8 +69,8 @@ packed: true
         },
     )
 
-    assert options(tmp_path, text) == line
-    assert line.request("bfloat16") == Request(
+    assert merge_with_file(tmp_path, text) == command_line
+    assert command_line.request("bfloat16") == Request(
         method=("simclr", "vicreg"),
         evaluator=("knn",),
         label_frac=(0.1, 1.0),
@@ -84,41 +84,41 @@ packed: true
         },
         auto_precision="bfloat16",
     )
-    assert line.runtime == {"results": Path("out"), "jobs": 2, "download": True, "packed": True}
+    assert command_line.runtime == {"results": Path("out"), "jobs": 2, "download": True, "packed": True}
 
 
-def test_an_option_replaces_the_same_one_of_the_file_and_no_other(tmp_path: Path) -> None:
+def test_an_option_replaces_that_of_the_file_and_no_other(tmp_path: Path) -> None:
     text = "method: [simclr, vicreg]\nseed: [0, 1]\ndevice: cuda\ndownload: true\n"
-    both = options(tmp_path, text, method=("random",), device="cpu", download=False)
+    merged = merge_with_file(tmp_path, text, method=("random",), device="cpu", download=False)
 
-    assert both.axes == {"method": ("random",), "seed": (0, 1)}
-    assert both.runtime == {"device": "cpu", "download": False}
+    assert merged.axes == {"method": ("random",), "seed": (0, 1)}
+    assert merged.runtime == {"device": "cpu", "download": False}
 
 
 def test_set_goes_over_the_file_a_setting_at_a_time(tmp_path: Path) -> None:
     text = "set: {method.temperature: [0.1, 0.5], train.lr: 1}\n"
 
-    assert options(tmp_path, text, set=("train.lr=2,3",)).settings == {
+    assert merge_with_file(tmp_path, text, set=("train.lr=2,3",)).settings == {
         "method.temperature": (0.1, 0.5),
         "train.lr": (2, 3),
     }
 
 
 @pytest.mark.parametrize("text", ["epochs: 5\n", "set: {train.epochs: 5}\n"])
-@pytest.mark.parametrize("given", [{"epochs": ("7",)}, {"set": ("train.epochs=7",)}])
+@pytest.mark.parametrize("options", [{"epochs": ("7",)}, {"set": ("train.epochs=7",)}])
 def test_a_short_option_is_the_setting_it_is_short_for(
-    tmp_path: Path, text: str, given: dict[str, Any]
+    tmp_path: Path, text: str, options: dict[str, Any]
 ) -> None:
-    assert options(tmp_path, text, **given).settings == {"train.epochs": (7,)}
+    assert merge_with_file(tmp_path, text, **options).settings == {"train.epochs": (7,)}
 
 
-def test_values_that_are_there_twice_are_one() -> None:
-    given = {"method": ("a,b", "a"), "seed": ("0,0,1",), "label_frac": ("1,1.0",)}
+def test_a_value_that_is_named_twice_counts_once() -> None:
+    axes = {"method": ("a,b", "a"), "seed": ("0,0,1",), "label_frac": ("1,1.0",)}
     settings = ("method.x=0.1,1e-1", "dataset.classes=[a,b],[a,b]", "method.flag=1,true")
-    found = merge_options(None, {**given, "set": settings})
+    options = merge_options(None, {**axes, "set": settings})
 
-    assert found.axes == {"method": ("a", "b"), "seed": (0, 1), "label_frac": (1.0,)}
-    assert found.settings == {
+    assert options.axes == {"method": ("a", "b"), "seed": (0, 1), "label_frac": (1.0,)}
+    assert options.settings == {
         "method.x": (0.1,),
         "dataset.classes": (["a", "b"],),
         "method.flag": (1, True),
@@ -132,7 +132,7 @@ def test_names_are_not_read_as_yaml_on_the_command_line() -> None:
 def test_an_entry_of_a_list_in_a_file_is_not_split(tmp_path: Path) -> None:
     text = 'set: {dataset.root: ["birds, all"], backbone.weights: "007", method.x: "1,2"}\n'
 
-    assert options(tmp_path, text).settings == {
+    assert merge_with_file(tmp_path, text).settings == {
         "dataset.root": ("birds, all",),
         "backbone.weights": ("007",),
         "method.x": (1, 2),
@@ -140,19 +140,19 @@ def test_an_entry_of_a_list_in_a_file_is_not_split(tmp_path: Path) -> None:
 
 
 def test_quotes_keep_a_comma_on_the_command_line() -> None:
-    found = merge_options(None, {"set": ("dataset.root='birds, all',b", "method.x=null")})
+    options = merge_options(None, {"set": ("dataset.root='birds, all',b", "method.x=null")})
 
-    assert found.settings == {"dataset.root": ("birds, all", "b"), "method.x": (None,)}
+    assert options.settings == {"dataset.root": ("birds, all", "b"), "method.x": (None,)}
 
 
 def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
 
-    assert options(tmp_path, "results: ~/out\n").runtime == {"results": tmp_path / "out"}
+    assert merge_with_file(tmp_path, "results: ~/out\n").runtime == {"results": tmp_path / "out"}
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("options", "message"),
     [
         ({"method": ("",)}, "--method: it is empty"),
         ({"method": ("a,,b",)}, "--method: a value of 'a,,b' is empty"),
@@ -176,15 +176,15 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ({"set": ("train.epochs=1",), "epochs": ("2",)}, "--epochs: train.epochs is set too"),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_refused_by_its_option(given: dict[str, Any], said: str) -> None:
+def test_a_value_of_the_wrong_kind_is_refused_by_its_option(options: dict[str, Any], message: str) -> None:
     with pytest.raises(BadValue) as error:
-        merge_options(None, given)
+        merge_options(None, options)
 
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("method: []", "method: there is no value"),
         ("method:", "method: it is empty"),
@@ -205,8 +205,8 @@ def test_a_value_of_the_wrong_kind_is_refused_by_its_option(given: dict[str, Any
         ("set: {train.epochs: 1}\nepochs: 2", "epochs: train.epochs is set too"),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_refused_by_its_file(tmp_path: Path, text: str, said: str) -> None:
+def test_a_value_of_the_wrong_kind_is_refused_by_its_file(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(BadValue) as error:
-        options(tmp_path, text)
+        merge_with_file(tmp_path, text)
 
-    assert str(error.value).startswith(f"{tmp_path / 'grid.yaml'}: {said}")
+    assert str(error.value).startswith(f"{tmp_path / 'grid.yaml'}: {message}")

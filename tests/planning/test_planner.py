@@ -1,4 +1,4 @@
-"""From what was asked to cells: which there are, in which order, and what is refused."""
+"""From a request to cells: which there are, in which order, and what is refused."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def tags(cells: list[Cell], *names: str) -> list[tuple[Any, ...]]:
     return [tuple(cell.names[name] for name in names) for cell in cells]
 
 
-def refused(lab: Lab, error: type[Exception], message: str, *args: Any, **asked: Any) -> None:
+def check_refused(lab: Lab, error: type[Exception], message: str, *args: Any, **axes: Any) -> None:
     with pytest.raises(error, match=message) as caught:
-        lab.plan(*args, **asked)
+        lab.plan(*args, **axes)
 
     assert "\n" not in str(caught.value)
 
@@ -85,7 +85,7 @@ def test_evaluation_is_on_what_was_trained_on_with_its_settings(lab: Lab) -> Non
     assert cell.eval_dataset.config.max_train == 40
 
 
-def test_what_is_said_of_the_evaluation_data_is_not_trained_on(lab: Lab) -> None:
+def test_settings_of_the_evaluation_data_are_not_trained_on(lab: Lab) -> None:
     (cell,) = lab.plan({"dataset.max_train": 40, "eval_dataset.max_train": 30})
 
     assert (cell.dataset.config.max_train, cell.eval_dataset.config.max_train) == (40, 30)
@@ -117,15 +117,15 @@ def test_a_combination_that_cannot_work_is_a_cell_to_skip(probing: Lab) -> None:
 
 
 def test_one_combination_that_cannot_work_is_a_usage_error(probing: Lab) -> None:
-    refused(probing, BadValue, "^tiny needs 16 px", {"train.image_size": 8}, backbone="tiny")
+    check_refused(probing, BadValue, "^tiny needs 16 px", {"train.image_size": 8}, backbone="tiny")
 
 
 def test_a_root_that_is_a_number_is_a_folder_that_is_not_there(lab: Lab) -> None:
-    refused(lab, BadData, "2020", {"dataset.root": 2020}, dataset="image_folder")
+    check_refused(lab, BadData, "2020", {"dataset.root": 2020}, dataset="image_folder")
 
 
 @pytest.mark.parametrize(
-    ("error", "message", "settings", "asked"),
+    ("error", "message", "settings", "axes"),
     [
         (BadValue, "a step takes 64 images, but digits has 48 to train on. Set --batch-size",
          {"train.batch_size": 64}, {"method": "simclr"}),
@@ -142,21 +142,21 @@ def test_a_root_that_is_a_number_is_a_folder_that_is_not_there(lab: Lab) -> None
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_is_refused_before_any_training(
-    lab: Lab, error: type[Exception], message: str, settings: dict[str, Any], asked: dict[str, Any]
+    lab: Lab, error: type[Exception], message: str, settings: dict[str, Any], axes: dict[str, Any]
 ) -> None:
-    refused(lab, error, message, settings, **asked)
+    check_refused(lab, error, message, settings, **axes)
 
 
-def test_labels_are_asked_for_where_a_method_uses_them(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labels_are_needed_where_a_method_uses_them(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     digits = lab.registry.load_class("datasets", "digits")
     some = [*range(10)] * 9
     monkeypatch.setattr(digits, "labels", lambda _self, split: [-1] * 10 * (split == "train") + some)
 
-    refused(lab, BadValue, "^supervised: it needs labels", method="supervised")
+    check_refused(lab, BadValue, "^supervised: it needs labels", method="supervised")
     assert lab.plan(method="simclr")
 
 
-def test_progress_names_what_tells_cells_apart(lab: Lab) -> None:
+def test_progress_names_the_settings_that_differ_between_cells(lab: Lab) -> None:
     settings = {"views.crop_min": (0.1, 0.2), "knn.k": (1, 2), "simclr.temperature": 0.3}
     cells = lab.plan(settings, method="simclr", eval_dataset="digits", label_frac=0.5)
 

@@ -6,7 +6,7 @@ import copy
 import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -14,12 +14,15 @@ from torch import Tensor, nn
 
 from bench.api import (
     Backbone,
+    BackboneInfo,
+    BadValue,
     Batch,
     DatasetInfo,
     Embeddings,
     Evaluator,
     Method,
     Offer,
+    ParamGroup,
     Recipe,
     Scores,
     Table,
@@ -36,6 +39,7 @@ KILL = "PROBES_KILL"  # in the environment: `backbone key:epoch` at the end of w
 
 MADE: list[Method] = []  # every method, as it was made
 SEEN: list[Task] = []  # every task, as an evaluator got it
+CHECKED: list[tuple[Any, ...]] = []  # what a method was asked to check
 TOLD: list[tuple[Any, ...]] = []  # what observers were told
 BREAK: dict[str, Any] = {}  # `step` and `how`, of a method; `evaluator`, `observer`: to raise there
 
@@ -44,6 +48,7 @@ BREAK: dict[str, Any] = {}  # `step` and `how`, of a method; `evaluator`, `obser
 def bench_methods() -> Iterator[Offer]:
     yield Offer("probe", "probes:Probe", "Keep features small, and break when told to.")
     yield Offer("crops", "probes:Crops", "Keep the features of two large and three small views alike.")
+    yield Offer("picky", "probes:Picky", "Train its head in a way of its own, on maps that are large enough.")
 
 
 @hookimpl
@@ -103,6 +108,10 @@ class Tiny(Backbone):
     def forward(self, images: Tensor) -> Tensor:
         maps = self.norm(self.second(torch.relu(self.first(images))))
         return self.drop(torch.relu(maps).mean(dim=(2, 3)))
+
+    @classmethod
+    def about(cls, name: str, config: Any, channels: int, image_size: int) -> BackboneInfo:
+        return BackboneInfo(dim=8, map_size=(image_size - 1) // 2)
 
     @classmethod
     def check(cls, name: str, config: Any, channels: int, image_size: int) -> None:
@@ -171,6 +180,33 @@ class Crops(Method):
     def terms(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
         z = torch.stack(list(embeddings.values()))  # (views, n, dim)
         return {"invariance": z.var(dim=0, correction=0).mean()}
+
+
+class Picky(Probe):
+    """A probe whose recipe depends on its settings, and that refuses maps that are too small."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Probe.Config):
+        head_lr: float = setting(1.0, "factor of the head's learning rate", least=0)
+        freeze_epochs: int = setting(0, "epochs at the start in which the head is not trained", least=0)
+        pattern: str = setting("head.*", "of the parameters that these are of")
+        map_size: int = setting(1, "smallest map that it works with")
+
+    @classmethod
+    def recipe_for(cls, config: Any, data: DatasetInfo, image_size: int) -> Recipe | None:
+        assert cls.recipe is not None
+        head = ParamGroup(match=config.pattern, lr_factor=config.head_lr, freeze_epochs=config.freeze_epochs)
+        return replace(cls.recipe, groups=() if head == ParamGroup(match=config.pattern) else (head,))
+
+    @classmethod
+    def check(cls, config: Any, backbone: BackboneInfo, data: DatasetInfo, image_size: int) -> None:
+        CHECKED.append((config, backbone, data, image_size))
+        if config.map_size < 1:
+            raise BadValue(f"picky: map_size is {config.map_size}. Set it to at least 1.")
+        if backbone.map_size is not None and backbone.map_size < config.map_size:
+            raise Unsupported(
+                f"picky: it needs a map of {config.map_size}, the backbone's is {backbone.map_size}."
+            )
 
 
 class Witness(Evaluator):

@@ -1,0 +1,82 @@
+"""Keys of results that there are: written down, and computed again from committed records."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Lab
+
+from bench.config import build
+from bench.contracts.recipe import TrainConfig, resolve
+from bench.keys import digest
+from bench.registry.registry import Registry
+
+RESULTS = Path(__file__).parents[2] / "results"
+DEFAULTS = dict.fromkeys(("train.batch_size", "train.epochs", "train.image_size", "dataset.max_train"))
+
+
+def trained_records() -> list[dict[str, Any]]:
+    """Return a committed record of each backbone that was trained on all labels or on none."""
+    records = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*/records/**/*.json"))]
+    trained = {
+        record["keys"]["backbone"]: record
+        for record in records
+        if "optimizer" in record["config"]["training"]
+    }
+    return [
+        r for r in trained.values() if r["cell"]["method"] != "supervised" or r["cell"]["label_frac"] == 1
+    ]
+
+
+def identity_of(record: dict[str, Any], role: str) -> dict[str, Any]:
+    """Return what a key hashes of a plugin, from the flat form that a record has."""
+    values = dict(record["config"][role])
+    others = {name: values.pop(name) for name in ("dist", "version", "fingerprint") if name in values}
+    return {**others, "name": record["cell"][role], "config": values}
+
+
+@pytest.mark.parametrize(
+    ("method", "backbone", "test", "score"),
+    [
+        ("simclr", "9c41c57c2217945ccc0b", "289e725d34a05608ff84", "650939e3e11100c6512b"),
+        ("vicreg", "23d101d90d2c71f9ee7b", "f2bfcd78f240ae37f1f4", "c3e4fda7590618151c97"),
+        ("supervised", "17c3328e637e6c7b0eb5", "6f3ae688b5e66767b149", "8e47e6270af9ccdbdfa0"),
+        ("random", "dae6694f8712e91d49ab", "06ff904cea935d28b218", "a4f3c37a304b644829a8"),
+    ],
+)
+def test_a_key_stays_what_it_was(lab: Lab, method: str, backbone: str, test: str, score: str) -> None:
+    """On the digits with resnet18 and everything at its default, before recipes had more than momentum."""
+    (cell,) = lab.plan(DEFAULTS, method=method, backbone="resnet18")
+
+    assert (cell.keys.backbone, cell.keys.features["test"], cell.keys.score) == (backbone, test, score)
+
+
+@pytest.mark.parametrize("record", trained_records(), ids=lambda record: record["keys"]["backbone"])
+def test_a_committed_record_is_of_the_key_that_it_would_have_now(
+    registry: Registry, record: dict[str, Any]
+) -> None:
+    cls = registry.load_class("methods", record["cell"]["method"])
+    written = record["config"]["training"]
+    config = build(
+        TrainConfig,
+        {n.removeprefix("train."): v for n, v in record["settings"].items() if n.startswith("train.")},
+        "train",
+    )
+    training = resolve(cls.recipe, config, written["image_size"], written["precision"])
+    hashed = {
+        "stage": "backbone",
+        **{role: identity_of(record, role) for role in ("method", "backbone", "dataset")},
+        "training": training.key_fields(),
+        "views": record["config"]["views"],
+        "seed": record["cell"]["seed"],
+    }
+
+    assert training.key_fields() == written
+    assert digest(hashed) == record["keys"]["backbone"]
+
+
+def test_there_are_committed_records_of_every_kind_of_training() -> None:
+    assert {record["cell"]["method"] for record in trained_records()} == {"simclr", "vicreg", "supervised"}
