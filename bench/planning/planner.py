@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 from bench.augmentation.view import View
@@ -20,6 +20,7 @@ from bench.keys import digest
 from bench.planning.cells import TRAINING_PARTS, Cell, Keys, PluginChoice
 from bench.planning.checks import check_request
 from bench.planning.open_datasets import Datasets
+from bench.planning.plans import BackbonePlan, LabelSubset, SeededPlan
 from bench.planning.plugin_choices import PluginChoices, settings_that_apply
 from bench.planning.request import Request
 from bench.planning.views import read_train_config, resolve_views
@@ -59,60 +60,6 @@ def _mark_varying(cells: Collection[Cell]) -> Iterator[Cell]:
     for cell in cells:
         varied = {name: value for name, value in cell.settings.items() if name in varying}
         yield replace(cell, varied=varied) if varied else cell
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class BackbonePlan:
-    """What cells of one backbone and of any seed have in common; the fields are those of `Cell`.
-
-    Args:
-        digested: what its key is a digest of, but for the seed.
-        unsupported: why the method or the backbone cannot work on these images, if one cannot.
-    """
-
-    method: PluginChoice
-    backbone: PluginChoice
-    dataset: PluginChoice
-    split: str
-    training: Training | None
-    views: tuple[View, ...]
-    image_size: int
-    digested: Mapping[str, Any]
-    unsupported: str | None
-
-
-@dataclass(frozen=True)
-class SeededPlan:
-    """What cells of one trained backbone have in common.
-
-    Args:
-        trained: the backbone, of any seed.
-        seed: of training and evaluation.
-        label_share: of the training labels that the method sees, 0 where it looks at none.
-        key: of the backbone.
-        skip: why it cannot be trained, if it cannot.
-    """
-
-    trained: BackbonePlan
-    seed: int
-    label_share: float
-    key: str
-    skip: str | None
-
-
-@dataclass(frozen=True)
-class LabelSubset:
-    """The labels that a fraction gives.
-
-    Args:
-        count: how many.
-        digest: of which; empty where none can be drawn.
-        refusal: why none can be drawn, if so.
-    """
-
-    count: int
-    digest: str
-    refusal: str | None
 
 
 class Planner:

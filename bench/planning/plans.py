@@ -1,0 +1,64 @@
+"""What cells have in common, worked out once: a backbone of any seed, one of a seed, a share of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench.contracts.recipe import Training
+from bench.planning.cells import PluginChoice
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BackbonePlan:
+    """What cells of one backbone and of any seed have in common; the fields are those of `Cell`.
+
+    Args:
+        digested: what its key is a digest of, but for the seed.
+        unsupported: why the method or the backbone cannot work on these images, if one cannot.
+    """
+
+    method: PluginChoice
+    backbone: PluginChoice
+    dataset: PluginChoice
+    split: str
+    training: Training | None
+    views: tuple[Any, ...]
+    image_size: int
+    digested: Mapping[str, Any]
+    unsupported: str | None
+
+
+@dataclass(frozen=True)
+class SeededPlan:
+    """What cells of one trained backbone have in common.
+
+    Args:
+        trained: the backbone, of any seed.
+        seed: of training and evaluation.
+        label_share: of the training labels that the method sees, 0 where it looks at none.
+        key: of the backbone.
+        skip: why it cannot be trained, if it cannot.
+    """
+
+    trained: BackbonePlan
+    seed: int
+    label_share: float
+    key: str
+    skip: str | None
+
+
+@dataclass(frozen=True)
+class LabelSubset:
+    """The labels that a fraction gives.
+
+    Args:
+        count: how many.
+        digest: of which; empty where none can be drawn.
+        refusal: why none can be drawn, if so.
+    """
+
+    count: int
+    digest: str
+    refusal: str | None
