@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bench.contracts.backbone import Backbone, BackboneInfo, Tokens
     from bench.contracts.dataset import DataLocation, Dataset, DatasetInfo, FileStream, Images
     from bench.contracts.evaluator import Evaluator, Features, Network, Scores, Task
+    from bench.contracts.executor import CellRunner, Executor, WorkerSpec
     from bench.contracts.method import Batch, Embeddings, Method, Step
     from bench.metrics.classification import classification_scores, require_finite
     from bench.metrics.collapse import embedding_std, rankme
@@ -35,6 +36,7 @@ _HOMES = {
     "bench.contracts.backbone": ("Backbone", "BackboneInfo", "Tokens"),
     "bench.contracts.dataset": ("Dataset", "DatasetInfo", "Images", "DataLocation", "FileStream"),
     "bench.contracts.evaluator": ("Evaluator", "Features", "Network", "Scores", "Task"),
+    "bench.contracts.executor": ("CellRunner", "Executor", "WorkerSpec"),
     "bench.contracts.method": ("Batch", "Embeddings", "Method", "Step"),
     "bench.metrics.classification": ("classification_scores", "require_finite"),
     "bench.metrics.collapse": ("embedding_std", "rankme"),
@@ -53,11 +55,13 @@ __all__ = [
     "BadPlugin",
     "BadValue",
     "Batch",
+    "CellRunner",
     "DataLocation",
     "Dataset",
     "DatasetInfo",
     "Embeddings",
     "Evaluator",
+    "Executor",
     "Family",
     "Features",
     "FileStream",
@@ -75,6 +79,7 @@ __all__ = [
     "Unsupported",
     "UsageError",
     "View",
+    "WorkerSpec",
     "auto_precision",
     "choose",
     "chosen_classes",

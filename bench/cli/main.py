@@ -82,6 +82,9 @@ def _axis(*names: str, metavar: str, text: str) -> Callable[[F], F]:
 @click.option("--results", metavar="DIR", help="Where records and artifacts go.  [default: results]")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.  [default: auto]")
 @click.option("--jobs", metavar="N", help="Processes.  [default: 1]")
+@click.option("--executor", metavar="NAME",
+              help="How cells are shared out: a name of `bench list executors`.  [default: processes where "
+                   "there are several --jobs, else in-process]")  # fmt: skip
 @click.option("--download/--no-download", default=None, help="Download data that is missing.")
 @click.option("--packed/--no-packed", default=None,
               help="Keep the decoded images of a folder in a file, for later runs, even where they fit into "
@@ -168,9 +171,9 @@ def status(results: Path) -> None:
 @click.argument("pattern", required=False)
 @session
 def list_(session: Session, what: str | None, pattern: str | None) -> None:
-    """List methods, backbones, datasets and evaluators.
+    """List methods, backbones, datasets, evaluators, executors and formats.
 
-    KIND is one of these four. PATTERN is a glob or a part of a name; a family of backbones is listed
+    KIND is one of these. PATTERN is a glob or a part of a name; a family of backbones is listed
     name by name where a pattern is given.
 
     \b

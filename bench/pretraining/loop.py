@@ -67,6 +67,7 @@ def pretrain(method: Method, images: Images | FileStream, run: TrainingRun) -> T
     total, done = per_epoch * training.epochs, per_epoch * first
     progress = Progress(run.what, training.epochs, total, done, live=run.live)
     saved = time.monotonic()
+    run.on_start(first)
     method.train()
     try:
         for epoch in range(first, training.epochs):
@@ -118,7 +119,7 @@ class TrainingLoop:
             self.method.after_step(self._step(epoch, step))
             meter.add(terms)
             progress.step(epoch + 1, step + 1, step_images, meter.latest)
-            self.run.on_step()
+            self.run.on_step(epoch * self.steps + step + 1, meter.latest)
         means = meter.close()
         trained = time.monotonic() - started
         progress.epoch_end(epoch + 1, means)

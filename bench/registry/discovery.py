@@ -26,7 +26,11 @@ KINDS = {
     "backbones": "Backbone",
     "datasets": "Dataset",
     "evaluators": "Evaluator",
-}  # and the class of `bench.api` that a plugin of the kind extends
+    "executors": "Executor",
+    "formats": "TableFormat",
+}  # and the class of `bench.api` that a plugin of the kind extends; its hook is `bench_` and the kind
+HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("bench_"))
+OBSERVER_HOOKS = tuple(hook for hook in HOOKS if hook.removeprefix("bench_") not in KINDS)
 
 
 @dataclass(frozen=True)
@@ -218,12 +222,11 @@ def _register(found: Discovery, plugin: Plugin, point: EntryPoint) -> None:
 
 def _mistaken_hooks(found: Discovery, plugin: Plugin, module: Any) -> Iterator[str]:
     """Yield what pluggy's `check_pending` would raise at the first of, and hooks left unmarked."""
-    known = [name for name in vars(hookspecs) if name.startswith("bench_")]
     for caller in found.manager.get_hookcallers(module) or ():
         own = [impl for impl in caller.get_hookimpls() if impl.plugin is module]
         if not caller.has_spec() and not all(impl.optionalhook for impl in own):
-            yield f"no hook is named {caller.name!r}.{suggest(caller.name, known)}"
-    for name in known:
+            yield f"no hook is named {caller.name!r}.{suggest(caller.name, HOOKS)}"
+    for name in HOOKS:
         if hasattr(module, name) and found.manager.parse_hookimpl_opts(module, name) is None:
             yield f"{name} is not marked as a hook. Write @hookimpl above it."
 

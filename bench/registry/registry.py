@@ -7,17 +7,16 @@ and everything else goes on.
 
 from __future__ import annotations
 
-import copy
 import functools
 import importlib
-import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.errors import BadPlugin, UnknownName, suggest
 from bench.registry.discovery import (
     KINDS,
+    OBSERVER_HOOKS,
     Discovery,
     Entry,
     Failure,
@@ -29,10 +28,6 @@ from bench.registry.discovery import (
 )
 
 __all__ = ["KINDS", "Entry", "Failure", "Plugin", "Registry", "singular"]
-
-OBSERVERS = ("bench_epoch_end", "bench_cell_end")
-
-log = logging.getLogger("bench")
 
 
 def singular(kind: str) -> str:
@@ -72,10 +67,17 @@ class Registry:
         return tuple(entry for entry in self._found.entries if entry.kind == kind)
 
     def observer_hooks(self, plugin: Plugin) -> tuple[str, ...]:
-        """Return the observer hooks that a plugin has."""
-        if plugin not in self._found.registered:
-            return ()
-        return tuple(hook for hook in OBSERVERS if self._found.only(plugin, hook).get_hookimpls())
+        """Return the names of the observer hooks that a plugin has."""
+        return tuple(self._observers_of(plugin)) if plugin in self._found.registered else ()
+
+    def observers(self) -> list[tuple[Plugin, dict[str, Callable[..., Any]]]]:
+        """Return the plugins that observe a run, each with its observer hooks by name."""
+        hooks = [(plugin, self._observers_of(plugin)) for plugin in self._found.registered]
+        return [(plugin, own) for plugin, own in hooks if own]
+
+    def _observers_of(self, plugin: Plugin) -> dict[str, Callable[..., Any]]:
+        callers = {hook: self._found.only(plugin, hook) for hook in OBSERVER_HOOKS}
+        return {hook: caller for hook, caller in callers.items() if caller.get_hookimpls()}
 
     def find(self, kind: str, name: str) -> Entry:
         """Return the offer that `name` means; of a family, the member of that name.
@@ -138,23 +140,6 @@ class Registry:
         if not (isinstance(cls, type) and issubclass(cls, base)):
             raise BadPlugin(f"{where}: {entry.target} is not a bench.api.{base.__name__}. Extend that class.")
         return cls
-
-    def notify(self, hook: str, **values: Any) -> None:
-        """Call an observer hook of every plugin; what one raises is logged and goes no further.
-
-        Args:
-            hook: `bench_epoch_end` or `bench_cell_end`.
-            values: the hook's arguments; each plugin gets a copy of its own.
-        """
-        for plugin in self._found.registered:
-            caller = self._found.only(plugin, hook)
-            if not caller.get_hookimpls():
-                continue
-            try:
-                caller(**copy.deepcopy(values))
-            except Exception as error:
-                log.warning("%s: %s raised %s", plugin.id, hook, one_line(error))
-                log.debug("%s", plugin.id, exc_info=error)
 
     def _members(self, entries: Iterable[Entry], name: str) -> list[Entry]:
         families = [e for e in entries if e.family and name in self.family_names(e)]

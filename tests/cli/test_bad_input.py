@@ -122,6 +122,11 @@ def images(folder: Path, *places: str) -> None:
         ),
         ("--seed -1", "--seed: -1 is not a whole number of at least 0."),
         ("--seed 0,x", "--seed: 'x' is not a whole number of at least 0."),
+        ("--executor proceses", "no executor is named 'proceses'. Did you mean 'processes'?"),
+        (
+            "--executor in-process --jobs 2",
+            "--jobs: 2 processes were asked for, but in-process is one. Leave --jobs out, or use --executor",
+        ),
         ("--jobs 0", "--jobs: 0 is not a whole number of at least 1."),
         ("--device cuda:99", "--device: cuda:99 was asked for, but it is not there."),
         ("--device gpu", "--device: gpu was asked for, but it is not there."),

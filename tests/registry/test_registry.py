@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -259,21 +258,8 @@ def test_a_class_of_another_kind_is_refused(install: Install) -> None:
 def test_every_kind_has_its_class() -> None:
     import bench.api
 
-    assert all(isinstance(getattr(bench.api, base), type) for base in KINDS.values())
+    bases = set(KINDS.values()) & {*bench.api.__all__}
+
+    assert {"Method", "Backbone", "Dataset", "Evaluator", "Executor"} <= bases
+    assert all(isinstance(getattr(bench.api, base), type) for base in bases)
     assert Registry.load().load_class("methods", "simclr").__name__ == "SimCLR"
-
-
-def test_an_observer_that_raises_is_logged_and_the_next_one_is_called(
-    install: Install, caplog: pytest.LogCaptureFixture
-) -> None:
-    observer = "from bench.api import hookimpl\nseen = []\n@hookimpl\ndef bench_cell_end(record):\n    {}\n"
-    install("a-broken", abrokenmod=observer.format("record.clear(); 1 / 0"))
-    install("b-fine", bfinemod=observer.format("seen.append(record)"))
-    registry, record = Registry.load(), {"status": "ok"}
-
-    with caplog.at_level(logging.WARNING, "bench"):
-        registry.notify("bench_cell_end", record=record)
-
-    assert sys.modules["bfinemod"].seen == [{"status": "ok"}]
-    assert record == {"status": "ok"}
-    assert "a-broken:point: bench_cell_end raised ZeroDivisionError" in caplog.text

@@ -9,7 +9,7 @@ import sys
 # Minor page faults of taking 16 MiB twenty times, after the first.
 FAULTS = """
 import resource
-from bench.system.malloc import keep_pages
+from bench.system.malloc import keep_freed_pages
 {call}
 b"x" * 2**24
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -25,7 +25,7 @@ def faults(call: str) -> int:
 
 
 def test_memory_is_not_fetched_from_the_kernel_again() -> None:
-    kept, handed_back = faults("keep_pages()"), faults("")
+    kept, handed_back = faults("keep_freed_pages()"), faults("")
 
     assert kept < 100 or platform.libc_ver()[0] != "glibc"
     assert handed_back >= kept

@@ -14,8 +14,8 @@ import pytest
 # What starts a worker and waits until it has done something.
 WORK = {
     "--jobs": """
-        from bench.execution.executors.processes import one_process
-        pool = one_process(1)
+        from bench.execution.executors.processes import start_process
+        pool = start_process(1)
         pool.submit(os.getpid).result()
     """,
     "packing": """
@@ -28,11 +28,11 @@ WORK = {
     "streaming": """
         from bench_plugins.datasets.image_files.decoding import read
         from bench.augmentation.crops import draw_crops
-        from bench.pretraining.crop_workers import Cropper, Piece, worked
+        from bench.pretraining.crop_workers import Cropper, Piece, crop_in_workers
         Image.new("RGB", (8, 8)).save("a.png")
         crops = draw_crops(1, 0.5, 1.0, 4 / 3, torch.Generator()).numpy()[None]
         asked = (Piece(["a.png"], crops) for _ in range(100))
-        pool = worked(Cropper(partial(read, channels=3), (4 / 3,), 8), asked, 1, 1, "it")
+        pool = crop_in_workers(Cropper(partial(read, channels=3), (4 / 3,), 8), asked, 1, 1, "it")
         next(pool)
     """,
 }

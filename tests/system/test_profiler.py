@@ -21,8 +21,9 @@ from bench.cli.main import main
 from bench.evaluation.features import FILE
 from bench.storage.artifact_files import BACKBONE
 from bench.system import profiler as profiling
-from bench.system.profiler import Profiler, mark, stages
+from bench.system.profiler import Profiler, mark, stage_times
 from bench.system.stage_timer import StageTimer
+from bench.system.stage_watch import StageWatch
 
 STAGES = {"data", "views", "forward", "terms", "backward", "optimiser", "monitors"}
 SHORT = {"train.epochs": 1}
@@ -30,11 +31,12 @@ AXES = {"dataset.max_train": 48, "train.batch_size": 16, "train.image_size": 16}
 HEADING = "stage of the run"
 
 
-def profiled(lab: Lab, settings: dict[str, Any], **asked: Any) -> tuple[list[Path], list[dict[str, Any]]]:
-    pipeline = lab.pipeline()
-    pipeline.profiler = Profiler(lab.folder / "profiles", torch.device("cpu"), pipeline.spent)
-    records = list(pipeline.run(lab.plan(settings, method="simclr", **asked)))
-    return pipeline.profiler.written, records
+def profiled(lab: Lab, settings: dict[str, Any], **axes: Any) -> tuple[list[Path], list[dict[str, Any]]]:
+    timer = StageTimer()
+    profiler = Profiler(lab.folder / "profiles", torch.device("cpu"), timer)
+    pipeline = lab.pipeline(StageWatch(timer, profiler))
+    records = list(pipeline.run(lab.plan(settings, method="simclr", **axes)))
+    return profiler.written, records
 
 
 def key_of(trace: Path) -> str:
@@ -195,7 +197,7 @@ def test_a_run_says_where_all_its_time_went(
 def test_a_stage_inside_another_counts_for_itself() -> None:
     events = [event("bench views", 0, 10), event("bench data", 2, 5), event("aten::index", 2, 4)]
 
-    assert stages(events, 12) == [("views", 7), ("data", 3), ("other", 2)]
+    assert stage_times(events, 12) == [("views", 7), ("data", 3), ("other", 2)]
 
 
 def test_a_device_works_for_the_stage_that_launched_it() -> None:
@@ -205,7 +207,7 @@ def test_a_device_works_for_the_stage_that_launched_it() -> None:
         event("aten::mm", 3, 3.5, (50.0, 5.0)), event("aten::copy_", 5, 6, (1.0,)),
     ]  # fmt: skip
 
-    assert stages(events, 100) == [("backward", 55), ("forward", 30), ("other", 15)]
+    assert stage_times(events, 100) == [("backward", 55), ("forward", 30), ("other", 15)]
 
 
 def test_nothing_of_torchs_own_is_said(lab: Lab, capfd: pytest.CaptureFixture[str]) -> None:
@@ -220,5 +222,5 @@ def test_several_processes_are_not_profiled(capsys: pytest.CaptureFixture[str]) 
 
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
-        "Error: --profile: it looks at one process, but there are --jobs. Leave one of them out.\n"
+        "Error: --profile: it looks at one process. Leave it, or --jobs and --executor, out.\n"
     )
