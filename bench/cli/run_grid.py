@@ -1,4 +1,4 @@
-"""What `bench run` does with its options: plan, say what is to be made, make it, print the table."""
+"""What `bench run` does with its options: plan, run, print the table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from bench.storage.records import Record, RecordStore
 from bench.system.profiler import Profiler
 
 
-def run(options: Options, registry: Registry, *, blocked: Sequence[str], dry_run: bool, ask: bool) -> int:
+def run_grid(
+    options: Options, registry: Registry, *, blocked: Sequence[str], dry_run: bool, ask: bool
+) -> int:
     """Run a grid; the table goes to standard output, everything else to standard error.
 
     What can be refused is refused before anything is written.
@@ -27,7 +29,7 @@ def run(options: Options, registry: Registry, *, blocked: Sequence[str], dry_run
         options: merged from the grid file and the command line.
         registry: of plugins.
         blocked: plugins that are disabled, for other processes.
-        dry_run: say what would be made, and make nothing.
+        dry_run: print what would be made, and make nothing.
         ask: a person is there to be asked whether to download.
 
     Returns:
