@@ -39,7 +39,7 @@ class Family:
 
     Args:
         name: the family's name, e.g. `timm`.
-        target: the class, as in `Offer`; it is told the name that was asked for.
+        target: the class, as in `Offer`; its constructor gets the name that was asked for.
         summary: one sentence for `bench list`.
         names: `module:function` without arguments that returns all names. It is called to list
             and to look up, so it must be quick to import.

@@ -1,4 +1,4 @@
-"""What observers are told of a pretraining, and when."""
+"""Report a pretraining to observers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.planning.cells import TRAINING_PARTS, Cell
 
 
 class ObservedRun:
-    """The block in which a pretraining runs: observers hear of its start, steps, epochs and end.
+    """Reports the start, steps, epochs and end of the pretraining that runs in a block.
 
     Args:
         observers: of the run.
@@ -25,19 +25,19 @@ class ObservedRun:
         self._started = False
 
     def __enter__(self) -> None:
-        """Tell of nothing yet: `start` does, once it is known where the training goes on."""
+        """Report nothing yet: `start` does, once it is known after which epoch the training goes on."""
 
     def start(self, epochs: int) -> None:
-        """Tell of the start, or that the training goes on after `epochs` epochs."""
+        """Report the start, or that the training goes on after `epochs` epochs."""
         self.run, self._started = replace(self.run, resumed_epoch=epochs), True
         self.observers.notify("bench_run_start", run=self.run)
 
     def end_step(self, step: int, terms: Mapping[str, float]) -> None:
-        """Tell of a step's end."""
+        """Report the end of a step."""
         self.observers.notify_step(step, terms, run=self.run)
 
     def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Tell of an epoch's end."""
+        """Report the end of an epoch."""
         self.observers.notify(
             "bench_epoch_end", run=self.run, key=self.run.key, epoch=epoch, metrics=dict(metrics)
         )
@@ -45,14 +45,14 @@ class ObservedRun:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Tell of the end of a training that started."""
+        """Report the end, if the training started."""
         status = "ok" if error is None else "failed" if isinstance(error, Exception) else "interrupted"
         if self._started:
             self.observers.notify("bench_run_end", run=self.run, status=status)
 
 
 def describe_pretraining(cell: Cell, results: Path, folder: Path, images: int) -> Run:
-    """Return the pretraining of a cell's backbone as observers are told of it.
+    """Return the pretraining of a cell's backbone for observers.
 
     Args:
         cell: any of those that share the backbone.

@@ -20,7 +20,7 @@ from bench.execution.features_stage import FeaturesStage
 from bench.execution.image_cache import ImageCache
 from bench.execution.observed_run import describe_pretraining
 from bench.execution.observers import Observers
-from bench.execution.provenance import provenance
+from bench.execution.provenance import describe_provenance
 from bench.execution.score_stage import ScoreStage
 from bench.planning.cells import Cell
 from bench.planning.open_datasets import Datasets
@@ -171,7 +171,7 @@ class Pipeline:
         return record
 
     def _blank_record(self, cell: Cell) -> Record:
-        return blank_record(cell, provenance(self.scores.device, self.registry))
+        return blank_record(cell, describe_provenance(self.scores.device, self.registry))
 
 
 def find_record(store: RecordStore, cell: Cell) -> Record | None:

@@ -1,4 +1,4 @@
-"""Time the stages of a run and, where that is asked for, profile them."""
+"""Time the stages of a run and, with `--profile`, profile them."""
 
 from __future__ import annotations
 

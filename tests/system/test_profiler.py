@@ -116,13 +116,13 @@ def test_a_backbone_that_is_there_has_a_profile_of_its_features_and_evaluator(la
 
 def test_a_trace_has_every_stage_of_a_step(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     trace, names = (traces := profiled(lab, {})[0])[0], names_of(traces[0])
-    said = capsys.readouterr().err
+    message = capsys.readouterr().err
 
     assert {f"bench {stage}" for stage in STAGES} <= names
-    assert all(stage in said for stage in STAGES)
-    assert "5 steps of" in said
-    assert "aten::" in said
-    assert str(trace) in said
+    assert all(stage in message for stage in STAGES)
+    assert "5 steps of" in message
+    assert "aten::" in message
+    assert str(trace) in message
 
 
 def test_the_first_steps_are_left_out_and_no_more_than_ten_are_watched(
@@ -187,8 +187,10 @@ def test_a_run_says_where_all_its_time_went(
             main([*command, "--results", str(tmp_path)])
 
         assert not ended.value.code
-    first, second = (said.split("\n\n")[0] for said in capsys.readouterr().err.split(HEADING)[1:])
-    stages = [{line.rsplit(maxsplit=3)[0] for line in said.splitlines()[2:]} for said in (first, second)]
+    first, second = (text.split("\n\n")[0] for text in capsys.readouterr().err.split(HEADING)[1:])
+    stages = [
+        {line.rsplit(maxsplit=3)[0] for line in message.splitlines()[2:]} for message in (first, second)
+    ]
 
     assert stages[0] == {"plan", "data", "pretrain", "features", "evaluate knn", "profiler", "harness", "all"}
     assert stages[1] == {"plan", "harness", "all"}
