@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bench.contracts.backbone import Backbone, BackboneInfo, Tokens
     from bench.contracts.dataset import DataLocation, Dataset, DatasetInfo, FileStream, Images
     from bench.contracts.evaluator import Evaluator, Features, FeatureSpec, Network, Scores, Task
+    from bench.contracts.executor import CellRunner, Executor, WorkerSpec
     from bench.contracts.method import Batch, Embeddings, Method, Step
     from bench.contracts.probes import (
         FeatureSettings,
@@ -83,6 +84,7 @@ _HOMES = {
     "bench.contracts.backbone": ("Backbone", "BackboneInfo", "Tokens"),
     "bench.contracts.dataset": ("DataLocation", "Dataset", "DatasetInfo", "FileStream", "Images"),
     "bench.contracts.evaluator": ("Evaluator", "FeatureSpec", "Features", "Network", "Scores", "Task"),
+    "bench.contracts.executor": ("CellRunner", "Executor", "WorkerSpec"),
     "bench.contracts.method": ("Batch", "Embeddings", "Method", "Step"),
     "bench.contracts.probes": (
         "FeatureSettings", "describe_choice", "describe_no_choice", "is_at_edge", "name_folds",
@@ -129,6 +131,7 @@ __all__ = [
     "BadPlugin",
     "BadValue",
     "Batch",
+    "CellRunner",
     "Centre",
     "DINOHead",
     "DataLocation",
@@ -136,6 +139,7 @@ __all__ = [
     "DatasetInfo",
     "Embeddings",
     "Evaluator",
+    "Executor",
     "Family",
     "FeatureQueue",
     "FeatureSettings",
@@ -164,6 +168,7 @@ __all__ = [
     "Unsupported",
     "UsageError",
     "View",
+    "WorkerSpec",
     "alpha_req",
     "auto_precision",
     "block_mask",

@@ -1,4 +1,4 @@
-"""The whole extension surface: five hooks that offer plugins, two that observe a run.
+"""The whole extension surface: hooks that offer plugins, one a kind, and hooks that observe a run.
 
 An entry point in the group `bench` names a module with any of these as `@hookimpl` functions.
 That module is imported by every command, so it only says what there is; what it names is
@@ -39,7 +39,7 @@ class Family:
 
     Args:
         name: the family's name, e.g. `timm`.
-        target: the class, as in `Offer`; it is told the name that was asked for.
+        target: the class, as in `Offer`; its constructor gets the name that was asked for.
         summary: one sentence for `bench list`.
         names: `module:function` without arguments that returns all names. It is called to list
             and to look up, so it must be quick to import.
@@ -49,6 +49,41 @@ class Family:
     target: str
     summary: str
     names: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """The pretraining of one backbone, for observers: plain values, `dataclasses.asdict` of it is JSON.
+
+    Args:
+        key: of the backbone; no other run has it.
+        title: how progress names the run.
+        method: its name.
+        backbone: its name.
+        dataset: the name of what is trained on.
+        seed: of the training.
+        settings: what was set explicitly, by its `--set` name.
+        training: every number of the training; only the image size where nothing is trained.
+        results: the folder of results.
+        folder: the artifact while it is written, with `metrics.jsonl`; it is gone once the run has ended.
+        epochs: of the whole training, 0 where nothing is trained.
+        steps: of the whole training.
+        resumed_epoch: epochs that an earlier process had done; 0 is a start from the beginning.
+    """
+
+    key: str
+    title: str
+    method: str
+    backbone: str
+    dataset: str
+    seed: int
+    settings: Mapping[str, Any]
+    training: Mapping[str, Any]
+    results: str
+    folder: str
+    epochs: int
+    steps: int
+    resumed_epoch: int = 0
 
 
 @hookspec
@@ -76,26 +111,76 @@ def bench_evaluators() -> Iterable[Offer | Family]:
 
 
 @hookspec
-def bench_formats() -> Iterable[Offer]:
-    """Offer formats of tables: subclasses of `bench.api.TableFormat`."""
+def bench_executors() -> Iterable[Offer | Family]:
+    """Offer ways to share out the cells of a grid: subclasses of `bench.api.Executor`."""
     return ()
 
 
 @hookspec
-def bench_epoch_end(key: str, epoch: int, metrics: Mapping[str, float]) -> None:
-    """Observe the end of a pretraining epoch.
+def bench_formats() -> Iterable[Offer | Family]:
+    """Offer formats of a table: subclasses of `bench.api.TableFormat`."""
+    return ()
+
+
+# ---- observers
+#
+# They are called with copies, on a thread that each plugin has for itself, in the process that trains. What
+# they raise is logged, and a slow one delays nothing.
+
+
+@hookspec
+def bench_run_start(run: Run) -> None:
+    """Observe that a pretraining starts, or goes on where an earlier process was stopped.
 
     Args:
-        key: the backbone key of the run.
-        epoch: counted from 1.
-        metrics: what the last line of `metrics.jsonl` holds.
+        run: the pretraining.
     """
 
 
 @hookspec
-def bench_cell_end(record: Mapping[str, Any]) -> None:
-    """Observe a finished, failed or skipped cell.
+def bench_step_interval() -> int:  # type: ignore[empty-body]
+    """Say every how many optimiser steps `bench_step_end` is called; without this hook it never is."""
+
+
+@hookspec
+def bench_step_end(run: Run, step: int, metrics: Mapping[str, float]) -> None:
+    """Observe the end of an optimiser step, every `bench_step_interval` of them.
 
     Args:
-        record: the record as it was stored.
+        run: the pretraining.
+        step: counted from 1 over the whole training.
+        metrics: the terms of the loss as they were last read from the device, about a second ago at most:
+            reading them at each step would slow the training.
+    """
+
+
+@hookspec
+def bench_epoch_end(run: Run, key: str, epoch: int, metrics: Mapping[str, float]) -> None:
+    """Observe the end of a pretraining epoch.
+
+    Args:
+        run: the pretraining.
+        key: of the backbone, as in `run`.
+        epoch: counted from 1.
+        metrics: the last line of `metrics.jsonl`.
+    """
+
+
+@hookspec
+def bench_run_end(run: Run, status: str) -> None:
+    """Observe that a pretraining ended.
+
+    Args:
+        run: the pretraining.
+        status: `ok`, `failed` or `interrupted`.
+    """
+
+
+@hookspec
+def bench_cell_end(record: Mapping[str, Any], run: Run) -> None:
+    """Observe that a cell is finished, failed or skipped.
+
+    Args:
+        record: as it was stored.
+        run: the pretraining of the cell's backbone, which may have ended long ago.
     """

@@ -12,17 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from side_by_side import say
 
 from bench.contracts.evaluator import Evaluator, Scores, Task
-from bench.execution.pipeline import Pipeline
+from bench.execution.pipeline import LocalParts, PipelineSpec
 from bench.planning.open_datasets import Datasets
 from bench.planning.planner import plan
 from bench.planning.request import Request
 from bench.registry.registry import Registry
-from bench.storage.artifacts import ArtifactStore
-from bench.storage.records import RecordStore
 
 CELLS, LINEAR = 1000, 2
 NEIGHBOURS = {"knn.k": tuple(range(1, 101)), "knn.temperature": tuple(n / 100 for n in range(1, 11))}
@@ -62,13 +59,8 @@ def patch() -> Iterator[pytest.MonkeyPatch]:
 def run(folder: Path, request: Request) -> float:
     """Plan and run a grid as a new process would, and return the processor's seconds."""
     started, datasets = time.process_time(), Datasets(REGISTRY)
-    pipeline = Pipeline(
-        registry=REGISTRY,
-        datasets=datasets,
-        store=RecordStore(folder),
-        cache=ArtifactStore(folder),
-        device=torch.device("cpu"),
-    )
+    parts = LocalParts(REGISTRY, datasets)
+    pipeline = PipelineSpec(results=folder, local=parts).build()
     records = list(pipeline.run(plan(request, REGISTRY, datasets)))
 
     assert {record["status"] for record in records} == {"ok"}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from bench.execution.pipeline import Pipeline
+from bench.execution.pipeline import LocalParts, Pipeline, PipelineSpec
 from bench.planning.cells import Cell
 from bench.planning.open_datasets import Datasets
 from bench.planning.planner import plan
@@ -19,10 +19,12 @@ from bench.planning.request import Request
 from bench.registry.registry import Registry
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.records import Record, RecordStore
+from bench.system.stage_watch import StageWatch
 
 torch.set_num_threads(1)  # on networks this small, threads only wait for each other
 
 PROBES = Path(__file__).parent / "probes"
+PROBE = {"method": "probe", "backbone": "tiny"}  # the axes of a cell that the probes watch
 SMALL = {
     "dataset.max_train": (48,),
     "train.epochs": (2,),
@@ -36,24 +38,24 @@ class Lab:
 
     def __init__(self, folder: Path, registry: Registry) -> None:
         self.folder, self.registry, self.datasets = folder, registry, Datasets(registry)
+        self.store, self.artifacts = RecordStore(folder), ArtifactStore(folder)
 
-    def plan(self, settings: dict[str, Any] | None = None, **asked: Any) -> list[Cell]:
-        """Plan a grid; what is given alone is an axis of one value, and `none` takes a setting away."""
+    def plan(self, settings: dict[str, Any] | None = None, **axes: Any) -> list[Cell]:
+        """Plan a grid; a value alone is an axis of one value, and `None` takes a setting away."""
         merged = {**SMALL, **{name: as_axis(value) for name, value in (settings or {}).items()}}
-        axes = {"method": ("random",), "backbone": ("test_resnet",), "evaluator": ("knn",)}
-        axes |= {name: as_axis(value) for name, value in asked.items()}
+        usual = {"method": ("random",), "backbone": ("test_resnet",), "evaluator": ("knn",)}
+        chosen = {**usual, **{name: as_axis(value) for name, value in axes.items()}}
         kept = {name: values for name, values in merged.items() if values != (None,)}
-        return plan(Request(**axes, settings=kept), self.registry, self.datasets)
+        return plan(Request(**chosen, settings=kept), self.registry, self.datasets)
 
-    def pipeline(self) -> Pipeline:
+    def spec(self, watch: StageWatch | None = None, **changes: Any) -> PipelineSpec:
+        """Return the spec of a pipeline with the plugins and datasets of this laboratory."""
+        parts = LocalParts(self.registry, self.datasets, watch)
+        return PipelineSpec(results=self.folder, local=parts, **changes)
+
+    def pipeline(self, watch: StageWatch | None = None) -> Pipeline:
         """Return a pipeline that remembers nothing, as in a new process."""
-        return Pipeline(
-            registry=self.registry,
-            datasets=self.datasets,
-            store=RecordStore(self.folder),
-            cache=ArtifactStore(self.folder),
-            device=torch.device("cpu"),
-        )
+        return self.spec(watch).build()
 
     def run(self, cells: Sequence[Cell]) -> list[Record]:
         return list(self.pipeline().run(cells))
@@ -68,6 +70,11 @@ class Lab:
 
 def as_axis(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
+
+
+def modified_times(folder: Path) -> dict[Path, int]:
+    """Return when each file below a folder was last written."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
 def without_times(record: Record) -> Record:

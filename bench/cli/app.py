@@ -1,4 +1,4 @@
-"""Turn what goes wrong into one line and an exit status, for every command alike."""
+"""Turn an error into one line and an exit status, for every command alike."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FAILED, MISUSED, INTERRUPTED = 1, 2, 130  # exit statuses; 130 is what a shell g
 
 
 class Commands(click.Group):
-    """A group that suggests the command that was meant."""
+    """A group that suggests the nearest command where one is misspelt."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -36,7 +36,7 @@ class Commands(click.Group):
 
 
 class Shell(Commands):
-    """The outermost group: every error a user can mend ends here, as one line."""
+    """The outermost group: an error that a user can mend becomes one line here."""
 
     group_class = Commands
 
@@ -63,7 +63,7 @@ class Shell(Commands):
         try:
             status: int | None = run(standalone_mode=False)
         except click.ClickException as error:
-            click.echo(f"Error: {_said(error)}", err=True)
+            click.echo(f"Error: {format_click_error(error)}", err=True)
             status = error.exit_code
         except (click.Abort, KeyboardInterrupt):
             click.echo("Interrupted.", err=True)
@@ -71,11 +71,11 @@ class Shell(Commands):
         sys.exit(status or 0)
 
 
-def _said(error: click.ClickException) -> str:
+def format_click_error(error: click.ClickException) -> str:
     """Return click's message, with where to read on."""
-    where = getattr(error, "ctx", None)
+    context = getattr(error, "ctx", None)
     message = " ".join(error.format_message().split())
-    return f"{message} See `{where.command_path} --help`." if where else message
+    return f"{message} See `{context.command_path} --help`." if context else message
 
 
 @dataclass
@@ -83,12 +83,12 @@ class Session:
     """What the options before the command set.
 
     Args:
-        named: plugins disabled by `-p`.
-        listed: plugins disabled by the environment; unlike `named`, they need not be installed.
+        by_option: plugins that `-p` disables.
+        by_environment: plugins that the environment disables; unlike the others, they need not be installed.
     """
 
-    named: tuple[str, ...] = ()
-    listed: tuple[str, ...] = ()
+    by_option: tuple[str, ...] = ()
+    by_environment: tuple[str, ...] = ()
 
     @cached_property
     def registry(self) -> Registry:
@@ -98,7 +98,7 @@ class Session:
             UnknownName: `-p` names a plugin that is not installed.
         """
         registry = Registry.load(self.blocked)
-        for name in self.named:
+        for name in self.by_option:
             if not any(plugin.answers_to(name) for plugin in registry.plugins):
                 known = {n for p in registry.plugins for n in (p.id, p.name, p.dist)}
                 raise UnknownName(f"-p no:{name}: no plugin is named {name!r}.{suggest(name, known)}")
@@ -106,8 +106,8 @@ class Session:
 
     @property
     def blocked(self) -> tuple[str, ...]:
-        """Every plugin that is not to be imported; a worker process is told the same."""
-        return self.named + self.listed
+        """Every plugin that is not to be imported, by worker processes neither."""
+        return self.by_option + self.by_environment
 
 
 session = click.make_pass_decorator(Session)

@@ -1,31 +1,26 @@
-"""What `bench run` does with its options: plan, say what is to be made, make it, print the table."""
+"""What `bench run` does with its options: plan, run, print the table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import click
+import torch
 
-from bench.errors import BadData, BadValue, UsageError, refuse_unreadable
-from bench.execution.executors.processes import run_in_processes
-from bench.execution.pipeline import Pipeline
+from bench.errors import BadData, UsageError
+from bench.execution.experiment import Experiment, plan_experiment
 from bench.inspection.dry_run import describe_run
-from bench.planning.options import Options, Runtime
-from bench.planning.planner import Cell, Datasets, plan
+from bench.planning.options import Options
 from bench.registry.registry import Registry
 from bench.reporting.table import table
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.records import Record, RecordStore
-from bench.storage.writable import refuse_unwritable
-from bench.system import device as devices
 from bench.system.profiler import Profiler
-from bench.system.stage_timer import StageTimer
-
-Planned = tuple[list[Cell], Datasets]
 
 
-def run(options: Options, registry: Registry, *, blocked: Sequence[str], dry_run: bool, ask: bool) -> int:
+def run_grid(
+    options: Options, registry: Registry, *, blocked: Sequence[str], dry_run: bool, ask: bool
+) -> int:
     """Run a grid; the table goes to standard output, everything else to standard error.
 
     What can be refused is refused before anything is written.
@@ -33,8 +28,8 @@ def run(options: Options, registry: Registry, *, blocked: Sequence[str], dry_run
     Args:
         options: merged from the grid file and the command line.
         registry: of plugins.
-        blocked: plugins that are disabled, for the processes of `jobs`.
-        dry_run: say what would be made, and make nothing.
+        blocked: plugins that are disabled, for other processes.
+        dry_run: print what would be made, and make nothing.
         ask: a person is there to be asked whether to download.
 
     Returns:
@@ -43,70 +38,58 @@ def run(options: Options, registry: Registry, *, blocked: Sequence[str], dry_run
     Raises:
         UsageError: something that was asked for cannot be done.
     """
-    runtime, spent = Runtime(**options.runtime), StageTimer()
-    if runtime.profile and runtime.jobs > 1:
-        raise BadValue("--profile: it looks at one process, but there are --jobs. Leave one of them out.")
-    device = devices.choose_device(runtime.device)
-    request = options.request(devices.auto_precision(device))
-    store, cache = RecordStore(runtime.results), ArtifactStore(runtime.results)
-    refuse_unwritable([store.root, cache.folder], runtime.results)
-
-    def planned(*, download: bool) -> Planned:
-        datasets = Datasets(registry, runtime.data_dir, download=download, packed=runtime.packed)
-        with refuse_unreadable():
-            return plan(request, registry, datasets), datasets
-
-    with spent.time("plan"):
-        cells, datasets = _with_downloads(planned, download=runtime.download, ask=ask)
-    pipeline = Pipeline(
-        registry=registry, datasets=datasets, store=store, cache=cache, device=device, spent=spent
-    )
-    _refuse_late(pipeline, cells)
+    experiment = plan_or_ask(options, registry, blocked, ask=ask)
+    results = experiment.spec.results
     if dry_run:
-        click.echo(describe_run(cells, datasets, registry, store, cache, device))
+        click.echo(describe_experiment(experiment))
         return 0
-    if runtime.profile:
-        pipeline.profiler = Profiler(runtime.results / "profiles", device, spent)
-    many = runtime.jobs > 1
-    made = run_in_processes(pipeline, cells, runtime.jobs, blocked) if many else pipeline.run(cells)
-    records = list(_told(cells, made))
-    if pipeline.profiler:
-        click.echo(f"{_where_time_went(pipeline.profiler)}\n", err=True)
-    click.echo(table(records, mix_protocols=True, folder=runtime.results))
+    records = sorted(print_progress(experiment), key=experiment.position)
+    if experiment.parts.watch.profiler:
+        click.echo(f"{describe_times(experiment.parts.watch.profiler)}\n", err=True)
+    click.echo(table(records, mix_protocols=True, folder=results))
     return 1 if any(record["status"] == "failed" for record in records) else 0
 
 
-def _with_downloads(planned: Callable[..., Planned], *, download: bool, ask: bool) -> Planned:
-    """Plan; where data is missing that could be downloaded, ask the person at the terminal."""
+def plan_or_ask(options: Options, registry: Registry, blocked: Sequence[str], *, ask: bool) -> Experiment:
+    """Plan; where data is missing that could be downloaded, ask the person at the terminal.
+
+    Raises:
+        UsageError: something cannot be done, or the person declined.
+    """
     try:
-        return planned(download=download)
+        return plan_experiment(options, registry, blocked=blocked)
     except BadData as error:
-        if download or not ask or "--download" not in str(error):
+        if options.runtime.get("download") or not ask or "--download" not in str(error):
             raise
         if not click.confirm(f"{error}\nDownload it now?", err=True):
             raise UsageError("nothing was downloaded or run. Use --download, or another --dataset.") from None
-        return planned(download=True)
+        return plan_experiment(options, registry, blocked=blocked, download=True)
 
 
-def _refuse_late(pipeline: Pipeline, cells: Sequence[Cell]) -> None:
-    """Refuse now what would end the run when a cell's turn comes: its folder, a newer bench's record."""
-    folders: dict[Path, None] = {}
-    for cell in cells:
-        if pipeline.done(cell) is None:
-            folders[pipeline.store.path(cell.names, cell.keys.score).parent] = None
-    refuse_unwritable(folders, pipeline.store.folder)
+def describe_experiment(experiment: Experiment) -> str:
+    """Return what a run would make."""
+    parts, spec = experiment.parts, experiment.spec
+    store, artifacts = RecordStore(spec.results), ArtifactStore(spec.results)
+    device = torch.device(spec.device)
+    return describe_run(experiment.cells, parts.datasets, parts.registry, store, artifacts, device)
 
 
-def _where_time_went(profiler: Profiler) -> str:
+def describe_times(profiler: Profiler) -> str:
+    """Return where the time of a run went."""
     nothing = "" if profiler.written else "\n\nNothing was profiled: all that was asked for is there."
-    return f"{profiler.spent.table()}{nothing}"
+    return f"{profiler.timer.table()}{nothing}"
 
 
-def _told(cells: Sequence[Cell], records: Iterator[Record]) -> Iterator[Record]:
-    """Pass records on, each with a line on standard error."""
-    for number, (cell, record) in enumerate(zip(cells, records, strict=True), 1):
-        metrics = record["metrics"]
-        first = record.get("headline") or next(iter(metrics), None)
-        found = f"{first} {metrics[first]['value']:.2f}" if first else record["status"]
-        click.echo(f"[{number}/{len(cells)}] {cell.title}: {found}", err=True)
+def print_progress(experiment: Experiment) -> Iterator[Record]:
+    """Yield the records of an experiment as they come, each with a line on standard error."""
+    for number, record in enumerate(experiment.run(), 1):
+        cell = experiment.cells[experiment.position(record)]
+        click.echo(f"[{number}/{len(experiment.cells)}] {cell.title}: {describe_outcome(record)}", err=True)
         yield record
+
+
+def describe_outcome(record: Record) -> str:
+    """Return a record's first metric, or its status where it has none."""
+    metrics = record["metrics"]
+    first = record.get("headline") or next(iter(metrics), None)
+    return f"{first} {metrics[first]['value']:.2f}" if first else str(record["status"])

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from bench.contracts.backbone import Backbone
 from bench.contracts.dataset import DatasetInfo
 from bench.contracts.method import Method
+from bench.errors import CellError
 from bench.keys import seed_of
 from bench.planning.cells import Cell
 from bench.pretraining.channel_statistics import ChannelStatistics
@@ -35,10 +37,10 @@ def build_method(cell: Cell, registry: Registry, info: DatasetInfo) -> Method:
 def build_training_run(
     cell: Cell, statistics: ChannelStatistics, device: torch.device, folder: Path
 ) -> TrainingRun:
-    """Return what the training loop is told of a cell that trains.
+    """Return what the training loop needs to know of a cell that trains.
 
     Args:
-        cell: whose `training` is not none.
+        cell: one whose `training` is not none.
         statistics: of the training data.
         device: where to train.
         folder: for metrics and checkpoints.
@@ -54,3 +56,22 @@ def build_training_run(
         device=device,
         folder=folder,
     )
+
+
+def exported_state(method: Method) -> dict[str, Tensor]:
+    """Return the state of the network that a method exports, to be saved as the backbone.
+
+    Raises:
+        CellError: it is not built like the backbone, so that the backbone could not be restored from it.
+    """
+    backbone, exported = method.backbone.state_dict(), method.export().state_dict()
+    where = f"{type(method).__name__}.export"
+    advice = "Return a network built like self.backbone."
+    for name in sorted(backbone.keys() ^ exported.keys()):
+        lacks = "the backbone" if name in exported else "the exported network"
+        raise CellError(f"{where}: {lacks} has no {name!r}. {advice}")
+    for name, value in exported.items():
+        shape, expected = tuple(value.shape), tuple(backbone[name].shape)
+        if shape != expected:
+            raise CellError(f"{where}: {name!r} has shape {shape}, the backbone's has {expected}. {advice}")
+    return exported

@@ -1,4 +1,4 @@
-"""What becomes of a cell: its record before anything is known, and what is said of a failure."""
+"""The record of a cell before its outcome is known."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from bench.planning.cells import Cell, PluginChoice
 from bench.storage.records import SCHEMA, Record
 
 
-def blank_record(cell: Cell, origin: Mapping[str, Any]) -> Record:
-    """Return the record of a cell before anything is known of its outcome."""
-    parts = ("method", "backbone", "dataset", "eval_dataset", "evaluator")
+def blank_record(cell: Cell, provenance: Mapping[str, Any]) -> Record:
+    """Return the record of a cell before its outcome is known."""
+    roles = ("method", "backbone", "dataset", "eval_dataset", "evaluator")
     return {
         "schema": SCHEMA,
         "keys": asdict(cell.keys),
         "cell": cell.names,
         "settings": dict(cell.settings),
         "config": {
-            **{role: _flatten_choice(getattr(cell, role)) for role in parts},
+            **{role: _flatten_choice(getattr(cell, role)) for role in roles},
             "training": cell.training.key_fields() if cell.training else {"image_size": cell.image_size},
             "views": [key_fields(view) for view in cell.views],
         },
@@ -33,12 +33,12 @@ def blank_record(cell: Cell, origin: Mapping[str, Any]) -> Record:
         "notes": [],
         "protocol": {},
         "cost": {},
-        "provenance": dict(origin),
+        "provenance": dict(provenance),
         "error": None,
     }
 
 
-def _flatten_choice(part: PluginChoice) -> dict[str, Any]:
+def _flatten_choice(choice: PluginChoice) -> dict[str, Any]:
     """Return what a key hashed of a plugin beside its name, flat."""
-    told = {name: value for name, value in part.identity.items() if name not in ("name", "config")}
-    return {**part.identity["config"], **told}
+    others = {name: value for name, value in choice.identity.items() if name not in ("name", "config")}
+    return {**choice.identity["config"], **others}

@@ -13,19 +13,19 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def cost_fields(passes: Sequence[Mapping[str, Any]], evaluate_s: float, peak_mb: float) -> dict[str, Any]:
-    """Return what a record says a cell cost by stage, whether a stage was made now or in an earlier run.
+    """Return what a cell cost by stage, whether a stage was run now or in an earlier run.
 
     Args:
         passes: what the features' artifacts say of each split; older ones do not say how many images.
         evaluate_s: seconds in the evaluator.
-        peak_mb: of memory.
+        peak_mb: the most memory that was held, in MB.
     """
-    trained, spent = passes[0]["backbone"], sum(part["seconds"] for part in passes)
-    told = all("images" in part for part in passes)
+    backbone, features_s = passes[0]["backbone"], sum(about["seconds"] for about in passes)
+    counted = all("images" in about for about in passes)
     return {
-        "seconds": {"pretrain": trained["seconds"], "features": spent, "evaluate": evaluate_s},
-        **{name: trained[name] for name in ("images_per_s", "params", "flops")},
-        "features_images_per_s": sum(part["images"] for part in passes) / spent if told else None,
+        "seconds": {"pretrain": backbone["seconds"], "features": features_s, "evaluate": evaluate_s},
+        **{name: backbone[name] for name in ("images_per_s", "params", "flops")},
+        "features_images_per_s": sum(about["images"] for about in passes) / features_s if counted else None,
         "peak_mb": peak_mb,
     }
 

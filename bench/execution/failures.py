@@ -1,4 +1,4 @@
-"""What is kept of an error, and the boundary between a cell and the harness."""
+"""The report of an error, and the boundary between a cell and the harness."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger("bench")
 
 @dataclass(frozen=True, kw_only=True)
 class FailureReport:
-    """What is kept of an error: text, for an exception would hold a network and its data in memory.
+    """An error as text: the exception itself would hold a network and its data in memory.
 
     Args:
         stage: `data`, `pretrain`, `features`, `evaluate` or `process`.
@@ -36,7 +36,7 @@ class FailureReport:
 
     @classmethod
     def of(cls, stage: str, error: Exception) -> FailureReport:
-        """Return what is kept of `error`."""
+        """Return the report of an error that was raised in a stage."""
         kind = "" if isinstance(error, BenchError) else f"{type(error).__name__}: "
         lines = "".join(traceback.format_exception(error)).splitlines()
         return cls(
@@ -49,16 +49,16 @@ class FailureReport:
 
 
 class StageFailed(Exception):
-    """A stage of a cell failed; carries what happened from the stage to the record."""
+    """A stage of a cell failed; carries the report from the stage to the record."""
 
-    def __init__(self, breakdown: FailureReport) -> None:
-        super().__init__(breakdown.reason)
-        self.breakdown = breakdown
+    def __init__(self, report: FailureReport) -> None:
+        super().__init__(report.reason)
+        self.report = report
 
 
 @contextlib.contextmanager
 def in_stage(name: str) -> Iterator[None]:
-    """Say in which stage an error was raised: the boundary between a cell and the harness."""
+    """Turn what is raised in the block into StageFailed: the boundary between a cell and the harness."""
     try:
         yield
     except StageFailed:
@@ -67,9 +67,9 @@ def in_stage(name: str) -> Iterator[None]:
         raise StageFailed(FailureReport.of(name, error)) from error
 
 
-def failure_fields(cell: Cell, breakdown: FailureReport) -> dict[str, Any]:
-    """Return what a record says of a cell that failed, and log its one line."""
-    what = f"{cell.training_title}, {cell.evaluator.name}"
-    log.error("%s: %s failed. %s", what, breakdown.stage, breakdown.reason)
-    told = asdict(breakdown)
-    return {"status": "failed", "reason": told.pop("reason"), "error": told}
+def failure_fields(cell: Cell, report: FailureReport) -> dict[str, Any]:
+    """Return what a record says of a cell that failed, and log it in one line."""
+    title = f"{cell.training_title}, {cell.evaluator.name}"
+    log.error("%s: %s failed. %s", title, report.stage, report.reason)
+    error = asdict(report)
+    return {"status": "failed", "reason": error.pop("reason"), "error": error}

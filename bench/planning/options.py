@@ -23,6 +23,7 @@ class Runtime:
         results: where records and artifacts go.
         device: as `bench.system.device.choose` takes it.
         jobs: number of processes.
+        executor: how cells are shared out; none is `in-process`, or `processes` where there are several jobs.
         download: what is missing may be downloaded.
         packed: decoded images are kept in a file, even where they would fit into memory.
         profile: a few steps of each training are profiled.
@@ -32,6 +33,7 @@ class Runtime:
     results: Path = Path("results")
     device: str = "auto"
     jobs: int = 1
+    executor: str | None = None
     download: bool = False
     packed: bool = False
     profile: bool = False
@@ -228,6 +230,7 @@ RUNTIME: dict[str, Callable[[Any, str], Any]] = {
     "results": _read_folder,
     "device": _read_name,
     "jobs": _read_jobs,
+    "executor": _read_name,
     "download": _read_flag,
     "packed": _read_flag,
     "profile": _read_flag,

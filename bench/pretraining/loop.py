@@ -63,6 +63,7 @@ def pretrain(method: Method, images: Images | FileStream, run: TrainingRun) -> T
     total, done = per_epoch * training.epochs, per_epoch * first
     progress = Progress(run.what, training.epochs, total, done, live=run.live)
     saved = time.monotonic()
+    run.on_start(first)
     method.train()
     try:
         for epoch in range(first, training.epochs):
@@ -113,12 +114,11 @@ class TrainingLoop:
         step_images = self.run.training.step_images
         batches = self.ready_batches(epoch)
         for number in range(self.steps):
-            result = self.stepper.take(
-                islice(batches, self.run.training.accumulate), self._step(epoch, number)
-            )
+            step = self._step(epoch, number)
+            result = self.stepper.take(islice(batches, self.run.training.accumulate), step)
             meter.add(result.terms)
             progress.step(epoch + 1, number + 1, step_images, meter.latest)
-            self.run.on_step()
+            self.run.on_step(step.number + 1, meter.latest)
         means = meter.close()
         seconds = time.monotonic() - started
         progress.epoch_end(epoch + 1, means)

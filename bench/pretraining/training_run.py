@@ -27,12 +27,13 @@ class TrainingRun:
         seed: of every draw.
         device: where to train.
         folder: where metrics and checkpoints go.
+        on_start: called with the epochs that an earlier process had done.
         on_epoch: called with (epoch, metrics) at the end of each.
         checkpoint_every_s: at least so many seconds between checkpoints.
         live: this process has the terminal to itself, and may redraw its progress line.
         knn: what is classified every few epochs, if there are labels; its pixels may stay on the CPU.
         rows: (m,), int64, places of the images that an epoch sees; none is every image once.
-        on_step: called at the end of each step.
+        on_step: called at the end of each step with its number, from 1, and the terms as last read.
         workers: processes that decode what is streamed; none is a thread's worth less than there are.
     """
 
@@ -44,12 +45,13 @@ class TrainingRun:
     seed: int
     device: torch.device
     folder: Path
+    on_start: Callable[[int], None] = field(default=lambda _epochs: None)
     on_epoch: Callable[[int, Mapping[str, float]], None] = field(default=lambda _epoch, _metrics: None)
     checkpoint_every_s: float = 60.0
     live: bool = True
     knn: KnnSample | None = None
     rows: Tensor | None = None
-    on_step: Callable[[], None] = field(default=lambda: None)
+    on_step: Callable[[int, Mapping[str, float]], None] = field(default=lambda _step, _terms: None)
     workers: int | None = None
 
 

@@ -26,8 +26,11 @@ KINDS = {
     "backbones": "Backbone",
     "datasets": "Dataset",
     "evaluators": "Evaluator",
+    "executors": "Executor",
     "formats": "TableFormat",
-}  # and the class of `bench.api` that a plugin of the kind extends
+}  # and the class of `bench.api` that a plugin of the kind extends; its hook is `bench_` and the kind
+HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("bench_"))
+OBSERVER_HOOKS = tuple(hook for hook in HOOKS if hook.removeprefix("bench_") not in KINDS)
 CELL_KINDS = ("methods", "backbones", "datasets", "evaluators")  # a cell has one of each: they have a Config
 
 
@@ -121,7 +124,7 @@ class Entry:
 
 @dataclass
 class Discovery:
-    """All that was found.
+    """What the installed distributions offer, and what is wrong with them.
 
     Args:
         manager: holds the hook implementations, each plugin under its `id`.
@@ -137,29 +140,29 @@ class Discovery:
     entries: list[Entry] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
-    def only(self, plugin: Plugin, hook: str) -> pluggy.HookCaller:
-        """Return a hook as if `plugin` were the only one: what it raises stops no other."""
+    def hook_of(self, plugin: Plugin, hook: str) -> pluggy.HookCaller:
+        """Return a hook of one plugin alone: what it raises stops no other plugin."""
         others = [p for name, p in self.manager.list_name_plugin() if name != plugin.id]
         return self.manager.subset_hook_caller(hook, others)
 
 
 def discover(blocked: tuple[str, ...]) -> Discovery:
     """Import every plugin that is not blocked, and ask it what it offers."""
-    found = Discovery(pluggy.PluginManager(PROJECT))
-    found.manager.add_hookspecs(hookspecs)
-    for plugin, point in _entry_points(found):
+    discovery = Discovery(pluggy.PluginManager(PROJECT))
+    discovery.manager.add_hookspecs(hookspecs)
+    for plugin, point in _list_entry_points(discovery):
         if any(map(plugin.answers_to, blocked)):
-            found.plugins.append(replace(plugin, blocked=True))
+            discovery.plugins.append(replace(plugin, blocked=True))
             continue
-        found.plugins.append(plugin)
-        _register(found, plugin, point)
-    for plugin in found.registered:
+        discovery.plugins.append(plugin)
+        _register(discovery, plugin, point)
+    for plugin in discovery.registered:
         for kind in KINDS:
-            _collect(found, plugin, kind)
-    return found
+            _collect_offers(discovery, plugin, kind)
+    return discovery
 
 
-def failure(plugin: Plugin, phase: str, error: BaseException) -> Failure:
+def describe_failure(plugin: Plugin, phase: str, error: BaseException) -> Failure:
     """Return the record of an exception."""
     return Failure(plugin, phase, one_line(error), "".join(traceback.format_exception(error)))
 
@@ -171,31 +174,31 @@ def one_line(error: BaseException) -> str:
 
 def same_dist(one: str, other: str) -> bool:
     """Tell whether two spellings name one distribution (PEP 503)."""
-    return _normal(one) == _normal(other)
+    return _normalise_name(one) == _normalise_name(other)
 
 
-def _normal(dist: str) -> str:
+def _normalise_name(dist: str) -> str:
     return re.sub(r"[-_.]+", "-", dist).lower()
 
 
-def _entry_points(found: Discovery) -> Iterator[tuple[Plugin, EntryPoint]]:
+def _list_entry_points(discovery: Discovery) -> Iterator[tuple[Plugin, EntryPoint]]:
     """Yield the group's entry points by distribution and name; a shadowed distribution's are not."""
     points: dict[str, list[tuple[Plugin, EntryPoint]]] = {}
     for dist in importlib.metadata.distributions():
         try:
-            pairs = _declared(dist)
+            pairs = _read_entry_points(dist)
         except Exception as error:  # noqa: BLE001 - a damaged distribution must not hide the others
-            found.failures.append(
-                failure(Plugin(str(dist.locate_file("")), "?", "?", "?"), "metadata", error)
+            discovery.failures.append(
+                describe_failure(Plugin(str(dist.locate_file("")), "?", "?", "?"), "metadata", error)
             )
             continue
         if pairs:
-            points.setdefault(_normal(pairs[0][0].dist), pairs)
+            points.setdefault(_normalise_name(pairs[0][0].dist), pairs)
     for dist_name in sorted(points):
         yield from sorted(points[dist_name], key=lambda pair: pair[0].name)
 
 
-def _declared(dist: Distribution) -> list[tuple[Plugin, EntryPoint]]:
+def _read_entry_points(dist: Distribution) -> list[tuple[Plugin, EntryPoint]]:
     if PROJECT not in (dist.read_text("entry_points.txt") or ""):  # parsing them all is slow
         return []
     name, version = dist.metadata["Name"], dist.version
@@ -203,56 +206,57 @@ def _declared(dist: Distribution) -> list[tuple[Plugin, EntryPoint]]:
     return [(Plugin(name, version, point.name, point.value), point) for point in points]
 
 
-def _register(found: Discovery, plugin: Plugin, point: EntryPoint) -> None:
+def _register(discovery: Discovery, plugin: Plugin, point: EntryPoint) -> None:
     try:
         module = point.load()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin's boundary
-        found.failures.append(failure(plugin, "import", error))
+        discovery.failures.append(describe_failure(plugin, "import", error))
         return
     try:
-        found.manager.register(module, plugin.id)
+        discovery.manager.register(module, plugin.id)
     except Exception as error:  # noqa: BLE001 - the plugin's boundary
-        found.failures.append(failure(plugin, "register", error))
+        discovery.failures.append(describe_failure(plugin, "register", error))
         return
-    found.registered.append(plugin)
-    found.failures += (Failure(plugin, "register", error) for error in _mistaken_hooks(found, plugin, module))
+    discovery.registered.append(plugin)
+    discovery.failures += (
+        Failure(plugin, "register", error) for error in _find_mistaken_hooks(discovery, plugin, module)
+    )
 
 
-def _mistaken_hooks(found: Discovery, plugin: Plugin, module: Any) -> Iterator[str]:
-    """Yield what pluggy's `check_pending` would raise at the first of, and hooks left unmarked."""
-    known = [name for name in vars(hookspecs) if name.startswith("bench_")]
-    for caller in found.manager.get_hookcallers(module) or ():
+def _find_mistaken_hooks(discovery: Discovery, plugin: Plugin, module: Any) -> Iterator[str]:
+    """Yield what is wrong with a plugin's hooks: pluggy's `check_pending` stops at the first."""
+    for caller in discovery.manager.get_hookcallers(module) or ():
         own = [impl for impl in caller.get_hookimpls() if impl.plugin is module]
         if not caller.has_spec() and not all(impl.optionalhook for impl in own):
-            yield f"no hook is named {caller.name!r}.{suggest(caller.name, known)}"
-    for name in known:
-        if hasattr(module, name) and found.manager.parse_hookimpl_opts(module, name) is None:
+            yield f"no hook is named {caller.name!r}.{suggest(caller.name, HOOKS)}"
+    for name in HOOKS:
+        if hasattr(module, name) and discovery.manager.parse_hookimpl_opts(module, name) is None:
             yield f"{name} is not marked as a hook. Write @hookimpl above it."
 
 
-def _collect(found: Discovery, plugin: Plugin, kind: str) -> None:
+def _collect_offers(discovery: Discovery, plugin: Plugin, kind: str) -> None:
     """Add the offers of one hook call; what is wrong with one of them leaves the others."""
     hook = f"bench_{kind}"
     try:
-        for offers in found.only(plugin, hook)():
+        for offers in discovery.hook_of(plugin, hook)():
             for offer in offers:
-                _add(found, plugin, kind, offer)
+                _add_offer(discovery, plugin, kind, offer)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin's boundary
-        found.failures.append(failure(plugin, hook, error))
+        discovery.failures.append(describe_failure(plugin, hook, error))
 
 
-def _add(found: Discovery, plugin: Plugin, kind: str, offer: Any) -> None:
-    problem = _problem(found, plugin, kind, offer)
+def _add_offer(discovery: Discovery, plugin: Plugin, kind: str, offer: Any) -> None:
+    problem = _find_problem(discovery, plugin, kind, offer)
     if not problem:
         try:
-            found.entries.append(_entry(plugin, kind, offer, _package(plugin)))
+            discovery.entries.append(_make_entry(plugin, kind, offer, _find_package(plugin)))
         except ImportError:
             problem = f"{offer.name!r}: {offer.target!r} leads out of the package. Use 'module:attribute'."
     if problem:
-        found.failures.append(Failure(plugin, f"bench_{kind}", problem))
+        discovery.failures.append(Failure(plugin, f"bench_{kind}", problem))
 
 
-def _problem(found: Discovery, plugin: Plugin, kind: str, offer: Any) -> str:
+def _find_problem(discovery: Discovery, plugin: Plugin, kind: str, offer: Any) -> str:
     """Return what is wrong with an offer, or nothing."""
     if not isinstance(offer, (Offer, Family)):
         return f"{offer!r} is not an Offer or a Family."
@@ -260,7 +264,9 @@ def _problem(found: Discovery, plugin: Plugin, kind: str, offer: Any) -> str:
         return f"{offer.name!r} cannot be a name. Use letters, digits, - and _."
     if kind == "evaluators" and offer.name in _PARTS:
         return f"{offer.name!r} is a part of `--set` already. Choose another name."
-    if any(e.kind == kind and e.name == offer.name and same_dist(e.dist, plugin.dist) for e in found.entries):
+    if any(
+        e.kind == kind and e.name == offer.name and same_dist(e.dist, plugin.dist) for e in discovery.entries
+    ):
         return f"{offer.name!r} is offered twice by this distribution. The first offer is used."
     targets = (offer.target, offer.names) if isinstance(offer, Family) else (offer.target,)
     for target in targets:
@@ -269,19 +275,19 @@ def _problem(found: Discovery, plugin: Plugin, kind: str, offer: Any) -> str:
     return ""
 
 
-def _package(plugin: Plugin) -> str:
+def _find_package(plugin: Plugin) -> str:
     """Return the package that a leading dot stands for: the plugin's own, or the one it is in."""
     module = importlib.import_module(plugin.module.partition(":")[0])
     return module.__name__ if hasattr(module, "__path__") else module.__package__ or ""
 
 
-def _entry(plugin: Plugin, kind: str, offer: Offer | Family, package: str) -> Entry:
-    names = _absolute(offer.names, package) if isinstance(offer, Family) else ""
-    target = _absolute(offer.target, package)
+def _make_entry(plugin: Plugin, kind: str, offer: Offer | Family, package: str) -> Entry:
+    names = _make_absolute(offer.names, package) if isinstance(offer, Family) else ""
+    target = _make_absolute(offer.target, package)
     family = isinstance(offer, Family)
     return Entry(kind, offer.name, plugin, target, offer.summary, family=family, names=names)
 
 
-def _absolute(target: str, package: str) -> str:
+def _make_absolute(target: str, package: str) -> str:
     module, _, attribute = target.partition(":")
     return f"{importlib.util.resolve_name(module, package)}:{attribute}"

@@ -7,11 +7,9 @@ and everything else goes on.
 
 from __future__ import annotations
 
-import copy
 import functools
 import importlib
-import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,21 +17,18 @@ from bench.errors import BadPlugin, UnknownName, suggest
 from bench.registry.discovery import (
     CELL_KINDS,
     KINDS,
+    OBSERVER_HOOKS,
     Discovery,
     Entry,
     Failure,
     Plugin,
+    describe_failure,
     discover,
-    failure,
     one_line,
     same_dist,
 )
 
 __all__ = ["CELL_KINDS", "KINDS", "Entry", "Failure", "Plugin", "Registry", "singular"]
-
-OBSERVERS = ("bench_epoch_end", "bench_cell_end")
-
-log = logging.getLogger("bench")
 
 
 def singular(kind: str) -> str:
@@ -43,9 +38,9 @@ def singular(kind: str) -> str:
 
 @dataclass
 class Registry:
-    """All offers of all plugins that could be loaded, and what is known of the others."""
+    """The offers of all plugins that could be loaded, and why others could not."""
 
-    _found: Discovery
+    _discovery: Discovery
     _names: dict[Entry, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
@@ -61,22 +56,29 @@ class Registry:
     @property
     def plugins(self) -> tuple[Plugin, ...]:
         """Every entry point found, the blocked and the broken ones too."""
-        return tuple(self._found.plugins)
+        return tuple(self._discovery.plugins)
 
     @property
     def failures(self) -> tuple[Failure, ...]:
         """What went wrong, in the order it did."""
-        return tuple(self._found.failures)
+        return tuple(self._discovery.failures)
 
     def entries(self, kind: str) -> tuple[Entry, ...]:
         """Return all offers of a kind, families as one entry each."""
-        return tuple(entry for entry in self._found.entries if entry.kind == kind)
+        return tuple(entry for entry in self._discovery.entries if entry.kind == kind)
 
     def observer_hooks(self, plugin: Plugin) -> tuple[str, ...]:
-        """Return the observer hooks that a plugin has."""
-        if plugin not in self._found.registered:
-            return ()
-        return tuple(hook for hook in OBSERVERS if self._found.only(plugin, hook).get_hookimpls())
+        """Return the names of the observer hooks that a plugin has."""
+        return tuple(self._observers_of(plugin)) if plugin in self._discovery.registered else ()
+
+    def observers(self) -> list[tuple[Plugin, dict[str, Callable[..., Any]]]]:
+        """Return the plugins that observe a run, each with its observer hooks by name."""
+        hooks = [(plugin, self._observers_of(plugin)) for plugin in self._discovery.registered]
+        return [(plugin, own) for plugin, own in hooks if own]
+
+    def _observers_of(self, plugin: Plugin) -> dict[str, Callable[..., Any]]:
+        callers = {hook: self._discovery.hook_of(plugin, hook) for hook in OBSERVER_HOOKS}
+        return {hook: caller for hook, caller in callers.items() if caller.get_hookimpls()}
 
     def find(self, kind: str, name: str) -> Entry:
         """Return the offer that `name` means; of a family, the member of that name.
@@ -91,24 +93,24 @@ class Registry:
         dist, _, short = name.rpartition(":")
         entries = [e for e in self.entries(kind) if not dist or same_dist(e.dist, dist)]
         matches = [e for e in entries if e.name == short and not e.family]
-        matches = matches or self._members(entries, short)
+        matches = matches or self._family_members(entries, short)
         if not matches:
-            raise UnknownName(self._unknown(kind, name, short, entries or list(self.entries(kind))))
+            raise UnknownName(self._describe_unknown(kind, name, short, entries or list(self.entries(kind))))
         if len(matches) > 1:
-            given = " and ".join(sorted(e.full_name for e in matches))
+            names = " and ".join(sorted(e.full_name for e in matches))
             raise UnknownName(
-                f"{len(matches)} {kind} are named {short!r}: {given}. Ask for one of them by its full name."
+                f"{len(matches)} {kind} are named {short!r}: {names}. Ask for one of them by its full name."
             )
         return matches[0]
 
     def family_names(self, entry: Entry) -> tuple[str, ...]:
-        """Return every name that a family serves; none, and a failure kept, if it cannot tell."""
+        """Return every name that a family serves; none, and one more failure, if it cannot tell."""
         if entry not in self._names:
             try:
                 self._names[entry] = tuple(map(str, import_target(entry.names)()))
             except Exception as error:  # noqa: BLE001 - the plugin's boundary
                 self._names[entry] = ()
-                self._found.failures.append(failure(entry.plugin, "names", error))
+                self._discovery.failures.append(describe_failure(entry.plugin, "names", error))
         return self._names[entry]
 
     def load_class(self, kind: str, name: str) -> type[Any]:
@@ -140,28 +142,11 @@ class Registry:
             raise BadPlugin(f"{where}: {entry.target} is not a bench.api.{base.__name__}. Extend that class.")
         return cls
 
-    def notify(self, hook: str, **values: Any) -> None:
-        """Call an observer hook of every plugin; what one raises is logged and goes no further.
-
-        Args:
-            hook: `bench_epoch_end` or `bench_cell_end`.
-            values: the hook's arguments; each plugin gets a copy of its own.
-        """
-        for plugin in self._found.registered:
-            caller = self._found.only(plugin, hook)
-            if not caller.get_hookimpls():
-                continue
-            try:
-                caller(**copy.deepcopy(values))
-            except Exception as error:
-                log.warning("%s: %s raised %s", plugin.id, hook, one_line(error))
-                log.debug("%s", plugin.id, exc_info=error)
-
-    def _members(self, entries: Iterable[Entry], name: str) -> list[Entry]:
+    def _family_members(self, entries: Iterable[Entry], name: str) -> list[Entry]:
         families = [e for e in entries if e.family and name in self.family_names(e)]
         return [replace(e, name=name, family=False, member_of=e.name) for e in families]
 
-    def _unknown(self, kind: str, name: str, short: str, entries: Iterable[Entry]) -> str:
+    def _describe_unknown(self, kind: str, name: str, short: str, entries: Iterable[Entry]) -> str:
         known: list[str] = []
         for entry in entries:
             if entry.family and entry.name == short:
@@ -170,17 +155,21 @@ class Registry:
                     f"{short!r} is a family of {count:,} {kind}. Choose one with `bench list {kind} PATTERN`."
                 )
             known += self.family_names(entry) if entry.family else (entry.name,)
-        said = f"no {singular(kind)} is named {name!r}.{suggest(short, known)}"
-        if "Known" not in said:
-            said += f" See `bench list {kind}`."
-        return said + self._hint()
+        message = f"no {singular(kind)} is named {name!r}.{suggest(short, known)}"
+        if "Known" not in message:
+            message += f" See `bench list {kind}`."
+        return message + self._explain_absence()
 
-    def _hint(self) -> str:
+    def _explain_absence(self) -> str:
         """Return why a name may be missing: plugins that failed or were disabled."""
         broken = dict.fromkeys(f.plugin.id for f in self.failures)
         blocked = [plugin.id for plugin in self.plugins if plugin.blocked]
-        said = f" Failed to load: {', '.join(broken)} (see `bench plugins doctor`)." if broken else ""
-        return said + (f" Disabled: {', '.join(blocked)}." if blocked else "")
+        message = ""
+        if broken:
+            message += f" Failed to load: {', '.join(broken)} (see `bench plugins doctor`)."
+        if blocked:
+            message += f" Disabled: {', '.join(blocked)}."
+        return message
 
 
 def import_target(target: str) -> Any:

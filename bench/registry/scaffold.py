@@ -1,4 +1,4 @@
-"""Write a distribution that adds one plugin: what `bench plugins new` makes."""
+"""Write a distribution that adds one plugin, for `bench plugins new`."""
 
 from __future__ import annotations
 
@@ -24,16 +24,18 @@ def write(name: str, kind: str, output: Path) -> Path:
 
     Args:
         name: what the plugin will be called on the command line.
-        kind: `methods`, `backbones`, `datasets` or `evaluators`.
+        kind: a key of `SUMMARIES`.
         output: where to make the folder.
 
     Raises:
-        BadValue: there is no template for the kind, `name` cannot name a module, or the folder is
-            there already.
+        BadValue: there is no template of this kind, `name` cannot name a module, or the folder is there
+            already.
     """
     if kind not in SUMMARIES:
-        known = ", ".join(map(singular, SUMMARIES))
-        raise BadValue(f"--kind {singular(kind)}: there is no template. Known: {known}.")
+        kinds = ", ".join(map(singular, SUMMARIES))
+        raise BadValue(
+            f"--kind {singular(kind)}: there is no template for it, see docs/plugins.md. Known: {kinds}."
+        )
     module = name.replace("-", "_")
     if not re.fullmatch(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*", name) or keyword.iskeyword(module):
         raise BadValue(f"{name!r} cannot name a plugin. Use small letters, digits, - and _, e.g. my-method.")
@@ -41,7 +43,7 @@ def write(name: str, kind: str, output: Path) -> Path:
     folder = output / dist
     if folder.exists():
         raise BadValue(f"{folder}: it is there already. Choose another name or --output.")
-    words = {
+    values = {
         "name": name,
         "module": module,
         "dist": dist,
@@ -51,14 +53,14 @@ def write(name: str, kind: str, output: Path) -> Path:
         "cls": "".join(part.capitalize() for part in module.split("_")),
         "summary": SUMMARIES[kind],
     }
-    _fill("pyproject", folder / "pyproject.toml", words)
-    _fill("catalogue", folder / package / "__init__.py", words)
-    _fill(singular(kind), folder / package / f"{module}.py", words)
-    _fill("test", folder / "tests" / f"test_{module}.py", words)
+    _fill_template("pyproject", folder / "pyproject.toml", values)
+    _fill_template("catalogue", folder / package / "__init__.py", values)
+    _fill_template(singular(kind), folder / package / f"{module}.py", values)
+    _fill_template("test", folder / "tests" / f"test_{module}.py", values)
     return folder
 
 
-def _fill(template: str, path: Path, words: dict[str, str]) -> None:
+def _fill_template(template: str, path: Path, values: dict[str, str]) -> None:
     text = (files("bench.registry") / "templates" / f"{template}.txt").read_text(encoding="utf-8")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(Template(text).substitute(words), encoding="utf-8")
+    path.write_text(Template(text).substitute(values), encoding="utf-8")

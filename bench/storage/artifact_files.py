@@ -14,3 +14,9 @@ ABOUT = "about.json"  # what an artifact cost and, of a backbone, how it is to b
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write a value as readable JSON."""
     path.write_text(json.dumps(value, indent=1) + "\n")
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """Return what the artifact in `folder` says of itself."""
+    about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
+    return about

@@ -1,4 +1,4 @@
-"""Compile a network where that can be done, and go on without where it cannot."""
+"""Compile a network where that is possible, and go on without where it is not."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ log = logging.getLogger(__name__)
 
 
 def compile_or_warn(network: nn.Module) -> None:
-    """Let `network` be compiled, in place, when it is first called; its weights keep their names.
+    """Compile `network` in place when it is first called; its weights keep their names.
 
-    Parts that the compiler cannot do run as they are, and where there is no compiler all of it does:
-    numbers then are those of the network that is not compiled, and a warning says so.
+    Parts that the compiler cannot handle run uncompiled. Where there is no compiler all of it does, and a
+    warning says so.
     """
     torch._dynamo.config.suppress_errors = True  # noqa: SLF001 - the documented switch
     try:

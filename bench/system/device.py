@@ -1,4 +1,4 @@
-"""The device at hand: which there is, what arithmetic suits it, what it is called."""
+"""The device: which there is, which arithmetic suits it, how a record names it."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from bench.errors import BadValue
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device called `name`; `auto` is the first of cuda, mps, cpu that is there.
+    """Return the device called `name`; `auto` is the first of cuda, mps and cpu that is available.
 
     Raises:
-        BadValue: it is not there.
+        BadValue: it is not available.
     """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        return torch.device(next(kind for kind, found in there.items() if found))
+        return torch.device(next(kind for kind, present in available.items() if present))
     kind, _, number = name.partition(":")
-    known = ", ".join(["auto", *(kind for kind, found in there.items() if found)])
+    known = ", ".join(["auto", *(kind for kind, present in available.items() if present)])
     numbered = kind == "cuda" and number.isdecimal() and int(number) < torch.cuda.device_count()
-    if not there.get(kind) or (name != kind and not numbered):
-        raise BadValue(f"--device: {name} was asked for, but it is not there. Use one of {known}.")
+    if not available.get(kind) or (name != kind and not numbered):
+        raise BadValue(f"--device: {name} is not available here. Use one of {known}.")
     return torch.device(name)
 
 
@@ -42,13 +42,13 @@ def auto_precision(device: torch.device) -> str:
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     if device.type == "cpu":
         read = getattr(torch.cpu, "get_capabilities", dict)  # newer than the oldest torch we run on
-        can: Mapping[str, Any] = read()
-        return "bfloat16" if can.get("avx512_bf16") or can.get("amx_bf16") else "float32"
+        features: Mapping[str, Any] = read()
+        return "bfloat16" if features.get("avx512_bf16") or features.get("amx_bf16") else "float32"
     return "float32"
 
 
 def free_memory(device: torch.device) -> int:
-    """Return the bytes that are free on the device; of the CPU, where images are anyway, no limit."""
+    """Return the bytes that are free on the device; on the CPU, where images are anyway, no limit."""
     if device.type == "cuda":
         free: int = torch.cuda.mem_get_info(device)[0]
         return free
@@ -65,17 +65,18 @@ def to_device(x: Tensor, device: torch.device) -> Tensor:
 
 
 def describe_device(device: torch.device) -> str:
-    """Return what the device is, for the record."""
+    """Return the device's name for a record."""
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     threads = torch.get_num_threads()
-    return f"{device.type} ({_processor()}, {threads} thread{'s' * (threads != 1)})"
+    unit = "thread" if threads == 1 else "threads"
+    return f"{device.type} ({_processor_name()}, {threads} {unit})"
 
 
 @functools.cache
-def _processor() -> str:
+def _processor_name() -> str:
     try:
-        found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+        match = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
     except OSError:
-        found = None
-    return found[1] if found else platform.processor() or platform.machine()
+        match = None
+    return match[1] if match else platform.processor() or platform.machine()

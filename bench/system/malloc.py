@@ -1,25 +1,26 @@
-"""Memory that is freed and wanted again at once: the process keeps it."""
+"""Keep freed memory in the process, which will need it again at once."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
 
-# From malloc.h of glibc: give memory back from so much that is free, take whole mappings from so much on.
+# Options of glibc, from its malloc.h: above so many free bytes memory is given back to the kernel; an
+# allocation of so many bytes is a mapping of its own, which is always given back.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-MOST = 2**30  # bytes
+THRESHOLD = 2**30  # bytes, for both
 
 
 def keep_freed_pages() -> None:
-    """Have glibc keep what is freed, up to 1 GiB, instead of handing it back and fetching it again.
+    """Let glibc keep up to 1 GiB of freed memory instead of returning it to the kernel.
 
-    A training step frees and takes the same hundreds of megabytes, and a page that was handed back has to be
-    found and filled with zeros by the kernel: without this, it takes 6 to 9 % longer on a CPU. Where the C
-    library is another, nothing happens.
+    A training step frees and allocates the same hundreds of megabytes, and the kernel has to find and clear
+    each page that was returned: without this, a step takes 6 to 9 % longer on a CPU. With another C library
+    nothing happens.
     """
     if not sys.platform.startswith("linux"):
         return
     adjust = getattr(ctypes.CDLL(None), "mallopt", None)
     if adjust is not None:
-        adjust(M_TRIM_THRESHOLD, MOST)
-        adjust(M_MMAP_THRESHOLD, MOST)
+        adjust(M_TRIM_THRESHOLD, THRESHOLD)
+        adjust(M_MMAP_THRESHOLD, THRESHOLD)

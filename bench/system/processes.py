@@ -1,6 +1,6 @@
-"""What a process of one's own begins with: its share of the processor, and an end.
+"""What a worker process begins with: its share of the processor, and an end when its parent ends.
 
-This module imports nothing that has threads: a process can start with it.
+This module imports nothing that starts threads, so that a process can limit them first.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECL
 
 
 def begin_worker(threads: int) -> None:
-    """Hold this process to its threads, and to the life of the one that started it."""
+    """Limit this process to its threads, and end it with the process that started it."""
     limit_threads(threads)
     end_with_parent()
 
@@ -25,13 +25,13 @@ def limit_threads(count: int) -> None:
 
 
 def end_with_parent(_number: int = 0) -> None:
-    """Have this process end as soon as the one that started it does.
+    """End this process as soon as the one that started it ends.
 
-    Where that one is killed, workers of concurrent.futures and of torch's DataLoader wait for ever else,
-    with their memory and their GPU.
+    Otherwise, when that one is killed, workers of concurrent.futures and of torch's DataLoader wait for
+    ever, with their memory and their GPU.
 
     Args:
-        _number: of the worker, which a DataLoader tells; it changes nothing.
+        _number: of the worker, which a DataLoader passes; it changes nothing.
     """
     threading.Thread(target=_wait_and_end, daemon=True).start()
 

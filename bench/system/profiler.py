@@ -1,7 +1,7 @@
-"""Where the time goes: stages are named; some of a pretraining and the start of what follows are watched.
+"""Where the time goes: some steps of a pretraining, and the start of later stages, are profiled.
 
-What follows is the pass for features and the evaluator. An evaluator may launch millions of operators, of
-which a trace could not be held in memory, so it is watched for its first seconds only.
+Later stages are the pass for features and the evaluator. An evaluator may launch millions of operators,
+and their trace would not fit into memory, so only its first seconds are profiled.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from torch.profiler import ProfilerActivity, profile, record_function, schedule
 from bench.system.stage_timer import StageTimer
 
 WARM_UP, ACTIVE = 3, 10  # steps: the first ones choose kernels and fill caches
-SECONDS, CALLS = 2.0, 10_000  # of a pass or an evaluator; of functions of torch: seconds to read
+SECONDS, CALLS = 2.0, 10_000  # of a later stage: so many calls of torch make a trace that loads in seconds
 OPERATORS = 10  # lines of the table
-LABEL, STEP = "bench ", "ProfilerStep"  # what a stage's and a step's name in the trace starts with
+LABEL, STEP = "bench ", "ProfilerStep"  # how the names of stages and of steps begin in a trace
 OTHER = "other"
-PROFILER = "profiler"  # what a run spends on it, but for what slows down the operators it watches
+PROFILER = "profiler"  # the stage of starting profiles and writing traces
 VIEWERS = "open it in ui.perfetto.dev, chrome://tracing or TensorBoard"
 
 
@@ -40,28 +40,28 @@ def mark(stage: str) -> record_function:
 
 
 class Profiler:
-    """Watches parts of a run; nothing it does changes a number.
+    """Profiles parts of a run; nothing it does changes a number.
 
     Args:
         folder: where traces go.
-        device: where is computed.
-        spent: the time of the run, of which its own is told apart.
+        device: where the run computes.
+        timer: of the run; the profiler's own time is a stage of it.
     """
 
-    def __init__(self, folder: Path, device: torch.device, spent: StageTimer) -> None:
-        # else torch says on stderr what it does, and that there is no GPU
+    def __init__(self, folder: Path, device: torch.device, timer: StageTimer) -> None:
+        # without it torch reports on stderr what it does, and that there is no GPU
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")
-        self.folder, self.device, self.spent = folder, device, spent
+        self.folder, self.device, self.timer = folder, device, timer
         self.written: list[Path] = []
-        self._begun: set[tuple[str, str]] = set()
+        self._started: set[tuple[str, str]] = set()
 
     @contextlib.contextmanager
-    def profile_training(self, key: str, what: str, steps: int) -> Iterator[Callable[[], None]]:
-        """Watch a pretraining; write a trace and print where the time went.
+    def profile_training(self, key: str, title: str, steps: int) -> Iterator[Callable[[], None]]:
+        """Profile some steps of a pretraining; write a trace and print where the time went.
 
         Args:
             key: of the backbone, for the trace's name.
-            what: how the printed table names it.
+            title: how the printed table names it.
             steps: of the whole training.
 
         Yields:
@@ -69,54 +69,55 @@ class Profiler:
         """
         warm_up = max(1, min(WARM_UP, steps - ACTIVE))
         active = max(1, min(ACTIVE, steps - warm_up))
-        left = warm_up + active
+        remaining = warm_up + active
 
-        def ready(watched: Any) -> None:
-            self._tell(key, watched, lambda: describe_steps(what, watched))
+        def report(trace: profile) -> None:
+            self._report(key, trace, lambda: describe_steps(title, trace))
 
         plan = schedule(wait=0, warmup=warm_up, active=active, repeat=1)
-        with profile(activities=self._activities(), schedule=plan, on_trace_ready=ready) as watched:
+        with profile(activities=self._activities(), schedule=plan, on_trace_ready=report) as trace:
 
-            def step() -> None:
-                nonlocal left
-                if left > 0:  # a step that nobody watches is not counted
-                    watched.step()
-                    left -= 1
+            def end_step() -> None:
+                nonlocal remaining
+                if remaining > 0:  # the profiler does not count the steps after those it records
+                    trace.step()
+                    remaining -= 1
 
-            yield step
+            yield end_step
 
     @contextlib.contextmanager
-    def profile_start(self, stage: str, key: str, what: str, of: str = "") -> Iterator[None]:
-        """Watch the first seconds of a block; write a trace and print where the time went.
+    def profile_start(self, stage: str, key: str, title: str, of: str = "") -> Iterator[None]:
+        """Profile the first seconds of a block; write a trace and print where the time went.
 
         Args:
             stage: what the block is.
-            key: of what it makes, for the trace's name.
-            what: how the printed table names it.
-            of: of what the stage is; another block of the same stage and `of` is not watched.
+            key: of the artifact that it makes, for the trace's name.
+            title: how the printed table names it.
+            of: what the stage belongs to; of one stage and one `of`, the first block is profiled.
         """
-        if (stage, of) in self._begun:
+        if (stage, of) in self._started:
             yield
             return
-        self._begun.add((stage, of))
-        with self.spent.time(PROFILER):  # the first profile of a process loads a library
-            watched = profile(activities=self._activities())
-            watched.start()
-        beginning = StartOfStage(watched)
+        self._started.add((stage, of))
+        with self.timer.time(PROFILER):  # the first profile of a process loads a library
+            trace = profile(activities=self._activities())
+            trace.start()
+        start = StartOfStage(trace)
         try:
-            with beginning:
+            with start:
                 yield
         finally:
-            beginning.end()
-        self._tell(key, watched, lambda: beginning.described(f"{stage}, {what}"))
+            start.end()
+        self._report(key, trace, lambda: start.describe(f"{stage}, {title}"))
 
-    def _tell(self, key: str, watched: Any, described: Callable[[], str]) -> None:
-        with self.spent.time(PROFILER):
+    def _report(self, key: str, trace: profile, describe: Callable[[], str]) -> None:
+        """Write a trace, and print its description."""
+        with self.timer.time(PROFILER):
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder / f"{key}.pt.trace.json.gz"
-            watched.export_chrome_trace(str(path))
+            trace.export_chrome_trace(str(path))
             self.written.append(path)
-            click.echo(f"{described()}\n\ntrace: {path} ({VIEWERS})\n", err=True)
+            click.echo(f"{describe()}\n\ntrace: {path} ({VIEWERS})\n", err=True)
 
     def _activities(self) -> list[ProfilerActivity]:
         cuda = [ProfilerActivity.CUDA] if self.device.type == "cuda" else []
@@ -124,21 +125,25 @@ class Profiler:
 
 
 class StartOfStage(TorchFunctionMode):
-    """Ends a profile once it has seen enough: at the next call of a function of torch, on its own thread.
+    """Ends a profile after some seconds or calls of torch.
+
+    It does so within a call of a function of torch, because a profile has to end on the thread that started
+    it.
 
     Args:
-        watched: a `torch.profiler.profile` that was started.
+        trace: a profile that was started.
     """
 
-    def __init__(self, watched: Any) -> None:
+    def __init__(self, trace: profile) -> None:
         super().__init__()
-        self.watched, self.calls, self.started = watched, 0, time.monotonic()
-        self.seconds, self.cut = 0.0, False  # watched; there was more
+        self.trace, self.started, self.calls = trace, time.monotonic(), 0
+        self.seconds = 0.0  # that were profiled; 0 while the profile goes on
+        self.cut = False  # the block went on after the profile
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        """Call `func`, having ended the profile if it is time."""
+        """Call `func`, after ending the profile if it is time."""
         self.calls += 1
         if not self.seconds and (self.calls > CALLS or time.monotonic() - self.started > SECONDS):
             self.cut = True
@@ -149,38 +154,43 @@ class StartOfStage(TorchFunctionMode):
         """End the profile, if it has not ended."""
         if not self.seconds:
             self.seconds = time.monotonic() - self.started
-            self.watched.stop()
+            self.trace.stop()
 
-    def described(self, what: str) -> str:
-        """Return where the time of `what` went: by stage, if some are named, and by operator."""
-        head = f"profile of {what}: {'the first ' if self.cut else ''}{self.seconds:.2f} s"
-        return _tables(head, self.watched, 1e6 * self.seconds, 1, "ms")
+    def describe(self, title: str) -> str:
+        """Return where the time of a block went: by stage, if it names some, and by operator."""
+        first = "the first " if self.cut else ""
+        heading = f"profile of {title}: {first}{self.seconds:.2f} s"
+        return _format_tables(heading, self.trace, 1e6 * self.seconds, 1, "ms")
 
 
-def describe_steps(what: str, watched: Any) -> str:
+def describe_steps(title: str, trace: profile) -> str:
     """Return where the time of some steps went, as two tables: by stage and by operator.
 
     Args:
-        what: was profiled.
-        watched: a `torch.profiler.profile` that has ended.
+        title: of the training.
+        trace: a profile that has ended.
     """
-    steps = [event for event in watched.events() if event.name.startswith(STEP) and not _on_device(event)]
+    events = trace.events() or ()
+    steps = [event for event in events if event.name.startswith(STEP) and not _on_device(event)]
     count, total = max(1, len(steps)), max(1e-9, sum(map(_length, steps)))
-    head = f"profile of {what}: {count} steps of {total / count / 1e3:.1f} ms"
-    return _tables(head, watched, total, count, "ms a step")
+    heading = f"profile of {title}: {count} steps of {total / count / 1e3:.1f} ms"
+    return _format_tables(heading, trace, total, count, "ms a step")
 
 
-def _tables(head: str, watched: Any, total: float, count: int, unit: str) -> str:
-    spent = [(name, time / count, time / total) for name, time in stages(watched.events(), total)]
-    by_stage = [_table("stage", unit, spent)] if len(spent) > 1 else []  # an evaluator names none
-    return "\n\n".join([head, *by_stage, _table("operator", unit, _operators(watched, count))])
+def _format_tables(heading: str, trace: profile, total: float, count: int, unit: str) -> str:
+    by_stage = stage_times(trace.events() or (), total)
+    rows = [(name, time / count, time / total) for name, time in by_stage]
+    tables = [_format_table("operator", unit, _operator_times(trace, count))]
+    if len(rows) > 1:  # an evaluator names no stages
+        tables.insert(0, _format_table("stage", unit, rows))
+    return "\n\n".join([heading, *tables])
 
 
-def stages(events: Iterable[Any], total: float) -> list[tuple[str, float]]:
-    """Return each stage's time in microseconds without the stages inside it; what is left is `other`.
+def stage_times(events: Iterable[Any], total: float) -> list[tuple[str, float]]:
+    """Return each stage's time in microseconds without the stages inside it; the rest is `other`.
 
-    Where a device works on its own, it is the device's time of what a stage launched from any thread:
-    how long the host took to launch it says little.
+    Where a GPU computes, a stage's time is the GPU's, for what the stage launched from any thread: how long
+    the host took to launch it says little.
 
     Args:
         events: of a profile.
@@ -188,28 +198,29 @@ def stages(events: Iterable[Any], total: float) -> list[tuple[str, float]]:
     """
     host = [event for event in events if not _on_device(event)]
     labels = [event for event in host if event.name.startswith(LABEL)]
-    spent: dict[str, float] = defaultdict(float)
-    for event in (event for event in host if event.kernels):
-        spent[_stage_of(event, labels)] += sum(kernel.duration for kernel in event.kernels)
-    if not spent:
+    times: dict[str, float] = defaultdict(float)
+    for event in host:
+        if event.kernels:
+            times[_stage_of(event, labels)] += sum(kernel.duration for kernel in event.kernels)
+    if not times:  # no GPU: the host's own time
         for label in labels:
-            spent[_name(label)] += _length(label)
-            spent[_stage_of(label, labels)] -= _length(label)
-    spent[OTHER] = total - sum(time for name, time in spent.items() if name != OTHER)
-    return sorted(spent.items(), key=lambda item: (item[0] == OTHER, -item[1]))
+            times[_name(label)] += _length(label)
+            times[_stage_of(label, labels)] -= _length(label)
+    times[OTHER] = total - sum(time for name, time in times.items() if name != OTHER)
+    return sorted(times.items(), key=lambda item: (item[0] == OTHER, -item[1]))
 
 
-def _operators(watched: Any, count: int) -> list[tuple[str, float, float]]:
+def _operator_times(trace: profile, count: int) -> list[tuple[str, float, float]]:
     """Return the operators that took the most time by themselves, with their time a step and share."""
-    found = [average for average in watched.key_averages() if not average.key.startswith((LABEL, STEP))]
-    on_device = any(average.self_device_time_total for average in found)
-    spent = "self_device_time_total" if on_device else "self_cpu_time_total"
-    times = sorted(((getattr(average, spent), average.key) for average in found), reverse=True)
+    averages = [average for average in trace.key_averages() if not average.key.startswith((LABEL, STEP))]
+    on_device = any(average.self_device_time_total for average in averages)
+    own_time = "self_device_time_total" if on_device else "self_cpu_time_total"
+    times = sorted(((getattr(average, own_time), average.key) for average in averages), reverse=True)
     total = max(1e-9, sum(time for time, _ in times))
     return [(name, time / count, time / total) for time, name in times[:OPERATORS]]
 
 
-def _table(first: str, unit: str, rows: Iterable[tuple[str, float, float]]) -> str:
+def _format_table(first: str, unit: str, rows: Iterable[tuple[str, float, float]]) -> str:
     body = [(name, f"{time / 1e3:.2f}", f"{100 * share:.0f} %") for name, time, share in rows]
     align = ("left", "right", "right")
     return tabulate(body, (first, unit, "share"), colalign=align, disable_numparse=True)

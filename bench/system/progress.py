@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a live bar on a terminal, plain lines elsewhere."""
+"""Show how far a training is: a live bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NoReturn, TextIO
 from tqdm import tqdm
 
 LINE_EVERY_S = 15.0
-LONG_EPOCH_S = 60.0  # without a line: then one is printed within the epoch
+LONG_EPOCH_S = 60.0  # after so long without a line, one is printed within the epoch
 BAR = "{desc}  {percentage:.0f} %  {rate_fmt}  {remaining} left{postfix}"  # of tqdm, without its bar
 
 
@@ -18,12 +18,12 @@ class Progress:
     """Progress of one pretraining, on standard error.
 
     Args:
-        what: the run, e.g. `simclr resnet18 digits seed 0`.
+        what: the title of the run, e.g. `simclr resnet18 digits seed 0`.
         epochs: of the whole run.
-        images: that the whole run will see.
-        done: of them, those that an earlier process saw.
+        images: of the whole run, counted each time one is seen.
+        done: those that an earlier process saw.
         out: where to write.
-        live: a bar may be drawn; not where several processes share a terminal.
+        live: a bar may be drawn; several processes that share a terminal must not.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Progress:
             )  # fmt: skip
 
     def step(self, epoch: int, step: int, images: int, terms: Mapping[str, float]) -> None:
-        """Show where the run is.
+        """Show a step.
 
         Args:
             epoch: counted from 1.
@@ -58,25 +58,25 @@ class Progress:
         """
         self.seen += images
         if self.bar is not None:
-            where = f"{self.what}  epoch {epoch}/{self.epochs} step {step}"
-            self.bar.set_description_str(where, refresh=False)
-            self.bar.set_postfix_str(_terms(terms), refresh=False)
+            title = f"{self.what}  epoch {epoch}/{self.epochs} step {step}"
+            self.bar.set_description_str(title, refresh=False)
+            self.bar.set_postfix_str(format_terms(terms), refresh=False)
             self.bar.update(images)
         elif time.monotonic() - self.last_line > LONG_EPOCH_S:
-            self._line(f"{epoch}/{self.epochs} step {step}", terms)
+            self._print_line(f"{epoch}/{self.epochs} step {step}", terms)
 
     def epoch_end(self, epoch: int, terms: Mapping[str, float]) -> None:
         """Print a line every now and then where there is no bar, and always for the last epoch."""
         late = time.monotonic() - self.last_line >= LINE_EVERY_S
         if self.bar is None and (late or epoch == self.epochs):
-            self._line(f"{epoch}/{self.epochs}", terms)
+            self._print_line(f"{epoch}/{self.epochs}", terms)
 
-    def _line(self, where: str, terms: Mapping[str, float]) -> None:
+    def _print_line(self, position: str, terms: Mapping[str, float]) -> None:
         self.last_line = time.monotonic()
         rate = self.seen / max(1e-9, self.last_line - self.since)
         left = (self.images - self.done - self.seen) / max(1e-9, rate)
-        said = f"{_terms(terms)}  {rate:.0f} img/s  {duration(left)} left"
-        print(f"{self.what}  epoch {where}  {said}", file=self.out, flush=True)
+        status = f"{format_terms(terms)}  {rate:.0f} img/s  {duration(left)} left"
+        print(f"{self.what}  epoch {position}  {status}", file=self.out, flush=True)
 
     def close(self) -> None:
         """Take the bar away."""
@@ -85,7 +85,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """Return a time as a person says it: 42 s, 3 min 20 s, 2 h 5 min."""
+    """Return a time in words: 42 s, 3 min 20 s, 2 h 5 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -94,7 +94,8 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def _terms(terms: Mapping[str, float]) -> str:
+def format_terms(terms: Mapping[str, float]) -> str:
+    """Return the loss, with its terms beside it where there are several."""
     total = sum(terms.values())
     parts = [f"{name} {value:.3g}" for name, value in terms.items()] if len(terms) > 1 else []
     return "  ".join([f"loss {total:.4g}", *parts])

@@ -1,4 +1,4 @@
-"""Where the time of a whole run goes: the seconds of each of its stages."""
+"""Where the time of a whole run goes: the seconds of each stage."""
 
 from __future__ import annotations
 
@@ -9,48 +9,50 @@ from collections.abc import Callable, Iterator
 
 from tabulate import tabulate
 
-HARNESS = "harness"  # what is in no stage
+HARNESS = "harness"  # time in no stage
 
 
 class StageTimer:
-    """The seconds of stages, each without the stages inside it, from now on.
+    """Counts the seconds of stages from now on, each without the stages inside it.
 
     Args:
-        clock: in seconds.
+        clock: returns seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock, self._since, self._inside = clock, clock(), [HARNESS]
+        self._clock, self._since = clock, clock()
+        self._open = [HARNESS]  # stages, the innermost last
         self._seconds: dict[str, float] = defaultdict(float)
 
     @contextlib.contextmanager
     def time(self, stage: str) -> Iterator[None]:
         """Count the time of a block for `stage`."""
-        self._book()
-        self._inside.append(stage)
+        self._count()
+        self._open.append(stage)
         try:
             yield
         finally:
-            self._book()
-            self._inside.pop()
+            self._count()
+            self._open.pop()
 
     def seconds(self) -> dict[str, float]:
-        """Return the seconds of each stage up to now; their sum is all there were."""
-        self._book()
+        """Return the seconds of each stage up to now; their sum is all the time there was."""
+        self._count()
         return dict(self._seconds)
 
     def table(self) -> str:
         """Return the stages, the longest first, with their seconds and shares."""
-        spent = sorted(self.seconds().items(), key=lambda item: -item[1])
-        total = sum(seconds for _, seconds in spent)
+        longest_first = sorted(self.seconds().items(), key=lambda item: -item[1])
+        total = sum(seconds for _, seconds in longest_first)
         rows = [
-            (stage, f"{seconds:.2f}", f"{100 * seconds / max(1e-9, total):.0f} %") for stage, seconds in spent
+            (stage, f"{seconds:.2f}", f"{100 * seconds / max(1e-9, total):.0f} %")
+            for stage, seconds in longest_first
         ]
         rows.append(("all", f"{total:.2f}", "100 %"))
         align = ("left", "right", "right")
         return tabulate(rows, ("stage of the run", "s", "share"), colalign=align, disable_numparse=True)
 
-    def _book(self) -> None:
+    def _count(self) -> None:
         now = self._clock()
-        self._seconds[self._inside[-1]] += now - self._since
+        self._seconds[self._open[-1]] += now - self._since
         self._since = now

@@ -17,10 +17,11 @@ from typing import Any
 from bench.contracts.backbone import Backbone
 from bench.contracts.dataset import DataLocation, Dataset
 from bench.contracts.evaluator import Evaluator
+from bench.contracts.executor import Executor
 from bench.contracts.method import Method
 from bench.errors import UnknownName
-from bench.registry.registry import CELL_KINDS, Registry
-from bench.testing import backbones, datasets, evaluators, methods
+from bench.registry.registry import Registry
+from bench.testing import backbones, datasets, evaluators, executors, methods
 from bench.testing.checks import Outcome
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "check_backbone",
     "check_dataset",
     "check_evaluator",
+    "check_executor",
     "check_method",
     "check_named",
 ]
@@ -38,6 +40,7 @@ _SUITES: dict[str, Callable[..., Iterator[Outcome]]] = {
     "backbones": backbones.outcomes,
     "datasets": datasets.outcomes,
     "evaluators": evaluators.outcomes,
+    "executors": executors.outcomes,
 }
 
 
@@ -45,7 +48,7 @@ def check(kind: str, cls: type[Any], name: str, **options: Any) -> Iterator[Outc
     """Run every check of a kind, and yield each one's name with its error, or none.
 
     Args:
-        kind: `methods`, `backbones`, `datasets` or `evaluators`.
+        kind: `methods`, `backbones`, `datasets`, `evaluators` or `executors`.
         cls: the plugin class.
         name: the name it is asked for by; of a family, any member.
         options: `config` for all kinds, `location` for datasets.
@@ -91,6 +94,11 @@ def check_evaluator(cls: type[Evaluator], name: str, config: Any = None) -> None
     _demand(check("evaluators", cls, name, config=config), name)
 
 
+def check_executor(cls: type[Executor], name: str) -> None:
+    """Assert that an executor keeps the contract; arguments as of `check_method`."""
+    _demand(check("executors", cls, name), name)
+
+
 def check_named(registry: Registry, name: str) -> Iterator[Outcome]:
     """Check what is registered under a name, of whatever kind.
 
@@ -99,14 +107,14 @@ def check_named(registry: Registry, name: str) -> Iterator[Outcome]:
         BadPlugin: it cannot be imported.
     """
     unknown = []
-    for kind in CELL_KINDS:
+    for kind in _SUITES:
         try:
             entry = registry.find(kind, name)
         except UnknownName as error:
             unknown.append(str(error))
         else:
             yield from check(kind, registry.import_class(entry), entry.name)
-    if len(unknown) == len(CELL_KINDS):
+    if len(unknown) == len(_SUITES):
         likely = [said for said in unknown if "Did you mean" in said or "are named" in said]
         raise UnknownName((likely or [f"no plugin is named {name!r}. See `bench list`."])[0])
 

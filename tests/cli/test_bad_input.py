@@ -1,68 +1,25 @@
-"""What a person gets wrong is one line and exit status 2, before anything is made."""
+"""A mistake in an option or a grid file is one line and exit status 2, before anything is made."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import click
 import pytest
-from click.testing import CliRunner, Result
-from PIL import Image
+from click.testing import CliRunner
+from small_runs import bench, line_of, run
 
-from bench.cli import run_grid as command
 from bench.cli.app import Shell
-from bench.cli.main import main
-from bench.errors import BadData
-from bench.planning.cells import PluginChoice
+from bench.cli.run_grid import run_grid
 from bench.planning.options import merge_options
-from bench.planning.planner import Datasets
-from bench.planning.plugin_choices import PluginChoices
 from bench.registry.registry import Registry
 from bench.storage.records import RecordStore
 
-SMALL = {
-    "--backbone": "test_resnet",
-    "--image-size": "16",
-    "--epochs": "1",
-    "--batch-size": "32",
-    "--eval": "knn",
-}
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def bench(*args: str, **said: str) -> Result:
-    return CliRunner().invoke(main, [*args, *(word for pair in said.items() for word in pair)])
-
-
-def run(*args: str) -> Result:
-    """Run a small grid, with `args` in place of its own options."""
-    kept = {name: value for name, value in SMALL.items() if name not in args}
-    return bench("run", *args, **kept)
-
-
-def line_of(result: Result) -> str:
-    """Return the one line of a usage error."""
-    assert (result.exit_code, result.stdout) == (2, ""), result.output
-    assert result.stderr.startswith("Error: ")
-    assert result.stderr.count("\n") == 1
-    return result.stderr.rstrip("\n")
-
-
-def images(folder: Path, *places: str) -> None:
-    for number, place in enumerate(places):
-        (folder / place).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (16, 16), (number * 20, 0, 0)).save(folder / place)
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "error"),
     [
         ("--method simclrr", "no method is named 'simclrr'. Did you mean 'simclr'?"),
         ("--backbone resnet5", "no backbone is named 'resnet5'. Did you mean 'resnet50'"),
@@ -122,9 +79,14 @@ def images(folder: Path, *places: str) -> None:
         ),
         ("--seed -1", "--seed: -1 is not a whole number of at least 0."),
         ("--seed 0,x", "--seed: 'x' is not a whole number of at least 0."),
+        ("--executor proceses", "no executor is named 'proceses'. Did you mean 'processes'"),
+        (
+            "--executor in-process --jobs 2",
+            "--jobs: 2 processes were asked for, but in-process is one. Leave --jobs out, or use --executor",
+        ),
         ("--jobs 0", "--jobs: 0 is not a whole number of at least 1."),
-        ("--device cuda:99", "--device: cuda:99 was asked for, but it is not there."),
-        ("--device gpu", "--device: gpu was asked for, but it is not there."),
+        ("--device cuda:99", "--device: cuda:99 is not available here."),
+        ("--device gpu", "--device: gpu is not available here."),
         ("--dataset cifar10", "is not there or not complete. Use --download, or set dataset.root"),
         ("--dataset cifar10,digits --dry-run", "Use --download"),
         ("--dataset image_folder", "image_folder: no folder was given. Set dataset.root=FOLDER."),
@@ -147,13 +109,15 @@ def images(folder: Path, *places: str) -> None:
         ("a.yaml b.yaml", "Got unexpected extra argument (b.yaml)"),
     ],
 )
-def test_what_cannot_be_done_is_one_line_before_anything_is_made(folder: Path, args: str, said: str) -> None:
-    assert said in line_of(run(*args.split()))
+def test_what_cannot_be_done_is_one_line_before_anything_is_made(
+    folder: Path, args: str, message: str
+) -> None:
+    assert message in line_of(run(*args.split()))
     assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "grid.yaml: the grid file is empty."),
         ("- method", "grid.yaml: the grid file holds a list."),
@@ -165,153 +129,15 @@ def test_what_cannot_be_done_is_one_line_before_anything_is_made(folder: Path, a
         ("set: {knn.k: []}", "grid.yaml: set knn.k: there is no value."),
         ("seed: x", "grid.yaml: seed: 'x' is not a whole number"),
         ("jobs: 0", "grid.yaml: jobs: 0 is not a whole number"),
-        ("device: cuda:99", "--device: cuda:99 was asked for"),
+        ("device: cuda:99", "--device: cuda:99 is not available here."),
         ("results: grid.yaml", "--results grid.yaml: "),
     ],
 )
-def test_a_grid_file_that_cannot_be_run_is_one_line(folder: Path, text: str, said: str) -> None:
+def test_a_grid_file_that_cannot_be_run_is_one_line(folder: Path, text: str, message: str) -> None:
     (folder / "grid.yaml").write_text(text)
 
-    assert said in line_of(run("grid.yaml"))
+    assert message in line_of(run("grid.yaml"))
     assert [path.name for path in folder.iterdir()] == ["grid.yaml"]
-
-
-@pytest.mark.parametrize("results", ["file", "file/below", "link", "taken"])
-def test_a_results_folder_that_cannot_be_written_is_found_at_once(folder: Path, results: str) -> None:
-    (folder / "file").write_text("")
-    (folder / "link").symlink_to("nowhere")
-    (folder / "taken").mkdir()
-    (folder / "taken" / "artifacts").write_text("")
-    before = sorted(folder.rglob("*"))
-
-    assert f"--results {results}: " in line_of(run("--results", results))
-    assert sorted(folder.rglob("*")) == before
-
-
-def test_a_place_of_records_that_is_taken_is_found_before_training(folder: Path) -> None:
-    place = folder / "results" / "records" / "simclr"
-    place.parent.mkdir(parents=True)
-    place.write_text("")
-
-    assert f"{place} cannot be written to (Not a directory)" in line_of(run("--method", "random,simclr"))
-    assert not (folder / "results" / "artifacts").exists()
-
-
-def test_a_record_of_a_newer_bench_is_found_before_training(folder: Path) -> None:
-    assert run("--method", "random", "--set", "dataset.max_train=32").exit_code == 0
-    (record,) = RecordStore(folder / "results").root.rglob("*.json")
-    record.write_text(record.read_text().replace('"schema": 1', '"schema": 99'))
-    artifacts = sorted((folder / "results" / "artifacts").iterdir())
-    line = line_of(run("--method", "vicreg,random", "--set", "dataset.max_train=32"))
-
-    assert "has schema 99, this bench reads 1. Upgrade ssl-bench." in line
-    assert sorted((folder / "results" / "artifacts").iterdir()) == artifacts
-
-
-@pytest.mark.parametrize(
-    ("places", "said"),
-    [
-        (["d/a/1.png", "d/a/2.png"], "is the only class folder"),
-        (["other/a/1.png"], "d is no folder, it is not there. Set dataset.root to a folder of images."),
-        (["d/1.png"], "there are no images in class folders under d"),
-        (["d/train/a/1.png", "d/train/b/1.png", "d/test/a/1.png"], "it lacks: b"),
-    ],
-)
-def test_a_folder_of_images_that_cannot_be_used_is_found_at_once(
-    folder: Path, places: list[str], said: str
-) -> None:
-    images(folder, *places)
-
-    assert said in line_of(run("--dataset", "image_folder", "--set", "dataset.root=d"))
-    assert not (folder / "results").exists()
-
-
-def test_a_file_that_is_no_checkpoint_is_found_at_once(folder: Path) -> None:
-    (folder / "w.pt").write_bytes(os.urandom(64))
-
-    assert "w.pt: not a checkpoint that can be read" in line_of(run("--set", "backbone.weights=w.pt"))
-    assert not (folder / "results").exists()
-
-
-def test_a_path_that_the_system_refuses_is_one_line() -> None:
-    args = ("--dataset", "image_folder", "--set", f"dataset.root={'x' * 300}")
-
-    assert "it cannot be read (File name too long)" in line_of(run(*args))
-
-
-@pytest.mark.parametrize("command", [("preview",), ("show", "views", "simclr")])
-def test_a_picture_of_views_refuses_such_a_path_in_one_line_too(command: tuple[str, ...]) -> None:
-    args = ("--dataset", "image_folder", "--set", f"dataset.root={'x' * 300}")
-
-    assert "it cannot be read (File name too long)" in line_of(bench(*command, *args))
-
-
-def test_a_damaged_test_image_fails_the_cell_before_the_training(folder: Path) -> None:
-    images(folder, *(f"d/train/{label}/{n}.png" for label in "ab" for n in range(16)))
-    images(folder, "d/test/a/1.png", "d/test/b/1.png")
-    Image.effect_noise((16, 16), 50).convert("RGB").save(folder / "d/test/b/1.png")
-    os.truncate(folder / "d/test/b/1.png", 200)  # behind the header: not seen in planning
-    result = run("--dataset", "image_folder", "--set", "dataset.root=d")
-
-    assert result.exit_code == 1
-    assert "failed: image_folder: an image cannot be decoded: test/b/1.png" in result.stdout
-    assert not list((folder / "results" / "artifacts").glob("*/manifest.json"))
-
-
-@pytest.mark.parametrize(("split", "count"), [("train", 32), ("test", 1)])
-def test_data_without_the_labels_to_evaluate_on_is_refused(split: str, count: int) -> None:
-    registry = Registry.load()
-    datasets = Datasets(registry)
-    parts = PluginChoices(registry, datasets)
-    data = parts.choose("datasets", "digits", "dataset", {"dataset.max_train": 32})
-    labels = {name: datasets.open(data).labels(name) for name in ("train", "test")}
-    labels[split][:count] = [-1] * count
-    (key,) = datasets.opened
-    datasets.opened[key] = SimpleNamespace(splits=tuple(labels), labels=labels.get)
-
-    with pytest.raises(
-        BadData, match=r"^digits: there are labels of .* Evaluate on another --eval-dataset\.$"
-    ):
-        parts.subset(data, 0.5, seed=0)
-
-
-def with_labels(split: str, swapped: dict[int, int]) -> tuple[PluginChoices, PluginChoice]:
-    """Return digits of which some labels are others."""
-    registry = Registry.load()
-    datasets = Datasets(registry)
-    parts = PluginChoices(registry, datasets)
-    data = parts.choose("datasets", "digits", "dataset", {})
-    digits = datasets.open(data)
-    labels = {name: digits.labels(name) for name in ("train", "test")}
-    labels[split] = [swapped.get(label, label) for label in labels[split]]
-    (key,) = datasets.opened
-    datasets.opened[key] = SimpleNamespace(splits=tuple(labels), labels=labels.get, info=digits.info)
-    return parts, data
-
-
-@pytest.mark.parametrize(("split", "said"), [("train", "training"), ("test", "test")])
-@pytest.mark.parametrize(
-    ("swapped", "names"), [({3: 4}, "3"), (dict.fromkeys(range(5), 9), "0, 1, 2 and 2 more")]
-)
-def test_a_split_without_a_class_is_refused(
-    split: str, said: str, swapped: dict[int, int], names: str
-) -> None:
-    parts, data = with_labels(split, swapped)
-
-    with pytest.raises(
-        BadData, match=rf"^digits: there is no {said} image of {names}\. Add some, or .* dataset\.classes\.$"
-    ):
-        parts.subset(data, 1.0, seed=0)
-
-
-@pytest.mark.parametrize(("split", "label"), [("train", 10), ("test", 10), ("train", -2)])
-def test_a_label_of_no_class_is_refused(split: str, label: int) -> None:
-    parts, data = with_labels(split, {3: label})
-
-    with pytest.raises(
-        BadData, match=rf"^digits: a \w+ label is {label}, but there are 10 classes\. Use labels"
-    ):
-        parts.subset(data, 1.0, seed=0)
 
 
 def test_the_least_fraction_that_an_error_names_is_enough(folder: Path) -> None:
@@ -331,7 +157,7 @@ def test_a_fraction_that_leaves_a_class_empty_is_a_skipped_cell_beside_the_other
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         ("table", "no records in results. Run `bench run` first."),
         ("table --results elsewhere", "no records in elsewhere. Run `bench run` first."),
@@ -341,8 +167,8 @@ def test_a_fraction_that_leaves_a_class_empty_is_a_skipped_cell_beside_the_other
         ("table --row method", "No such option '--row'. Did you mean '--rows'?"),
     ],
 )
-def test_a_table_of_nothing_is_one_line(folder: Path, args: str, said: str) -> None:
-    assert said in line_of(bench(*args.split()))
+def test_a_table_of_nothing_is_one_line(folder: Path, args: str, message: str) -> None:
+    assert message in line_of(bench(*args.split()))
     assert list(folder.iterdir()) == []
 
 
@@ -354,7 +180,7 @@ def at_a_terminal() -> click.Command:
     @shell.command("run")
     def run_asking() -> int:
         options = merge_options(None, {"dataset": ("cifar10",), "data_dir": "data"})
-        return command.run(options, Registry.load(), blocked=(), dry_run=False, ask=True)
+        return run_grid(options, Registry.load(), blocked=(), dry_run=False, ask=True)
 
     return shell
 

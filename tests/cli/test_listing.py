@@ -27,7 +27,7 @@ def test_list_shows_every_kind_and_families_on_one_line() -> None:
 
     assert result.exit_code == 0
     assert [line for line in result.stdout.splitlines() if line and line[0] != " "] == [
-        "methods", "backbones", "datasets", "evaluators", "formats",
+        "methods", "backbones", "datasets", "evaluators", "executors", "formats",
     ]  # fmt: skip
     assert "simclr" in result.stdout
     assert sum("timm" in line for line in result.stdout.splitlines()) == 1

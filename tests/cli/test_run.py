@@ -189,7 +189,7 @@ def test_a_table_has_the_axes_and_metrics_that_are_asked_for(results: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         ("--format markdwn", "no format is named 'markdwn'. Known: csv, github, html"),
         ("--format githb", "Did you mean 'github'?"),
@@ -202,13 +202,13 @@ def test_a_table_has_the_axes_and_metrics_that_are_asked_for(results: Path) -> N
     ],
 )
 def test_a_table_that_cannot_be_made_is_one_line(
-    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: str, said: str
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: str, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     result = bench("table", "--results", str(results), *args.split())
 
     assert (result.exit_code, result.stdout) == (2, "")
-    assert said in result.stderr
+    assert message in result.stderr
     assert result.stderr.count("\n") == 1
 
 

@@ -204,14 +204,14 @@ def test_a_method_that_uses_labels_leaves_out_what_is_there_to_pretrain_on(
 
 def test_a_record_says_its_protocol(lab: Lab) -> None:
     records = lab.run(lab.plan(method=("simclr", "supervised"), evaluator=("linear", "knn"), label_frac=0.5))
-    found = [record["protocol"] for record in records]
+    protocols = [record["protocol"] for record in records]
 
-    assert {(p["features"], p["probe"], p["checkpoint"]) for p in found} == {
+    assert {(p["features"], p["probe"], p["checkpoint"]) for p in protocols} == {
         ("frozen", "offline", "last epoch")
     }
-    assert [p["selected"] for p in found] == ["l2", "nothing"] * 2
-    assert [p["selected_split"] for p in found] == ["train", "nothing"] * 2
-    assert [p["training_labels"] for p in found] == [0, 0, 0.5, 0.5]
+    assert [p["selected"] for p in protocols] == ["l2", "nothing"] * 2
+    assert [p["selected_split"] for p in protocols] == ["train", "nothing"] * 2
+    assert [p["training_labels"] for p in protocols] == [0, 0, 0.5, 0.5]
 
 
 # ---- no backbone

@@ -15,10 +15,8 @@ from bench.planning.cells import Cell
 
 
 def describe(lab: Lab, cells: Sequence[Cell]) -> list[str]:
-    pipeline = lab.pipeline()
-    text = describe_run(
-        cells, lab.datasets, lab.registry, pipeline.store, pipeline.cache, torch.device("cpu")
-    )
+    device = torch.device("cpu")
+    text = describe_run(cells, lab.datasets, lab.registry, lab.store, lab.artifacts, device)
     return text.splitlines()
 
 

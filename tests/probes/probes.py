@@ -20,6 +20,7 @@ from bench.api import (
     DatasetInfo,
     Embeddings,
     Evaluator,
+    Executor,
     Method,
     Offer,
     ParamGroup,
@@ -30,18 +31,20 @@ from bench.api import (
     Task,
     Unsupported,
     View,
+    WorkerSpec,
     hookimpl,
     multi_crop,
     setting,
 )
 
-KILL = "PROBES_KILL"  # in the environment: `backbone key:epoch` at the end of which the process is killed
+KILL = "PROBES_KILL"  # in the environment: the step of a `probe` in which the process is killed
 
 MADE: list[Method] = []  # every method, as it was made
 SEEN: list[Task] = []  # every task, as an evaluator got it
 CHECKED: list[tuple[Any, ...]] = []  # what a method was asked to check
 TOLD: list[tuple[Any, ...]] = []  # what observers were told
-BREAK: dict[str, Any] = {}  # `step` and `how`, of a method; `evaluator`, `observer`: to raise there
+BREAK: dict[str, Any] = {}  # `step` and `how`, of a method; `evaluator`: to raise there;
+# `forget`: backbones that an executor leaves out
 
 
 @hookimpl
@@ -69,19 +72,36 @@ def bench_formats() -> Iterator[Offer]:
 
 
 @hookimpl
-def bench_epoch_end(key: str, epoch: int, metrics: Mapping[str, float]) -> None:
-    if os.environ.get(KILL) == f"{key}:{epoch}":
-        os.kill(os.getpid(), signal.SIGKILL)
-    TOLD.append(("epoch", key, epoch, dict(metrics)))
-    if BREAK.get("observer"):
-        raise RuntimeError("an observer broke")
+def bench_executors() -> Iterator[Offer]:
+    yield Offer("backwards", "probes:Backwards", "The last backbone first, and forget one when told to.")
 
 
 @hookimpl
-def bench_cell_end(record: Mapping[str, Any]) -> None:
-    TOLD.append(("cell", record["keys"]["score"], record["status"]))
-    if BREAK.get("observer"):
-        raise RuntimeError("an observer broke")
+def bench_run_start(run: Any) -> None:
+    TOLD.append(("start", run.key, run.resumed_epoch))
+
+
+@hookimpl
+def bench_epoch_end(key: str, epoch: int, metrics: Mapping[str, float]) -> None:
+    TOLD.append(("epoch", key, epoch, dict(metrics)))
+
+
+@hookimpl
+def bench_run_end(run: Any, status: str) -> None:
+    TOLD.append(("end", run.key, status))
+
+
+@hookimpl
+def bench_cell_end(record: Mapping[str, Any], run: Any) -> None:
+    TOLD.append(("cell", record["keys"]["score"], record["status"], run.key))
+
+
+class Backwards(Executor):
+    """Work on the last backbone first."""
+
+    def run(self, spec: WorkerSpec, groups: Sequence[Sequence[Any]]) -> Iterator[dict[str, Any]]:
+        for group in list(reversed(groups))[BREAK.get("forget", 0) :]:
+            yield from spec.work(group)
 
 
 class Lines(TableFormat):
@@ -154,6 +174,8 @@ class Probe(Method):
 
     def terms(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
         self.steps += 1
+        if os.environ.get(KILL) == str(self.steps):
+            os.kill(os.getpid(), signal.SIGKILL)
         z = embeddings["z"]
         worse = torch.nan if self._breaks("nan") else 1.0
         if self._breaks("raise"):

@@ -37,10 +37,10 @@ def test_a_compiled_network_has_the_same_gradients_and_names() -> None:
     plain, compiled = network(), network()
     compile_or_warn(compiled)
     calls = torch._dynamo.utils.counters["stats"]["unique_graphs"]  # noqa: SLF001
-    found = gradients(compiled)
+    of_compiled = gradients(compiled)
 
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > calls  # noqa: SLF001
-    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(found, gradients(plain), strict=True))
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(of_compiled, gradients(plain), strict=True))
     assert list(compiled.state_dict()) == list(plain.state_dict())
 
 

@@ -38,14 +38,16 @@ def test_a_device_that_is_there_is_given(monkeypatch: pytest.MonkeyPatch, name: 
 def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     have(monkeypatch, cuda=2, mps=True)
 
-    with pytest.raises(BadValue, match=rf"--device: {name} was asked for.*Use one of auto, cuda, mps, cpu."):
+    with pytest.raises(
+        BadValue, match=rf"--device: {name} is not available here.*Use one of auto, cuda, mps, cpu."
+    ):
         choose_device(name)
 
 
 def test_the_error_names_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     have(monkeypatch)
 
-    with pytest.raises(BadValue, match=r"cuda was asked for, but it is not there. Use one of auto, cpu."):
+    with pytest.raises(BadValue, match=r"cuda is not available here. Use one of auto, cpu."):
         choose_device("cuda")
 
 
@@ -76,16 +78,16 @@ def test_a_torch_that_cannot_tell_computes_in_float32(monkeypatch: pytest.Monkey
 def test_a_gpu_computes_in_bfloat16_where_it_does_so_itself(
     monkeypatch: pytest.MonkeyPatch, precision: str, *, can: bool
 ) -> None:
-    asked = []
+    arguments = []
 
     def supported(including_emulation: bool = True) -> bool:  # noqa: FBT001, FBT002  as torch has it
-        asked.append(including_emulation)
+        arguments.append(including_emulation)
         return can
 
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
 
     assert auto_precision(torch.device("cuda")) == precision
-    assert asked == [False]
+    assert arguments == [False]
 
 
 def test_mps_computes_in_float32() -> None:
@@ -93,10 +95,10 @@ def test_mps_computes_in_float32() -> None:
 
 
 def test_a_processor_is_described_with_its_threads() -> None:
-    said = describe_device(torch.device("cpu"))
+    message = describe_device(torch.device("cpu"))
 
-    assert said.startswith("cpu (")
-    assert f"{torch.get_num_threads()} thread" in said
+    assert message.startswith("cpu (")
+    assert f"{torch.get_num_threads()} thread" in message
 
 
 def test_images_go_to_a_device_that_has_room_and_stay_where_they_are_else(

@@ -25,7 +25,7 @@ def faults(call: str) -> int:
 
 
 def test_memory_is_not_fetched_from_the_kernel_again() -> None:
-    kept, handed_back = faults("keep_freed_pages()"), faults("")
+    keeping, returning = faults("keep_freed_pages()"), faults("")
 
-    assert kept < 100 or platform.libc_ver()[0] != "glibc"
-    assert handed_back >= kept
+    assert keeping < 100 or platform.libc_ver()[0] != "glibc"
+    assert returning >= keeping

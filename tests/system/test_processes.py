@@ -14,8 +14,8 @@ import pytest
 # What starts a worker and waits until it has done something.
 WORK = {
     "--jobs": """
-        from bench.execution.executors.processes import one_process
-        pool = one_process(1)
+        from bench.execution.executors.processes import start_process
+        pool = start_process(1)
         pool.submit(os.getpid).result()
     """,
     "packing": """
@@ -31,8 +31,8 @@ WORK = {
         from bench.pretraining.crop_workers import Cropper, Piece, crop_in_workers
         Image.new("RGB", (8, 8)).save("a.png")
         crops = draw_crops(1, 0.5, 1.0, 4 / 3, torch.Generator()).numpy()[None]
-        asked = (Piece(["a.png"], crops) for _ in range(100))
-        pool = crop_in_workers(Cropper(partial(read, channels=3), (4 / 3,), (8,)), asked, 1, 1, "it")
+        pieces = (Piece(["a.png"], crops) for _ in range(100))
+        pool = crop_in_workers(Cropper(partial(read, channels=3), (4 / 3,), (8,)), pieces, 1, 1, "it")
         next(pool)
     """,
 }
@@ -65,8 +65,8 @@ def runs(pid: int) -> bool:
 def test_workers_end_with_the_process_that_started_them(kind: str, tmp_path: Path) -> None:
     script = tmp_path / "killed.py"
     script.write_text(KILLED.format(work=WORK[kind].replace("\n        ", "\n    ").strip()))
-    with (tmp_path / "said").open("w") as said:  # a pipe would be open for as long as a worker is
-        done = subprocess.run([sys.executable, str(script)], check=False, cwd=tmp_path, stderr=said)
+    with (tmp_path / "errors").open("w") as errors:  # a pipe would be open for as long as a worker is
+        done = subprocess.run([sys.executable, str(script)], check=False, cwd=tmp_path, stderr=errors)
     workers = [int(pid) for pid in (tmp_path / "workers").read_text().split()]
     until = time.monotonic() + PATIENCE_S
     while any(map(runs, workers)) and time.monotonic() < until:

@@ -20,8 +20,9 @@ from bench.cli.main import main
 from bench.evaluation.features import FILE
 from bench.storage.artifact_files import BACKBONE
 from bench.system import profiler as profiling
-from bench.system.profiler import Profiler, mark, stages
+from bench.system.profiler import Profiler, mark, stage_times
 from bench.system.stage_timer import StageTimer
+from bench.system.stage_watch import StageWatch
 
 STAGES = {"data", "views", "forward", "terms", "backward", "optimiser", "monitors"}
 SHORT = {"train.epochs": 1}
@@ -29,11 +30,12 @@ AXES = {"dataset.max_train": 48, "train.batch_size": 16, "train.image_size": 16}
 HEADING = "stage of the run"
 
 
-def profiled(lab: Lab, settings: dict[str, Any], **asked: Any) -> tuple[list[Path], list[dict[str, Any]]]:
-    pipeline = lab.pipeline()
-    pipeline.profiler = Profiler(lab.folder / "profiles", torch.device("cpu"), pipeline.spent)
-    records = list(pipeline.run(lab.plan(settings, method="simclr", **asked)))
-    return pipeline.profiler.written, records
+def profiled(lab: Lab, settings: dict[str, Any], **axes: Any) -> tuple[list[Path], list[dict[str, Any]]]:
+    timer = StageTimer()
+    profiler = Profiler(lab.folder / "profiles", torch.device("cpu"), timer)
+    pipeline = lab.pipeline(StageWatch(timer, profiler))
+    records = list(pipeline.run(lab.plan(settings, method="simclr", **axes)))
+    return profiler.written, records
 
 
 def key_of(trace: Path) -> str:
@@ -112,13 +114,13 @@ def test_a_backbone_that_is_there_has_a_profile_of_its_features_and_evaluator(la
 
 def test_a_trace_has_every_stage_of_a_step(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     trace, names = (traces := profiled(lab, {})[0])[0], names_of(traces[0])
-    said = capsys.readouterr().err
+    message = capsys.readouterr().err
 
     assert {f"bench {stage}" for stage in STAGES} <= names
-    assert all(stage in said for stage in STAGES)
-    assert "5 steps of" in said
-    assert "aten::" in said
-    assert str(trace) in said
+    assert all(stage in message for stage in STAGES)
+    assert "5 steps of" in message
+    assert "aten::" in message
+    assert str(trace) in message
 
 
 def test_the_first_steps_are_left_out_and_no_more_than_ten_are_watched(
@@ -183,8 +185,10 @@ def test_a_run_says_where_all_its_time_went(
             main([*command, "--results", str(tmp_path)])
 
         assert not ended.value.code
-    first, second = (said.split("\n\n")[0] for said in capsys.readouterr().err.split(HEADING)[1:])
-    stages = [{line.rsplit(maxsplit=3)[0] for line in said.splitlines()[2:]} for said in (first, second)]
+    first, second = (text.split("\n\n")[0] for text in capsys.readouterr().err.split(HEADING)[1:])
+    stages = [
+        {line.rsplit(maxsplit=3)[0] for line in message.splitlines()[2:]} for message in (first, second)
+    ]
 
     assert stages[0] == {"plan", "data", "pretrain", "features", "evaluate knn", "profiler", "harness", "all"}
     assert stages[1] == {"plan", "harness", "all"}
@@ -193,7 +197,7 @@ def test_a_run_says_where_all_its_time_went(
 def test_a_stage_inside_another_counts_for_itself() -> None:
     events = [event("bench views", 0, 10), event("bench data", 2, 5), event("aten::index", 2, 4)]
 
-    assert stages(events, 12) == [("views", 7), ("data", 3), ("other", 2)]
+    assert stage_times(events, 12) == [("views", 7), ("data", 3), ("other", 2)]
 
 
 def test_a_device_works_for_the_stage_that_launched_it() -> None:
@@ -203,7 +207,7 @@ def test_a_device_works_for_the_stage_that_launched_it() -> None:
         event("aten::mm", 3, 3.5, (50.0, 5.0)), event("aten::copy_", 5, 6, (1.0,)),
     ]  # fmt: skip
 
-    assert stages(events, 100) == [("backward", 55), ("forward", 30), ("other", 15)]
+    assert stage_times(events, 100) == [("backward", 55), ("forward", 30), ("other", 15)]
 
 
 def test_nothing_of_torchs_own_is_said(lab: Lab, capfd: pytest.CaptureFixture[str]) -> None:
@@ -218,5 +222,5 @@ def test_several_processes_are_not_profiled(capsys: pytest.CaptureFixture[str]) 
 
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
-        "Error: --profile: it looks at one process, but there are --jobs. Leave one of them out.\n"
+        "Error: --profile: it looks at one process. Leave it, or --jobs and --executor, out.\n"
     )

@@ -96,7 +96,7 @@ def test_a_terminal_gets_a_bar_that_is_taken_away() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "message"),
     [
         (0, "0 s"),
         (0.4, "0 s"),
@@ -108,5 +108,5 @@ def test_a_terminal_gets_a_bar_that_is_taken_away() -> None:
         (90_000, "25 h 0 min"),
     ],
 )
-def test_a_duration_is_said_as_a_person_says_it(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
+def test_a_duration_is_said_as_a_person_says_it(seconds: float, message: str) -> None:
+    assert duration(seconds) == message

@@ -17,37 +17,37 @@ class Clock:
 
 def test_a_stage_inside_another_counts_for_itself_and_the_rest_is_the_harness() -> None:
     clock = Clock()
-    ledger = StageTimer(clock)
+    timer = StageTimer(clock)
     clock.now += 1
-    with ledger.time("features"):
+    with timer.time("features"):
         clock.now += 2
-        with ledger.time("data"):
+        with timer.time("data"):
             clock.now += 4
         clock.now += 8
-    with ledger.time("data"):
+    with timer.time("data"):
         clock.now += 16
 
-    assert ledger.seconds() == {"harness": 1, "features": 10, "data": 20}
+    assert timer.seconds() == {"harness": 1, "features": 10, "data": 20}
 
 
 def test_a_stage_that_fails_is_counted_and_ended() -> None:
     clock = Clock()
-    ledger = StageTimer(clock)
-    with contextlib.suppress(ValueError), ledger.time("data"):
+    timer = StageTimer(clock)
+    with contextlib.suppress(ValueError), timer.time("data"):
         clock.now += 2
         raise ValueError
     clock.now += 3
 
-    assert ledger.seconds() == {"data": 2, "harness": 3}
+    assert timer.seconds() == {"data": 2, "harness": 3}
 
 
 def test_the_table_has_the_longest_first_and_their_sum() -> None:
     clock = Clock()
-    ledger = StageTimer(clock)
+    timer = StageTimer(clock)
     clock.now += 1
-    with ledger.time("pretrain"):
+    with timer.time("pretrain"):
         clock.now += 3
-    lines = [line.split() for line in ledger.table().splitlines()]
+    lines = [line.split() for line in timer.table().splitlines()]
 
     assert lines[2:] == [
         ["pretrain", "3.00", "75", "%"],

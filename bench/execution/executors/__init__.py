@@ -1,4 +1,18 @@
 """How the cells of a grid are shared out: in this process, or over several.
 
-Imports execution.
+The modules below import execution. This one is the catalogue that every command imports, so it says only
+what there is.
 """
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bench.hookspecs import Offer, hookimpl
+
+
+@hookimpl
+def bench_executors() -> Iterator[Offer]:
+    """Offer the executors that come with bench."""
+    yield Offer("in-process", ".in_process:InProcess", "One cell after the other, in this process.")
+    yield Offer("processes", ".processes:Processes", "Several processes on this machine, as --jobs says.")

@@ -1,0 +1,68 @@
+"""The command `bench run`. What a command needs is imported when it runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.cli.app import Session, session
+from bench.cli.options import axis
+
+
+@click.command()
+@click.argument("grid", required=False, type=click.Path(path_type=Path))
+@axis("--method", metavar="NAME,…", text="SSL methods and baselines.  [default: simclr]")
+@axis("--backbone", metavar="NAME,…", text="Networks, by timm's names.  [default: test_resnet]")
+@axis("--dataset", metavar="NAME,…", text="What to train on.  [default: digits]")
+@axis("--eval", metavar="NAME,…", text="Evaluators.  [default: linear]")
+@axis("--label-frac", metavar="F,…", text="Shares of the labels, in (0, 1].  [default: 1]")
+@axis("--eval-dataset", metavar="NAME,…", text="What to evaluate on, if not what was trained on.")
+@axis("--seed", metavar="N,…", text="Of training and evaluation; a table averages over them.  [default: 0]")
+@axis("--epochs", metavar="N,…", text="Short for --set train.epochs=N.  [default: 100]")
+@axis("--batch-size", metavar="N,…", text="Short for --set train.batch_size=N.  [default: 256]")
+@axis("--image-size", metavar="N,…", text="Short for --set train.image_size=N.  [default: the data's]")
+@axis("--precision", metavar="NAME,…", text="Of training: auto, float32, bfloat16 or float16.")
+@click.option("--set", "set_", multiple=True, metavar="PART.FIELD=VALUE,…",
+              help="Any setting. PART is method, backbone, dataset, eval_dataset, train, views or a plugin's "
+                   "name; `bench show` lists the fields. More values are an axis.")  # fmt: skip
+@click.option("--data-dir", metavar="DIR", help="Where downloads are kept.  [default: data]")
+@click.option("--results", metavar="DIR", help="Where records and artifacts go.  [default: results]")
+@click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.  [default: auto]")
+@click.option("--jobs", metavar="N", help="Processes.  [default: 1]")
+@click.option("--executor", metavar="NAME",
+              help="How cells are shared out: a name of `bench list executors`.  [default: processes where "
+                   "there are several --jobs, else in-process]")  # fmt: skip
+@click.option("--download/--no-download", default=None, help="Download data that is missing.")
+@click.option("--packed/--no-packed", default=None,
+              help="Keep the decoded images of a folder in a file, for later runs, even where they fit into "
+                   "memory.")  # fmt: skip
+@click.option("--profile/--no-profile", default=None,
+              help="Say where the time goes, and write traces: of ten steps of each training, and of the "
+                   "first 2 s of each backbone's features and of each evaluator.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Say what would be made and how long it takes; make nothing.")
+@session
+def run(session: Session, /, grid: Path | None, dry_run: bool, **options: Any) -> int:  # noqa: FBT001
+    """Pretrain, freeze, evaluate, and print the table.
+
+    Every option with a list is an axis of the grid. GRID is a YAML file with the same names (method,
+    label_frac, set, …); options go before what it says. What was made before is not made again.
+
+    \b
+    bench run
+    bench run --method simclr,vicreg,supervised,random --eval linear,knn --label-frac 0.01,0.1,1
+    bench run --dataset image_folder --set dataset.root=photos --backbone resnet50 --seed 0,1,2
+    bench run --set method.temperature=0.1,0.5 --epochs 200 --dry-run
+
+    The exit status is 1 if a cell failed and 2 if something asked for cannot be done.
+    """  # noqa: D301
+    from bench.planning.options import merge_options
+
+    options["set"] = options.pop("set_")
+    merged = merge_options(grid, options)  # its errors come before a second is spent on importing torch
+    from bench.cli.run_grid import run_grid
+
+    ask = sys.stdin.isatty() and sys.stderr.isatty()
+    return run_grid(merged, session.registry, blocked=session.blocked, dry_run=dry_run, ask=ask)

@@ -1,0 +1,89 @@
+"""What an executor is: how the cells of a grid are shared out over workers.
+
+This layer knows neither the planner nor the pipeline, so what an executor is handed is described here by
+protocols, and a cell is `Any`: an executor passes cells on and looks at none.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar, Protocol
+
+from bench.config import NoSettings
+from bench.errors import BadValue
+from bench.storage.records import Record
+
+
+class CellRunner(Protocol):
+    """Turns cells into stored records, in this process."""
+
+    def run(self, cells: Iterable[Any]) -> Iterator[Record]:
+        """Yield the record of each cell in turn; a cell that fails has a record that says so."""
+
+    def find_record(self, cell: Any) -> Record | None:
+        """Return the record of a cell that is there already, if it is."""
+
+    def record_failure(self, cell: Any, reason: str, error_type: str = "WorkerDied") -> Record:
+        """Store that the worker of a cell died, and return the record.
+
+        Args:
+            cell: of the worker. One whose record is there already keeps it.
+            reason: one line with what to do about it.
+            error_type: what kind of error it was.
+        """
+
+
+class WorkerSpec(Protocol):
+    """All that a worker needs to know of a run; it can be pickled and sent to one."""
+
+    @property
+    def jobs(self) -> int:
+        """Workers at a time, as `--jobs` says."""
+
+    @property
+    def threads(self) -> int:
+        """Threads for each worker."""
+
+    @property
+    def profile(self) -> bool:
+        """The run is to be profiled, which takes one process."""
+
+    def build(self) -> CellRunner:
+        """Return what turns cells into records in this process."""
+
+    def work(self, cells: Sequence[Any]) -> list[Record]:
+        """Return the records of cells: what a worker calls, in a process of its own."""
+
+
+class Executor(ABC):
+    """How the cells of a grid are shared out over workers. It is built without arguments.
+
+    What a worker makes is the same whichever made it, so an executor is no part of a key.
+    """
+
+    Config: ClassVar[type] = NoSettings
+    version: ClassVar[int] = 1
+    reference: ClassVar[str] = ""
+
+    def check(self, spec: WorkerSpec) -> None:
+        """Refuse, before anything is made, what cannot be run.
+
+        Raises:
+            BadValue: always where the run is to be profiled, unless a subclass runs in this process.
+        """
+        if spec.profile:
+            raise BadValue("--profile: it looks at one process. Leave it, or --jobs and --executor, out.")
+
+    @abstractmethod
+    def run(self, spec: WorkerSpec, groups: Sequence[Sequence[Any]]) -> Iterator[Record]:
+        """Yield one record per cell, in any order.
+
+        A worker that dies must yield failed records for its cells (`CellRunner.record_failure`); it must
+        not raise.
+
+        Args:
+            spec: of the run; a worker calls its `work`.
+            groups: the cells of one backbone each. A group is never split between two workers: the
+                backbone would be trained twice, or one would wait for the other.
+        """

@@ -1,0 +1,164 @@
+"""The backbone of a cell: restored if it was trained before, otherwise trained and saved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from bench.contracts.backbone import Backbone
+from bench.contracts.dataset import Images
+from bench.contracts.method import Method
+from bench.execution.assembly import build_backbone, build_method, build_training_run, exported_state
+from bench.execution.cost import forward_flops
+from bench.execution.failures import FailureReport, StageFailed, in_stage
+from bench.execution.image_cache import ImageCache
+from bench.execution.observed_run import ObservedRun, describe_pretraining
+from bench.execution.observers import Observers
+from bench.planning.cells import Cell
+from bench.pretraining.channel_statistics import ChannelStatistics, measure_channels
+from bench.pretraining.loop import pretrain
+from bench.pretraining.online_knn import KnnSample, sample_for_knn
+from bench.pretraining.training_run import TrainingCost, TrainingRun
+from bench.registry.registry import Registry
+from bench.splits.label_pool import training_rows
+from bench.storage.artifact_files import ABOUT, BACKBONE, read_about, write_json
+from bench.storage.artifacts import ArtifactStore
+from bench.storage.tensors import cpu_copies
+from bench.system.stage_watch import StageWatch
+
+
+class BackboneStage:
+    """Trains backbones and restores them; the last one stays in memory.
+
+    Args:
+        registry: of plugins.
+        artifacts: where backbones are kept.
+        images: to train on.
+        device: where to compute.
+        watch: over each training.
+        observers: of each training.
+        live: this process has the terminal to itself, and may draw on it.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        artifacts: ArtifactStore,
+        images: ImageCache,
+        device: torch.device,
+        watch: StageWatch,
+        observers: Observers,
+        *,
+        live: bool = True,
+    ) -> None:
+        self.registry, self.artifacts, self.images = registry, artifacts, images
+        self.device, self.watch, self.observers, self.live = device, watch, observers, live
+        self._restored: dict[str, Backbone] = {}
+        self._failed: dict[str, FailureReport] = {}
+
+    def get(self, cell: Cell) -> Backbone:
+        """Return the trained backbone of a cell, frozen.
+
+        Raises:
+            StageFailed: it cannot be trained; one that failed in this run fails again at once.
+        """
+        key = cell.keys.backbone
+        if key in self._failed:
+            raise StageFailed(self._failed[key])
+        if key not in self._restored:
+            try:
+                with in_stage("pretrain"), self.artifacts.locked(key):
+                    if self.artifacts.find(key) is None:
+                        self._make(cell)
+                    self._restored = {key: self._restore(cell)}
+            except StageFailed as failed:
+                self._failed[key] = failed.report
+                raise
+        return self._restored[key]
+
+    def must_train(self, cell: Cell) -> bool:
+        """Tell whether the backbone of a cell would have to be trained now."""
+        key = cell.keys.backbone
+        return not (key in self._failed or key in self._restored or self.artifacts.has(key))
+
+    def about(self, cell: Cell) -> dict[str, Any]:
+        """Return what the artifact of a trained backbone says of it."""
+        return read_about(self.artifacts.folder / cell.keys.backbone)
+
+    def _make(self, cell: Cell) -> None:
+        """Build the backbone of a cell, train it if it is to be trained, and save it."""
+        images = self.images.get(cell.dataset, cell.split)
+        info = self.images.datasets.open(cell.dataset).info
+        statistics = (info.mean, info.std) if info.mean and info.std else measure_channels(images)
+        rows = self._labelled_rows(cell, images)
+        method = build_method(cell, self.registry, info).to(self.device)
+        exported_state(method)  # what cannot be saved is found before the training
+        about = self._describe(cell, method.backbone, info.channels, statistics)
+        with self.artifacts.write(cell.keys.backbone) as folder:
+            if cell.training is not None:
+                run = build_training_run(cell, statistics, self.device, folder)
+                run = replace(run, live=self.live, rows=rows, knn=self._knn_sample(cell))
+                about |= asdict(self._train(cell, method, images, run))
+            save_file(cpu_copies(exported_state(method)), folder / BACKBONE)
+            write_json(folder / ABOUT, about)
+
+    def _labelled_rows(self, cell: Cell, images: Images) -> torch.Tensor | None:
+        """Return the rows a method is trained on that sees some of the labels; none is every row."""
+        if not 0 < cell.label_share < 1:
+            return None
+        dataset = self.images.datasets.open(cell.dataset)
+        return training_rows(dataset, len(images), cell.label_share, cell.seed)
+
+    def _describe(
+        self, cell: Cell, backbone: nn.Module, channels: int, statistics: ChannelStatistics
+    ) -> dict[str, Any]:
+        """Return what the artifact says of a backbone before its training."""
+        return {
+            "cell": cell.training_title,
+            "mean": statistics[0],
+            "std": statistics[1],
+            "channels": channels,
+            "image_size": cell.image_size,
+            "dim": backbone.dim,
+            "params": sum(p.numel() for p in backbone.parameters()),
+            "flops": forward_flops(backbone, channels, cell.image_size, self.device),
+            "seconds": 0.0,
+            "images_per_s": None,
+        }
+
+    def _train(self, cell: Cell, method: Method, images: Images, run: TrainingRun) -> TrainingCost:
+        results = self.artifacts.folder.parent
+        described = describe_pretraining(cell, results, run.folder, len(images))
+        observed = ObservedRun(self.observers, described)
+        with (
+            observed,
+            self.watch.training(cell.keys.backbone, cell.training_title, described.steps) as end_step,
+        ):
+
+            def on_step(step: int, terms: Mapping[str, float]) -> None:
+                end_step()
+                observed.end_step(step, terms)
+
+            stream = self.images.datasets.open(cell.dataset).stream(cell.split)
+            source = stream or images.resident(self.device)
+            run = replace(run, on_start=observed.start, on_epoch=observed.end_epoch, on_step=on_step)
+            return pretrain(method, source, run)
+
+    def _knn_sample(self, cell: Cell) -> KnnSample | None:
+        """Return the labelled images that a training is watched on: of train and val, never of test."""
+        has_val = "val" in self.images.datasets.open(cell.dataset).splits
+        val = self.images.get(cell.dataset, "val") if has_val else None
+        return sample_for_knn(self.images.get(cell.dataset, "train"), val)
+
+    def _restore(self, cell: Cell) -> Backbone:
+        """Return the trained backbone from its artifact, frozen."""
+        info = self.images.datasets.open(cell.dataset).info
+        backbone = build_backbone(cell, self.registry, info.channels)
+        backbone.load_state_dict(load_file(self.artifacts.folder / cell.keys.backbone / BACKBONE))
+        backbone.requires_grad_(requires_grad=False).to(self.device).eval()
+        return backbone.to(memory_format=torch.channels_last)

@@ -1,0 +1,96 @@
+"""The features of a split: loaded if they were extracted before, otherwise extracted and saved."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from bench.contracts.evaluator import Evaluator, Features, FeatureSpec
+from bench.evaluation import features as feature_files
+from bench.execution.backbone_stage import BackboneStage
+from bench.execution.failures import in_stage
+from bench.execution.image_cache import ImageCache
+from bench.planning.cells import Cell
+from bench.storage.artifact_files import ABOUT, read_about, write_json
+from bench.storage.artifacts import ArtifactStore
+from bench.system.stage_watch import StageWatch
+
+
+class FeaturesStage:
+    """Extracts features and loads them; those of the last backbone and data stay in memory.
+
+    Args:
+        backbones: the stage below.
+        images: to extract features of.
+        artifacts: where features are kept.
+        watch: over each extraction.
+    """
+
+    def __init__(
+        self, backbones: BackboneStage, images: ImageCache, artifacts: ArtifactStore, watch: StageWatch
+    ) -> None:
+        self.backbones, self.images = backbones, images
+        self.artifacts, self.watch = artifacts, watch
+        self._loaded: dict[str, Features] = {}
+
+    def get_all(self, cell: Cell) -> dict[str, Features]:
+        """Return the features of every split that a cell is evaluated on.
+
+        Raises:
+            StageFailed: the images, the backbone or the features cannot be had.
+        """
+        if self.backbones.must_train(cell):
+            self._load_images(cell)
+        return {split: self.get(cell, split) for split in cell.keys.features}
+
+    def get(self, cell: Cell, split: str) -> Features:
+        """Return the features of one split.
+
+        Raises:
+            StageFailed: see `get_all`.
+        """
+        key = cell.keys.features[split]
+        if key not in self._loaded:
+            own = set(cell.keys.features.values())
+            self._loaded = {loaded: rows for loaded, rows in self._loaded.items() if loaded in own}
+            with in_stage("features"), self.artifacts.locked(key):
+                if self.artifacts.find(key) is None:
+                    self._extract(cell, split, key)
+                self._loaded[key] = feature_files.load(self.artifacts.folder / key)
+        return self._loaded[key]
+
+    def about(self, cell: Cell) -> list[dict[str, Any]]:
+        """Return what the artifacts of a cell's features say of them, a split at a time."""
+        return [read_about(self.artifacts.folder / key) for key in cell.keys.features.values()]
+
+    def _load_images(self, cell: Cell) -> None:
+        """Load what is evaluated on before a training: a damaged image is found now, not hours later."""
+        for split, key in cell.keys.features.items():
+            if not self.artifacts.has(key):
+                self.images.get(cell.eval_dataset, split)
+
+    def _spec(self, cell: Cell) -> FeatureSpec:
+        """Return which features the cell's evaluator wants."""
+        cls: type[Evaluator] = self.backbones.registry.load_class("evaluators", cell.evaluator.name)
+        return cls.features(cell.evaluator.config)
+
+    def _extract(self, cell: Cell, split: str, key: str) -> None:
+        backbone, about = self.backbones.get(cell), self.backbones.about(cell)
+        images = self.images.get(cell.eval_dataset, split)
+        rows = feature_files.extract(
+            backbone,
+            images.pixels,
+            image_size=cell.image_size,
+            channels=about["channels"],
+            mean=tuple(about["mean"]),
+            std=tuple(about["std"]),
+            device=self.backbones.device,
+            spec=self._spec(cell),
+        )
+        rows = feature_files.finite(rows, f"{cell.training_title}: the features of {split}")
+        with self.artifacts.write(key) as folder:
+            with self.watch.stage("features", key, cell.training_title, of=cell.keys.backbone):
+                started = time.monotonic()
+                feature_files.save(rows, images.labels, folder)
+                seconds = time.monotonic() - started
+            write_json(folder / ABOUT, {"seconds": seconds, "images": len(images), "backbone": about})

@@ -1,0 +1,40 @@
+"""The images of the dataset at work, loaded once."""
+
+from __future__ import annotations
+
+from bench.contracts.dataset import Images
+from bench.execution.failures import in_stage
+from bench.planning.cells import PluginChoice
+from bench.planning.open_datasets import Datasets
+from bench.system.stage_timer import StageTimer
+
+
+class ImageCache:
+    """Loads the images of a split, and keeps those of one dataset at a time in memory.
+
+    Args:
+        datasets: as they were opened for the plan.
+        timer: of the run.
+    """
+
+    def __init__(self, datasets: Datasets, timer: StageTimer) -> None:
+        self.datasets, self.timer = datasets, timer
+        self._kept: dict[tuple[str, str], Images] = {}
+
+    def get(self, choice: PluginChoice, split: str) -> Images:
+        """Return the images of a split of a dataset; those of other datasets are let go.
+
+        A split that is there to pretrain on only is not kept: it may be far larger than the others.
+
+        Raises:
+            StageFailed: the dataset cannot load them.
+        """
+        if (choice.key, split) in self._kept:
+            return self._kept[choice.key, split]
+        dataset = self.datasets.open(choice)
+        self._kept = {kept: images for kept, images in self._kept.items() if kept[0] == choice.key}
+        with in_stage("data"), self.timer.time("data"):
+            images: Images = dataset.load(split)
+        if split in dataset.splits:
+            self._kept[choice.key, split] = images
+        return images

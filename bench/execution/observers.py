@@ -1,0 +1,168 @@
+"""Tell plugins what happens in a run, so that none of them can slow or break it.
+
+Each plugin that observes has a queue and a thread of its own. The run puts copies into the queues and goes
+on; what a plugin raises is logged; events that a plugin is too slow for are dropped, steps first.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.registry.discovery import one_line
+from bench.registry.registry import Plugin, Registry
+
+STEPS_WAITING = 1_000  # events in a queue from which on steps are dropped
+WAITING = 10_000  # events in a queue from which on all are: what is left of memory belongs to the run
+DRAIN_S = 10.0  # at the end of a run, for what observers have not seen yet
+
+STEP_END, STEP_INTERVAL = "bench_step_end", "bench_step_interval"
+
+Hook = Callable[..., Any]
+Event = tuple[str, dict[str, Any]]  # a hook's name and its arguments
+
+log = logging.getLogger("bench")
+
+
+class Observers:
+    """The plugins that observe a run. Threads start with the first event.
+
+    Args:
+        registry: of plugins.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._all = [_Observer(plugin, hooks) for plugin, hooks in registry.observers()]
+
+    @property
+    def active(self) -> bool:
+        """Any plugin observes."""
+        return bool(self._all)
+
+    @property
+    def waiting(self) -> int:
+        """Events that no plugin has taken yet."""
+        return sum(observer.waiting for observer in self._all)
+
+    def notify(self, hook: str, **values: Any) -> None:
+        """Tell every plugin that has a hook; it is called later, with a copy of the values."""
+        for observer in self._all:
+            if hook in observer.hooks:
+                observer.put(hook, values)
+
+    def notify_step(self, step: int, metrics: Mapping[str, float], **values: Any) -> None:
+        """Tell the plugins that asked for this step of the end of it."""
+        for observer in self._all:
+            if observer.interval and step % observer.interval == 0:
+                observer.put(STEP_END, {"step": step, "metrics": dict(metrics), **values})
+
+    def drain(self, patience: float = DRAIN_S) -> None:
+        """Wait until the plugins have seen all that happened, but no longer than `patience` seconds."""
+        end = time.monotonic() + patience
+        working = [observer for observer in self._all if observer.started and not observer.abandoned]
+        for observer, seen in [(observer, observer.mark()) for observer in working]:
+            if not seen.wait(max(0.0, end - time.monotonic())):
+                observer.abandon(patience)
+            observer.report_dropped()
+
+
+@dataclass
+class _Observer:
+    """One plugin, its queue and its thread.
+
+    Args:
+        plugin: whose hooks these are.
+        hooks: by name.
+        interval: of steps, 0 where the plugin wants none.
+    """
+
+    plugin: Plugin
+    hooks: Mapping[str, Hook]
+    interval: int = 0
+    started: bool = False
+    abandoned: bool = False
+    dropped_steps: int = 0
+    dropped: int = 0
+    _events: queue.SimpleQueue[Event | threading.Event] = field(default_factory=queue.SimpleQueue)
+    _logged: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        if STEP_END in self.hooks and STEP_INTERVAL in self.hooks:
+            self.interval = self._ask_interval()
+
+    @property
+    def waiting(self) -> int:
+        """Events that the plugin has not taken yet."""
+        return self._events.qsize()
+
+    def put(self, hook: str, values: Mapping[str, Any]) -> None:
+        """Have a hook called on the thread of the plugin, unless too much is waiting already."""
+        if hook == STEP_END and self.waiting >= STEPS_WAITING:
+            self.dropped_steps += 1
+        elif self.abandoned or self.waiting >= WAITING:
+            self.dropped += 1
+        else:
+            self._start()
+            self._events.put((hook, copy.deepcopy(dict(values))))
+
+    def mark(self) -> threading.Event:
+        """Return what is set when the plugin has seen all that was put until now."""
+        seen = threading.Event()
+        self._events.put(seen)
+        return seen
+
+    def abandon(self, patience: float) -> None:
+        """Tell the plugin of nothing more: it is stuck, or far too slow."""
+        self.abandoned = True
+        log.warning(
+            "%s: its observers were not done %g s after the run; about %d events are lost to them.",
+            self.plugin.id, patience, self.waiting,
+        )  # fmt: skip
+
+    def report_dropped(self) -> None:
+        """Log how many events the plugin was too slow for, since the last time."""
+        counts = {"steps": self.dropped_steps, "other events": self.dropped}
+        lost = " and ".join(f"{count} {name}" for name, count in counts.items() if count)
+        if lost:
+            log.warning("%s: its observers were too slow for the run: %s were dropped.", self.plugin.id, lost)
+        self.dropped_steps = self.dropped = 0
+
+    def _start(self) -> None:
+        if not self.started:
+            self.started = True
+            threading.Thread(target=self._work, name=f"observer {self.plugin.id}", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            event = self._events.get()
+            if isinstance(event, threading.Event):
+                event.set()
+            else:
+                self._call(*event)
+
+    def _call(self, hook: str, values: Mapping[str, Any]) -> Any:
+        try:
+            return self.hooks[hook](**values)
+        except (Exception, SystemExit) as error:
+            if hook not in self._logged:  # once: it would raise at every epoch
+                self._logged.add(hook)
+                log.warning("%s: %s raised %s", self.plugin.id, hook, one_line(error))
+            log.debug("%s", self.plugin.id, exc_info=error)
+            return None
+
+    def _ask_interval(self) -> int:
+        answers = self._call(STEP_INTERVAL, {})
+        interval = answers[0] if answers else None
+        if isinstance(interval, int) and interval >= 1:
+            return interval
+        if answers is not None:
+            log.warning(
+                "%s: %s returned %r. Return a whole number from 1.", self.plugin.id, STEP_INTERVAL, interval
+            )
+        return 0

@@ -1,0 +1,118 @@
+"""The score of a cell: the evaluator's verdict on features, or on the backbone itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from bench.contracts.dataset import DatasetInfo
+from bench.contracts.evaluator import Evaluator, Features, Network, Scores
+from bench.evaluation.tasks import build_network, build_task
+from bench.execution.cost import cost_fields, peak_mb
+from bench.execution.failures import in_stage
+from bench.execution.features_stage import FeaturesStage
+from bench.execution.image_cache import ImageCache
+from bench.planning.cells import Cell
+from bench.registry.registry import Registry
+from bench.storage.artifact_files import PREDICTIONS
+from bench.storage.artifacts import ArtifactStore
+from bench.system.stage_watch import StageWatch
+
+USUAL_PROTOCOL = {"features": "frozen", "probe": "offline", "checkpoint": "last epoch"}
+
+
+class ScoreStage:
+    """Evaluates cells.
+
+    Args:
+        registry: of plugins.
+        features: the stage below.
+        images: for evaluators that look at them.
+        artifacts: where predictions are kept.
+        watch: over each evaluation.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        features: FeaturesStage,
+        images: ImageCache,
+        artifacts: ArtifactStore,
+        watch: StageWatch,
+    ) -> None:
+        self.registry, self.features, self.images = registry, features, images
+        self.artifacts, self.watch = artifacts, watch
+        self.device: torch.device = features.backbones.device
+        self._shared: dict[str, Any] = {}  # what evaluators leave for each other, such as a fitted probe
+
+    def get(self, cell: Cell) -> dict[str, Any]:
+        """Evaluate a cell, and return what its record says of a cell that went well.
+
+        Raises:
+            StageFailed: the evaluator, or a stage below, failed.
+        """
+        features = self.features.get_all(cell)
+        with in_stage("evaluate"):
+            scores, seconds = self._evaluate(cell, features)
+            self._save_predictions(cell, scores, features["test"])
+            return self._describe(cell, scores, len(features["test"]), seconds)
+
+    def _evaluate(self, cell: Cell, features: Mapping[str, Features]) -> tuple[Scores, float]:
+        """Return the evaluator's scores, and the seconds it took."""
+        cls: type[Evaluator] = self.registry.load_class("evaluators", cell.evaluator.name)
+        classes = self._info(cell).classes
+        task = build_task(features, classes, cell.label_frac, cell.seed, self.device, self._shared)
+        if cls.needs == "backbone":
+            task = replace(task, network=self._network(cell))
+        with self.watch.stage(f"evaluate {cell.evaluator.name}", cell.keys.score, cell.training_title):
+            started = time.monotonic()
+            scores = cls(cell.evaluator.config).evaluate(task)
+            return scores, time.monotonic() - started
+
+    def _network(self, cell: Cell) -> Network:
+        backbone = self.features.backbones.get(cell)
+        images = {split: self.images.get(cell.eval_dataset, split) for split in cell.keys.features}
+        about = self.features.backbones.about(cell)
+        return build_network(
+            backbone, images, self._info(cell), about, cell.label_frac, cell.seed, self.device
+        )
+
+    def _info(self, cell: Cell) -> DatasetInfo:
+        info: DatasetInfo = self.images.datasets.open(cell.eval_dataset).info
+        return info
+
+    def _save_predictions(self, cell: Cell, scores: Scores, test: Features) -> None:
+        if scores.predictions is None:
+            return
+        tensors = {"label": test.y.int(), "prediction": scores.predictions.cpu().int()}
+        if scores.confidence is not None:
+            tensors["confidence"] = scores.confidence.cpu().half()
+        key = cell.keys.score
+        with self.artifacts.locked(key), self.artifacts.write(key) as folder:
+            save_file(tensors, folder / PREDICTIONS)
+
+    def _describe(self, cell: Cell, scores: Scores, tested: int, seconds: float) -> dict[str, Any]:
+        """Return what the record says of scores on `tested` images that took `seconds`."""
+        info = self._info(cell)
+        trained_on: DatasetInfo = self.images.datasets.open(cell.dataset).info
+        return {
+            "metrics": {
+                name: {
+                    "value": float(value),
+                    "higher_is_better": name not in scores.lower_is_better,
+                    "n": tested,
+                }
+                for name, value in scores.metrics.items()
+            },
+            "headline": next(iter(scores.metrics), None),
+            "per_class": {name: list(values) for name, values in scores.per_class.items()},
+            "classes": list(info.classes),
+            "notes": list(dict.fromkeys((*trained_on.notes, *info.notes))),
+            "protocol": {**USUAL_PROTOCOL, "training_labels": cell.label_share, **scores.protocol},
+            "cost": cost_fields(self.features.about(cell), seconds, peak_mb(self.device)),
+        }
