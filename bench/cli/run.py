@@ -56,6 +56,9 @@ def run(session: Session, /, grid: Path | None, dry_run: bool, **options: Any) -
     bench run --dataset image_folder --set dataset.root=photos --backbone resnet50 --seed 0,1,2
     bench run --set method.temperature=0.1,0.5 --epochs 200 --dry-run
 
+    A batch that does not fit: --set train.chunk_size=N embeds it N images at a time. The gradient is the
+    whole batch's, exactly, where there is no batch norm; batch norm has the statistics of each chunk.
+
     The exit status is 1 if a cell failed and 2 if something asked for cannot be done.
     """  # noqa: D301
     from bench.planning.options import merge_options

@@ -93,7 +93,7 @@ class TrainConfig:
     epochs: int = setting(100, "passes over the training images", least=1)
     batch_size: int = setting(256, "images the loss sees at once, each in all its views", least=2)
     chunk_size: int | None = setting(
-        None, "images computed at a time; the gradient is the whole batch's; none: all at once", least=2
+        None, "images embedded at a time: the loss sees the batch, batch norm the chunk; none: all", least=2
     )
     accumulate: int = setting(
         1, "batches a step: it takes the mean of their gradients, their images are not contrasted", least=1

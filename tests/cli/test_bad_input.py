@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("folder")
 
 
 @pytest.mark.parametrize(
-    ("args", "error"),
+    ("args", "message"),
     [
         ("--method simclrr", "no method is named 'simclrr'. Did you mean 'simclr'?"),
         ("--backbone resnet5", "no backbone is named 'resnet5'. Did you mean 'resnet50'"),
