@@ -1,4 +1,4 @@
-"""The fit against scikit-learn, and the choice against what it may look at."""
+"""The choice of the penalty against what it may look at, and the refit against scikit-learn."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 import torch
 from bench_plugins.evaluators.fitting import logistic
 from bench_plugins.evaluators.linear import Linear
+from logistic_reference import draw_problem, fit_heads
 from sklearn.linear_model import LogisticRegression
-from torch import Tensor
 from torch.nn import functional as F
 
 from bench.api import BadValue, Features, Scores, Task
@@ -20,127 +20,8 @@ CPU = torch.device("cpu")
 GRID = torch.logspace(-6, 2, 12, dtype=torch.float64)
 
 
-def draw(n: int, dim: int, classes: int, noise: float, seed: int = 0) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(n, dim, generator=generator)
-    signal = x @ torch.randn(dim, classes, generator=generator)
-    return x, (signal + noise * torch.randn(n, classes, generator=generator)).argmax(1)
-
-
-def problem(name: str) -> tuple[Tensor, Tensor, int]:
-    noisy, separable = draw(300, 8, 4, 4.0), draw(200, 10, 3, 0.0)
-    wide, two = draw(30, 100, 3, 1.0), draw(100, 5, 2, 1.0)
-    mix = (
-        torch.randn(8, 8, generator=torch.Generator().manual_seed(1)) * 10 ** -torch.arange(8.0)[:, None] / 2
-    )
-    return {
-        "noisy": (*noisy, 4),
-        "separable": (*separable, 3),
-        "correlated": (torch.relu(noisy[0] @ mix + 0.1), noisy[1], 4),
-        "unscaled": (noisy[0] * 10 ** torch.linspace(-4, 4, 8) + 3, noisy[1], 4),
-        "constant feature": (torch.cat((noisy[0], torch.full((300, 1), 0.1)), 1), noisy[1], 4),
-        "fewer rows than dimensions": (*wide, 3),
-        "two classes": (*two, 2),
-        "two rows": (wide[0][:2], torch.tensor([0, 1]), 2),
-    }[name]
-
-
-def objective(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, l2: float) -> float:
-    return float(F.cross_entropy(x @ weight.T + bias, y) + l2 / 2 * weight.square().sum())
-
-
-def reference(x: Tensor, y: Tensor, l2: float) -> float:
-    model = LogisticRegression(C=1 / (l2 * len(x)), tol=1e-10, solver="newton-cholesky", max_iter=300)
-    model.fit(x.numpy(), y.numpy())
-    weight, bias = torch.from_numpy(model.coef_), torch.from_numpy(model.intercept_)
-    if len(weight) == 1:  # of two classes it fits the second only: half the difference is the same optimum
-        weight, bias = torch.cat((-weight, weight)) / 2, torch.cat((-bias, bias)) / 2
-        l2 = 2 * l2
-    return objective(x, y, weight, bias, l2)
-
-
-def fit(x: Tensor, y: Tensor, classes: int, l2: Tensor = GRID, block: int = 2**22) -> logistic.Heads:
-    return logistic.fit(x, y, classes, l2, tolerance=1e-7, max_iter=1000, device=CPU, block=block)
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["noisy", "separable", "correlated", "unscaled", "constant feature", "fewer rows than dimensions"],
-)
-def test_every_l2_reaches_scikit_learns_optimum(name: str) -> None:
-    x, y, classes = problem(name)
-    heads = fit(x, y, classes)
-    standard = (x.double() - heads.mean) / heads.scale
-    expected = [reference(standard, y, l2) for l2 in GRID.tolist()]
-    reached = [
-        objective(standard, y, weight, bias, l2)
-        for weight, bias, l2 in zip(heads.weight, heads.bias, GRID.tolist(), strict=True)
-    ]
-
-    assert heads.converged.all()
-    assert reached == pytest.approx(expected, abs=1e-5)
-    assert heads.loss.tolist() == pytest.approx(reached, abs=1e-6)
-
-
-@pytest.mark.parametrize("name", ["noisy", "separable", "two classes", "two rows"])
-def test_the_gradient_at_the_end_is_none(name: str) -> None:
-    x, y, classes = problem(name)
-    heads = fit(x, y, classes)
-    standard = (x.double() - heads.mean) / heads.scale
-    for weight, bias, l2 in zip(heads.weight, heads.bias, GRID, strict=True):
-        p = (standard @ weight.T + bias).softmax(1) - F.one_hot(y, classes)
-        gradient = p.T @ standard / len(x) + l2 * weight
-        if l2 >= 1e-3:  # the gap is at most |gradient|^2 / (2 l2)
-            assert float(gradient.square().sum() / (2 * l2)) < 1e-4
-        assert float(gradient.abs().max()) < 1e-3
-
-
-def test_a_batch_of_heads_finds_what_each_finds_alone() -> None:
-    x, y, classes = problem("noisy")
-    together = fit(x, y, classes)
-    alone = [fit(x, y, classes, GRID[i : i + 1]).loss for i in range(len(GRID))]
-
-    assert together.loss.tolist() == pytest.approx(torch.cat(alone).tolist(), abs=1e-6)
-
-
-def test_a_fit_that_starts_near_ends_at_the_same_optimum_sooner() -> None:
-    x, y, classes = problem("noisy")
-    l2 = torch.tensor([1e-3], dtype=torch.float64)
-    near = fit(5 * x[:270] + 2, y[:270], classes, GRID).take(4)
-    rows = logistic.Rows.of(5 * x + 2, y, CPU)
-    ((moved,),) = logistic.fit_all([rows], classes, l2[None], tolerance=1e-7, max_iter=1000, near=[near])
-    alone = fit(5 * x + 2, y, classes, l2)
-
-    assert moved.loss.tolist() == pytest.approx(alone.loss.tolist(), abs=1e-6)
-    assert int(moved.steps) < int(alone.steps)
-
-
-def test_a_head_says_the_same_of_features_standardised_by_other_moments() -> None:
-    x, y, classes = problem("noisy")
-    head = fit(x, y, classes).take(3)
-    mean, scale = torch.full((8,), 0.5, dtype=torch.float64), torch.linspace(0.5, 2, 8, dtype=torch.float64)
-    weight, bias = head.convert_to(mean, scale)
-
-    assert torch.allclose(head.logits(x, 0), (x.double() - mean) / scale @ weight[0].T + bias[0])
-
-
-def test_blocks_reach_what_one_pass_reaches() -> None:
-    x, y, classes = problem("noisy")
-    whole, blocks = fit(x, y, classes), fit(x, y, classes, block=8 * 17)
-
-    assert blocks.loss.tolist() == pytest.approx(whole.loss.tolist(), abs=1e-6)
-
-
-def test_a_class_without_training_rows_is_never_predicted() -> None:
-    x, y = draw(100, 5, 3, 1.0)
-    heads = fit(x, y + 1, 5)
-
-    assert heads.converged.all()
-    assert set(heads.logits(x, 5).argmax(1).tolist()) <= {1, 2, 3}
-
-
 def made(n: int = 240, classes: int = 3, noise: float = 1.0, folds: int = 1) -> Task:
-    x, y = draw(n + 100, 12, classes, noise)
+    x, y = draw_problem(n + 100, 12, classes, noise)
     parts = torch.arange(n).chunk(10 if folds == 1 else max(folds, 1))
     pairs = [(torch.cat([p for p in parts if p is not val]), val) for val in parts[:folds]]
     return Task(
@@ -199,7 +80,7 @@ def test_l2_is_the_best_of_the_held_out_rows() -> None:
         right, loss = 0.0, 0.0
         for rows, val in task.folds:
             part = task.train.take(rows)
-            heads = fit(part.x, part.y, 3, torch.tensor([l2], dtype=torch.float64))
+            heads = fit_heads(part.x, part.y, 3, torch.tensor([l2], dtype=torch.float64))
             logits, labels = heads.logits(task.train.x[val], 0), task.train.y[val]
             right += float((logits.argmax(1) == labels).double().mean())
             loss += float(F.cross_entropy(logits, labels))
@@ -210,7 +91,7 @@ def test_l2_is_the_best_of_the_held_out_rows() -> None:
 
 def rectified(seed: int, n: int = 500, dim: int = 40, classes: int = 4) -> Task:
     """Return features as a backbone ends in, most of them alike: fits with a weak penalty end late."""
-    x, y = draw(n + 100, dim, classes, 6.0, seed)
+    x, y = draw_problem(n + 100, dim, classes, 6.0, seed)
     mix = (
         torch.randn(dim, dim, generator=torch.Generator().manual_seed(seed))
         / torch.arange(1, dim + 1)[:, None]

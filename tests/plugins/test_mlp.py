@@ -1,4 +1,4 @@
-"""The batch of perceptrons against torch's own modules, and the choice against what it may look at."""
+"""What a perceptron finds, and its choice against what it may look at."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import torch
 from bench_plugins.evaluators.fitting import perceptron
 from bench_plugins.evaluators.linear import Linear
 from bench_plugins.evaluators.mlp import MLP
-from torch import nn
-from torch.nn import functional as F
 
 from bench.api import BadValue, Features, Scores, Task
 from bench.errors import CellError
@@ -59,75 +57,6 @@ def made(n: int = 150, folds: int = 1) -> Task:
 def run(task: Task, **values: Any) -> Scores:
     scores: Scores = MLP(MLP.Config(**{**SMALL, **values})).evaluate(task)
     return scores
-
-
-def plain(model: perceptron.Perceptrons, head: int) -> nn.Sequential:
-    """Return one head as torch's own modules, before any step."""
-    layers: list[nn.Module] = []
-    for weight, width in zip(model.weights, WIDTHS[1:], strict=True):
-        last = width == WIDTHS[-1]
-        linear = nn.Linear(weight.shape[2], width, bias=last)
-        linear.weight.data = weight.data[head].clone()
-        if last:
-            linear.bias.data = model.bias.data[head].clone()
-        layers += [linear] if last else [linear, nn.BatchNorm1d(width), nn.ReLU()]
-    return nn.Sequential(*layers)
-
-
-def train_plain(model: nn.Sequential, batches: list[Features], lr: float, decay: float) -> None:
-    matrices = [p for p in model.parameters() if p.ndim == 2]
-    vectors = [p for p in model.parameters() if p.ndim == 1]
-    groups = [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=lr)
-    for step, batch in enumerate(batches):
-        for module in model:
-            if isinstance(module, nn.BatchNorm1d):
-                module.momentum = max(0.1, 1 / (step + 1))
-        for group in optimizer.param_groups:
-            group["lr"] = lr * (1 - step / len(batches))
-        optimizer.zero_grad()
-        F.cross_entropy(model(batch.x), batch.y).backward()
-        optimizer.step()
-
-
-def test_each_head_is_what_torchs_own_modules_train() -> None:
-    generator = torch.Generator().manual_seed(3)
-    batches = [
-        Features(torch.randn(20, 6, generator=generator), torch.randint(3, (20,), generator=generator))
-        for _ in range(12)
-    ]
-    model = perceptron.Perceptrons(WIDTHS, 3, seed=1)
-    singles = [plain(model, head) for head in range(3)]
-    optimizer = perceptron.AdamW(model, LR, DECAY)
-    for step, batch in enumerate(batches):
-        perceptron.train_step(model, batch.x, batch.y, optimizer, 1 - step / len(batches))
-    found = model.logits(batches[0].x)
-
-    for head, single in enumerate(singles):
-        train_plain(single, batches, float(LR[head]), float(DECAY[head]))
-        expected = single.eval()(batches[0].x)
-
-        assert torch.allclose(found[:, head], expected, atol=1e-5, rtol=1e-5)
-
-
-def test_heads_start_alike_and_part_by_their_settings() -> None:
-    model = perceptron.Perceptrons(WIDTHS, 3, seed=1)
-    x, y = torch.randn(20, 6, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 3
-    before = model.logits(x)
-    perceptron.train_step(model, x, y, perceptron.AdamW(model, LR, DECAY), 1.0)
-    after = model.logits(x)
-
-    assert torch.allclose(before[:, 1], before[:, 0], atol=1e-6)
-    assert not torch.allclose(after[:, 1], after[:, 0], atol=1e-3)
-
-
-def test_the_held_out_rows_are_judged_as_torch_does() -> None:
-    model, data = perceptron.Perceptrons((8, 5, 3), 2, seed=0), rings(2000, 0)
-    logits = model.logits(data.x)[:, 1]
-    top1, loss = model.judge(data.x, data.y)[:, 1].tolist()
-
-    assert top1 == pytest.approx(100 * float((logits.argmax(1) == data.y).double().mean()))
-    assert loss == pytest.approx(float(F.cross_entropy(logits, data.y)), abs=1e-6)
 
 
 def test_a_problem_that_no_line_solves_is_solved() -> None:
@@ -218,17 +147,6 @@ def test_groups_of_heads_choose_what_all_heads_at_once_do(monkeypatch: pytest.Mo
     assert grouped.protocol == together.protocol
 
 
-def test_what_is_held_at_a_time_is_bounded() -> None:
-    assert perceptron.heads_at_once((512, 512, 10), 1024) >= 9
-    assert perceptron.heads_at_once((2048, 8192, 8192, 1000), 1024) == 1
-
-
-def test_small_sets_take_smaller_batches() -> None:
-    found = [perceptron.step_rows(rows, 1024) for rows in (1, 20, 100, 1000, 50_000)]
-
-    assert found == [2, 20, 32, 100, 1024]
-
-
 def test_test_labels_change_neither_choice_nor_prediction() -> None:
     task = made()
     first = run(task)
@@ -251,17 +169,6 @@ def test_held_out_rows_do_not_train_what_they_judge() -> None:
 
     # of predictions that stay each row is right under exactly one of the three labellings
     assert found == pytest.approx(100)
-
-
-def test_an_epoch_has_steps_enough_however_few_the_rows() -> None:
-    for n in (1, 2, 3, 33, 319, 700):
-        model = perceptron.Perceptrons((8, 4, 3), 1, seed=0)
-        optimizer = perceptron.AdamW(model, torch.tensor([1e-3]), torch.tensor([0.0]))
-        data = rings(n, 0)
-        list(perceptron.descend(model, data.x, data.y, optimizer, epochs=1, batch_size=64, seed=0))
-
-        assert optimizer.steps >= 10
-        assert torch.isfinite(model.logits(data.x)).all()
 
 
 def test_a_feature_that_is_constant_in_training_has_no_effect() -> None:
