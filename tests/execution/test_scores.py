@@ -143,7 +143,7 @@ def test_a_method_that_uses_labels_is_trained_on_those_of_each_fraction(probing:
     distinct = seen.pixels.flatten(1).unique(dim=0)
 
     assert half.keys.backbone != whole.keys.backbone
-    assert "50 % of labels" in half.trained
+    assert "50 % of labels" in half.training_title
     assert len(seen) == len(everything) == 48
     assert len(distinct) == len(labelled) < 48
     assert seen.labels.unique().tolist() == list(range(10))
