@@ -19,10 +19,10 @@ WORK = {
         pool.submit(os.getpid).result()
     """,
     "packing": """
-        from bench_plugins.datasets.image_files.packing import Task, _done
+        from bench_plugins.datasets.image_files.packing import Task, _run_tasks
         task = Task(Path("out"), 0, [], 3, 8)
         Path("out").touch()
-        pool = _done([task] * 4, 2)
+        pool = _run_tasks([task] * 4, 2)
         list(pool.__enter__())
     """,
     "streaming": """
