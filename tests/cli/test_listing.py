@@ -169,7 +169,7 @@ def test_new_refuses_a_kind_without_a_template(tmp_path: Path) -> None:
     result = bench("plugins", "new", "mine", "--kind", "format", "--output", str(tmp_path))
 
     assert result.exit_code == 2
-    assert "--kind format: there is no template. Known: method, " in result.stderr
+    assert "--kind format: there is no template for it, see docs/plugins.md. Known: method, " in result.stderr
 
 
 def test_an_unknown_command_is_answered_with_the_nearest() -> None:
