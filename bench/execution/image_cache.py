@@ -32,7 +32,7 @@ class ImageCache:
         if (choice.key, split) in self._kept:
             return self._kept[choice.key, split]
         dataset = self.datasets.open(choice)
-        self._kept = {kept: images for kept, images in self._kept.items() if kept[0] == choice.key}
+        self._kept = {key: images for key, images in self._kept.items() if key[0] == choice.key}
         with in_stage("data"), self.timer.time("data"):
             images: Images = dataset.load(split)
         if split in dataset.splits:

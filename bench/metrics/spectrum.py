@@ -14,7 +14,7 @@ FEWEST = 10  # eigenvalues to fit a power law to, where there are as many; our c
 LIDAR_DELTA, LIDAR_EPS = 1e-4, 1e-8  # LiDAR: stable-pretraining, callbacks/lidar.py
 
 
-def centred(x: Tensor) -> Tensor:
+def centre_columns(x: Tensor) -> Tensor:
     """Return features (n, d) less their mean, float64; 0 where float32 cannot tell it from constant."""
     mean = x.mean(0, dtype=torch.float64)
     z: Tensor = x - mean
@@ -24,7 +24,7 @@ def centred(x: Tensor) -> Tensor:
 
 def covariance(x: Tensor) -> Tensor:
     """Return the covariance (d, d), float64, of features (n, d), over n - 1."""
-    z = centred(x)
+    z = centre_columns(x)
     return z.T @ z / (len(z) - 1)
 
 
@@ -137,7 +137,7 @@ def lidar(views: Tensor, delta: float = LIDAR_DELTA, eps: float = LIDAR_EPS) -> 
     has delta 1e-6 and eps 1e-7, and takes the principal components of the matrix' rows.
     """
     n, q, d = views.shape
-    z = centred(views.flatten(0, 1)).view(n, q, d)
+    z = centre_columns(views.flatten(0, 1)).view(n, q, d)
     means = z.mean(1)  # m is 0
     within = (z - means[:, None]).flatten(0, 1)
     noise = within.T @ within / (n * (q - 1))

@@ -27,7 +27,7 @@ def each_size(network: Callable[[Tensor], Tensor], views: Sequence[Tensor]) -> l
     sizes = [tuple(view.shape[2:]) for view in views]
     outputs: dict[int, Tensor] = {}
     for size in dict.fromkeys(sizes):
-        numbers = [number for number, found in enumerate(sizes) if found == size]
-        made = network(torch.cat([views[number] for number in numbers]))
-        outputs.update(zip(numbers, made.split([len(views[number]) for number in numbers]), strict=True))
+        numbers = [number for number, other in enumerate(sizes) if other == size]
+        rows = network(torch.cat([views[number] for number in numbers]))
+        outputs.update(zip(numbers, rows.split([len(views[number]) for number in numbers]), strict=True))
     return [outputs[number] for number in range(len(views))]

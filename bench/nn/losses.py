@@ -129,10 +129,10 @@ def cross_correlation(a: Tensor, b: Tensor, eps: float = 1e-5) -> Tensor:
 
     Source: Zbontar 2021 (Barlow Twins), arXiv:2103.03230, equation 2; facebookresearch/barlowtwins main.py.
     """
-    return _standardised(a, eps).T @ _standardised(b, eps) / len(a)
+    return _standardise(a, eps).T @ _standardise(b, eps) / len(a)
 
 
-def _standardised(z: Tensor, eps: float) -> Tensor:
+def _standardise(z: Tensor, eps: float) -> Tensor:
     """Return z (n, d) with columns of mean 0 and deviation 1."""
     return (z - z.mean(dim=0)) / torch.sqrt(z.var(dim=0, correction=0) + eps)
 

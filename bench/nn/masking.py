@@ -34,10 +34,10 @@ def random_mask(n: int, patches: int, ratio: float, generator: torch.Generator) 
 
     Source: He 2022 (MAE), arXiv:2111.06377, section 3; facebookresearch/mae models_mae.py.
     """
-    return smallest_kept(torch.rand(n, patches, generator=generator), ratio)
+    return keep_smallest(torch.rand(n, patches, generator=generator), ratio)
 
 
-def smallest_kept(noise: Tensor, ratio: float) -> Tensor:
+def keep_smallest(noise: Tensor, ratio: float) -> Tensor:
     """Return the mask (n, patches), bool, that leaves the int(patches (1 - ratio)) smallest of each row.
 
     Args:
@@ -48,14 +48,14 @@ def smallest_kept(noise: Tensor, ratio: float) -> Tensor:
         BadValue: ratio leaves none, or is negative.
     """
     patches = noise.shape[1]
-    kept = int(patches * (1 - ratio))
-    if ratio < 0 or kept < 1:
+    count = int(patches * (1 - ratio))
+    if ratio < 0 or count < 1:
         raise BadValue(
-            f"mask: a ratio of {ratio} leaves {kept} of {patches} patches. "
+            f"mask: a ratio of {ratio} leaves {count} of {patches} patches. "
             f"Set it in [0, {1 - 1 / patches:.4g}]."
         )
     mask = torch.ones_like(noise, dtype=torch.bool)
-    return mask.scatter_(1, noise.argsort(dim=1)[:, :kept], value=False)
+    return mask.scatter_(1, noise.argsort(dim=1)[:, :count], value=False)
 
 
 def visible(mask: Tensor) -> Tensor:
@@ -181,11 +181,13 @@ def multi_block_masks(
             f"I-JEPA masks: a context of {context_size} patches, of {rows} by {columns}, has not more than "
             f"min_keep (={min_keep}). Lower min_keep, or use smaller patches."
         )
-    hidden = _placed(n * targets, rows, columns, size, generator).view(n, targets, rows * columns)
+    hidden = _place_blocks(n * targets, rows, columns, size, generator).view(n, targets, rows * columns)
     context, waiting, tries = torch.zeros(n, rows * columns, dtype=torch.bool), torch.arange(n), 0
     while len(waiting):
         avoided = hidden[waiting, : max(targets - tries // PLACES, 0)].any(dim=1)
-        context[waiting] = _placed(len(waiting), rows, columns, context_size, generator).flatten(1) & ~avoided
+        context[waiting] = (
+            _place_blocks(len(waiting), rows, columns, context_size, generator).flatten(1) & ~avoided
+        )
         waiting = waiting[context[waiting].sum(dim=1) <= min_keep]
         tries += 1
     fewest = int(context.sum(dim=1).min())
@@ -253,7 +255,9 @@ def _between(ends: tuple[float, float], u: float) -> float:
     return ends[0] + u * (ends[1] - ends[0])
 
 
-def _placed(n: int, rows: int, columns: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
+def _place_blocks(
+    n: int, rows: int, columns: int, size: tuple[int, int], generator: torch.Generator
+) -> Tensor:
     """Return n blocks of a size, (n, rows, columns), bool, each anywhere on the grid."""
     height, width = size
     top = torch.randint(rows - height + 1, (n,), generator=generator)

@@ -52,8 +52,8 @@ class MomentumEncoder(nn.Module):
     @torch.no_grad()
     def forward(self, *inputs: Tensor) -> Tensor:
         """Return what the copy makes of the inputs, without a graph."""
-        made: Tensor = self.network(*inputs)
-        return made
+        output: Tensor = self.network(*inputs)
+        return output
 
     @torch.no_grad()
     def update(self, source: nn.Module, momentum: float) -> None:

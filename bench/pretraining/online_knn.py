@@ -100,10 +100,10 @@ def knn_monitors(sample: KnnSample, features: Callable[[Tensor], Tensor]) -> dic
     bank, queries = features(sample.bank.pixels), features(sample.queries.pixels)
     if not (torch.isfinite(bank).all() and torch.isfinite(queries).all()):
         return dict.fromkeys(("online_knn_top1", "h_std", "h_rankme"), torch.tensor(torch.nan))
-    known, wanted = sample.bank.labels.to(bank.device), sample.queries.labels.to(bank.device)
+    known, expected = sample.bank.labels.to(bank.device), sample.queries.labels.to(bank.device)
     near, index = nearest(unit_rows(queries), unit_rows(bank), min(K, len(bank)))
     predicted = votes(near, known[index], int(known.max()) + 1, TEMPERATURE).argmax(1)
-    top1 = 100 * (predicted == wanted).float().mean()
+    top1 = 100 * (predicted == expected).float().mean()
     return {"online_knn_top1": top1, "h_std": embedding_std(queries), "h_rankme": rankme(queries)}
 
 

@@ -52,10 +52,10 @@ def finish_gradients(
                 param.grad = None  # torch's optimisers and LARS then neither step nor decay
     if training.clip_norm is not None:
         scaler.unscale_(optimizer)
-        clip_gradients(_trained(optimizer), training.clip_norm, training.clip_scope)
+        clip_gradients(_params_with_gradient(optimizer), training.clip_norm, training.clip_scope)
 
 
-def _trained(optimizer: torch.optim.Optimizer) -> Iterator[Tensor]:
+def _params_with_gradient(optimizer: torch.optim.Optimizer) -> Iterator[Tensor]:
     for group in optimizer.param_groups:
         yield from (param for param in group["params"] if param.grad is not None)
 

@@ -62,9 +62,9 @@ def hand_over_once(views: list[Tensor]) -> Make:
     """Return a function that returns `views` once, and then holds them no more."""
 
     def hand_over() -> list[Tensor]:
-        taken = list(views)
+        handed = list(views)
         views.clear()
-        return taken
+        return handed
 
     return hand_over
 
@@ -95,10 +95,10 @@ class SideStream:
         def take() -> list[Tensor]:
             training = torch.cuda.current_stream(self.device)
             training.wait_event(done)
-            taken = hand_over()
-            for x in taken:
+            tensors = hand_over()
+            for x in tensors:
                 x.record_stream(training)  # so that its memory is not reused while it trains
-            return taken
+            return tensors
 
         return take
 

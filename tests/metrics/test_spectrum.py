@@ -15,7 +15,7 @@ from bench.api import embedding_std, rankme
 from bench.metrics.collapse import RANKME_EPS
 from bench.metrics.spectrum import (
     alpha_req,
-    centred,
+    centre_columns,
     correlation,
     covariance,
     fit_range,
@@ -171,8 +171,8 @@ def test_correlation_at_its_bounds() -> None:
 def test_a_feature_that_float32_cannot_tell_from_a_constant_is_one() -> None:
     x = torch.stack([gaussian(50, 1)[:, 0], 1e4 + 1e-4 * gaussian(50, 1, seed=1)[:, 0].sign()], dim=1)
 
-    assert centred(x)[:, 1].count_nonzero() == 0
-    assert centred(x)[:, 0].mean() == pytest.approx(0, abs=1e-12)
+    assert centre_columns(x)[:, 1].count_nonzero() == 0
+    assert centre_columns(x)[:, 0].mean() == pytest.approx(0, abs=1e-12)
 
 
 # ---- LiDAR

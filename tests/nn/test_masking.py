@@ -13,10 +13,10 @@ from bench.errors import BadValue
 from bench.nn.masking import (
     block_mask,
     block_size,
+    keep_smallest,
     multi_block_masks,
     patchify,
     random_mask,
-    smallest_kept,
     unpatchify,
     visible,
 )
@@ -28,7 +28,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def test_the_mask_of_some_noise_is_maes() -> None:
     # facebookresearch/mae efb2a806 models_mae.py, random_masking with this noise
-    mask = smallest_kept(sine(2, 2, 16), 0.75)
+    mask = keep_smallest(sine(2, 2, 16), 0.75)
 
     assert mask.int().tolist() == [
         [1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1],
