@@ -30,6 +30,7 @@ from bench.api import (
     View,
     contrastive_monitors,
     nt_xent,
+    projector,
     setting,
 )
 
@@ -62,12 +63,7 @@ class SimCLR(Method):
     def __init__(self, backbone: nn.Module, dim: int, config: Config, data: DatasetInfo) -> None:
         super().__init__(backbone, dim, config, data)
         self.temperature = config.temperature
-        self.projector = nn.Sequential(
-            nn.Linear(dim, config.hidden_dim, bias=False),
-            nn.BatchNorm1d(config.hidden_dim),
-            nn.ReLU(inplace=True),
-            nn.Linear(config.hidden_dim, config.embedding_dim),
-        )
+        self.projector = projector(dim, config.hidden_dim, config.embedding_dim, bias=False)
 
     @classmethod
     def views(cls, config: Any, data: DatasetInfo, image_size: int) -> tuple[View, ...]:

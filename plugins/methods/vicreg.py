@@ -24,7 +24,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.api import Batch, DatasetInfo, Embeddings, Method, Recipe, View, contrastive_monitors, setting
+from bench.api import (
+    Batch,
+    DatasetInfo,
+    Embeddings,
+    Method,
+    Recipe,
+    View,
+    contrastive_monitors,
+    projector,
+    setting,
+)
 
 SMALL = 64  # pixels up to which blur is left out, as in solo-learn's CIFAR recipe
 
@@ -66,11 +76,7 @@ class VICReg(Method):
         super().__init__(backbone, dim, config, data)
         self.config = config
         width = config.embedding_dim
-        self.projector = nn.Sequential(
-            *(nn.Linear(dim, width), nn.BatchNorm1d(width), nn.ReLU(inplace=True)),
-            *(nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU(inplace=True)),
-            nn.Linear(width, width, bias=False),
-        )
+        self.projector = projector(dim, width, width, layers=3, last_bias=False)
 
     @classmethod
     def views(cls, config: Any, data: DatasetInfo, image_size: int) -> tuple[View, ...]:
