@@ -168,3 +168,18 @@ def test_training_lowers_the_loss(tmp_path: Path) -> None:
     losses = [line["loss"] for line in lines(tmp_path)]
 
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("shape", [(), (6,), (4, 4), (2, 3, 3)])
+def test_embeddings_of_any_rank_are_watched(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    class Shaped(Watching):
+        def embed(self, views: list[Tensor], batch: Batch) -> Embeddings:  # type: ignore[override]
+            embeddings = super().embed(views, batch)
+            mean = embeddings["first"].mean(dim=1).view(-1, *[1] * len(shape))
+            return {"first": mean.expand(-1, *shape), "second": embeddings["second"]}
+
+    pretrain.pretrain(Shaped(), IMAGES, run_in(tmp_path, epochs=1))
+    (line,) = lines(tmp_path)
+
+    assert math.isfinite(line["z_std"])
+    assert line["z_rankme"] == pytest.approx(1, abs=0.01)  # all numbers of an image are alike
