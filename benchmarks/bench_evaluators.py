@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import threadpoolctl  # type: ignore[import-untyped]
 import torch
-from bench_plugins.evaluators import logistic, remembered
+from bench_plugins.evaluators.fitting import logistic, remembered
 from bench_plugins.evaluators.knn import KNN
 from bench_plugins.evaluators.label_fraction import LabelFraction
 from bench_plugins.evaluators.linear import Linear

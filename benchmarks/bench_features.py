@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 import torch
-from bench_plugins.datasets.image_files.packed_file import mapped
+from bench_plugins.datasets.image_files.packed_file import map_file
 from bench_streaming import AT_ONCE, MB, anonymous, watched
 from side_by_side import say, side_by_side
 from torch import Tensor, nn
@@ -40,7 +40,7 @@ def images(folder: Path, count: int, side: int) -> Tensor:
     with (folder / "images.bin").open("wb") as file:
         for _ in range(0, count, 32):
             file.write(torch.randint(0, 256, (32, 3, side, side), dtype=torch.uint8, generator=draw).numpy())
-    return mapped(folder / "images.bin", (count, 3, side, side))
+    return map_file(folder / "images.bin", (count, 3, side, side))
 
 
 def write(network: nn.Module, pixels: Tensor, folder: Path) -> None:

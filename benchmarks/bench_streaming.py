@@ -32,7 +32,7 @@ import numpy as np
 import pytest
 import torch
 from bench_plugins.datasets import image_folder
-from bench_plugins.datasets.image_files.packed_file import mapped
+from bench_plugins.datasets.image_files.packed_file import map_file
 from bench_plugins.datasets.image_folder import Config, ImageFolder
 from PIL import Image
 from side_by_side import say, side_by_side
@@ -140,7 +140,7 @@ def test_batches(benchmark: Any, tmp_path: Path) -> None:
     pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     file = tmp_path / "images.bin"
     file.write_bytes(pixels.numpy().tobytes())
-    order, source = torch.randperm(len(pixels)).split(256), mapped(file, shape)
+    order, source = torch.randperm(len(pixels)).split(256), map_file(file, shape)
     found = side_by_side(
         benchmark,
         lambda: taken(source, order),
