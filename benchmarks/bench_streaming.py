@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -233,7 +233,7 @@ def epoch(images: Images | FileStream, info: DatasetInfo, folder: Path) -> None:
     )  # fmt: skip
     steps = iter(range(STEPS))
 
-    def stop() -> None:
+    def stop(_step: int, _terms: Mapping[str, float]) -> None:
         if next(steps, None) is None:
             raise Enough
 
