@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import threadpoolctl  # type: ignore[import-untyped]
 import torch
-from bench_plugins.evaluators.fitting import logistic, remembered
+from bench_plugins.evaluators.fitting import logistic
 from bench_plugins.evaluators.knn import KNN
 from bench_plugins.evaluators.label_fraction import LabelFraction
 from bench_plugins.evaluators.linear import Linear
@@ -153,7 +153,7 @@ def flat_index(bank: torch.Tensor, k: int) -> tuple[str, Callable[[torch.Tensor]
 @pytest.fixture(scope="module")
 def whole(task: Task) -> list[float]:
     """Return the seconds of each of four evaluators of features that are there."""
-    remembered.clear()
+    task.shared.clear()
     return [spent(lambda cls=cls: cls(cls.Config()).evaluate(task)) for cls in EVERY]
 
 
@@ -180,8 +180,8 @@ def test_against_the_usual_probe(benchmark: Any, whole: list[float], stem: str) 
 
 
 def evaluated(cls: Any, task: Task) -> None:
-    """Evaluate with nothing remembered."""
-    remembered.clear()
+    """Evaluate with nothing left by another evaluator."""
+    task.shared.clear()
     cls(cls.Config()).evaluate(task)
 
 
