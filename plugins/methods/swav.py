@@ -51,7 +51,7 @@ from bench.api import (
 SMALL = 64  # pixels up to which solo-learn's CIFAR recipe is used
 GLOBAL = 2  # views that are assigned
 LOCAL = 6  # of the published 2x224 + 6x96
-LOCAL_SHARE = 96 / 224  # of the side
+LOCAL_SHARE, SMALLEST_CROP = 96 / 224, 0.05  # of the side, and of the area
 
 
 class SwAV(Method):
@@ -60,12 +60,21 @@ class SwAV(Method):
     @dataclass(frozen=True, kw_only=True)
     class Config:
         temperature: float = setting(0.1, "softmax temperature", source="Caron 2020, A", above=0)
-        epsilon: float = setting(0.05, "softness of codes", source="Caron 2020, A; README: 0.03", above=0)
-        prototypes: int = setting(3000, "that views are assigned to", source="Caron 2020, A", least=2)
-        freeze_epochs: int = setting(1, "before prototypes move", source="swav_200ep_bs256", least=0)
-        queue_size: int = setting(3840, "of embeddings; 0: none", source="swav_200ep_bs256", least=0)
+        epsilon: float = setting(0.05, "softness of the codes", source="Caron 2020, A; README: 0.03", above=0)
+        prototypes: int = setting(3000, "how many there are", source="Caron 2020, A", least=2)
+        freeze_epochs: int = setting(
+            1, "epochs in which prototypes stand still", source="swav_200ep_bs256", least=0
+        )
+        queue_size: int = setting(
+            3840, "earlier embeddings in the codes; 0: none", source="swav_200ep_bs256", least=0
+        )
         queue_epoch: int = setting(15, "epochs before the queue is used", source="swav_200ep_bs256", least=0)
-        local_views: int | None = setting(None, "none: 6, or 0 up to 64 px", source="Caron 2020, 4", least=0)
+        local_views: int | None = setting(
+            None, "small crops; none: 6, 0 up to 64 px", source="Caron 2020, 4", least=0
+        )
+        crop_split: float = setting(
+            0.14, "area of the largest local crop", source="Caron 2020, 4", above=0.05
+        )
         hidden_dim: int = setting(2048, "projector's hidden width", source="Caron 2020, A", least=1)
         embedding_dim: int = setting(128, "projector's output width", source="Caron 2020, A", least=1)
 
@@ -95,13 +104,11 @@ class SwAV(Method):
         usual, view = LOCAL, View(blur=0.5)
         if image_size <= SMALL:
             usual, view = 0, View(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
-        return multi_crop(
-            replace(view, crop_min=0.14),
-            replace(view, crop_min=0.05, crop_max=0.14),
-            large_count=GLOBAL,
-            small_count=usual if config.local_views is None else config.local_views,
-            small_size=max(8, round(LOCAL_SHARE * image_size)),
-        )
+        count = usual if config.local_views is None else config.local_views
+        large = replace(view, crop_min=config.crop_split)
+        small = replace(view, crop_min=SMALLEST_CROP, crop_max=config.crop_split)
+        side = max(8, round(LOCAL_SHARE * image_size))
+        return multi_crop(large, small, large_count=GLOBAL, small_count=count, small_size=side)
 
     @classmethod
     def recipe_for(cls, config: Any, data: DatasetInfo, image_size: int) -> Recipe:

@@ -165,6 +165,7 @@ def test_large_images_have_six_small_views_and_small_ones_what_is_asked_for() ->
     assert [view.size for view in small] == [None] * 2
     assert [view.size for view in asked] == [None] * 2 + [14] * 3
     assert large[0].crop_min == large[2].crop_max == 0.14
+    assert SwAV.views(SwAV.Config(crop_split=0.4, local_views=1), DATA, 32)[2].crop_max == 0.4
 
 
 def test_views_of_two_sizes_go_through_the_network() -> None:
