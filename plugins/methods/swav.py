@@ -60,21 +60,13 @@ class SwAV(Method):
     @dataclass(frozen=True, kw_only=True)
     class Config:
         temperature: float = setting(0.1, "softmax temperature", source="Caron 2020, A", above=0)
-        epsilon: float = setting(0.05, "softness of the codes", source="Caron 2020, A; README: 0.03", above=0)
+        epsilon: float = setting(0.05, "softness of the codes", source="Caron 2020, A", above=0)
         prototypes: int = setting(3000, "how many there are", source="Caron 2020, A", least=2)
-        freeze_epochs: int = setting(
-            1, "epochs in which prototypes stand still", source="swav_200ep_bs256", least=0
-        )
-        queue_size: int = setting(
-            3840, "earlier embeddings in the codes; 0: none", source="swav_200ep_bs256", least=0
-        )
+        freeze_epochs: int = setting(1, "epochs of still prototypes", source="swav_200ep_bs256", least=0)
+        queue_size: int = setting(3840, "embeddings in a queue; 0: none", source="swav_200ep_bs256", least=0)
         queue_epoch: int = setting(15, "epochs before the queue is used", source="swav_200ep_bs256", least=0)
-        local_views: int | None = setting(
-            None, "small crops; none: 6, 0 up to 64 px", source="Caron 2020, 4", least=0
-        )
-        crop_split: float = setting(
-            0.14, "area of the largest local crop", source="Caron 2020, 4", above=0.05
-        )
+        local_views: int | None = setting(None, "none: 6, 0 up to 64 px", source="Caron 2020, 4", least=0)
+        crop_split: float = setting(0.14, "largest area of a local crop", source="Caron 2020", above=0.05)
         hidden_dim: int = setting(2048, "projector's hidden width", source="Caron 2020, A", least=1)
         embedding_dim: int = setting(128, "projector's output width", source="Caron 2020, A", least=1)
 
