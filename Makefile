@@ -5,7 +5,7 @@ DEMO = --backbone test_resnet --batch-size 128 --epochs 20 --results demo
 demo: $(READY)
 	.venv/bin/bench run --method simclr,vicreg,supervised,random --eval linear,knn --label-frac 0.01,0.1,1 $(DEMO)
 test: $(READY)
-	.venv/bin/python -m pytest -q
+	.venv/bin/python -m pytest -q -n 2 -p no:benchmark
 bench: $(READY)
 	.venv/bin/pip install -q -e '.[peers]' && .venv/bin/python -m pytest -q benchmarks -o 'python_files=bench_*.py' --benchmark-sort=name --report docs/performance.md
 lint: $(READY)

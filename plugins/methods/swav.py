@@ -66,7 +66,7 @@ class SwAV(Method):
         queue_size: int = setting(3840, "embeddings in a queue; 0: none", source="swav_200ep_bs256", least=0)
         queue_epoch: int = setting(15, "epochs before the queue is used", source="swav_200ep_bs256", least=0)
         local_views: int | None = setting(None, "none: 6, 0 up to 64 px", source="Caron 2020, 4", least=0)
-        crop_split: float = setting(0.14, "largest area of a local crop", source="Caron 2020", above=0.05)
+        crop_split: float = setting(0.14, "largest local crop area", source="Caron 2020", above=0.05, most=1)
         hidden_dim: int = setting(2048, "projector's hidden width", source="Caron 2020, A", least=1)
         embedding_dim: int = setting(128, "projector's output width", source="Caron 2020, A", least=1)
 
