@@ -78,11 +78,12 @@ def resolve_views(
     values = own_settings(None, "views", "views", settings)
     image_size = choose_image_size(train, info)
 
+    cls = parts.plugin("methods", method.name)
+    if cls.recipe is None:
+        return ResolvedViews(image_size=image_size, requested=(), applied=())
+    own = cls.views(method.config, info, image_size)
+
     def resolve() -> ResolvedViews:
-        cls = parts.plugin("methods", method.name)
-        if cls.recipe is None:
-            return ResolvedViews(image_size=image_size, requested=(), applied=())
-        own = cls.views(method.config, info, image_size)
         requested = changed_views(own, values, method.name)
         sized = (replace(view, size=None) if view.size == image_size else view for view in requested)
         return ResolvedViews(
@@ -91,7 +92,7 @@ def resolve_views(
             applied=tuple(view.label_preserving(info) for view in sized),
         )
 
-    memo = ("views", method.name, repr(method.config), info, image_size, repr(values))
+    memo = ("views", method.name, repr(own), info, image_size, repr(values))
     return cast("ResolvedViews", parts.remember(memo, resolve))
 
 
