@@ -57,7 +57,8 @@ def loop_of(
         weight_decay=1e-6, momentum=0.9, warmup_epochs=1.0, chunk_size=chunk_size,
     )  # fmt: skip
     run = TrainingRun(
-        what="bench", training=training, views=methods.views(methods.Config(), info, 32), mean=(0.5,) * 3,
+        what="bench", key="key",
+        training=training, views=methods.views(methods.Config(), info, 32), mean=(0.5,) * 3,
         std=(0.25,) * 3, seed=0, device=torch.device("cpu"), folder=Path(mkdtemp()),
     )  # fmt: skip
     return TrainingLoop(method, images, run)

@@ -42,6 +42,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> TrainingLoop:
     method = methods(backbone, backbone.dim, methods.Config(), info).train()
     run = TrainingRun(
         what="bench",
+        key="key",
         training=training(),
         views=methods.views(methods.Config(), info, 32),
         mean=(0.5,) * 3,

@@ -59,7 +59,8 @@ def loop_of(name: str, folder: Path, steps: int = STEPS, precision: str = "auto"
         momentum=0.9, warmup_epochs=1.0, precision=auto_precision(CPU) if precision == "auto" else precision,
     )  # fmt: skip
     run = TrainingRun(
-        what="bench", training=training, views=methods.views(methods.Config(), info, 32), mean=(0.5,) * 3,
+        what="bench", key="key",
+        training=training, views=methods.views(methods.Config(), info, 32), mean=(0.5,) * 3,
         std=(0.25,) * 3, seed=0, device=CPU, folder=folder,
     )  # fmt: skip
     return TrainingLoop(method, images, run)

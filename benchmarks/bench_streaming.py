@@ -228,7 +228,8 @@ def epoch(images: Images | FileStream, info: DatasetInfo, folder: Path) -> None:
         weight_decay=1e-6, momentum=0.9, warmup_epochs=0.0,
     )  # fmt: skip
     run = TrainingRun(
-        what="bench", training=training, views=methods.views(methods.Config(), info, SIDE), mean=(0.5,) * 3,
+        what="bench", key="key",
+        training=training, views=methods.views(methods.Config(), info, SIDE), mean=(0.5,) * 3,
         std=(0.3,) * 3, seed=0, device=torch.device("cpu"), folder=folder, workers=2,
     )  # fmt: skip
     steps = iter(range(STEPS))

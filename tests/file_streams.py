@@ -84,7 +84,7 @@ def run_in(folder: Path, workers: int = 0, **changes: Any) -> TrainingRun:
     of_training = {name: changes.pop(name) for name in list(changes) if hasattr(training, name)}
     folder.mkdir(exist_ok=True)
     run = TrainingRun(
-        what="the run", training=replace(training, **of_training), views=TWO, mean=(0.4, 0.5, 0.6),
+        what="the run", key="key", training=replace(training, **of_training), views=TWO, mean=(0.4, 0.5, 0.6),
         std=(0.2, 0.25, 0.3), seed=0, device=torch.device("cpu"), folder=folder, workers=workers,
     )  # fmt: skip
     return replace(run, **changes)

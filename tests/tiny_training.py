@@ -108,7 +108,7 @@ def run_in(folder: Path, **changes: Any) -> TrainingRun:
     run: dict[str, Any] = changes.pop("run", {})
     folder.mkdir(exist_ok=True)
     return TrainingRun(
-        what="the run", training=Training(**{**settings, **changes}), views=(VIEW, VIEW),
+        what="the run", key="key", training=Training(**{**settings, **changes}), views=(VIEW, VIEW),
         mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3), seed=0, device=torch.device("cpu"), folder=folder, **run,
     )  # fmt: skip
 

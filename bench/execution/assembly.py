@@ -48,6 +48,7 @@ def build_training_run(
     assert cell.training is not None  # noqa: S101
     return TrainingRun(
         what=cell.training_title,
+        key=cell.keys.backbone,
         training=cell.training,
         views=cell.views,
         mean=statistics[0],

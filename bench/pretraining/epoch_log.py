@@ -1,21 +1,25 @@
-"""The file `metrics.jsonl` of a training, a line an epoch."""
+"""The file `metrics.jsonl` of a training, a line an epoch: to be read by people, nothing rests on it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+METRICS = "metrics.jsonl"
 
-def keep_lines(path: Path, count: int) -> None:
-    """Cut a file to its first `count` lines: what was logged after the checkpoint is done again."""
-    if path.exists():
-        lines = path.read_text().splitlines(keepends=True)[:count]
-        path.write_text("".join(lines))
+
+def write_lines(path: Path, log: Iterable[Mapping[str, Any]]) -> None:
+    """Write the epochs that a checkpoint has: what was logged after it is done again."""
+    path.write_text("".join(map(_encode, log)))
 
 
 def append_line(path: Path, metrics: Mapping[str, Any]) -> None:
     """Append an epoch's line."""
     with path.open("a") as file:
-        file.write(json.dumps(dict(metrics)) + "\n")
+        file.write(_encode(metrics))
+
+
+def _encode(metrics: Mapping[str, Any]) -> str:
+    return json.dumps(dict(metrics)) + "\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Iterator
@@ -19,9 +18,9 @@ from bench.contracts.method import Batch, Method, Step
 from bench.contracts.recipe import too_few_images
 from bench.keys import seed_of
 from bench.metrics.collapse import embedding_std, rankme
-from bench.pretraining import checkpoint
 from bench.pretraining.batches import plan_batches
-from bench.pretraining.epoch_log import append_line, keep_lines
+from bench.pretraining.checkpoint import Checkpoint
+from bench.pretraining.epoch_log import METRICS, append_line, write_lines
 from bench.pretraining.loss_meter import LossMeter
 from bench.pretraining.online_knn import KnnSample, eval_mode, knn_interval, knn_monitors
 from bench.pretraining.prefetch import ReadyBatch, open_side_stream
@@ -57,8 +56,10 @@ def pretrain(method: Method, images: Images | FileStream, run: TrainingRun) -> T
     if not loop.steps:
         raise too_few_images(training.batch_size, len(loop.rows), accumulate=training.accumulate)
     stepper = loop.stepper
-    first, seconds = checkpoint.resume(run.folder, method, stepper.optimizer, stepper.scaler)
-    keep_lines(run.folder / "metrics.jsonl", first)
+    checkpoint = Checkpoint(run.folder, run.key)
+    log = checkpoint.resume(method, stepper.optimizer, stepper.scaler)
+    first = len(log)
+    write_lines(run.folder / METRICS, log)
     per_epoch = loop.steps * training.step_images
     total, done = per_epoch * training.epochs, per_epoch * first
     progress = Progress(run.what, training.epochs, total, done, live=run.live)
@@ -68,18 +69,18 @@ def pretrain(method: Method, images: Images | FileStream, run: TrainingRun) -> T
     try:
         for epoch in range(first, training.epochs):
             metrics = loop.epoch(epoch, progress)
-            seconds += metrics["seconds"]
-            append_line(run.folder / "metrics.jsonl", metrics)
+            log.append(metrics)
+            append_line(run.folder / METRICS, metrics)
             run.on_epoch(epoch + 1, metrics)
             if time.monotonic() - saved > run.checkpoint_every_s and epoch + 1 < training.epochs:
-                checkpoint.save(run.folder, method, stepper.optimizer, stepper.scaler, epoch + 1, seconds)
+                checkpoint.save(method, stepper.optimizer, stepper.scaler, log)
                 saved = time.monotonic()
     finally:
         progress.close()
         loop.view_source.close()
-    checkpoint.forget(run.folder)
-    lines = (run.folder / "metrics.jsonl").read_text().splitlines()
-    return TrainingCost(seconds, statistics.harmonic_mean(json.loads(line)["images_per_s"] for line in lines))
+    checkpoint.forget()
+    speeds = [metrics["images_per_s"] for metrics in log]
+    return TrainingCost(sum(metrics["seconds"] for metrics in log), statistics.harmonic_mean(speeds))
 
 
 class TrainingLoop:

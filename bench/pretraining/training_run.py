@@ -20,6 +20,7 @@ class TrainingRun:
 
     Args:
         what: how progress and errors name it.
+        key: of the training; a checkpoint of another is not believed.
         training: resolved.
         views: resolved, one a view.
         mean: of the training data, a value a channel.
@@ -38,6 +39,7 @@ class TrainingRun:
     """
 
     what: str
+    key: str
     training: Training
     views: tuple[View, ...]
     mean: tuple[float, ...]

@@ -1,7 +1,7 @@
 """Keep artifacts (checkpoints, features, predictions) by key: made once, whole or not at all.
 
-An artifact is a folder `results/artifacts/<key>/` with a manifest of its files' sizes and digests,
-written last. It exists if its manifest says so, whatever other files are there. It is made in
+An artifact is a folder `results/artifacts/<key>/` with a manifest of its key and its files' sizes and
+digests, written last. It exists if its manifest says so, whatever other files are there. It is made in
 `results/artifacts/.work/<key>/` and renamed, so a process that dies leaves no artifact; what it left
 in its work folder (a checkpoint) serves the next process that makes the same key.
 """
@@ -15,9 +15,13 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
+
+from bench.storage.durable import sync, write_durably
+from bench.storage.set_aside import is_set_aside, set_aside
 
 MANIFEST = "manifest.json"
 CHUNK_BYTES = 1 << 20  # of one read
@@ -37,20 +41,21 @@ class ArtifactStore:
 
     def has(self, key: str) -> bool:
         """Tell whether the artifact is there, by its manifest and its files' sizes: quick, for planning."""
-        return _sizes_match(self.folder / key)
+        return not _find_damage(self.folder / key, key)
 
     def find(self, key: str) -> Path | None:
-        """Return the artifact's folder if it is there and every digest in its manifest is right.
+        """Return the artifact's folder if it is there, of this key, and every digest is right.
 
-        A damaged one is removed with a warning, so that it is made again.
+        Another key's, and a damaged one, is set aside with a warning, so that it is made again.
         """
         folder = self.folder / key
         if not folder.exists():
             return None
-        if _sizes_match(folder) and _digests_match(folder):
+        damage = _find_damage(folder, key, digests=True)
+        if not damage:
             return folder
-        log.warning("%s: the artifact is damaged. It is made again.", folder)
-        shutil.rmtree(folder)
+        target = set_aside(folder)
+        log.warning("%s: %s. It is set aside as %s, and made again.", folder, damage, target.name)
         return None
 
     @contextlib.contextmanager
@@ -63,10 +68,11 @@ class ArtifactStore:
         work, folder = self.folder / ".work" / key, self.folder / key
         work.mkdir(parents=True, exist_ok=True)
         yield work
-        _write_manifest(work)
+        _write_manifest(work, key)
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(work, folder)
+        sync(self.folder)
 
     @contextlib.contextmanager
     def locked(self, key: str) -> Iterator[None]:
@@ -77,38 +83,61 @@ class ArtifactStore:
             yield
 
 
-def _write_manifest(folder: Path) -> None:
+@dataclass(frozen=True)
+class Manifest:
+    """What an artifact says of itself.
+
+    Args:
+        key: whose it is; none if it does not say.
+        files: size and digest of each, by name.
+    """
+
+    key: str | None
+    files: dict[str, dict[str, int | str]]
+
+
+def _write_manifest(folder: Path, key: str) -> None:
     # a manifest may be there already, from a process that died
-    paths = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
-    files = {path.name: {"bytes": path.stat().st_size, "sha256": _hash(path)} for path in paths}
-    with (folder / MANIFEST).open("w") as file:
-        json.dump({"files": files}, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
+    paths = sorted(path for path in folder.iterdir() if path.name != MANIFEST and not is_set_aside(path))
+    files = {}
+    for path in paths:
+        sync(path)
+        files[path.name] = {"bytes": path.stat().st_size, "sha256": _hash(path)}
+    write_durably(folder / MANIFEST, json.dumps({"key": key, "files": files}, indent=1).encode())
 
 
-def _read_manifest(folder: Path) -> dict[str, dict[str, int | str]] | None:
-    """Return what the manifest says of each file; none if there is none, or it is damaged."""
+def _read_manifest(folder: Path) -> Manifest | None:
+    """Return what the manifest says; none if there is none, or it is damaged."""
     try:
-        files = json.loads((folder / MANIFEST).read_text())["files"]
-    except (OSError, ValueError, KeyError, TypeError):
+        content = json.loads((folder / MANIFEST).read_text())
+        key, files = content.get("key"), content["files"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return files if isinstance(files, dict) else None
+    return Manifest(key, files) if isinstance(files, dict) else None
 
 
-def _sizes_match(folder: Path) -> bool:
-    files = _read_manifest(folder)
-    if files is None:
-        return False
-    try:
-        return all((folder / name).stat().st_size == entry["bytes"] for name, entry in files.items())
-    except (OSError, KeyError, TypeError):
-        return False
+def _find_damage(folder: Path, key: str, *, digests: bool = False) -> str:
+    """Return why the artifact in `folder` is not that of `key`, or nothing.
 
-
-def _digests_match(folder: Path) -> bool:
-    files = _read_manifest(folder) or {}
-    return all(_hash(folder / name) == entry.get("sha256") for name, entry in files.items())
+    Args:
+        folder: of the artifact.
+        key: that it should be of.
+        digests: read the files, and do not only look at their sizes.
+    """
+    manifest = _read_manifest(folder)
+    if manifest is None:
+        return "the artifact is damaged: it has no manifest that can be read"
+    if manifest.key != key:
+        return f"the artifact is of another key, {manifest.key}"
+    for name, entry in manifest.files.items():
+        try:
+            whole = (folder / name).stat().st_size == entry["bytes"]
+            whole = whole and (not digests or _hash(folder / name) == entry["sha256"])
+        except (OSError, KeyError, TypeError):
+            whole = False
+        if not whole:
+            return f"the artifact is damaged: {name} is not what its manifest says"
+    return ""
 
 
 def _hash(path: Path) -> str:

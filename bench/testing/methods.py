@@ -260,6 +260,7 @@ def _step(s: _Subject, method: Method, chunk_size: int | None) -> None:
     constants = (0.5,) * CHANNELS
     training_run = TrainingRun(
         what="a step",
+        key="",
         training=training,
         views=s.views,
         mean=constants,

@@ -150,7 +150,8 @@ def test_a_damaged_backbone_is_made_again_with_a_warning(
         (other,) = probing.run(probing.plan(settings, **PROBE))
 
     assert other["keys"]["backbone"] == record["keys"]["backbone"]
-    assert "the artifact is damaged. It is made again." in caplog.text
+    assert "the artifact is damaged: " in caplog.text
+    assert f"It is set aside as {folder.name}.rejected, and made again." in caplog.text
     assert len(probes.MADE) == 2
     assert (folder / BACKBONE).read_bytes() == expected
 

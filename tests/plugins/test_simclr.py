@@ -255,6 +255,7 @@ def test_the_terms_are_float32_when_the_embedding_is_not(tmp_path: Path) -> None
 
     run = TrainingRun(
         what="simclr",
+        key="key",
         training=Training(
             epochs=1, batch_size=4, image_size=16, precision="bfloat16", optimizer="sgd", lr=0.1,
             weight_decay=0.0, momentum=0.9, warmup_epochs=0.0,

@@ -61,7 +61,7 @@ def run_in(folder: Path, **changes: Any) -> TrainingRun:
         weight_decay=1e-3, momentum=0.9, warmup_epochs=0.5, **changes,
     )  # fmt: skip
     return TrainingRun(
-        what="the run", training=training, views=(View(), View(blur=0.5)), mean=(0.4, 0.5, 0.6),
+        what="the run", key="key", training=training, views=(View(), View(blur=0.5)), mean=(0.4, 0.5, 0.6),
         std=(0.2, 0.25, 0.3), seed=0, device=torch.device("cpu"), folder=folder,
     )  # fmt: skip
 

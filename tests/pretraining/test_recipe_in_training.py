@@ -84,7 +84,8 @@ def run_in(folder: Path, optimizer: str, **changes: Any) -> TrainingRun:
         weight_decay=0.01, momentum=0.9, warmup_epochs=0.4, **changes,
     )  # fmt: skip
     return TrainingRun(
-        what="the run", training=training, views=(View(crop_min=0.5),), mean=(0.5,) * 3, std=(0.25,) * 3,
+        what="the run", key="key",
+        training=training, views=(View(crop_min=0.5),), mean=(0.5,) * 3, std=(0.25,) * 3,
         seed=0, device=torch.device("cpu"), folder=folder, checkpoint_every_s=0.0,
     )  # fmt: skip
 

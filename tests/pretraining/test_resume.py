@@ -20,8 +20,8 @@ from watched_training import (
     untimed,
 )
 
-from bench.pretraining import checkpoint
 from bench.pretraining import loop as pretrain
+from bench.pretraining.checkpoint import Checkpoint
 
 
 @pytest.mark.parametrize("optimizer", ["lars", "sgd", "adamw"])
@@ -48,7 +48,7 @@ def test_a_run_that_was_stopped_is_bitwise_the_one_that_was_not(
 def checkpoint_epochs(folder: Path, settings: Mapping[str, Any]) -> int:
     method = simclr()
     loop = pretrain.TrainingLoop(method, IMAGES, run_in(folder, **settings))
-    return checkpoint.resume(folder, method, loop.stepper.optimizer, loop.stepper.scaler)[0]
+    return len(Checkpoint(folder, "key").resume(method, loop.stepper.optimizer, loop.stepper.scaler))
 
 
 def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_again(tmp_path: Path) -> None:

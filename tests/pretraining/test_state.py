@@ -106,7 +106,7 @@ def run_in(folder: Path, **changes: Any) -> TrainingRun:
     }  # fmt: skip
     folder.mkdir(exist_ok=True)
     return TrainingRun(
-        what="the run", training=Training(**settings), views=(View(), View()), mean=(0.5,) * 3,
+        what="the run", key="key", training=Training(**settings), views=(View(), View()), mean=(0.5,) * 3,
         std=(0.2,) * 3, seed=0, device=torch.device("cpu"), folder=folder, **run,
     )  # fmt: skip
 

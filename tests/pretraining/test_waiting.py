@@ -77,7 +77,8 @@ def loop_of(
     )  # fmt: skip
     views = REGISTRY.load_class("methods", "vicreg").views(None, INFO, 100)  # with everything in them
     run = TrainingRun(
-        what="a run", training=training, views=views, mean=(0.5,) * 3, std=(0.25,) * 3, seed=0, device=META,
+        what="a run", key="key",
+        training=training, views=views, mean=(0.5,) * 3, std=(0.25,) * 3, seed=0, device=META,
         folder=folder,
     )  # fmt: skip
     images = Images(torch.zeros(32, 3, 8, 8, dtype=torch.uint8), torch.arange(32) % 2)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import shutil
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bench.storage import artifacts
 from bench.storage.artifacts import MANIFEST, ArtifactStore
 
 
@@ -71,36 +76,103 @@ def test_a_process_that_died_after_its_manifest_does_not_damage_the_next(store: 
     assert store.find("key") == folder
 
 
+FILE_DAMAGED = "the artifact is damaged: file is not what its manifest says"
+NO_MANIFEST = "the artifact is damaged: it has no manifest that can be read"
+
+
 @pytest.mark.parametrize(
-    "damage",
+    ("damage", "reason"),
     [
-        lambda folder: (folder / "file").write_bytes(b"contemt"),
-        lambda folder: (folder / "file").write_bytes(b"cont"),
-        lambda folder: (folder / "file").unlink(),
-        lambda folder: (folder / MANIFEST).unlink(),
-        lambda folder: (folder / MANIFEST).write_text((folder / MANIFEST).read_text()[:40]),
-        lambda folder: (folder / MANIFEST).write_text('{"files": {"file": {"bytes": 7}}}'),
-        lambda folder: (folder / MANIFEST).write_text('{"files": {"file": 7}}'),
-        lambda folder: (folder / MANIFEST).write_text("[]"),
+        (lambda folder: (folder / "file").write_bytes(b"contemt"), FILE_DAMAGED),
+        (lambda folder: (folder / "file").write_bytes(b"cont"), FILE_DAMAGED),
+        (lambda folder: (folder / "file").unlink(), FILE_DAMAGED),
+        (lambda folder: (folder / MANIFEST).unlink(), NO_MANIFEST),
+        (lambda folder: (folder / MANIFEST).write_text((folder / MANIFEST).read_text()[:40]), NO_MANIFEST),
+        (lambda folder: write_manifest(folder, {"file": {"bytes": 7}}), FILE_DAMAGED),
+        (lambda folder: write_manifest(folder, {"file": 7}), FILE_DAMAGED),
+        (lambda folder: (folder / MANIFEST).write_text("[]"), NO_MANIFEST),
+        (lambda folder: write_manifest(folder, {}, key="other"), "the artifact is of another key, other"),
+        (lambda folder: write_manifest(folder, {}, key=None), "the artifact is of another key, None"),
     ],
     ids=["a flipped byte", "a short file", "a missing file", "no manifest", "a short manifest", "no digest",
-         "no sizes", "another manifest"],
+         "no sizes", "another manifest", "another key", "no key"],
 )  # fmt: skip
-def test_a_damaged_artifact_is_removed_with_a_warning(
-    store: ArtifactStore, caplog: pytest.LogCaptureFixture, damage: object
+def test_an_artifact_that_cannot_be_believed_is_set_aside_with_the_reason(
+    store: ArtifactStore,
+    caplog: pytest.LogCaptureFixture,
+    damage: Callable[[Path], object],
+    reason: str,
 ) -> None:
     folder = write_artifact(store)
-    assert callable(damage)
     damage(folder)
     with caplog.at_level(logging.WARNING):
         result = store.find("key")
 
     assert result is None
     assert [record.message for record in caplog.records] == [
-        f"{folder}: the artifact is damaged. It is made again."
+        f"{folder}: {reason}. It is set aside as key.rejected, and made again."
     ]
+    assert (folder.parent / "key.rejected" / "other").exists()
     assert store.find("key") is None
     assert store.find(write_artifact(store).name) == folder
+
+
+def write_manifest(folder: Path, files: dict[str, Any], key: str | None = "key") -> None:
+    (folder / MANIFEST).write_text(json.dumps({"key": key, "files": files}))
+
+
+def test_the_folder_of_another_key_is_not_believed_manifest_and_all(store: ArtifactStore) -> None:
+    other, folder = write_artifact(store, "other"), store.folder / "key"
+    shutil.copytree(other, folder)
+
+    assert not store.has("key")
+    assert store.find("key") is None
+    assert store.find("other") == other
+
+
+def test_what_is_set_aside_never_replaces_what_was(store: ArtifactStore) -> None:
+    for content in (b"first", b"second"):
+        (write_artifact(store, content=content) / "other").unlink()
+        store.find("key")
+    names = {
+        path.name: (path / "file").read_bytes() for path in store.folder.iterdir() if path.name != ".work"
+    }
+
+    assert names == {"key.rejected": b"first", "key.rejected-2": b"second"}
+
+
+@pytest.mark.parametrize("broken", ["sync", "write_durably", "_hash"])
+def test_an_error_inside_the_write_leaves_the_artifact_that_was_there(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    folder = write_artifact(store, content=b"old")
+
+    def fail(*_: object) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(artifacts, broken, fail)
+        with pytest.raises(OSError, match="no space left"):
+            write_artifact(store, content=b"new")
+
+    assert store.find("key") == folder
+    assert (folder / "file").read_bytes() == b"old"
+
+
+def test_an_artifact_has_its_name_only_once_its_manifest_is_written(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    write = artifacts.write_durably
+
+    def watch(path: Path, content: bytes) -> None:
+        seen.append((store.folder / "key").exists())
+        write(path, content)
+
+    monkeypatch.setattr(artifacts, "write_durably", watch)
+    write_artifact(store)
+
+    assert seen == [False]
 
 
 def test_a_missing_file_is_seen_without_reading_the_others(store: ArtifactStore) -> None:
