@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import time
 from typing import Any
 
@@ -14,7 +13,8 @@ from side_by_side import say
 from bench.keys import digest
 from bench.reporting.table import table
 from bench.storage.frame import results
-from bench.storage.records import RecordStore
+from bench.storage.record_json import encode
+from bench.storage.records import SCHEMA, RecordStore
 
 CPU_TIME = pytest.mark.benchmark(timer=time.process_time)
 FIELDS = {f"field{number}": number / 7 for number in range(8)}
@@ -27,7 +27,7 @@ def make_record(
     cell |= {"evaluator": evaluator, "label_frac": frac, "seed": seed}
     metrics = ("top1", "top5", "nll", "ece")
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "keys": {"backbone": "b", "features": "f", "score": digest([cell, temperature])},
         "cell": cell,
         "settings": {"method.temperature": temperature},
@@ -54,7 +54,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> RecordStore:
         content = make_record(*values)
         path = store.path(content["cell"], content["keys"]["score"])
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=1))
+        path.write_bytes(encode(content))
     return store
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.keys import digest
 from bench.reporting.table import table
+from bench.storage.records import SCHEMA
 
 
 def make(method: str = "simclr", value: float = 70.0, **changes: Any) -> dict[str, Any]:
@@ -19,7 +20,7 @@ def make(method: str = "simclr", value: float = 70.0, **changes: Any) -> dict[st
     directions = {"top1": True, "nll": False}
     metrics = {name: {"value": value, "higher_is_better": higher} for name, higher in directions.items()}
     return {
-        "schema": 1, "cell": cell, "config": config, "settings": {}, "status": "ok", "reason": None,
+        "schema": SCHEMA, "cell": cell, "config": config, "settings": {}, "status": "ok", "reason": None,
         "metrics": metrics if changes.get("status", "ok") == "ok" else {},
         "keys": {"score": digest([repr(cell), repr(config)])},
         **changes,
@@ -56,7 +57,7 @@ def sweep(name: str, *values: Any, **changes: Any) -> list[dict[str, Any]]:
 def full_record(score: str = "s0", **changes: Any) -> dict[str, Any]:
     """Return an ok record; a change replaces a part, or one name of its cell."""
     record: dict[str, Any] = {
-        "schema": 1,
+        "schema": SCHEMA,
         "keys": {"backbone": "b0", "features": "f0", "score": score},
         "cell": {
             "method": "simclr", "backbone": "resnet18", "dataset": "digits", "eval_dataset": "digits",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -107,6 +109,25 @@ def test_a_missing_file_is_seen_without_reading_the_others(store: ArtifactStore)
     (write_artifact(store) / "other").unlink()
 
     assert not store.has("key")
+
+
+def test_another_keys_artifact_is_made_again(store: ArtifactStore, caplog: pytest.LogCaptureFixture) -> None:
+    shutil.copytree(write_artifact(store, "other"), store.folder / "key")
+
+    assert not store.has("key")
+    assert store.find("key") is None
+    assert "the artifact is damaged. It is made again." in caplog.text
+    assert store.has("other")
+
+
+def test_an_artifact_from_before_manifests_had_keys_is_found(store: ArtifactStore) -> None:
+    folder = write_artifact(store)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    del manifest["key"]
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+
+    assert store.has("key")
+    assert store.find("key") == folder
 
 
 def test_writing_again_replaces_what_is_there(store: ArtifactStore) -> None:
