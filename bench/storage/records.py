@@ -55,7 +55,7 @@ class RecordStore:
         method, backbone, dataset, evaluator = (
             _to_file_name(str(cell[name])) for name in ("method", "backbone", "dataset", "evaluator")
         )
-        return self.root / method / backbone / dataset / f"{evaluator}-{score_key}.json"
+        return self.root.joinpath(method, backbone, dataset, f"{evaluator}-{score_key}.json")
 
     def write(self, record: Mapping[str, Any]) -> Path:
         """Write `record` whole or not at all, in place of an older one of its cell; return its path.
