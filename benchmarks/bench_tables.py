@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import itertools
-import json
 import time
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
+from safetensors.numpy import save_file
 from side_by_side import say
 
 from bench.keys import digest
 from bench.reporting.table import table
+from bench.storage.artifact_files import PREDICTIONS
+from bench.storage.artifacts import ArtifactStore
 from bench.storage.frame import results
-from bench.storage.records import RecordStore
+from bench.storage.record_json import encode
+from bench.storage.records import SCHEMA, RecordStore
 
 CPU_TIME = pytest.mark.benchmark(timer=time.process_time)
 FIELDS = {f"field{number}": number / 7 for number in range(8)}
@@ -27,7 +32,7 @@ def make_record(
     cell |= {"evaluator": evaluator, "label_frac": frac, "seed": seed}
     metrics = ("top1", "top5", "nll", "ece")
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "keys": {"backbone": "b", "features": "f", "score": digest([cell, temperature])},
         "cell": cell,
         "settings": {"method.temperature": temperature},
@@ -54,7 +59,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> RecordStore:
         content = make_record(*values)
         path = store.path(content["cell"], content["keys"]["score"])
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=1))
+        path.write_bytes(encode(content))
     return store
 
 
@@ -73,6 +78,27 @@ def test_tabulate_ten_thousand_records(benchmark: BenchmarkFixture, store: Recor
     say(benchmark, what="tabulate 10,000 records", goal="at most 3 s")
 
     assert "m4" in text
+
+
+@CPU_TIME
+def test_tabulate_one_thousand_records_with_predictions(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    artifacts, draw = ArtifactStore(tmp_path), np.random.default_rng(0)
+    labels = draw.integers(0, 10, 10_000, dtype=np.int32)
+    records = []
+    for method, dataset, evaluator, frac, temperature in itertools.product(
+        [f"m{number}" for number in range(5)], [f"d{number}" for number in range(10)],
+        ["knn", "linear"], [0.01, 1.0], [0.1, 0.2, 0.3, 0.4, 0.5],
+    ):  # fmt: skip
+        record = make_record(method, dataset, evaluator, frac, temperature, 0)
+        predicted = np.where(draw.random(10_000) < 0.7, labels, -1).astype(np.int32)
+        record["metrics"]["top1"]["value"] = 100 * float((predicted == labels).mean())
+        with artifacts.write(record["keys"]["score"]) as folder:
+            save_file({"label": labels, "prediction": predicted}, folder / PREDICTIONS)
+        records.append(record)
+    text = benchmark.pedantic(lambda: table(records, folder=tmp_path), rounds=3)
+    say(benchmark, what="tabulate 1,000 records of one seed by their predictions", goal="at most 3 s")
+
+    assert "McNemar on one seed's test images" in text
 
 
 @CPU_TIME

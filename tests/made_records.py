@@ -7,19 +7,28 @@ from typing import Any
 
 from bench.keys import digest
 from bench.reporting.table import table
+from bench.storage.records import SCHEMA
+
+TEST_IMAGES = 100_000
 
 
 def make(method: str = "simclr", value: float = 70.0, **changes: Any) -> dict[str, Any]:
-    """Return a record; a change names a field of the cell, a part of the record or of its config."""
+    """Return a record; a change names a field of the cell, a part of the record or of its config.
+
+    There are so many test images that a difference of one point is significant, and of 0.003 is not.
+    """
     names = ("backbone", "dataset", "eval_dataset", "evaluator", "label_frac", "seed")
     usual = ("resnet18", "digits", None, "knn", 1.0, 0)
     cell = {"method": method, **dict(zip(names, usual, strict=True))}
     cell |= {name: changes.pop(name) for name in names if name in changes}
     config = {"method": {}, "evaluator": {}, "training": {"epochs": 100}, **changes.pop("config", {})}
     directions = {"top1": True, "nll": False}
-    metrics = {name: {"value": value, "higher_is_better": higher} for name, higher in directions.items()}
+    metrics = {
+        name: {"value": value, "higher_is_better": higher, "n": TEST_IMAGES}
+        for name, higher in directions.items()
+    }
     return {
-        "schema": 1, "cell": cell, "config": config, "settings": {}, "status": "ok", "reason": None,
+        "schema": SCHEMA, "cell": cell, "config": config, "settings": {}, "status": "ok", "reason": None,
         "metrics": metrics if changes.get("status", "ok") == "ok" else {},
         "keys": {"score": digest([repr(cell), repr(config)])},
         **changes,
@@ -56,7 +65,7 @@ def sweep(name: str, *values: Any, **changes: Any) -> list[dict[str, Any]]:
 def full_record(score: str = "s0", **changes: Any) -> dict[str, Any]:
     """Return an ok record; a change replaces a part, or one name of its cell."""
     record: dict[str, Any] = {
-        "schema": 1,
+        "schema": SCHEMA,
         "keys": {"backbone": "b0", "features": "f0", "score": score},
         "cell": {
             "method": "simclr", "backbone": "resnet18", "dataset": "digits", "eval_dataset": "digits",

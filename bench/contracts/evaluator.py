@@ -254,6 +254,8 @@ class Scores:
         protocol: for the record: what was chosen and on what. Left out are what every evaluator of
             frozen features shares: `features` frozen, `probe` offline.
         lower_is_better: the metrics of which less is better.
+        neither_is_better: the metrics of which neither more nor less means better features, so that a table
+            marks no best: such as one that a collapsed or an untrained network may win.
     """
 
     metrics: Mapping[str, float]
@@ -262,6 +264,11 @@ class Scores:
     per_class: Mapping[str, Sequence[float]] = field(default_factory=dict)
     protocol: Mapping[str, Any] = field(default_factory=dict)
     lower_is_better: frozenset[str] = frozenset({"nll", "ece"})
+    neither_is_better: frozenset[str] = frozenset()
+
+    def direction(self, metric: str) -> bool | None:
+        """Tell whether more of a metric is better; none where neither more nor less is."""
+        return None if metric in self.neither_is_better else metric not in self.lower_is_better
 
 
 class Evaluator(ABC):

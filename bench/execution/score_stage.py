@@ -104,7 +104,7 @@ class ScoreStage:
             "metrics": {
                 name: {
                     "value": float(value),
-                    "higher_is_better": name not in scores.lower_is_better,
+                    "higher_is_better": scores.direction(name),
                     "n": tested,
                 }
                 for name, value in scores.metrics.items()

@@ -1,31 +1,94 @@
-"""Find the cells with the best mean of their task."""
+"""Mark the best cells of each task, where the data show that others are worse."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from bench.reporting.metric_choice import decimals_of
-from bench.reporting.pivot import Pivot, Position, is_of_task
+from bench.reporting.comparisons import Best, Comparison, ReadPredictions
+from bench.reporting.pivot import Pivot, Position, SeedGroup, is_of_task
+from bench.reporting.significance import reject_by_holm
 
 Task = tuple[Any, ...]
 
 
-def find_best(pivot: Pivot) -> set[Position]:
-    """Return the positions of the best means, with all that print alike; none where nothing is compared."""
-    scores: dict[Task, dict[Position, float]] = defaultdict(dict)
-    for position, group in pivot.groups.items():
-        if group.mean is not None and math.isfinite(group.mean):
-            sign = 1 if group.higher_is_better else -1
-            printed = round(group.mean, decimals_of(group.metric))
-            scores[_task_of(pivot, position)][position] = sign * printed
+@dataclass(frozen=True)
+class Marks:
+    """The cells that are marked, and why no others are.
+
+    Args:
+        best: the best cell of each task that has a significantly worse one, and all others of it that are not
+            significantly worse than the best.
+        tests: that were made, in words, each once.
+        untested: the metrics of tasks in which not every cell could be tested against the best.
+        one_seed_a_cell: seeds have cells of their own, so that nothing is compared.
+    """
+
+    best: frozenset[Position] = frozenset()
+    tests: tuple[str, ...] = ()
+    untested: tuple[str, ...] = ()
+    one_seed_a_cell: bool = False
+
+
+def find_best(pivot: Pivot, read: ReadPredictions) -> Marks:
+    """Return which cells are marked.
+
+    Args:
+        pivot: the table's groups.
+        read: returns the predictions of a score's key, none where they are not stored.
+    """
+    if "seed" in (*pivot.layout.rows, *pivot.layout.cols):
+        return Marks(one_seed_a_cell=True)
     best: set[Position] = set()
-    for compared in scores.values():
-        if len(compared) > 1:
-            top = max(compared.values())
-            best.update(position for position, score in compared.items() if score == top)
-    return best
+    tests: dict[str, None] = {}
+    untested: dict[str, None] = {}
+    for groups in _list_tasks(pivot):
+        (first, top), *others = groups.items()
+        comparisons = _compare_all(top, [other for _, other in others], read)
+        if comparisons is None:
+            untested[top.metric] = None
+            continue
+        tests.update(dict.fromkeys(one.test for one in comparisons if one.test))
+        worse = reject_by_holm([one.p for one in comparisons])
+        if any(worse):
+            best.add(first)
+            best.update(place for (place, _), is_worse in zip(others, worse, strict=True) if not is_worse)
+    return Marks(frozenset(best), tuple(sorted(tests)), tuple(untested))
+
+
+def _list_tasks(pivot: Pivot) -> Iterator[dict[Position, SeedGroup]]:
+    """Yield the cells of each task that has several, the best first; not of a metric without a direction."""
+    tasks: dict[Task, dict[Position, SeedGroup]] = defaultdict(dict)
+    for position, group in pivot.groups.items():
+        if group.mean is not None and math.isfinite(group.mean) and group.higher_is_better is not None:
+            tasks[_task_of(pivot, position)][position] = group
+    for groups in tasks.values():
+        if len(groups) > 1:
+            yield dict(sorted(groups.items(), key=lambda item: _badness(item[1])))
+
+
+def _badness(group: SeedGroup) -> float:
+    mean = group.mean or 0.0
+    return -mean if group.higher_is_better else mean
+
+
+def _compare_all(
+    top: SeedGroup, others: Sequence[SeedGroup], read: ReadPredictions
+) -> list[Comparison] | None:
+    """Return the comparison of the best cell with each other one; none if for one of them there is no test.
+
+    A mark says of every cell of the task that it is worse or may be as good: it takes all of them.
+    """
+    best, comparisons = Best(top, len(others), read), []
+    for other in others:
+        comparison = best.compare(other)
+        if comparison is None:
+            return None
+        comparisons.append(comparison)
+    return comparisons
 
 
 def _task_of(pivot: Pivot, position: Position) -> Task:
@@ -38,5 +101,6 @@ def _task_of(pivot: Pivot, position: Position) -> Task:
     values = dict(zip((*layout.rows, *layout.cols), (*row, *column), strict=True))
     if "dataset" in layout.rows:
         del values["dataset"]
-    evaluated = pivot.groups[position].points[0].axes["eval_dataset"]
-    return (evaluated, *(value for axis, value in values.items() if is_of_task(axis)))
+    group = pivot.groups[position]
+    evaluated = group.points[0].axes["eval_dataset"]
+    return (evaluated, group.metric, *(value for axis, value in values.items() if is_of_task(axis)))

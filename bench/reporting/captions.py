@@ -6,25 +6,28 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from bench.reporting.axes import CELL_FIELDS, Survey
+from bench.reporting.best import Marks
 from bench.reporting.formats.base import Caption
 from bench.reporting.formats.values import format_value
 from bench.reporting.headings import ROLES, format_label
 from bench.reporting.metric_choice import GAP, is_in_percent
 from bench.reporting.pivot import Layout, Pivot
 from bench.reporting.protocols import describe_mixture
+from bench.reporting.significance import LEVEL
 
 MOST_VALUES = 4  # of a setting that a caption lists before it says only that they differ
 DIAGONAL = "†"
 
 
-def build_caption(survey: Survey, pivot: Pivot) -> Caption:
+def build_caption(survey: Survey, pivot: Pivot, marks: Marks) -> Caption:
     """Return the caption of a table."""
     metrics = [_describe_metric(metric, pivot) for metric in pivot.layout.metric_choice.metrics]
     return Caption(
         metrics=join_words(metrics),
         seeds=_describe_seeds(survey, pivot),
         common=(*_list_common_cell(survey, pivot.layout), *_list_common_settings(survey, pivot.layout)),
-        remarks=tuple(_list_remarks(survey, pivot)),
+        remarks=(*_list_remarks(survey, pivot), *_list_unmarked(pivot, marks)),
+        best=_describe_best(marks),
     )
 
 
@@ -41,7 +44,7 @@ def _describe_metric(metric: str, pivot: Pivot) -> str:
         text += " in percentage points"
     elif is_in_percent(metric):
         text += " in percent"
-    if not all(group.higher_is_better for group in pivot.groups.values() if group.metric == metric):
+    if any(group.higher_is_better is False for group in pivot.groups.values() if group.metric == metric):
         text += " (lower is better)"
     return text
 
@@ -92,6 +95,30 @@ def _list_remarks(survey: Survey, pivot: Pivot) -> Iterator[str]:
         yield mixture[0].upper() + mixture[1:]
     if any(group.on_diagonal and group.by_seed for group in pivot.groups.values()):
         yield f"{DIAGONAL}: trained and evaluated on the same data set"
+
+
+def _list_unmarked(pivot: Pivot, marks: Marks) -> Iterator[str]:
+    """Yield why cells are not marked as the best, where one might expect it."""
+    values = [group for group in pivot.groups.values() if group.by_seed]
+    undirected = dict.fromkeys(group.metric for group in values if group.higher_is_better is None)
+    if undirected:
+        yield f"Neither more nor less is better of {join_words(list(undirected))}"
+    if marks.one_seed_a_cell:
+        yield "Each cell is one seed, so that none is marked"
+    if marks.untested:
+        yield f"Not marked where a cell has no test against the best: {join_words(marks.untested)}"
+    if marks.tests and not marks.best:
+        yield f"No difference from the best is significant ({_describe_tests(marks)})"
+
+
+def _describe_best(marks: Marks) -> str:
+    if not marks.best:
+        return ""
+    return f"is best or not significantly worse, where others are ({_describe_tests(marks)})"
+
+
+def _describe_tests(marks: Marks) -> str:
+    return f"{join_words(marks.tests)}; Holm, level {LEVEL:g}"
 
 
 def _list_missing_metrics(pivot: Pivot) -> Iterator[str]:

@@ -91,11 +91,12 @@ class SeedGroup:
         statuses = {point.record["status"] for point in self.points}
         return next((status for status in ("failed", "skipped") if status in statuses), "missing")
 
-    @property
-    def higher_is_better(self) -> bool:
-        """Tell the metric's direction."""
+    @cached_property
+    def higher_is_better(self) -> bool | None:
+        """Tell the metric's direction; none where there is none, or records disagree on it."""
         metrics = ((point.record.get("metrics") or {}).get(self.metric) for point in self.points)
-        return all(metric.get("higher_is_better", True) for metric in metrics if metric)
+        directions = {metric.get("higher_is_better", True) for metric in metrics if metric}
+        return directions.pop() if len(directions) == 1 else None
 
 
 @dataclass(frozen=True)

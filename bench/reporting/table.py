@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
 from bench.reporting.axes import CELL_FIELDS, Survey, survey_records
-from bench.reporting.best import find_best
+from bench.reporting.best import Marks, find_best
 from bench.reporting.captions import DIAGONAL, build_caption
 from bench.reporting.formats.base import NO_CELL, Table, TableCell, TableColumn, TableFormat, TableRow
 from bench.reporting.formats.by_name import load_built_in
@@ -16,6 +17,8 @@ from bench.reporting.headings import format_label, head_column, name_row_axis
 from bench.reporting.metric_choice import choose_metrics, decimals_of
 from bench.reporting.pivot import Pivot, Position, SeedGroup, lay_out, pivot_records
 from bench.reporting.protocols import protocol_tags, refuse_mixed
+from bench.storage.artifacts import ArtifactStore
+from bench.storage.predictions import read_predictions
 
 Names = str | Sequence[str] | None
 
@@ -77,7 +80,8 @@ def build_table(
             where there is transfer, eval_dataset, and dataset is a row.
         metric: one or several; none is `top1` of each evaluator that has it, the headline of others.
         mix_protocols: let a column have scores of two protocols, and say so in the caption.
-        folder: where the records are from, for the error that there are none.
+        folder: where the records are from; predictions that are stored there are looked at where they decide
+            whether a difference is significant.
 
     Raises:
         UsageError: there are no records, or a column would mix two protocols.
@@ -93,7 +97,8 @@ def build_table(
     pivot = pivot_records(survey, layout)
     if not mix_protocols:
         refuse_mixed(pivot)
-    return _finish(survey, pivot)
+    marks = find_best(pivot, partial(read_predictions, ArtifactStore(Path(folder))))
+    return _finish(survey, pivot, marks)
 
 
 def _split_names(names: Names) -> tuple[str, ...] | None:
@@ -104,12 +109,12 @@ def _split_names(names: Names) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(part.strip() for part in parts if part.strip())) or None
 
 
-def _finish(survey: Survey, pivot: Pivot) -> Table:
+def _finish(survey: Survey, pivot: Pivot, marks: Marks) -> Table:
     """Turn grouped records into the table's texts and numbers."""
     layout = pivot.layout
     notes = tuple(dict.fromkeys(note for group in pivot.groups_in_order() for note in group.troubles))
     axes = _list_axes(survey, pivot)
-    cells = _build_cells(pivot, notes, axes)
+    cells = _build_cells(pivot, notes, axes, marks.best)
     columns = tuple(
         TableColumn(head_column(layout, column), dict(zip(layout.cols, column, strict=True)))
         for column in pivot.columns
@@ -123,7 +128,7 @@ def _finish(survey: Survey, pivot: Pivot) -> Table:
         for row in pivot.rows
     )
     return Table(
-        caption=build_caption(survey, pivot),
+        caption=build_caption(survey, pivot, marks),
         row_axes=layout.rows,
         row_headers=tuple(name_row_axis(layout, axis) for axis in layout.rows),
         column_axes=layout.cols,
@@ -139,9 +144,10 @@ def _list_axes(survey: Survey, pivot: Pivot) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*CELL_FIELDS, *survey.distinguishing, *chosen)))
 
 
-def _build_cells(pivot: Pivot, notes: tuple[str, ...], axes: tuple[str, ...]) -> dict[Position, TableCell]:
+def _build_cells(
+    pivot: Pivot, notes: tuple[str, ...], axes: tuple[str, ...], best: Collection[Position]
+) -> dict[Position, TableCell]:
     numbers = {note: number for number, note in enumerate(notes, 1)}
-    best = find_best(pivot)
     show_n = pivot.common_n is None
     return {
         position: TableCell(

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 
 def write_durably(path: Path, content: bytes) -> None:
     """Replace a file's content in one step: until then, and where it fails, the old one is there whole."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    with written_beside(path, content) as temporary:
+        temporary.replace(path)
+
+
+@contextlib.contextmanager
+def written_beside(path: Path, content: bytes) -> Iterator[Path]:
+    """Write a file beside `path`, safe on the disk, to be renamed to it within the block.
+
+    The folder is not synced as well: what a power cut undoes of the renaming is made again.
+    """
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        yield temporary
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,12 +1,19 @@
-"""Write a record as JSON that people and git can read, and read it back: numbers that JSON lacks too."""
+"""Write a record as JSON that people and git can read, and read it back: numbers that JSON lacks too.
+
+A file says the digest of all else that is in it, so that a number which was changed by hand, by a merge or
+by a failing disk is not taken for a result.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
 from collections.abc import Mapping
 from typing import Any
+
+from bench.keys import KEY_LENGTH
 
 Record = dict[str, Any]
 
@@ -15,13 +22,38 @@ NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}  # JSON has n
 NOT_FINITE_BYTES = tuple(f'"{word}"'.encode() for word in NOT_FINITE)
 FLAT_LIST = re.compile(r"\[\n *([^\[\]{}]*?)\n *\]")
 NEW_LINE = re.compile(r"\n *")
+DIGEST = "digest"
+DIGEST_LINE = re.compile(rb'\n "digest": "[0-9a-f]*",')  # one blank: of the record itself, not of a part
 
 
 def encode(record: Mapping[str, Any]) -> bytes:
-    """Return a record as JSON; the same record is the same bytes, however it was built."""
+    """Return a record as JSON with its digest; the same record is the same bytes, however it was built."""
+    content = {name: part for name, part in record.items() if name != DIGEST}
+    return _encode({**content, DIGEST: _hash(_encode(content))})
+
+
+def matches_digest(record: Record, content: bytes) -> bool:
+    """Tell whether a record is what its digest was made of.
+
+    Args:
+        record: as JSON gave it, with its digest.
+        content: what it was read from. Where it is as it was written, less has to be done; one that was only
+            laid out anew (indented, other ends of lines) matches, too.
+    """
+    if _hash(DIGEST_LINE.sub(b"", content, count=1)) == record[DIGEST]:
+        return True
+    rest = {name: part for name, part in record.items() if name != DIGEST}
+    return bool(_hash(_encode(rest)) == record[DIGEST])
+
+
+def _encode(record: Mapping[str, Any]) -> bytes:
     text = json.dumps(_to_json(record), indent=1, sort_keys=True, ensure_ascii=False)
     # half of a surrogate pair, from an undecodable file name, becomes a JSON escape
     return (_join_flat_lists(text) + "\n").encode("utf-8", "backslashreplace")
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:KEY_LENGTH]
 
 
 def is_record(value: Any) -> bool:

@@ -1,4 +1,9 @@
-"""Keep result records: one JSON file a cell, written whole or not at all."""
+"""Keep result records: one JSON file a cell, written whole or not at all, and believed only at its own place.
+
+A file counts if it lies where its cell and key say, and is what its digest was made of. What does not is
+named in a warning; its cell is not done, and what the next run writes there does not replace it: it is
+renamed to `NAME.rejected`.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +13,24 @@ import json
 import logging
 import os
 import re
-import secrets
 import time
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from bench.errors import BadData, CellError, UsageError
 from bench.keys import digest
+from bench.storage.durable import written_beside
 from bench.storage.record_fields import natural_sort_key
-from bench.storage.record_json import Record, encode, is_record, restore_numbers
+from bench.storage.record_json import DIGEST, Record, encode, is_record, matches_digest, restore_numbers
+from bench.storage.set_aside import set_aside
+from bench.storage.withdrawn_directions import withdraw_directions
 
 __all__ = ["IDENTITY", "SCHEMA", "Record", "RecordStore"]
 
-SCHEMA = 1
+SCHEMA = 2
+WITHOUT_DIGEST = 1  # the schema of records that have no digest, and a direction for every metric
 NAME_LENGTH = 100  # of a folder; with key and suffix well below the 255 bytes of file systems
 STALE_S = 3600.0  # a record is written in milliseconds: a temporary file this old has no writer
 IDENTITY = ("method", "backbone", "dataset", "eval_dataset", "evaluator", "label_frac", "seed")  # of a cell
@@ -47,10 +55,12 @@ class RecordStore:
         method, backbone, dataset, evaluator = (
             _to_file_name(str(cell[name])) for name in ("method", "backbone", "dataset", "evaluator")
         )
-        return self.root / method / backbone / dataset / f"{evaluator}-{score_key}.json"
+        return self.root.joinpath(method, backbone, dataset, f"{evaluator}-{score_key}.json")
 
     def write(self, record: Mapping[str, Any]) -> Path:
         """Write `record` whole or not at all, in place of an older one of its cell; return its path.
+
+        What is there and is no record of the cell is renamed, not replaced.
 
         Raises:
             CellError: the file cannot be written, e.g. the disk is full.
@@ -60,7 +70,9 @@ class RecordStore:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._remove_stale(path.parent)
-            _write_whole(path, content)
+            with written_beside(path, content) as temporary:
+                self._set_aside(path, record["cell"])
+                temporary.replace(path)
         except OSError as error:
             raise CellError(
                 f"{path}: the record could not be written ({error.strerror}). "
@@ -72,7 +84,7 @@ class RecordStore:
         """Return the record in the file at `path`.
 
         Raises:
-            BadData: the file cannot be read or holds no record.
+            BadData: the file cannot be read, holds no record or another cell's, or was changed.
             UsageError: a newer bench wrote it.
         """
         try:
@@ -85,14 +97,19 @@ class RecordStore:
         schema = record.get("schema") if isinstance(record, dict) else None
         if isinstance(schema, int) and schema > SCHEMA:
             raise UsageError(f"{path}: has schema {schema}, this bench reads {SCHEMA}. Upgrade ssl-bench.")
-        if schema != SCHEMA or not is_record(record):
+        if schema not in (WITHOUT_DIGEST, SCHEMA) or not is_record(record):
             raise BadData(f"{path}: not a record of bench. Move it out of {self.root}.")
+        self._refuse_displaced(path, record)
+        _refuse_changed(path, record, content)
         restore_numbers(record, content)
+        if schema == WITHOUT_DIGEST:
+            withdraw_directions(record)
+        record.pop(DIGEST, None)
         result: Record = record
         return result
 
     def find(self, cell: Mapping[str, Any], score_key: str) -> Record | None:
-        """Return the record of a cell, none if there is none or it is damaged.
+        """Return the record of a cell, none if there is none or it is refused, which is told in a warning.
 
         Args:
             cell: its names, as in a record's `cell`.
@@ -102,25 +119,69 @@ class RecordStore:
             UsageError: a newer bench wrote it.
         """
         path = self.path(cell, score_key)
-        return self._read_or_warn(path) if path.exists() else None
+        if not path.exists():
+            return None
+        try:
+            return self._read_of(cell, path)
+        except BadData as error:
+            log.warning("%s", error)
+            return None
 
     def records(self) -> Iterator[Record]:
-        """Yield all records in the natural order of their names, with a warning for each damaged one.
+        """Yield all records in the natural order of their names, with a warning for each that is refused.
 
         Raises:
             UsageError: a newer bench wrote one of them.
         """
-        paths: dict[tuple[Hashable, ...], Path] = {}
         for path in self._list_paths():
-            record = self._read_or_warn(path)
-            if record is None:
-                continue
-            identity = (record["keys"]["score"], *(record["cell"].get(name) for name in IDENTITY))
-            if identity in paths:
-                log.warning("%s: a copy of %s, ignored. Delete one of them.", path, paths[identity])
+            try:
+                record = self.read(path)
+            except BadData as error:
+                log.warning("%s", error)
             else:
-                paths[identity] = path
                 yield record
+
+    def _read_of(self, cell: Mapping[str, Any], path: Path) -> Record:
+        """Return the record in the file of a cell.
+
+        Raises:
+            BadData: as `read`, or it says in its cell that it is of another one.
+            UsageError: as `read`.
+        """
+        record = self.read(path)
+        for name in IDENTITY:
+            said, asked = (_identity(names)[name] for names in (record["cell"], cell))
+            if said != asked:
+                raise BadData(
+                    f"{path}: says {name} {said}, but its key is of {name} {asked}. "
+                    "Restore it, or run its cell again."
+                )
+        return record
+
+    def _refuse_displaced(self, path: Path, record: Record) -> None:
+        """Refuse a record that lies in another cell's place: it would be counted as that cell's.
+
+        Raises:
+            BadData: it does.
+        """
+        cell, key = record["cell"], record["keys"]["score"]
+        own = self.path(cell, key)
+        if path != own and path.resolve() != own.resolve():
+            title = f"{cell['method']}, {cell['evaluator']}, seed {cell.get('seed')}"
+            raise BadData(
+                f"{path}: holds the record of another cell ({title}), whose place is "
+                f"{own.relative_to(self.root)}. Move it there or delete it, and run this cell again."
+            )
+
+    def _set_aside(self, path: Path, cell: Mapping[str, Any]) -> None:
+        """Rename what is at `path` and is no record of `cell`: someone may want to look at it."""
+        if not path.exists():
+            return
+        try:
+            self._read_of(cell, path)
+        except UsageError:
+            with contextlib.suppress(FileNotFoundError):  # another worker was first
+                log.warning("%s: made again; what was there is now %s.", path, set_aside(path).name)
 
     def _remove_stale(self, folder: Path) -> None:
         """Remove what writers that were killed left behind; once, as it looks at every file there."""
@@ -141,13 +202,6 @@ class RecordStore:
         )
         return sorted(paths, key=lambda path: [natural_sort_key(part) for part in path.parts])
 
-    def _read_or_warn(self, path: Path) -> Record | None:
-        try:
-            return self.read(path)
-        except BadData as error:
-            log.warning("%s", error)
-            return None
-
 
 @functools.cache
 def _to_file_name(name: str) -> str:
@@ -158,14 +212,22 @@ def _to_file_name(name: str) -> str:
     return quoted or "%"
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    # the folder is not synced as well: a cell whose renaming a power cut undoes is made again
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _identity(cell: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the names of a cell; what it is evaluated on is what it was trained on, unless it says so."""
+    names = {name: cell.get(name) for name in IDENTITY}
+    return {**names, "eval_dataset": names["eval_dataset"] or names["dataset"]}
+
+
+def _refuse_changed(path: Path, record: Record, content: bytes) -> None:
+    """Refuse a record that is not what was written.
+
+    Raises:
+        BadData: it does not match its digest, or lost it.
+    """
+    if DIGEST not in record and record["schema"] == WITHOUT_DIGEST:
+        return
+    if DIGEST not in record or not matches_digest(record, content):
+        raise BadData(
+            f"{path}: was changed after it was written: it is not what its digest was made of. "
+            "Restore it, or run its cell again."
+        )

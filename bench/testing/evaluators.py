@@ -149,6 +149,8 @@ def _measures(evaluator: Evaluator, task: Task) -> None:
     require(isinstance(scores, Scores), f"it returned {type(scores).__name__}")
     require(bool(scores.metrics), "there are none")
     finite_scalars({name: torch.tensor(float(v)) for name, v in scores.metrics.items()}, "metrics")
+    unknown = sorted(scores.neither_is_better - scores.metrics.keys())
+    require(not unknown, f"neither_is_better has {', '.join(unknown)}, of which there is no metric")
     later = "top1" in scores.metrics and next(iter(scores.metrics)) != "top1"
     require(not later, f"top1 is not the first of {', '.join(scores.metrics)}")
 

@@ -12,6 +12,9 @@
 Each has its definition, bounds and source where it is computed: alignment and uniformity here, the
 others where `bench.api` has them from. Published codes disagree by a factor of three under one name.
 
+None of them has a direction that holds between any two networks: a collapsed one has the least alignment,
+noise the most rank, an untrained one may have the least correlation, a wider one the larger bound.
+
 Differs from the papers: everything is measured on the backbone's features h, never on a projector's
 embedding z; the views are of one fixed recipe; LiDAR has fewer of them. Ten of 1,000 images suffice
 for the variance between views to have full rank up to 9,000 dimensions.
@@ -53,7 +56,6 @@ VIEW = View(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)  # SimCLR, B.
 CHUNK_PIXELS = 1 << 20  # of images a pass
 WIDEST = 8192  # a covariance of 512 MB
 ROWS = 1024  # of a block of distances
-LOWER = frozenset({"alpha_req", "alignment", "uniformity", "correlation"})
 
 
 class Geometry(Evaluator):
@@ -108,7 +110,7 @@ class Geometry(Evaluator):
         return Scores(
             metrics={name: float(value) for name, value in metrics.items()},
             protocol=self._protocol(x, views, len(eigenvalues)),
-            lower_is_better=LOWER,
+            neither_is_better=frozenset(metrics),
         )
 
     def _views(self, network: Network, seed: int) -> Tensor:

@@ -104,7 +104,7 @@ class LabelFraction(Evaluator):
             confidence=most.confidence,
             per_class=most.per_class,
             protocol={**self._protocol(task, curve), "left_out": left_out},
-            lower_is_better=frozenset(name for name in metrics if name.endswith("_std")),
+            neither_is_better=frozenset(name for name in metrics if name.endswith("_std")),
         )
 
     def _fit_draws(self, task: Task, fraction: float, draws: int) -> list[Scores]:

@@ -114,7 +114,11 @@ class MLP(Evaluator):
             },
         )
         gap = scores.metrics["top1"] - linear_top1
-        return replace(scores, metrics={**scores.metrics, "linear_top1": linear_top1, "nonlinear_gap": gap})
+        return replace(
+            scores,
+            metrics={**scores.metrics, "linear_top1": linear_top1, "nonlinear_gap": gap},
+            neither_is_better=frozenset({"nonlinear_gap"}),  # a gain over little is no merit
+        )
 
     def _choose(self, task: Task) -> tuple[Choice, dict[str, Any]]:
         """Return the choice and what a record says of it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -200,3 +201,18 @@ def test_a_combination_that_cannot_work_is_recorded_once_with_its_reason(probing
     assert (skipped["metrics"], skipped["error"]) == ({}, None)
     assert again == [skipped, done]
     assert modified_times(probing.folder) == before
+
+
+def test_a_cell_in_whose_place_lies_another_seeds_record_is_made_again(
+    probing: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    cells = probing.plan(seed=(0, 1), **PROBE)
+    made = probing.run(cells)
+    first, second = (probing.store.path(cell.names, cell.keys.score) for cell in cells)
+    shutil.copy(first, second)
+    again = probing.run(cells)
+
+    assert [record["cell"]["seed"] for record in again] == [0, 1]
+    assert [record["metrics"] for record in again] == [record["metrics"] for record in made]
+    assert "holds the record of another cell (probe, knn, seed 0)" in caplog.text
+    assert second.with_name(f"{second.name}.rejected").read_bytes() == first.read_bytes()

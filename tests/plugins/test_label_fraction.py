@@ -72,7 +72,8 @@ def test_metrics_come_with_the_area_first_and_a_deviation_where_there_are_draws(
     names = ["top1_area", "top1_at_5", "top1_at_5_std", "top1_at_20", "top1_at_20_std", "top1_at_100"]
 
     assert list(scores.metrics) == names
-    assert scores.lower_is_better == {"top1_at_5_std", "top1_at_20_std"}
+    assert {name for name in names if scores.direction(name) is None} == {"top1_at_5_std", "top1_at_20_std"}
+    assert scores.direction("top1_area")
     assert scores.metrics["top1_at_5_std"] > 0
 
 

@@ -74,6 +74,7 @@ def test_the_gap_is_to_what_linear_finds() -> None:
 
     assert scores.metrics["linear_top1"] == linear.metrics["top1"]
     assert scores.metrics["nonlinear_gap"] == scores.metrics["top1"] - linear.metrics["top1"]
+    assert [scores.direction(name) for name in ("linear_top1", "nonlinear_gap", "nll")] == [True, None, False]
 
 
 def test_what_lies_along_directions_of_little_variance_is_found() -> None:

@@ -10,7 +10,7 @@ from bench.reporting.table import table
 def test_a_config_that_differs_without_being_set_is_not_averaged() -> None:
     records = [make(seed=s, config={"training": {"epochs": e}}) for s, e in ((0, 10), (1, 10), (2, 20))]
 
-    assert cells(table(records))[1:] == [["10", "**70.00 ± 0.00 (n=2)**"], ["20", "**70.00 (n=1)**"]]
+    assert cells(table(records))[1:] == [["10", "70.00 ± 0.00 (n=2)"], ["20", "70.00 (n=1)"]]
 
 
 def test_a_recipe_that_follows_from_the_method_is_no_axis_but_the_caption_has_what_was_set() -> None:

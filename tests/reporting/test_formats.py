@@ -33,7 +33,7 @@ def test_plain_marks_the_best_with_a_star_and_says_so() -> None:
     text = table([make("a", 1), make("b", 2)], format="plain")
 
     assert [line.split() for line in text.splitlines()[-2:]] == [["a", "1.00"], ["b", "2.00*"]]
-    assert "* is best." in caption(text)
+    assert ". * is best or not significantly worse, where others are (" in caption(text)
     assert "best" not in table([make()], format="plain")
 
 
@@ -93,7 +93,7 @@ def test_csv_and_json_hold_numbers_reasons_and_all_axes() -> None:
 
     assert list(rows[0]) == [
         "method", "backbone", "dataset", "eval_dataset", "evaluator", "label_frac",
-        "metric", "mean", "std", "n", "status", "reason",
+        "metric", "mean", "std", "n", "higher_is_better", "best", "status", "reason",
         "features", "probe", "checkpoint", "selected_split",
     ]  # fmt: skip
     assert (rows[0]["mean"], rows[0]["n"], rows[0]["status"], rows[0]["reason"]) == ("70.5", "2", "ok", "")
@@ -101,9 +101,23 @@ def test_csv_and_json_hold_numbers_reasons_and_all_axes() -> None:
     assert tidy(records)[1] == {
         "method": 'v,"q', "backbone": "resnet18", "dataset": "digits", "eval_dataset": "digits",
         "evaluator": "knn", "label_frac": 1.0, "metric": "top1", "mean": 70.0, "std": None, "n": 1,
+        "higher_is_better": True, "best": False,
         "status": "partial", "reason": "failed: boom",
         "features": "frozen", "probe": "offline", "checkpoint": "last epoch", "selected_split": None,
     }  # fmt: skip
+
+
+def test_csv_and_json_say_which_are_best_and_which_way_is_better() -> None:
+    measures = {"rankme": {"value": 2.5, "higher_is_better": None}}
+    records = [make("a", 1), make("b", 2), make("a", evaluator="geometry", label_frac=None, metrics=measures)]
+    rows = list(csv.DictReader(io.StringIO(table(records, format="csv"))))
+
+    assert [(row["higher_is_better"], row["best"]) for row in rows] == [
+        ("true", "false"), ("", "false"), ("true", "true"),
+    ]  # fmt: skip
+    assert [(row["higher_is_better"], row["best"]) for row in tidy(records)] == [
+        (True, False), (None, False), (True, True),
+    ]  # fmt: skip
 
 
 def test_csv_and_json_name_the_settings_that_vary() -> None:

@@ -50,7 +50,10 @@ def protocols() -> Records:
             (("simclr", 0.01, 0), ("simclr", 1.0, 0), ("supervised", 0.01, 0.01), ("supervised", 1.0, 1))
         )
     ]
-    measures = {"rankme": {"value": 12.3456}, "nll": {"value": 0.5, "higher_is_better": False}}
+    measures = {
+        "rankme": {"value": 12.3456, "higher_is_better": None},
+        "nll": {"value": 0.5, "higher_is_better": False},
+    }
     records.append(make(evaluator="geometry", label_frac=None, headline="rankme", metrics=measures))
     return [*records, make(evaluator="finetune", protocol=FINE_TUNED, backbone="resnet50")]
 

@@ -72,7 +72,7 @@ def test_metrics_can_go_down() -> None:
     assert cells(text) == [
         ["metric", "a", "b"],
         ["top1", "1.00", "**2.00**"],
-        ["nll", "**1.0000**", "2.0000"],
+        ["nll", "1.0000", "2.0000"],
     ]
 
 

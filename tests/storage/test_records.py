@@ -89,7 +89,8 @@ def test_a_half_written_file_is_ignored_and_removed_only_when_old(tmp_path: Path
     "content",
     ["", '{"schema": 1', "[]", "{}", '{"schema": 1, "cell": {}}', "<<<<<<< HEAD\n", "\xff", "[" * 100_000,
      json.dumps({**full_record(), "metrics": {"top1": 3}}), json.dumps({**full_record(), "status": "fine"}),
-     json.dumps({**full_record(), "cell": {"method": "x"}}), json.dumps({**full_record(), "schema": "1"})],
+     json.dumps({**full_record(), "cell": {"method": "x"}}), json.dumps({**full_record(), "schema": "1"}),
+     json.dumps({**full_record(), "schema": 0})],
 )  # fmt: skip
 def test_a_damaged_file_is_one_warning_that_names_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str
@@ -110,21 +111,12 @@ def test_a_damaged_file_is_one_warning_that_names_it(
 
 def test_a_record_of_a_newer_bench_is_refused_by_name(tmp_path: Path) -> None:
     store = RecordStore(tmp_path)
-    path = store.write({**full_record(), "schema": 2})
+    path = store.write({**full_record(), "schema": 3})
 
-    with pytest.raises(UsageError, match=rf"{path.name}: has schema 2, this bench reads 1\. Upgrade"):
+    with pytest.raises(UsageError, match=rf"{path.name}: has schema 3, this bench reads 2\. Upgrade"):
         list(store.records())
-    with pytest.raises(UsageError, match="schema 2"):
+    with pytest.raises(UsageError, match="schema 3"):
         store.find(full_record()["cell"], "s0")
-
-
-def test_a_copied_file_counts_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    store = RecordStore(tmp_path)
-    path = store.write(full_record())
-    (path.parent / "knn-s0 (copy).json").write_bytes(path.read_bytes())
-
-    assert len(list(store.records())) == 1
-    assert "a copy of" in caplog.text
 
 
 def test_records_come_in_natural_order(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import pytest
@@ -96,6 +97,20 @@ def test_an_evaluator_whose_top1_is_not_that_of_its_predictions_fails() -> None:
 
     assert "top1 is not the first of nll, top1" in str(told.value)
     assert "top1 is 50.0, but 100 percent are right" in str(told.value)
+
+
+class Misspelling(Guessing):
+    """Says of a metric that it does not have that neither more nor less of it is better."""
+
+    def evaluate(self, task: Task) -> Scores:
+        return replace(super().evaluate(task), neither_is_better=frozenset({"top_1"}))
+
+
+def test_an_evaluator_that_takes_the_direction_of_a_metric_it_lacks_fails() -> None:
+    name = "its metrics are numbers, the headline first"
+
+    assert name in failed("evaluators", Misspelling)
+    assert name not in failed("evaluators", Guessing)
 
 
 class Training(Evaluator):

@@ -18,7 +18,7 @@ class TableCell:
         text: what it says: the mean ± the standard deviation, rounded, or its status; then the
             numbers of its notes.
         metric: the name of the metric.
-        higher_is_better: the metric's direction.
+        higher_is_better: the metric's direction; none where neither more nor less is better.
         mean: over the seeds; none if no seed has a value.
         std: the sample standard deviation (ddof 1); none for fewer than two values.
         by_seed: the values, by seed.
@@ -26,13 +26,14 @@ class TableCell:
         troubles: why seeds have no value, each reason once.
         axes: its value on each axis of `Table.axes`; none on one that it does not have.
         protocol: its tags `features`, `probe`, `checkpoint` and `selected_split`.
-        best: no other of its task has a better mean, as printed; false where nothing is compared.
+        best: it is the best of its task or not significantly worse, and another is; false where no other is,
+            and where there is no test.
         on_diagonal: trained and evaluated on one data set, in a table where others are not.
     """
 
     text: str
     metric: str
-    higher_is_better: bool
+    higher_is_better: bool | None
     mean: float | None
     std: float | None
     by_seed: Mapping[Any, float]
@@ -86,12 +87,14 @@ class Caption:
         seeds: how the seeds are summarised; empty where the seed is an axis.
         common: what all cells share, each as `name value`.
         remarks: what else must be known, a sentence each, without the full stop.
+        best: what it says of a cell that it is marked; empty where none is.
     """
 
     metrics: str
     seeds: str
     common: tuple[str, ...]
     remarks: tuple[str, ...]
+    best: str = ""
 
     def __str__(self) -> str:
         """Return the sentences."""
@@ -135,9 +138,9 @@ class Table:
         for row in self.rows:
             yield from (cell for cell in row.cells if cell is not None)
 
-    def caption_with(self, legend: str) -> str:
-        """Return the caption, followed by `legend` if any cell is marked as the best."""
-        return f"{self.caption} {legend}" if any(cell.best for cell in self.cells()) else str(self.caption)
+    def caption_with(self, mark: str) -> str:
+        """Return the caption and, if any cell is the best, what `mark` says of it, e.g. `Bold`."""
+        return f"{self.caption} {mark} {self.caption.best}." if self.caption.best else str(self.caption)
 
     def numbered_notes(self) -> list[str]:
         """Return the notes, each after its mark."""

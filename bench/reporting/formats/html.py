@@ -19,7 +19,7 @@ class HTML(TableFormat):
             '<meta charset="utf-8">',
             "<title>bench table</title>",
             "<table>",
-            f"<caption>{_escape(table.caption_with('Bold is best.'))}</caption>",
+            f"<caption>{_escape(table.caption_with('Bold'))}</caption>",
             f"<thead><tr>{header}</tr></thead>",
             "<tbody>",
             *map(_render_row, table.rows),

@@ -28,7 +28,7 @@ class LaTeX(TableFormat):
             "% needs \\usepackage{booktabs}",
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{_escape(table.caption_with('Bold is best.'))}}}",
+            rf"\caption{{{_escape(table.caption_with('Bold'))}}}",
             rf"\begin{{tabular}}{{{'l' * len(table.row_axes)}{'r' * len(table.columns)}}}",
             r"\toprule",
             _join_cells(map(_escape, table.header)),

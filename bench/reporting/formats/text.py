@@ -16,7 +16,7 @@ class GitHub(TableFormat):
 
     def render(self, table: Table) -> str:
         """Return `table` as Markdown."""
-        caption = _escape(table.caption_with("Bold is best."))
+        caption = _escape(table.caption_with("Bold"))
         grid = _render_grid(table, "github", _escape, "**{}**")
         notes = "  \n".join(map(_escape, table.numbered_notes()))  # two blanks break a line
         return "\n\n".join(filter(None, (caption, grid, notes)))
@@ -27,7 +27,7 @@ class Plain(TableFormat):
 
     def render(self, table: Table) -> str:
         """Return `table` as aligned text, the best with a star."""
-        caption = join_lines(table.caption_with("* is best."))
+        caption = join_lines(table.caption_with("*"))
         grid = _render_grid(table, "simple", join_lines, "{}*")
         notes = "\n".join(map(join_lines, table.numbered_notes()))
         return "\n\n".join(filter(None, (caption, grid, notes)))

@@ -50,6 +50,8 @@ def _row_of(cell: TableCell) -> dict[str, Any]:
         "mean": cell.mean,
         "std": cell.std,
         "n": cell.n,
+        "higher_is_better": cell.higher_is_better,
+        "best": cell.best,
         "status": cell.status,
         "reason": "; ".join(cell.troubles) or None,
         **cell.protocol,

@@ -1,0 +1,38 @@
+"""Read what was predicted of each test image of a cell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bench.storage.artifact_files import PREDICTIONS
+from bench.storage.artifacts import ArtifactStore
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Predictions(NamedTuple):
+    """The class of each test image and the predicted one, (n,) each, in the order of the test split."""
+
+    labels: NDArray[np.int32]
+    predicted: NDArray[np.int32]
+
+
+def read_predictions(artifacts: ArtifactStore, score_key: str) -> Predictions | None:
+    """Return the predictions of a cell, without torch; none where they are not stored or not whole.
+
+    Args:
+        artifacts: of the results folder.
+        score_key: the key of the cell's score.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not artifacts.has(score_key):
+        return None
+    try:
+        file: Any
+        with safe_open(artifacts.folder / score_key / PREDICTIONS, framework="numpy") as file:
+            return Predictions(file.get_tensor("label"), file.get_tensor("prediction"))
+    except (OSError, SafetensorError):
+        return None
