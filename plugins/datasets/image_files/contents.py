@@ -79,7 +79,7 @@ def _read_files(files: Sequence[str], unread: Places, entries: Entries, what: st
     def work(start: int) -> None:
         began = time.time_ns()
         for i in unread[start : start + CHUNK].tolist():
-            digest, last_change = _digest_file(files[i], int(entries["stamp"][i]))
+            digest, last_change = digest_file(files[i], int(entries["stamp"][i]))
             entries["digest"][i] = np.frombuffer(digest, dtype=np.uint8)
             settled[i] = last_change is not None and last_change + SETTLED_NS < began
         bar.update(min(CHUNK, len(unread) - start))
@@ -89,7 +89,7 @@ def _read_files(files: Sequence[str], unread: Places, entries: Entries, what: st
     return np.flatnonzero(settled)
 
 
-def _digest_file(file: str, stamp: int) -> tuple[bytes, int | None]:
+def digest_file(file: str, stamp: int) -> tuple[bytes, int | None]:
     """Return the digest of a file and when it last changed, in ns; no time if it has another stamp."""
     content, last_change = hashlib.sha256(), None
     with contextlib.suppress(OSError):  # what cannot be read is found by decoding
