@@ -104,7 +104,7 @@ def group_images(labels: Labels, groups: Labels, seed: int, purpose: str) -> Gro
 def group_shares(grouping: Grouping) -> NDArray[np.float64]:
     """Return the share of its stratum from which on each group is drawn, (groups,), in (0, 1).
 
-    As many groups are drawn as come nearest to a share: one joins where its middle is passed.
+    As many groups are drawn as come nearest to a share: one joins where its middle is reached.
     """
     shares = np.zeros(len(grouping.classes))
     for members in grouping.strata.values():
@@ -125,7 +125,7 @@ def grouped_subset(grouping: Grouping, fraction: float) -> tuple[Index, dict[int
         The images; and by each class without one the smallest fraction, to four digits, that gives it one.
     """
     shares = group_shares(grouping)
-    drawn = np.flatnonzero(shares < fraction)
+    drawn = np.flatnonzero(shares <= fraction)
     present = {label for group in drawn.tolist() for label in grouping.classes[group]}
     least: dict[int, float] = {}
     for group, classes in enumerate(grouping.classes):

@@ -43,7 +43,7 @@ def test_the_folds_of_all_labels_follow_the_seed(probing: Lab, probes: Any) -> N
     probing.run(probing.plan(evaluator="witness", label_frac=1.0, seed=(0, 1)))
     one, other = probes.SEEN
 
-    assert torch.equal(one.train.x, other.train.x)
+    assert torch.equal(one.train.y, other.train.y)
     assert all(not torch.equal(a[1], b[1]) for a, b in zip(one.folds, other.folds, strict=True))
 
 

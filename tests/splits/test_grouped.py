@@ -254,6 +254,14 @@ def test_a_fraction_of_less_than_half_a_group_is_refused_with_one_that_works() -
         stratified_subset(labels, 0.98 * least, 0, groups=groups)
 
 
+def test_half_a_group_is_enough_for_a_group() -> None:
+    """A tenth of five tracks, as the smallest classes of GTSRB have."""
+    groups = np.repeat(np.arange(10), 30)
+    rows = stratified_subset(groups // 5, 0.1, 0, groups=groups)
+
+    assert np.bincount((groups // 5)[rows]).tolist() == [30, 30]
+
+
 def test_max_train_is_whole_groups_nested_and_at_most_what_is_asked_for() -> None:
     labels, groups = tracks()
     counts = (250, 300, 700, 5_000)
