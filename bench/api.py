@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from bench.splits.selection import Selection, choose, chosen_classes
     from bench.splits.stratified import stratified_holdout
     from bench.system.device import auto_precision
+    from bench.system.file_stamps import CHANGED, file_stamp, stamp_of
     from bench.system.processes import end_with_parent
 
 _HOMES = {
@@ -119,10 +120,12 @@ _HOMES = {
     "bench.splits.selection": ("Selection", "choose", "chosen_classes"),
     "bench.splits.stratified": ("stratified_holdout",),
     "bench.system.device": ("auto_precision",),
+    "bench.system.file_stamps": ("CHANGED", "file_stamp", "stamp_of"),
     "bench.system.processes": ("end_with_parent",),
 }  # fmt: skip
 
 __all__ = [
+    "CHANGED",
     "LIDAR_DELTA",
     "LIDAR_EPS",
     "Backbone",
@@ -188,6 +191,7 @@ __all__ = [
     "each_size",
     "embedding_std",
     "end_with_parent",
+    "file_stamp",
     "first_largest",
     "fit_range",
     "hookimpl",
@@ -218,6 +222,7 @@ __all__ = [
     "sinkhorn",
     "soft_cross_entropy",
     "spectrum",
+    "stamp_of",
     "stratified_holdout",
     "suggest",
     "unit_rows",

@@ -30,6 +30,8 @@ class DatasetInfo:
         std: as `mean`.
         flip: a mirrored image keeps its label.
         colour: a changed colour keeps its label.
+        groups: what images of one group share, in the plural, e.g. tracks or patients; empty where
+            `Dataset.groups` gives none.
         notes: what a reader of a record must know, e.g. how a split was made.
     """
 
@@ -40,6 +42,7 @@ class DatasetInfo:
     std: tuple[float, ...] | None = None
     flip: bool = True
     colour: bool = True
+    groups: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -98,13 +101,17 @@ class FileStream:
         files: n of them; what holds no more than their names is best.
         labels: (n,), int64, -1 where there is none.
         read: decodes one, in another process: what pickle can send.
-        refusal: makes the error of an image, by its index and why it cannot be decoded.
+        refusal: makes the error of an image, by its index and why it cannot be decoded, or
+            `bench.api.CHANGED`.
+        stamps: (n,), int64, the `bench.api.file_stamp` of each when the fingerprint was made: one that has
+            another when it has been decoded is refused. None: no file is watched.
     """
 
     files: Sequence[Path]
     labels: Tensor
     read: Read
     refusal: Callable[[int, str], BadData]
+    stamps: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.files)
@@ -171,6 +178,15 @@ class Dataset(ABC):
 
     def stream(self, split: str) -> FileStream | None:
         """Return the files to pretrain on instead of what `load` returns, in its order; none is none."""
+        return None
+
+    def groups(self, split: str) -> Sequence[int] | None:
+        """Return the group of each image of `split`, in the order of `load`; none: each stands alone.
+
+        Images of one group are nearly alike: frames of one film, pictures of one patient. They have one
+        number, in whichever split they are, and are never on two sides of a draw. Of `train` and `val` both
+        have groups or neither; `test` may have none where they are not known.
+        """
         return None
 
     @property

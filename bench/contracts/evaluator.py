@@ -106,17 +106,21 @@ class Features:
     Args:
         x: (n, dim), float32.
         y: (n,), int64, in [0, classes).
+        groups: (n,), int64, the group of each, of examples that are nearly alike; none where each stands
+            alone.
     """
 
     x: Tensor
     y: Tensor
+    groups: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.y)
 
     def take(self, index: Tensor) -> Features:
         """Return the rows at `index`, (m,) int64."""
-        return Features(self.x[index], self.y[index])
+        groups = None if self.groups is None else self.groups[index]
+        return Features(self.x[index], self.y[index], groups)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +191,7 @@ class Task:
         test: to be predicted once, with everything chosen.
         folds: pairs of row indices into `train`, (fit, val), to choose on: one pair where there are
             labels enough for a hold-out, several for cross-validation, none where no class has
-            two examples. Each class of a val part is in its fit part.
+            two examples. Each class of a val part is in its fit part, and no group of `train` in both.
         classes: the classes' names.
         seed: of every draw the evaluator makes.
         own_val: the val part of `folds` is the data's own validation split.
@@ -211,7 +215,8 @@ class Task:
         """Return the task with a share of the labels: stratified, with folds of its own.
 
         Args:
-            fraction: in (0, 1]; of each class. 1 is the task as it is.
+            fraction: in (0, 1]; of each class, in whole groups where there are groups. 1 is the task as it
+                is.
             seed: of the draw; a smaller fraction of the same seed lies inside a larger one.
 
         Raises:
@@ -220,7 +225,8 @@ class Task:
         """
         if fraction == 1:
             return self
-        rows = splits.stratified_subset(self.train.y.numpy(), fraction, seed)
+        groups = None if self.train.groups is None else self.train.groups.numpy()
+        rows = splits.stratified_subset(self.train.y.numpy(), fraction, seed, groups=groups)
         train = self.train.take(torch.from_numpy(rows))
         return replace(self, train=train, folds=draw_folds(train, seed), own_val=False, network=None)
 
@@ -237,7 +243,8 @@ class Task:
 
 def draw_folds(labelled: Features, seed: int) -> tuple[tuple[Tensor, Tensor], ...]:
     """Return the folds of labelled examples, as `Task.folds` has them."""
-    pairs = splits.folds(labelled.y.numpy(), seed)
+    groups = None if labelled.groups is None else labelled.groups.numpy()
+    pairs = splits.folds(labelled.y.numpy(), seed, groups)
     return tuple((torch.from_numpy(fit), torch.from_numpy(val)) for fit, val in pairs)
 
 
@@ -283,6 +290,7 @@ class Evaluator(ABC):
     reference: ClassVar[str] = ""
     needs: ClassVar[Literal["features", "backbone"]] = "features"  # or `Task.network`, too
     takes_fraction: ClassVar[bool] = True  # or it is given all labels, once
+    draws_subsets: ClassVar[bool] = False  # by `Task.subset`: groups of images are then in its key
 
     def __init__(self, config: Any) -> None:
         self.config = config

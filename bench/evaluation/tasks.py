@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from bench.contracts.backbone import Backbone
 from bench.contracts.dataset import DatasetInfo, Images
 from bench.contracts.evaluator import Features, Network, Task, draw_folds
-from bench.splits.label_pool import LABELLED, gather_rows, labelled_rows
+from bench.splits.grouped import LABELLED
+from bench.splits.label_pool import gather_rows, labelled_rows
 
 
 def build_task(
@@ -20,6 +22,7 @@ def build_task(
     seed: int,
     device: torch.device,
     shared: dict[str, Any] | None = None,
+    groups: Tensor | None = None,
 ) -> Task:
     """Return what an evaluator may see, and change: the labelled part of the pool, and the test split.
 
@@ -30,11 +33,13 @@ def build_task(
         seed: of the draw, and of the evaluator.
         device: where to compute.
         shared: of the run, as `Task.shared`; none is an empty one.
+        groups: (n,), int64, of the pool: images that stay together; none where each stands alone.
     """
     known = [parts[split] for split in LABELLED if split in parts]
     labels = torch.cat([part.y for part in known])
-    rows = labelled_rows(labels, fraction, seed)
-    train = Features(gather_rows([part.x for part in known], rows), labels[rows])
+    rows = labelled_rows(labels, fraction, seed, groups)
+    x = gather_rows([part.x for part in known], rows)
+    train = Features(x, labels[rows], None if groups is None else groups[rows])
     own_val = len(known) > 1 and fraction in (1, None)
     own = rows >= len(known[0])
     return Task(
@@ -57,6 +62,7 @@ def build_network(
     fraction: float | None,
     seed: int,
     device: torch.device,
+    groups: Tensor | None = None,
 ) -> Network:
     """Return a trained backbone, and the images of its task row by row.
 
@@ -68,10 +74,11 @@ def build_network(
         fraction: as of `build_task`.
         seed: as of `build_task`.
         device: where to compute.
+        groups: as of `build_task`.
     """
     known = [images[split] for split in LABELLED if split in images]
     labels = torch.cat([part.labels for part in known])
-    rows = labelled_rows(labels, fraction, seed)
+    rows = labelled_rows(labels, fraction, seed, groups)
     every = len(known) == 1 and len(rows) == len(labels)  # they may be in a file larger than memory
     return Network(
         trained=trained,

@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from bench.contracts.dataset import DatasetInfo
-from bench.contracts.evaluator import Evaluator, Features, Network, Scores
+from bench.contracts.evaluator import Evaluator, Features, Network, Scores, Task
 from bench.evaluation.tasks import build_network, build_task
 from bench.execution.cost import cost_fields, peak_mb
 from bench.execution.failures import in_stage
@@ -19,6 +20,7 @@ from bench.execution.features_stage import FeaturesStage
 from bench.execution.image_cache import ImageCache
 from bench.planning.cells import Cell
 from bench.registry.registry import Registry
+from bench.splits.grouped import pool_groups
 from bench.storage.artifact_files import PREDICTIONS
 from bench.storage.artifacts import ArtifactStore
 from bench.system.stage_watch import StageWatch
@@ -58,28 +60,38 @@ class ScoreStage:
         """
         features = self.features.get_all(cell)
         with in_stage("evaluate"):
-            scores, seconds = self._evaluate(cell, features)
+            task = self._build_task(cell, features)
+            groups = count_groups(task.train)  # before an evaluator may have changed its copy
+            scores, seconds = self._evaluate(cell, task)
             self._save_predictions(cell, scores, features["test"])
-            return self._describe(cell, scores, len(features["test"]), seconds)
+            return self._describe(cell, scores, len(features["test"]), seconds, groups)
 
-    def _evaluate(self, cell: Cell, features: Mapping[str, Features]) -> tuple[Scores, float]:
+    def _build_task(self, cell: Cell, features: Mapping[str, Features]) -> Task:
+        """Return what the evaluator of a cell may see."""
+        cls: type[Evaluator] = self.registry.load_class("evaluators", cell.evaluator.name)
+        classes, groups = self._info(cell).classes, self._groups(cell)
+        task = build_task(features, classes, cell.label_frac, cell.seed, self.device, self._shared, groups)
+        return replace(task, network=self._network(cell, groups)) if cls.needs == "backbone" else task
+
+    def _evaluate(self, cell: Cell, task: Task) -> tuple[Scores, float]:
         """Return the evaluator's scores, and the seconds it took."""
         cls: type[Evaluator] = self.registry.load_class("evaluators", cell.evaluator.name)
-        classes = self._info(cell).classes
-        task = build_task(features, classes, cell.label_frac, cell.seed, self.device, self._shared)
-        if cls.needs == "backbone":
-            task = replace(task, network=self._network(cell))
         with self.watch.stage(f"evaluate {cell.evaluator.name}", cell.keys.score, cell.training_title):
             started = time.monotonic()
             scores = cls(cell.evaluator.config).evaluate(task)
             return scores, time.monotonic() - started
 
-    def _network(self, cell: Cell) -> Network:
+    def _groups(self, cell: Cell) -> Tensor | None:
+        """Return the groups of all images of train and val; none where each stands alone."""
+        groups = pool_groups(self.images.datasets.open(cell.eval_dataset))
+        return None if groups is None else torch.from_numpy(groups)
+
+    def _network(self, cell: Cell, groups: Tensor | None) -> Network:
         backbone = self.features.backbones.get(cell)
         images = {split: self.images.get(cell.eval_dataset, split) for split in cell.keys.features}
         about = self.features.backbones.about(cell)
         return build_network(
-            backbone, images, self._info(cell), about, cell.label_frac, cell.seed, self.device
+            backbone, images, self._info(cell), about, cell.label_frac, cell.seed, self.device, groups
         )
 
     def _info(self, cell: Cell) -> DatasetInfo:
@@ -96,8 +108,13 @@ class ScoreStage:
         with self.artifacts.locked(key), self.artifacts.write(key) as folder:
             save_file(tensors, folder / PREDICTIONS)
 
-    def _describe(self, cell: Cell, scores: Scores, tested: int, seconds: float) -> dict[str, Any]:
-        """Return what the record says of scores on `tested` images that took `seconds`."""
+    def _describe(
+        self, cell: Cell, scores: Scores, tested: int, seconds: float, groups: int | None
+    ) -> dict[str, Any]:
+        """Return what the record says of scores on `tested` images that took `seconds`.
+
+        `groups` is how many the labelled images are in, where they are in groups.
+        """
         info = self._info(cell)
         trained_on: DatasetInfo = self.images.datasets.open(cell.dataset).info
         return {
@@ -113,6 +130,16 @@ class ScoreStage:
             "per_class": {name: list(values) for name, values in scores.per_class.items()},
             "classes": list(info.classes),
             "notes": list(dict.fromkeys((*trained_on.notes, *info.notes))),
-            "protocol": {**USUAL_PROTOCOL, "training_labels": cell.label_share, **scores.protocol},
+            "protocol": {
+                **USUAL_PROTOCOL,
+                "training_labels": cell.label_share,
+                **({} if groups is None else {"groups": info.groups or "groups", "labelled_groups": groups}),
+                **scores.protocol,
+            },
             "cost": cost_fields(self.features.about(cell), seconds, peak_mb(self.device)),
         }
+
+
+def count_groups(labelled: Features) -> int | None:
+    """Return how many groups labelled examples are in; none where each stands alone."""
+    return None if labelled.groups is None else len(labelled.groups.unique())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from bench.errors import BadData
 from bench.planning.cells import PluginChoice
 from bench.registry.registry import Registry
 
@@ -34,7 +35,7 @@ class Datasets:
         """Return the `bench.contracts.dataset.Dataset` of a choice.
 
         Raises:
-            BadData: its files are missing or cannot be used.
+            BadData: its files are missing or cannot be used, or are others than when the choice was planned.
         """
         key = (choice.name, repr(choice.config), choice.root)
         if key not in self.opened:
@@ -44,5 +45,18 @@ class Datasets:
                 root=choice.root, data_dir=self.data_dir, download=self.download, packed=self.packed
             )
             cls = self.registry.load_class("datasets", choice.name)
-            self.opened[key] = cls(choice.name, choice.config, location)
+            data = cls(choice.name, choice.config, location)
+            refuse_other_data(choice, data)
+            self.opened[key] = data
         return self.opened[key]
+
+
+def refuse_other_data(choice: PluginChoice, data: Any) -> None:
+    """Refuse data that changed before another process than the one that planned opened it.
+
+    Raises:
+        BadData: its fingerprint is not the one that the choice's keys are of.
+    """
+    planned = choice.identity.get("fingerprint")
+    if planned is not None and data.fingerprint() != planned:
+        raise BadData(f"{choice.name}: its files changed after the run was planned. Run it again.")

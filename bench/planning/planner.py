@@ -240,7 +240,16 @@ class Planner:
             "subset": subset.digest,
             "seed": source.seed,
         }
+        if self._draws_by_group(data, evaluator, fraction):
+            score["groups"] = self.plugins.groups_digest(data)
         return Keys(backbone=source.key, features=features, score=digest(score))
+
+    def _draws_by_group(self, data: PluginChoice, evaluator: PluginChoice, fraction: float | None) -> bool:
+        """Tell whether a score depends on which images are in a group beyond the labels it is given."""
+        if self.plugins.groups(data) is None:
+            return False
+        own_folds = "val" in self.datasets.open(data).splits and fraction in (None, 1)
+        return not own_folds or self.plugins.plugin("evaluators", evaluator.name).draws_subsets
 
     def _check_evaluator(self, evaluator: PluginChoice, data: PluginChoice, labelled: int) -> None:
         """Refuse an evaluator that cannot work with so many labelled images.

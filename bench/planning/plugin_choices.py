@@ -16,7 +16,8 @@ from bench.planning.open_datasets import Datasets
 from bench.registry.registry import Registry
 from bench.splits import selection
 from bench.splits import stratified as splits
-from bench.splits.stratified import Index
+from bench.splits.grouped import LABELLED, number_groups, pool_groups
+from bench.splits.order import Index
 
 ROOT = "root"  # a setting of every dataset that says where it is, not what it is
 IMAGE_SIZE = "train.image_size"  # the one setting of training that shapes what is not trained, too
@@ -135,12 +136,22 @@ class PluginChoices:
         )
         return cast("Index", labels)
 
+    def groups(self, data: PluginChoice) -> Index | None:
+        """Return the groups of all images of train and val, (n,); none where each stands alone."""
+        memo = ("groups", data.key, data.root)
+        return cast("Index | None", self.remember(memo, lambda: pool_groups(self.datasets.open(data))))
+
+    def groups_digest(self, data: PluginChoice) -> str | None:
+        """Return the digest of which images of train and val are in a group with which; none has none."""
+        groups = self.groups(data)
+        return None if groups is None else splits.index_digest(number_groups(groups))
+
     def subset(self, data: PluginChoice, fraction: float, seed: int) -> tuple[int, str]:
         """Return how many labels of train and val a fraction gives, and the digest of which."""
 
         def draw() -> tuple[int, str]:
             dataset = self.datasets.open(data)
-            with_labels = [split for split in ("train", "val") if split in dataset.splits]
+            with_labels = [split for split in LABELLED if split in dataset.splits]
             pool = np.concatenate([self.labels(data, split) for split in with_labels])
             test = self.labels(data, "test")
             if not ((pool >= 0).any() and len(test) and test.min() >= 0):
@@ -151,7 +162,8 @@ class PluginChoices:
             classes = dataset.info.classes
             for split, labels in (("training", pool), ("test", test)):
                 refuse_unfit(data.name, split, labels, classes)
-            index = splits.stratified_subset(pool, fraction, seed, data.name, classes)
+            groups = self.groups(data)
+            index = splits.stratified_subset(pool, fraction, seed, data.name, classes, groups)
             return len(index), splits.index_digest(index)
 
         memo = ("subset", data.key, data.root, fraction, seed)

@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from bench.augmentation.crops import choose_boxes
 from bench.contracts.dataset import Read
 from bench.errors import CellError
+from bench.system.file_stamps import CHANGED, file_stamp
 from bench.system.processes import end_with_parent
 
 PIECE = 32  # images: at two views of 224 pixels 9 MB
@@ -38,15 +39,17 @@ class Piece:
     Args:
         files: names of n files.
         crops: (views, n, 22), float32, of `bench.augmentation.crops.draw_crops`.
+        stamps: of each file as it is to be; none where they are not watched.
     """
 
     files: Sequence[str]
     crops: NDArray[np.float32]
+    stamps: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """An image that cannot be decoded.
+    """An image that cannot be decoded, or has changed.
 
     Args:
         position: of the image in its piece.
@@ -75,10 +78,13 @@ class Cropper(Dataset[Any]):
     sizes: tuple[int, ...]
 
     def __getitem__(self, piece: Piece) -> Crops | Unreadable:
-        """Return the crops of a piece, or its first image that cannot be decoded."""
+        """Return the crops of a piece, or its first image that cannot be decoded or has changed."""
         images = []
         for position, file in enumerate(piece.files):
             crops = crop_image(self.read, Path(file), piece.crops[:, position], self.ratios, self.sizes)
+            # after it was read: what is still the same now was the same then
+            if piece.stamps and file_stamp(file) != piece.stamps[position]:
+                return Unreadable(position, CHANGED)
             if isinstance(crops, str):
                 return Unreadable(position, crops)
             images.append(crops)

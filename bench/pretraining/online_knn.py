@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from bench.contracts.dataset import Images
 from bench.metrics.collapse import embedding_std, rankme
 from bench.metrics.neighbours import nearest, unit_rows, votes
-from bench.splits.stratified import Index, stratified_order
+from bench.splits.order import Index
+from bench.splits.stratified import stratified_order
 
 BANK, QUERIES = 2000, 500  # our choice: of 50,000 images, a twentieth of a pass
 ONE_IN = 5  # labelled training images is a query at most, where there is no validation split; our choice
@@ -43,7 +44,9 @@ class KnnSample:
 def sample_for_knn(train: Images, val: Images | None = None) -> KnnSample | None:
     """Return stratified samples, always the same ones: the bank of `train`, the queries of `val`.
 
-    Without a `val` that has labels, the queries are training images that are not in the bank.
+    Without a `val` that has labels, the queries are training images that are not in the bank. They are drawn
+    by image even where images are in groups: the vote tells one moment of a training from another, and
+    nothing is chosen by it or compared with a score.
 
     Args:
         train: the training split; images without a label are left out.

@@ -115,7 +115,7 @@ class FileViews:
         """Return the crops of the next batch.
 
         Raises:
-            BadData: an image cannot be decoded.
+            BadData: an image cannot be decoded, or has changed.
         """
         if self.coming is None:
             self.coming = self._start_workers(epoch)
@@ -145,7 +145,8 @@ class FileViews:
                 crops = torch.stack([draws.crop for draws in drawn]).numpy()
                 for rows in split_pieces(len(index)):
                     files = [str(self.stream.files[position]) for position in index[rows].tolist()]
-                    yield Piece(files, crops[:, rows])
+                    stamps = () if self.stream.stamps is None else self.stream.stamps[index[rows]].tolist()
+                    yield Piece(files, crops[:, rows], stamps)
 
 
 def _draw_views(

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.splits.grouped import LABELLED, pool_groups
 from bench.splits.stratified import stratified_subset
 
-LABELLED = ("train", "val")
 AT_ONCE = 4_096  # rows that are copied twice
 
 
@@ -34,14 +34,25 @@ def training_rows(data: Any, count: int, share: float, seed: int) -> Tensor:
         (count,), int64, indices into that split.
     """
     pool = np.concatenate([data.labels(split) for split in LABELLED if split in data.splits])
-    rows = labelled_rows(torch.from_numpy(pool), share, seed)
+    groups = pool_groups(data)
+    rows = labelled_rows(
+        torch.from_numpy(pool), share, seed, None if groups is None else torch.from_numpy(groups)
+    )
     rows = rows[rows < count]
     return rows.repeat(-(-count // len(rows)))[:count]
 
 
-def labelled_rows(labels: Tensor, fraction: float | None, seed: int) -> Tensor:
-    """Return which rows of the pool a label fraction takes, (m,) int64, ascending; none is all."""
-    return torch.from_numpy(stratified_subset(labels.numpy(), fraction or 1.0, seed))
+def labelled_rows(labels: Tensor, fraction: float | None, seed: int, groups: Tensor | None = None) -> Tensor:
+    """Return which rows of the pool a label fraction takes, (m,) int64, ascending; none is all.
+
+    Args:
+        labels: (n,), int64, of the pool, -1 where there is none.
+        fraction: of each class.
+        seed: of the draw.
+        groups: (n,), int64, of images that stay together; none where each stands alone.
+    """
+    own = None if groups is None else groups.numpy()
+    return torch.from_numpy(stratified_subset(labels.numpy(), fraction or 1.0, seed, groups=own))
 
 
 def gather_rows(parts: Sequence[Tensor], rows: Tensor) -> Tensor:

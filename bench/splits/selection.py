@@ -9,7 +9,9 @@ import numpy as np
 
 from bench.config import setting
 from bench.errors import BadData, BadValue, UnknownName, suggest
-from bench.splits.stratified import Index, Labels, stratified_order
+from bench.splits.grouped import first_groups, group_images
+from bench.splits.order import Index, Labels
+from bench.splits.stratified import stratified_order
 
 SELECTION_SEED = 0  # of max_train: the data does not change with the run's seed
 
@@ -54,7 +56,12 @@ def chosen_classes(names: Sequence[str], selection: Selection, where: str) -> tu
 
 
 def choose(
-    labels: Labels, names: Sequence[str], selection: Selection, where: str, split: str
+    labels: Labels,
+    names: Sequence[str],
+    selection: Selection,
+    where: str,
+    split: str,
+    groups: Labels | None = None,
 ) -> tuple[Index, Index]:
     """Return which images of a split are used, and their labels.
 
@@ -64,13 +71,15 @@ def choose(
         selection: the dataset's settings; its `max_train` is of the split `train` only.
         where: what an error starts with: the dataset's name.
         split: the name of the split.
+        groups: (n,), of images that stay together, of which `max_train` takes whole ones; none where each
+            stands alone.
 
     Returns:
         Ascending indices (m,), and labels (m,) that count in the order of the chosen classes.
 
     Raises:
         UnknownName: as `chosen_classes`.
-        BadValue: as `chosen_classes`.
+        BadValue: as `chosen_classes`, or `max_train` does not hold a group of every class.
         BadData: a label is out of range.
     """
     refuse_outside(labels, len(names), where, split)
@@ -78,7 +87,11 @@ def choose(
     renamed = np.array([label_of.get(name, -1) for name in names], dtype=np.int64)[labels]
     index = np.flatnonzero(renamed >= 0)
     if split == "train" and selection.max_train is not None:
-        index = index[_first(renamed[index], selection.max_train)]
+        most = selection.max_train
+        if groups is None:
+            index = index[_first(renamed[index], most)]
+        else:
+            index = index[_first_groups(renamed[index], groups[index], most, where)]
     return index, renamed[index]
 
 
@@ -102,3 +115,14 @@ def _first(labels: Index, most: int) -> Index:
     ranks = [(np.arange(len(order)) > 0) * (np.arange(len(order)) + 0.5) / len(order) for order in orders]
     turn = np.argsort(np.concatenate(ranks), kind="stable")
     return np.sort(np.concatenate(list(orders))[turn[:most]])
+
+
+def _first_groups(labels: Index, groups: Labels, most: int, where: str) -> Index:
+    """Return the images of whole groups, at most `most` and ascending, as `_first` does of images."""
+    rows, least = first_groups(group_images(labels, groups, SELECTION_SEED, "max_train"), most)
+    if most < least:
+        raise BadValue(
+            f"{where}.max_train: {most} images hold no group of every class, and groups stay whole. "
+            f"Set it to at least {least}."
+        )
+    return rows

@@ -2,22 +2,20 @@
 
 A class's images are put in an order fixed by (seed, purpose, class) and a part is the start of it.
 So a smaller part lies inside a larger one, and no class's part depends on the other classes.
+Where images are in groups, it is groups that are drawn: `bench.splits.grouped`.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.errors import BadValue, Unsupported
-from bench.keys import KEY_LENGTH, seed_of
-
-Index = NDArray[np.int64]
-Labels = NDArray[np.integer[Any]]
+from bench.keys import KEY_LENGTH
+from bench.splits.grouped import group_images, grouped_folds, grouped_holdout, grouped_subset
+from bench.splits.order import Index, Labels, permute, sort_rows
 
 HOLDOUT_FROM = 10_000  # labels from which one hold-out is precise enough; our choice
 HOLDOUT_SHARE = 0.1  # BYOL, appendix D: 5,000 of CIFAR-10's 50,000
@@ -37,23 +35,30 @@ def stratified_order(labels: Labels, seed: int, purpose: str) -> dict[int, Index
     present, starts = np.unique(labels[by_class], return_index=True)
     groups = np.split(by_class, starts)[1:]
     return {
-        int(label): group[_permute(len(group), seed, purpose, int(label))]
+        int(label): group[permute(len(group), seed, purpose, int(label))]
         for label, group in zip(present, groups, strict=True)
         if label >= 0
     }
 
 
 def stratified_subset(
-    labels: Labels, fraction: float, seed: int, where: str = "labels", names: Sequence[str] = ()
+    labels: Labels,
+    fraction: float,
+    seed: int,
+    where: str = "labels",
+    names: Sequence[str] = (),
+    groups: Labels | None = None,
 ) -> Index:
     """Return the images, ascending, of a share of each class.
 
     Args:
         labels: (n,), -1 where there is none: such an image is in no subset.
-        fraction: in (0, 1]; of a class with n images it is round(fraction * n).
+        fraction: in (0, 1]; of a class with n images it is round(fraction * n), or as near to that as
+            whole groups come.
         seed: of the draw; a smaller fraction of the same seed lies inside a larger one.
         where: what an error starts with: the dataset's name.
         names: of the classes, for an error; without them it has their labels.
+        groups: (n,), of images that stay together; none where each stands alone.
 
     Raises:
         BadValue: the fraction is outside (0, 1].
@@ -61,16 +66,38 @@ def stratified_subset(
     """
     if not 0 < fraction <= 1:
         raise BadValue(f"label fraction: {fraction:g} is out of range. Use more than 0 and at most 1.")
+    if groups is not None:
+        return _grouped_subset(labels, groups, fraction, seed, where, names)
     orders = stratified_order(labels, seed, "subset")
     counts = {label: round(fraction * len(order)) for label, order in orders.items()}
-    empty = [names[label] if names else str(label) for label, count in counts.items() if not count]
+    empty = [label for label, count in counts.items() if not count]
     if empty:
         least = min(map(len, orders.values()))
-        raise Unsupported(
-            f"{where}: a label fraction of {fraction:g} leaves {some(empty)} without an image "
-            f"(the least class has {least}). Use at least {least_fraction(least):g}."
-        )
-    return _ascending([order[: counts[label]] for label, order in orders.items()])
+        why = f"the least class has {least}"
+        raise _empty_class_error(fraction, empty, why, least_fraction(least), where, names)
+    return sort_rows([order[: counts[label]] for label, order in orders.items()])
+
+
+def _grouped_subset(
+    labels: Labels, groups: Labels, fraction: float, seed: int, where: str, names: Sequence[str]
+) -> Index:
+    """Return what `stratified_subset` does, of whole groups."""
+    rows, empty = grouped_subset(group_images(labels, groups, seed, "subset"), fraction)
+    if empty:
+        why, least = "groups of images stay whole", max(empty.values())
+        raise _empty_class_error(fraction, list(empty), why, least, where, names)
+    return rows
+
+
+def _empty_class_error(
+    fraction: float, empty: Sequence[int], why: str, least: float, where: str, names: Sequence[str]
+) -> Unsupported:
+    """Return the error about a fraction that leaves classes without an image."""
+    listed = some([names[label] if names else str(label) for label in empty])
+    return Unsupported(
+        f"{where}: a label fraction of {fraction:g} leaves {listed} without an image "
+        f"({why}). Use at least {least:g}."
+    )
 
 
 def least_fraction(count: int) -> float:
@@ -88,38 +115,47 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
-def stratified_holdout(labels: Labels, share: float, seed: int) -> tuple[Index, Index]:
+def stratified_holdout(
+    labels: Labels, share: float, seed: int, groups: Labels | None = None
+) -> tuple[Index, Index]:
     """Return the images, ascending, to fit on and those held out.
 
     Each class gives round(share * n) images, at least one, and keeps at least one: a class with
-    a single image holds none out.
+    a single image holds none out. With groups it gives about as many, and at least one group.
 
     Args:
         labels: (n,), -1 where there is none: such an image is in neither part.
         share: of each class that is held out, in (0, 1).
         seed: of the draw.
+        groups: (n,), of images that stay together; none where each stands alone.
     """
+    if groups is not None:
+        return grouped_holdout(group_images(labels, groups, seed, "holdout"), share)
     fit, held = [], []
     for order in stratified_order(labels, seed, "holdout").values():
         count = min(max(1, round(share * len(order))), len(order) - 1)
         held.append(order[:count])
         fit.append(order[count:])
-    return _ascending(fit), _ascending(held)
+    return sort_rows(fit), sort_rows(held)
 
 
-def folds(labels: Labels, seed: int) -> tuple[tuple[Index, Index], ...]:
+def folds(labels: Labels, seed: int, groups: Labels | None = None) -> tuple[tuple[Index, Index], ...]:
     """Return the pairs (fit, val) of images to choose hyper-parameters on.
 
     That is one hold-out of a tenth from 10,000 labels on, and stratified cross-validation below:
-    five folds, or fewer if no class has five images. Each class of a val part is in its fit part.
+    five folds, or fewer if no class has five images. Each class of a val part is in its fit part. With
+    groups it is groups that are counted and dealt: none is in two val parts, or on both sides.
 
     Args:
         labels: (n,), -1 where there is none.
         seed: of the draw.
+        groups: (n,), of images that stay together; none where each stands alone.
 
     Returns:
-        Pairs of ascending indices; none if no class has two images.
+        Pairs of ascending indices; none if no class has two images, or two groups.
     """
+    if groups is not None:
+        return _grouped_folds(labels, groups, seed)
     orders = list(stratified_order(labels, seed, "folds").values())
     count = min(FOLDS, max(map(len, orders), default=0))
     if count <= 1:
@@ -127,6 +163,17 @@ def folds(labels: Labels, seed: int) -> tuple[tuple[Index, Index], ...]:
     if sum(map(len, orders)) >= HOLDOUT_FROM:
         return (stratified_holdout(labels, HOLDOUT_SHARE, seed),)
     return _deal(orders, count)
+
+
+def _grouped_folds(labels: Labels, groups: Labels, seed: int) -> tuple[tuple[Index, Index], ...]:
+    """Return what `folds` does, of whole groups."""
+    grouping = group_images(labels, groups, seed, "folds")
+    count = min(FOLDS, max(grouping.groups.values(), default=0))
+    if count <= 1:
+        return ()
+    if len(grouping.rows) >= HOLDOUT_FROM:
+        return (stratified_holdout(labels, HOLDOUT_SHARE, seed, groups),)
+    return grouped_folds(grouping, count)
 
 
 def index_digest(indices: Index) -> str:
@@ -145,13 +192,3 @@ def _deal(orders: Sequence[Index], count: int) -> tuple[tuple[Index, Index], ...
         dealt += 0 if single else len(order)
     every, fold_of = np.concatenate(images), np.concatenate(fold)
     return tuple((np.sort(every[fold_of != k]), np.sort(every[fold_of == k])) for k in range(count))
-
-
-def _permute(count: int, *names: int | str) -> Index:
-    # the bit stream of PCG64 is the same in every numpy, Generator.permutation need not be (NEP 19)
-    draws = np.random.PCG64(seed_of(*names)).random_raw(count)
-    return np.argsort(draws, kind="stable")
-
-
-def _ascending(parts: Sequence[Index]) -> Index:
-    return np.sort(np.concatenate([np.empty(0, dtype=np.int64), *parts]))

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import multiprocessing
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
+import numpy as np
 import torch
 
 from bench.contracts.dataset import DataLocation, Dataset, DatasetInfo, FileStream, Images
 from bench.errors import BadData
+from bench.splits.grouped import LABELLED, number_groups
 from bench.testing.checks import Check, Outcome, class_checks, require, run
+
+Groups = Mapping[str, Sequence[int] | None]  # by split
 
 
 def outcomes(
@@ -34,6 +40,7 @@ def outcomes(
     yield from run([("it is made at once, or says in one line what is missing", build)])
     if len(built) == 2:
         yield from run(_checks(*built))
+        yield from run(_group_checks(built[0]))
 
 
 def _checks(dataset: Dataset, again: Dataset) -> Iterator[Check]:
@@ -43,6 +50,14 @@ def _checks(dataset: Dataset, again: Dataset) -> Iterator[Check]:
     yield "splits are train, test and perhaps val", lambda: splits.extend(_splits(dataset))
     for split in dict.fromkeys((*splits, dataset.pretrain)):
         yield from _split_checks(dataset, again, split)
+
+
+def _group_checks(dataset: Dataset) -> Iterator[Check]:
+    given: dict[str, Sequence[int] | None] = {}
+    yield "groups() gives each image a whole number, or none", lambda: given.update(_groups(dataset))
+    if any(of_split is not None for of_split in given.values()):
+        yield "groups are of train and val alike, and in one split each", lambda: _apart(given)
+        yield "groups are the same in another process", lambda: _same_groups(given, dataset)
 
 
 def _split_checks(dataset: Dataset, again: Dataset, split: str) -> Iterator[Check]:
@@ -106,6 +121,48 @@ def _range(dataset: Dataset, split: str, images: Images) -> None:
     require(not wrong, f"{wrong[:3]} of {len(classes)} classes")
     missing = [classes[label] for label in range(len(classes)) if label not in present]
     require(split != "train" or not missing, f"no image of {', '.join(missing[:3])}")
+
+
+def _groups(dataset: Dataset) -> Groups:
+    groups = {split: dataset.groups(split) for split in dataset.splits}
+    for split, of_split in groups.items():
+        if of_split is not None:
+            numbers, images = np.asarray(of_split), len(dataset.labels(split))
+            require(numbers.shape == (images,), f"{split}: they are {numbers.shape} for {images} images")
+            require(np.issubdtype(numbers.dtype, np.integer), f"{split}: they are {numbers.dtype}; use int64")
+    return groups
+
+
+def _apart(groups: Groups) -> None:
+    given = [groups[split] is not None for split in LABELLED if split in groups]
+    require(all(given) or not any(given), "train or val has none; return them for both, or for neither")
+    split_of: dict[int, str] = {}
+    for split, of_split in groups.items():
+        for group in set(np.asarray([] if of_split is None else of_split).tolist()):
+            both = f"{split_of.get(group)} and {split}"
+            require(group not in split_of, f"group {group} is in {both}; its images are nearly alike")
+            split_of[group] = split
+
+
+def _same_groups(groups: Groups, dataset: Dataset) -> None:
+    spawn = multiprocessing.get_context("spawn")  # it draws a seed of its own for hash()
+    made_of = type(dataset), dataset.name, dataset.config, dataset.location
+    with ProcessPoolExecutor(1, spawn) as pool:
+        elsewhere = pool.submit(_list_groups, *made_of).result()
+    require(_partition(groups) == _partition(elsewhere), "they are others there; is hash() used?")
+
+
+def _list_groups(cls: type[Dataset], name: str, config: Any, location: DataLocation) -> Groups:
+    dataset = cls(name, config, location)
+    return {split: dataset.groups(split) for split in dataset.splits}
+
+
+def _partition(groups: Groups) -> dict[str, list[int] | None]:
+    """Return the groups numbered as they appear: what number stands for a group does not count."""
+    return {
+        split: None if of_split is None else number_groups(np.asarray(of_split)).tolist()
+        for split, of_split in groups.items()
+    }
 
 
 def _again(images: Images, again: Images) -> None:

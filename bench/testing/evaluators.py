@@ -22,6 +22,7 @@ NOISE = 0.1  # of an image beside its class, whose pixels are at most 1
 WELL_ABOVE_CHANCE = 90.0  # percent; chance is 33
 ROUNDING = 1e-3  # percent
 HALF = 0.5  # of the labels
+FAR = 7.0  # from the other features, which are of order one
 
 
 def outcomes(cls: type[Evaluator], name: str, config: Any = None) -> Iterator[Outcome]:
@@ -119,7 +120,9 @@ def _checks(evaluator: Evaluator) -> Iterator[Check]:
     yield "there is a prediction for every test image, or none at all", lambda: _predicts(evaluator, task())
     yield "the same seed gives the same scores", lambda: _repeats(evaluator, task())
     yield "test labels change no prediction", lambda: _blind(evaluator, task())
+    yield "no test example changes the prediction of another", lambda: _apart(evaluator, task())
     yield "what it is given is left as it is", lambda: _leaves(evaluator, task())
+    yield "draws_subsets says whether it calls task.subset()", lambda: _subsets(evaluator, task())
     if evaluator.needs == "features" and evaluator.takes_fraction:
         yield "tasks that are evaluated together predict as each alone", lambda: _together(evaluator, task())
     if evaluator.needs == "backbone":
@@ -133,6 +136,19 @@ def _needs(evaluator: Evaluator) -> None:
 def _spec(evaluator: Evaluator) -> None:
     spec = evaluator.features(evaluator.config)
     require(isinstance(spec, FeatureSpec), f"it returned {type(spec).__name__}")
+
+
+def _subsets(evaluator: Evaluator, task: Task) -> None:
+    calls: list[float] = []
+
+    class Watched(Task):
+        def subset(self, fraction: float, seed: int) -> Task:
+            calls.append(fraction)
+            return Task.subset(self, fraction, seed)
+
+    if not evaluator.draws_subsets:
+        evaluator.evaluate(Watched(**vars(task)))
+    require(not calls, "it calls it: set draws_subsets = True, so that groups of images are in its key")
 
 
 def _together(evaluator: Evaluator, task: Task) -> None:
@@ -193,6 +209,20 @@ def _blind(evaluator: Evaluator, task: Task) -> None:
         test = Images(task.network.test.pixels, task.network.test.labels.roll(1))
         relabelled = replace(relabelled, network=replace(task.network, test=test))
     require(_equal(evaluator.evaluate(task), evaluator.evaluate(relabelled)), "they do: choose on task.folds")
+
+
+def _apart(evaluator: Evaluator, task: Task) -> None:
+    odd = torch.arange(len(task.test)) % 2 == 1
+    x = torch.where(odd[:, None], FAR * task.test.x[:1], task.test.x)  # one class more than the others
+    changed = replace(task, test=Features(x, task.test.y))
+    if task.network is not None:
+        pixels = task.network.test.pixels
+        others = torch.where(odd[:, None, None, None], 255 - pixels[:1], pixels)
+        network = replace(task.network, test=Images(others, task.network.test.labels))
+        changed = replace(changed, network=network)
+    one, other = evaluator.evaluate(task).predictions, evaluator.evaluate(changed).predictions
+    if one is not None and other is not None:
+        require(torch.equal(one[~odd], other[~odd]), "it does: fit on task.train alone")
 
 
 def _equal(one: Scores, other: Scores) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import hashlib
 import re
 import sys
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from torchvision.datasets.folder import make_dataset
 
 from bench.api import (
+    CHANGED,
     BadData,
     DataLocation,
     Dataset,
@@ -35,12 +35,14 @@ from bench.api import (
     choose,
     chosen_classes,
     digest,
+    file_stamp,
     setting,
     stratified_holdout,
 )
 
 from .downloads import archive_parent, failed_download
-from .image_files.decoding import available_memory, decode_all, refuse_too_large, space_evenly
+from .image_files.contents import digest_files
+from .image_files.decoding import available_memory, decode_all, refuse_too_large
 
 NAMES = (
     *(f"Speed limit ({limit}km/h)" for limit in (20, 30, 50, 60, 70, 80)),
@@ -58,7 +60,6 @@ NAMES = (
 FOLDERS = {f"{label:05d}": label for label in range(len(NAMES))}
 FRAME = re.compile(r"(\d{5})_\d{5}\.ppm")
 VAL_SHARE, VAL_SEED = 0.1, 0  # of the tracks of each class; our choice
-DIGESTED = 64  # files of which the content is in the fingerprint, beside the size of every file
 NOTES = (
     "torchvision's GTSRB training split has 26,640 images; the official one has 39,209",
     f"the val split is a tenth of each class's tracks, so no sign is in both, drawn with seed {VAL_SEED}",
@@ -74,14 +75,16 @@ class Config(Selection):
 
 @dataclass(frozen=True)
 class Files:
-    """Images of one split: n paths, and labels (n,)."""
+    """Images of one split: n paths, labels (n,), and tracks (n,) where they are known."""
 
     paths: tuple[Path, ...]
     labels: NDArray[np.int64]
+    tracks: NDArray[np.int64] | None = None
 
     def take(self, index: NDArray[np.int64]) -> Files:
         """Return the files at `index`, (m,)."""
-        return Files(tuple(self.paths[i] for i in index), self.labels[index])
+        tracks = None if self.tracks is None else self.tracks[index]
+        return Files(tuple(self.paths[i] for i in index), self.labels[index], tracks)
 
 
 class GTSRB(Dataset):
@@ -99,8 +102,8 @@ class GTSRB(Dataset):
         self._answers = self._folder / "GT-final_test.csv"
         self._classes = chosen_classes(NAMES, config, name)
         self._fetch()
-        train = self._list_training()
-        fit, held = self._by_track(train)
+        train, tracks = self._list_training()
+        fit, held = _hold_tracks_out(train.labels, tracks)
         self._files = {"train": train.take(fit), "val": train.take(held), "test": self._list_testing()}
 
     @property
@@ -111,7 +114,15 @@ class GTSRB(Dataset):
     @classmethod
     def about(cls, config: Any) -> DatasetInfo:
         """Return `info` without the classes and how many images were found."""
-        return DatasetInfo(classes=(), channels=3, size=config.size, flip=False, colour=False, notes=NOTES)
+        return DatasetInfo(
+            classes=(),
+            channels=3,
+            size=config.size,
+            flip=False,
+            colour=False,
+            groups="tracks",
+            notes=NOTES,
+        )
 
     @property
     def info(self) -> DatasetInfo:
@@ -122,8 +133,13 @@ class GTSRB(Dataset):
         return replace(about, classes=self._classes, notes=notes)
 
     def fingerprint(self) -> str:
-        """Return the digest of all paths, sizes and labels, and of 64 contents."""
+        """Return the digest of all paths, sizes, labels and contents."""
         return self._digest
+
+    def groups(self, split: str) -> Sequence[int] | None:
+        """Return the track of each image of `train` or `val`; those of the test images are not published."""
+        tracks = self._choose(split).tracks
+        return None if tracks is None else [int(track) for track in tracks]
 
     def labels(self, split: str) -> Sequence[int]:
         """Return the labels of `split`."""
@@ -139,6 +155,7 @@ class GTSRB(Dataset):
             first, why = next(iter(failures.items()))
             more = f", as {len(failures) - 1} more are" if len(failures) > 1 else ""
             raise self._damage_error(files.paths[first], f"it cannot be decoded ({why}){more}")
+        self._refuse_changed(files)
         return Images(pixels, torch.from_numpy(files.labels))
 
     @cached_property
@@ -148,14 +165,24 @@ class GTSRB(Dataset):
             for files in self._files.values()
             for path, label in zip(files.paths, files.labels, strict=True)
         ]
-        paths = [path for files in self._files.values() for path in files.paths]
-        some = [paths[i] for i in space_evenly(len(paths), DIGESTED)]
-        return digest([named, [hashlib.sha256(path.read_bytes()).hexdigest() for path in some]])
+        stamps = np.array(list(self._stamps.values()), dtype=np.int64)
+        index = self.location.data_dir / "digests" / f"{digest(str(self._folder.resolve()))}.bin"
+        return digest([named, digest_files([str(path) for path in self._stamps], stamps, index, self.name)])
+
+    @cached_property
+    def _stamps(self) -> dict[Path, int]:
+        """The stamp of each file before its content went into the fingerprint."""
+        return {path: file_stamp(path) for files in self._files.values() for path in files.paths}
+
+    def _refuse_changed(self, files: Files) -> None:
+        changed = next((path for path in files.paths if file_stamp(path) != self._stamps[path]), None)
+        if changed is not None:
+            raise BadData(f"{self.name}: {changed} cannot be used: {CHANGED}. Run it again.")
 
     def _choose(self, split: str) -> Files:
         files = self._files[split]
-        index, labels = choose(files.labels, NAMES, self.config, self.name, split)
-        return Files(files.take(index).paths, labels)
+        index, labels = choose(files.labels, NAMES, self.config, self.name, split, files.tracks)
+        return replace(files.take(index), labels=labels)
 
     def _fetch(self) -> None:
         """Download what is missing, if that is allowed."""
@@ -171,7 +198,8 @@ class GTSRB(Dataset):
         except (RuntimeError, OSError) as error:  # no network, another MD5
             raise failed_download(self.name, self._folder, error, "the unpacked archives") from None
 
-    def _list_training(self) -> Files:
+    def _list_training(self) -> tuple[Files, NDArray[np.int64]]:
+        """Return all training files, and the track of each."""
         unknown = sorted({p.name for p in self._training.iterdir() if p.is_dir()} - set(FOLDERS))
         if unknown:
             raise self._damage_error(self._training / unknown[0], f"it is none of the {len(NAMES)} classes")
@@ -179,7 +207,9 @@ class GTSRB(Dataset):
             images = make_dataset(str(self._training), class_to_idx=FOLDERS, extensions=(".ppm",))
         except OSError as error:  # a class without an image
             raise self._damage_error(self._training, " ".join(str(error).split()).rstrip(".")) from None
-        return Files(tuple(Path(path) for path, _ in images), np.array([label for _, label in images]))
+        paths, labels = tuple(Path(path) for path, _ in images), np.array([label for _, label in images])
+        tracks = self._number_tracks(paths, labels)
+        return Files(paths, labels, tracks), tracks
 
     def _list_testing(self) -> Files:
         try:
@@ -198,17 +228,26 @@ class GTSRB(Dataset):
             raise self._damage_error(self._answers, f"{beside}, they are not of one archive")
         return Files(paths, labels)
 
-    def _by_track(self, train: Files) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return which training files are of tracks to fit on, and of those that are held out."""
-        frames = [FRAME.fullmatch(path.name) for path in train.paths]
-        for path, frame in zip(train.paths, frames, strict=True):
+    def _number_tracks(self, paths: Sequence[Path], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the track of each training file, counted over all classes in their order."""
+        frames = [FRAME.fullmatch(path.name) for path in paths]
+        for path, frame in zip(paths, frames, strict=True):
             if frame is None:
                 raise self._damage_error(path, "its name is not XXXXX_YYYYY.ppm, a track and a frame")
-        track = np.array([int(frame[1]) for frame in frames if frame])
-        tracks, of = np.unique(np.stack([train.labels, track]), axis=1, return_inverse=True)
-        fit, held = stratified_holdout(tracks[0], VAL_SHARE, VAL_SEED)
-        return np.flatnonzero(np.isin(of, fit)), np.flatnonzero(np.isin(of, held))
+        of_class = np.array([int(frame[1]) for frame in frames if frame])
+        numbers: NDArray[np.int64]
+        _, numbers = np.unique(np.stack([labels, of_class]), axis=1, return_inverse=True)
+        return numbers
 
     def _damage_error(self, path: Path, why: str) -> BadData:
         remedy = f"Delete {self._folder} and use --download."
         return BadData(f"{self.name}: {path} is damaged: {why}. {remedy}")
+
+
+def _hold_tracks_out(
+    labels: NDArray[np.int64], tracks: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return which training files are of tracks to fit on, and of those that are held out."""
+    _, first, of = np.unique(tracks, return_index=True, return_inverse=True)
+    fit, held = stratified_holdout(labels[first], VAL_SHARE, VAL_SEED)  # tracks, not images
+    return np.flatnonzero(np.isin(of, fit)), np.flatnonzero(np.isin(of, held))

@@ -22,6 +22,7 @@ import PIL
 import torch
 
 from bench.api import (
+    CHANGED,
     BadData,
     DataLocation,
     Dataset,
@@ -32,16 +33,17 @@ from bench.api import (
     choose,
     chosen_classes,
     digest,
+    file_stamp,
     setting,
 )
 
-from .image_files.decoding import Failures, available_memory, decode_all, measure, read, space_evenly
+from .image_files.contents import digest_files
+from .image_files.decoding import Failures, available_memory, decode_all, measure, read
 from .image_files.layout import Files, Paths, scan
 from .image_files.lazy_pixels import LazyPixels
 from .image_files.packed_file import Pack, Shape, refuse_no_room
 from .image_files.packing import decode_into
 
-DIGESTED = 64  # files of which the content is in the fingerprint, beside the size of every file
 NAMED = 3  # images in an error
 IN_MEMORY = 4  # a split that takes more than a fourth of what is free is not held in memory; our choice
 
@@ -103,18 +105,37 @@ class ImageFolder(Dataset):
             lost = {split: len(self._files[split]) - len(self._decodable(split)) for split in self.splits}
             counts = ", ".join(f"{count} of {split}" for split, count in lost.items())
             notes = (*notes, f"images left out because they cannot be decoded: {counts}")
-        return DatasetInfo(classes=self._classes, channels=self._channels, size=self._size, notes=notes)
+        return DatasetInfo(
+            classes=self._classes,
+            channels=self._channels,
+            size=self._size,
+            groups=self._layout.grouped,
+            notes=notes,
+        )
 
     def fingerprint(self) -> str:
-        """Return the digest of all paths under the root and sizes, of 64 contents and of class.txt."""
+        """Return the digest of all paths under the root, of sizes and contents, and of class.txt.
+
+        Groups are in it where they decide which images are in a split.
+        """
         if not self._fingerprint:
             parts = self._layout.splits.values()
-            files = sorted(pair for part in parts for pair in zip(part.paths, part.sizes, strict=True))
-            some = [self._root / files[i][0] for i in space_evenly(len(files), DIGESTED)]
-            contents = [hashlib.sha256(path.read_bytes()).hexdigest() for path in some if path.is_file()]
-            named = [dict(self._layout.folders), self._layout.class_list]
-            self._fingerprint = digest([named, files, contents])
+            listed = sorted(
+                file
+                for part in parts
+                for file in zip(part.paths, part.sizes, part.stamps.tolist(), strict=True)
+            )
+            paths = [f"{self._root}/{path}" for path, _, _ in listed]
+            stamps = np.array([stamp for _, _, stamp in listed], dtype=np.int64)
+            contents = [found for found in digest_files(paths, stamps, self._index, self.name) if found]
+            named = [dict(self._layout.folders), self._layout.class_list, *self._deciding_groups()]
+            self._fingerprint = digest([named, [file[:2] for file in listed], contents])
         return self._fingerprint
+
+    def groups(self, split: str) -> Sequence[int] | None:
+        """Return the group of each image of `split`, if there is a groups.csv."""
+        groups = self._decodable(split).groups
+        return None if groups is None else [int(group) for group in groups]
 
     def labels(self, split: str) -> Sequence[int]:
         """Return the labels of `split`; with on_error=skip, its images are decoded to know them."""
@@ -131,7 +152,7 @@ class ImageFolder(Dataset):
         else:
             pixels = torch.empty(self._shape(files), dtype=torch.uint8)
             failures = decode_all(self._paths(files), self._channels, self._size, out=pixels.numpy())
-            self._refuse(files, failures)
+            self._refuse(files, range(len(files)), failures)
         return Images(pixels, torch.from_numpy(files.labels))
 
     def stream(self, split: str) -> FileStream | None:
@@ -143,12 +164,27 @@ class ImageFolder(Dataset):
             files=self._paths(files),
             labels=torch.from_numpy(files.labels),
             read=partial(read, channels=self._channels),
-            refusal=lambda index, why: self._decoding_error(files, {index: why}),
+            refusal=lambda index, why: self._reading_error(files, index, why),
+            stamps=torch.from_numpy(files.stamps),
         )
 
     @property
     def _packs(self) -> Path:
         return self.location.data_dir / "packed"
+
+    @property
+    def _index(self) -> Path:
+        """Where the digests of the files' contents are kept."""
+        folder = hashlib.sha256(str(self._root.resolve()).encode()).hexdigest()
+        return self.location.data_dir / "digests" / f"{folder[:20]}.bin"
+
+    def _deciding_groups(self) -> list[dict[str, list[int]]]:
+        """Return the groups of all images where they decide which of them are in a split."""
+        drawn = "test" not in self._layout.folders
+        if not self._layout.grouped or not (drawn or self.config.max_train is not None):
+            return []
+        parts = self._layout.splits.items()
+        return [{split: part.groups.tolist() for split, part in parts if part.groups is not None}]
 
     def _is_packed(self, split: str) -> bool:
         """Tell whether the images of a split go into a file; they are the same there and in memory."""
@@ -166,27 +202,29 @@ class ImageFolder(Dataset):
         """Decode a split into a file."""
         what, workers = f"{self.name}: {split}", torch.get_num_threads()
         failures = decode_into(out, self._paths(files), self._channels, self._size, workers, what)
-        self._refuse(files, failures)
+        self._refuse(files, range(len(files)), failures)
 
     def _shape(self, files: Files) -> Shape:
         return len(files), self._channels, self._size, self._size
 
     def _choose_files(self, split: str) -> Files:
         files = self._layout.splits[split]
-        index, labels = choose(files.labels, self._layout.classes, self.config, self.name, split)
+        classes = self._layout.classes
+        index, labels = choose(files.labels, classes, self.config, self.name, split, files.groups)
         files = replace(files.take(index), labels=labels)
         if self.config.on_error == "fail":
             nothing = {i: "empty, or a link to nothing" for i, size in enumerate(files.sizes) if not size}
-            self._refuse(files, nothing)
+            self._refuse_undecodable(files, nothing)
         return files
 
     def _measure(self) -> tuple[int, int]:
         """Return channels and side of all images, so that a selection of them does not change it."""
         paths = tuple(path for files in self._layout.splits.values() for path in files.paths)
-        every = Files(paths, (), np.empty(0, dtype=np.int64))
+        none = np.empty(0, dtype=np.int64)
+        every = Files(paths, (), none, none)
         channels, side, failures = measure(self._paths(every))
         if self.config.on_error == "fail":
-            self._refuse(every, failures)
+            self._refuse_undecodable(every, failures)
         return channels, side
 
     def _decodable(self, split: str) -> Files:
@@ -196,6 +234,7 @@ class ImageFolder(Dataset):
             return files
         if split not in self._skipped:
             self._skipped[split] = decode_all(self._paths(files), self._channels, self._size)
+            self._refuse_changed(files, range(len(files)))
         decodable = files.take(np.setdiff1d(np.arange(len(files)), list(self._skipped[split])))
         gone = np.flatnonzero(np.bincount(decodable.labels, minlength=len(self._classes)) == 0)
         if len(gone):
@@ -208,9 +247,26 @@ class ImageFolder(Dataset):
     def _paths(self, files: Files) -> Paths:
         return Paths(self._root, files.paths)
 
-    def _refuse(self, files: Files, failures: Failures) -> None:
+    def _refuse(self, files: Files, decoded: Sequence[int], failures: Failures) -> None:
+        """Refuse what was just decoded if any of it has changed, or could not be."""
+        self._refuse_changed(files, decoded)
+        self._refuse_undecodable(files, failures)
+
+    def _refuse_changed(self, files: Files, decoded: Sequence[int]) -> None:
+        """Refuse files that are not those any more that the fingerprint, and so every key, is of."""
+        for index in decoded:
+            if file_stamp(f"{self._root}/{files.paths[index]}") != files.stamps[index]:
+                raise self._reading_error(files, index, CHANGED)
+
+    def _refuse_undecodable(self, files: Files, failures: Failures) -> None:
         if failures:
             raise self._decoding_error(files, failures)
+
+    def _reading_error(self, files: Files, index: int, why: str) -> BadData:
+        """Return the error about an image that cannot be used, and why."""
+        if why != CHANGED:
+            return self._decoding_error(files, {index: why})
+        return BadData(f"{self.name}: {files.paths[index]} cannot be used: {CHANGED}. Run it again.")
 
     def _decoding_error(self, files: Files, failures: Failures) -> BadData:
         """Return the error about images that cannot be decoded."""

@@ -26,6 +26,7 @@ from bench.api import (
     FeatureSpec,
     Scores,
     Task,
+    Unsupported,
     refuse_too_few,
     seed_of,
     setting,
@@ -45,6 +46,7 @@ class LabelFraction(Evaluator):
     version: ClassVar[int] = 2
     reference: ClassVar[str] = "subsets: SimCLR, https://arxiv.org/abs/2002.05709, appendix B.5"
     takes_fraction: ClassVar[bool] = False
+    draws_subsets: ClassVar[bool] = True
 
     @dataclass(frozen=True, kw_only=True)
     class Config(FeatureSettings):
@@ -85,12 +87,16 @@ class LabelFraction(Evaluator):
     def evaluate(self, task: Task) -> Scores:
         """Fit every draw of every fraction that gives each class an example."""
         self.check(len(task.train), len(task.classes))
-        left_out = [f for f in self.config.fractions if not _reaches_all(task, f)]
-        curve = {
-            fraction: self._fit_draws(task, fraction, draws)
-            for fraction, draws in zip(self.config.fractions, self.config.draws, strict=True)
-            if fraction not in left_out
-        }
+        curve: dict[float, list[Scores]] = {}
+        labels: list[int] = []
+        left_out = []
+        for fraction, draws in zip(self.config.fractions, self.config.draws, strict=True):
+            subsets = _draw_subsets(task, fraction, draws)
+            if subsets:
+                curve[fraction] = self._fit(subsets)
+                labels.append(len(subsets[0].train))
+            else:
+                left_out.append(fraction)
         if not curve:
             raise BadValue(
                 f"label-fraction: each of {', '.join(f'{f:g}' for f in left_out)} leaves a class without an "
@@ -103,19 +109,18 @@ class LabelFraction(Evaluator):
             predictions=most.predictions,
             confidence=most.confidence,
             per_class=most.per_class,
-            protocol={**self._protocol(task, curve), "left_out": left_out},
+            protocol={**self._protocol(curve), "labels": labels, "left_out": left_out},
             neither_is_better=frozenset(name for name in metrics if name.endswith("_std")),
         )
 
-    def _fit_draws(self, task: Task, fraction: float, draws: int) -> list[Scores]:
-        """Return what the probe finds of each draw."""
+    def _fit(self, subsets: list[Task]) -> list[Scores]:
+        """Return what the probe finds of each subset."""
         c = self.config
         probe = PROBES[c.probe]
-        seeds = [seed_of(task.seed, "label-fraction", draw) for draw in range(draws)]
         config = probe.Config(blocks=c.blocks, pool=c.pool)  # the features of the task are those already
-        return probe(config).evaluate_all([task.subset(fraction, seed) for seed in seeds])
+        return probe(config).evaluate_all(subsets)
 
-    def _protocol(self, task: Task, curve: dict[float, list[Scores]]) -> dict[str, Any]:
+    def _protocol(self, curve: dict[float, list[Scores]]) -> dict[str, Any]:
         """Return what a record says of the subsets and of the choices made in them."""
         every = [scores.protocol for draws in curve.values() for scores in draws]
         selected_on = dict.fromkeys(p["selected_on"] for p in every if "selected_on" in p)
@@ -129,7 +134,6 @@ class LabelFraction(Evaluator):
             "classifier": self.config.probe,
             "fractions": list(curve),
             "draws": [len(draws) for draws in curve.values()],
-            "labels": [sum(_counts(task, fraction)) for fraction in curve],
         }
 
 
@@ -159,11 +163,10 @@ def _metrics(top1: dict[float, list[float]]) -> dict[str, float]:
     return metrics
 
 
-def _reaches_all(task: Task, fraction: float) -> bool:
-    """Tell whether each class that has examples keeps one."""
-    return all(_counts(task, fraction))
-
-
-def _counts(task: Task, fraction: float) -> list[int]:
-    """Return how many examples a fraction takes of each class that has one."""
-    return [round(fraction * count) for count in task.train.y.bincount().tolist() if count]
+def _draw_subsets(task: Task, fraction: float, draws: int) -> list[Task]:
+    """Return the subsets of a fraction; none where one of them leaves a class without an example."""
+    seeds = [seed_of(task.seed, "label-fraction", draw) for draw in range(draws)]
+    try:
+        return [task.subset(fraction, seed) for seed in seeds]
+    except Unsupported:
+        return []

@@ -38,6 +38,15 @@ def test_the_subset_and_the_folds_follow_the_seed(probing: Lab, probes: Any) -> 
     assert any(not torch.equal(a, b) for a, b in zip(one[1][0], other[1][0], strict=True))
 
 
+def test_the_folds_of_all_labels_follow_the_seed(probing: Lab, probes: Any) -> None:
+    """At a fraction the folds differ because the subsets do; here nothing but the seed moves them."""
+    probing.run(probing.plan(evaluator="witness", label_frac=1.0, seed=(0, 1)))
+    one, other = probes.SEEN
+
+    assert torch.equal(one.train.y, other.train.y)
+    assert all(not torch.equal(a[1], b[1]) for a, b in zip(one.folds, other.folds, strict=True))
+
+
 def test_an_evaluator_gets_a_copy_of_what_it_may_change(probing: Lab, probes: Any) -> None:
     cells = probing.plan({"witness.ruin": (True, False)}, evaluator="witness")
     records = probing.run(cells)

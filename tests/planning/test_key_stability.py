@@ -54,6 +54,25 @@ def test_a_key_stays_what_it_was(lab: Lab, method: str, backbone: str, test: str
     assert (cell.keys.backbone, cell.keys.features["test"], cell.keys.score) == (backbone, test, score)
 
 
+@pytest.mark.parametrize(
+    ("method", "evaluator", "fraction", "backbone", "score"),
+    [
+        ("supervised", "linear", 0.1, "358ddc902e08906eb178", "582663666dc725515b95"),
+        ("supervised", "knn", 0.5, "b7f931d5b31374743d1a", "6741f83ed60f686a2b30"),
+        ("random", "linear", 0.1, "dae6694f8712e91d49ab", "bc6fb4f6a11569765451"),
+        ("random", "label-fraction", 1.0, "dae6694f8712e91d49ab", "d930d30af84b8d5975d3"),
+    ],
+)
+def test_a_key_of_data_without_groups_stays_what_it_was(
+    lab: Lab, method: str, evaluator: str, fraction: float, backbone: str, score: str
+) -> None:
+    """On the digits, before datasets could say which images belong together."""
+    axes = {"method": method, "backbone": "resnet18", "evaluator": evaluator, "label_frac": fraction}
+    (cell,) = lab.plan(DEFAULTS, **axes)
+
+    assert (cell.keys.backbone, cell.keys.score) == (backbone, score)
+
+
 @pytest.mark.parametrize("record", trained_records(), ids=lambda record: record["keys"]["backbone"])
 def test_a_committed_record_is_of_the_key_that_it_would_have_now(
     registry: Registry, record: dict[str, Any]

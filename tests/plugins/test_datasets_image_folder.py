@@ -77,6 +77,18 @@ def test_without_test_a_fifth_of_each_class_is_drawn(tmp_path: Path, inner: str)
     assert data.info.notes == ("the test split is a fifth of each class, drawn with seed 0",)
 
 
+def test_a_drawn_test_split_has_a_fifth_of_each_class_and_so_of_all(tmp_path: Path) -> None:
+    counts = {"ant": 7, "bee": 12, "cow": 63, "dog": 2}
+    for name, count in counts.items():
+        fill(tmp_path, [name], count)
+    data = opened(tmp_path)
+    test, train = data.labels("test"), data.labels("train")
+
+    assert [test.count(label) for label in range(4)] == [1, 2, 13, 1]
+    assert [train.count(label) for label in range(4)] == [6, 10, 50, 1]
+    assert len(data.load("test")) == 17
+
+
 def test_a_class_of_one_image_cannot_be_split(tmp_path: Path) -> None:
     draw(fill(tmp_path) / "dodo" / "only.png")
 

@@ -72,6 +72,31 @@ def test_another_seed_draws_other_images() -> None:
     assert stratified_subset(LABELS, 0.1, seed=0).tolist() != stratified_subset(LABELS, 0.1, seed=1).tolist()
 
 
+def test_another_seed_makes_other_folds_and_another_holdout_of_the_same_images() -> None:
+    one, other = folds(LABELS, seed=0), folds(LABELS, seed=1)
+    held = [stratified_holdout(LABELS, 0.1, seed)[1].tolist() for seed in (0, 1)]
+    ((_, first),), ((_, second),) = (folds(np.arange(10_000) % 10, seed) for seed in (0, 1))
+
+    assert all(a[1].tolist() != b[1].tolist() for a, b in zip(one, other, strict=True))
+    assert held[0] != held[1]
+    assert first.tolist() != second.tolist()
+
+
+def test_the_folds_are_those_they_always_were() -> None:
+    """A change here changes every choice of a hyper-parameter."""
+    held = [index_digest(val) for _, val in folds(LABELS, seed=3)]
+    ((_, val),) = folds(np.arange(10_000) % 10, seed=3)
+
+    assert held == [
+        "3fe0beda5dde103e06ea",
+        "ba0cc92dacde33943ec6",
+        "2e10cf2e683b052b6ff4",
+        "eb4a1674c0a239fcf170",
+        "eca541efd84337db6f28",
+    ]
+    assert index_digest(val) == "ffdf1e5c79b01fd26dbc"
+
+
 def test_the_draw_is_the_one_it_always_was() -> None:
     subset = stratified_subset(np.repeat([0, 1], 10), 0.3, seed=0)
 

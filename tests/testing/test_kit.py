@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from bench.api import (
+    BadValue,
     Dataset,
     DatasetInfo,
     Evaluator,
@@ -72,6 +73,22 @@ class Guessing(Evaluator):
 
 def test_an_evaluator_that_looks_at_test_labels_fails() -> None:
     assert failed("evaluators", Cheating) == {"test labels change no prediction"}
+
+
+class Centring(Evaluator):
+    """Predict by the nearest class mean, of features that are centred by the test examples."""
+
+    def evaluate(self, task: Task) -> Scores:
+        centre = task.test.x.mean(0)
+        train = task.train.x - task.train.x.mean(0)
+        means = torch.stack([train[task.train.y == c].mean(0) for c in range(len(task.classes))])
+        predictions = torch.cdist(task.test.x - centre, means).argmin(1)
+        right = 100 * float((predictions == task.test.y).float().mean())
+        return Scores(metrics={"top1": right}, predictions=predictions)
+
+
+def test_an_evaluator_that_fits_on_test_features_fails() -> None:
+    assert "no test example changes the prediction of another" in failed("evaluators", Centring)
 
 
 def test_an_evaluator_that_guesses_fails() -> None:
@@ -146,3 +163,119 @@ class Measuring(Evaluator):
 
 def test_an_evaluator_without_predictions_passes() -> None:
     check_evaluator(Measuring, "measuring")
+
+
+class Filmed(Dataset):
+    """Four images of two films to train on, and one of each of two others to test on."""
+
+    films: ClassVar[dict[str, Any]] = {"train": [0, 0, 1, 1], "test": [2, 3]}
+
+    @property
+    def info(self) -> DatasetInfo:
+        return DatasetInfo(classes=("cat", "dog"), channels=1, size=4, groups="films")
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(self.films)
+
+    def fingerprint(self) -> str:
+        return "films"
+
+    def labels(self, split: str) -> Sequence[int]:
+        return [i % 2 for i in range(2 if split == "test" else 4)]
+
+    def load(self, split: str) -> Images:
+        labels = torch.tensor(self.labels(split))
+        return Images(torch.zeros(len(labels), 1, 4, 4, dtype=torch.uint8), labels)
+
+    def groups(self, split: str) -> Sequence[int] | None:
+        films: Sequence[int] | None = self.films[split]
+        return films
+
+
+class Renamed(Filmed):
+    """Films whose numbers, but not whose images, differ from process to process."""
+
+    def groups(self, split: str) -> Sequence[int] | None:
+        return [hash(f"film {film}") for film in self.films[split]]
+
+
+class Hashed(Filmed):
+    """Films that have other images in every process."""
+
+    def labels(self, split: str) -> Sequence[int]:
+        return [i % 2 for i in range(64)]
+
+    def groups(self, split: str) -> Sequence[int] | None:
+        first = 8 * (split == "test")
+        return [first + hash(f"image {i}") % 8 for i in range(64)]
+
+
+class Parted(Filmed):
+    """A film on both sides."""
+
+    films: ClassVar[dict[str, Any]] = {"train": [0, 0, 1, 1], "test": [1, 3]}
+
+
+class Short(Filmed):
+    """A film too few."""
+
+    films: ClassVar[dict[str, Any]] = {"train": [0, 0, 1], "test": [2, 3]}
+
+
+class Halved(Filmed):
+    """Films that are no whole numbers."""
+
+    films: ClassVar[dict[str, Any]] = {"train": [0.5, 0.5, 1.0, 1.0], "test": [2, 3]}
+
+
+class Partial(Filmed):
+    """Films of the training images, but not of the validation images."""
+
+    films: ClassVar[dict[str, Any]] = {"train": [0, 0, 1, 1], "val": None, "test": None}
+
+
+@pytest.mark.parametrize("cls", [Filmed, Renamed])
+def test_a_dataset_may_say_which_images_belong_together(cls: type[Dataset]) -> None:
+    check_dataset(cls, "filmed")
+
+
+@pytest.mark.parametrize(
+    ("cls", "why"),
+    [
+        (Parted, "group 1 is in train and test; its images are nearly alike"),
+        (Short, r"train: they are \(3,\) for 4 images"),
+        (Halved, "train: they are float64; use int64"),
+        (Partial, "train or val has none; return them for both, or for neither"),
+        (Hashed, "in another process: they are others there"),
+    ],
+)
+def test_groups_that_contradict_the_splits_or_themselves_fail(cls: type[Dataset], why: str) -> None:
+    with pytest.raises(AssertionError, match=why):
+        check_dataset(cls, "filmed")
+
+
+class Curving(Evaluator):
+    """Predict by the mean of each class, and look at a half of the labels as well."""
+
+    def check(self, labelled: int, classes: int) -> None:
+        if labelled < 2 * classes:
+            raise BadValue(f"curving: {labelled} labels have no half.")
+
+    def evaluate(self, task: Task) -> Scores:
+        task.subset(0.5, 0)
+        means = torch.stack([task.train.x[task.train.y == c].mean(0) for c in range(len(task.classes))])
+        predictions = torch.cdist(task.test.x, means).argmin(1)
+        right = 100 * float((predictions == task.test.y).float().mean())
+        return Scores(metrics={"top1": right}, predictions=predictions)
+
+
+class Declared(Curving):
+    """The same, and says so."""
+
+    draws_subsets: ClassVar[bool] = True
+
+
+def test_an_evaluator_that_draws_subsets_has_to_say_so() -> None:
+    assert failed("evaluators", Curving) == {"draws_subsets says whether it calls task.subset()"}
+    assert failed("evaluators", Declared) == set()

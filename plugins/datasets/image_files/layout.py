@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import BadData, stratified_holdout
+from bench.api import BadData, stamp_of, stratified_holdout
 
 from .class_list import read_class_list
+from .groups import number_files, read_groups
 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 VAL_FOLDERS = ("val", "valid", "validation")
@@ -24,7 +25,7 @@ TEST_SHARE = 0.2  # our choice
 SPLIT_SEED = 0
 SHOWN = 5  # names in an error
 
-Listed = list[tuple[str, int]]  # path under the root, with slashes, and bytes: 0 of a broken link
+Listed = list[tuple[str, int, int]]  # path under the root, with slashes, bytes and stamp: 0 of a broken link
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,15 @@ class Files:
         paths: under the root, with slashes, sorted within a class.
         sizes: bytes of each; 0 for an empty file or a link to nothing.
         labels: (n,), int64.
+        stamps: (n,), int64, of each file as it was found: `bench.api.file_stamp`.
+        groups: (n,), int64, of images that stay together; none where each stands alone.
     """
 
     paths: tuple[str, ...]
     sizes: tuple[int, ...]
     labels: NDArray[np.int64]
+    stamps: NDArray[np.int64]
+    groups: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -70,7 +75,11 @@ class Files:
         """Return the files at `index`, (m,)."""
         rows = index.tolist()
         return Files(
-            tuple(self.paths[i] for i in rows), tuple(self.sizes[i] for i in rows), self.labels[index]
+            tuple(self.paths[i] for i in rows),
+            tuple(self.sizes[i] for i in rows),
+            self.labels[index],
+            self.stamps[index],
+            None if self.groups is None else self.groups[index],
         )
 
 
@@ -84,6 +93,7 @@ class Layout:
         folders: where each split was found, under the root; `test` is absent if it was drawn.
         class_list: the text of class.txt, empty if there is none.
         notes: what a reader of a record must know of how the splits were made.
+        grouped: what images of a group share, as groups.csv is headed; empty if there is none.
     """
 
     classes: tuple[str, ...]
@@ -91,6 +101,7 @@ class Layout:
     folders: Mapping[str, str]
     class_list: str
     notes: tuple[str, ...]
+    grouped: str = ""
 
 
 def scan(root: Path) -> Layout:
@@ -98,7 +109,7 @@ def scan(root: Path) -> Layout:
 
     Raises:
         BadData: there is no such folder, no image or one class in it, a class folder is empty, the
-            splits have different classes, or class.txt does not fit the folders.
+            splits have different classes, or class.txt or groups.csv does not fit the folders.
     """
     if not root.is_dir():
         kind = "it is a file" if root.exists() else "it is not there"
@@ -111,10 +122,15 @@ def scan(root: Path) -> Layout:
         notes = (*notes, f"images outside of any class folder that were left out: {stray}")
     keys, names, text = read_class_list(root, folders["train"], sorted(listing["train"]))
     splits = {split: _files(images, keys) for split, images in listing.items()}
+    grouped, groups = read_groups(root)
+    if grouped:
+        numbers = number_files(groups, {split: files.paths for split, files in splits.items()}, root)
+        splits = {split: replace(files, groups=numbers[split]) for split, files in splits.items()}
     if "test" not in splits:
         splits |= _draw_test_split(splits["train"], names)
-        notes = (*notes, f"the test split is a fifth of each class, drawn with seed {SPLIT_SEED}")
-    return Layout(names, splits, folders, text, notes)
+        share = f"about a fifth of each class, by whole {grouped}" if grouped else "a fifth of each class"
+        notes = (*notes, f"the test split is {share}, drawn with seed {SPLIT_SEED}")
+    return Layout(names, splits, folders, text, notes, grouped)
 
 
 def _split_folders(root: Path) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -147,18 +163,18 @@ def _list_classes(root: Path, folder: str) -> dict[str, Listed]:
             below = above | {_identity(entry.path)}
             listing[entry.name] = sorted(_images(entry.path, f"{prefix}{entry.name}/", below))
         elif _is_image(entry.name):
-            listing[""].append((prefix + entry.name, _bytes(entry)))
+            listing[""].append((prefix + entry.name, *_size_and_stamp(entry)))
     return listing
 
 
-def _images(folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, int]]:
+def _images(folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, int, int]]:
     for entry in _entries(folder):
         if _is_folder(entry):
             here = _identity(entry.path)
             if here not in above:  # else a link leads back to a folder that it lies in
                 yield from _images(entry.path, f"{prefix}{entry.name}/", above | {here})
         elif _is_image(entry.name):
-            yield prefix + entry.name, _bytes(entry)
+            yield prefix + entry.name, *_size_and_stamp(entry)
 
 
 def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
@@ -180,11 +196,13 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _bytes(entry: os.DirEntry[str]) -> int:
+def _size_and_stamp(entry: os.DirEntry[str]) -> tuple[int, int]:
     try:
-        return entry.stat().st_size
+        # not `entry.stat()`, which has no inode on Windows; and making a Path takes longer than the call
+        status = os.stat(entry.path)  # noqa: PTH116
     except OSError:  # a link to nothing
-        return 0
+        return 0, 0
+    return status.st_size, stamp_of(status)
 
 
 def _identity(folder: str | Path) -> tuple[int, int]:
@@ -254,17 +272,25 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _files(images: Mapping[str, Listed], keys: Sequence[str]) -> Files:
-    pairs = [pair for key in keys for pair in images[key]]
+    listed = [file for key in keys for file in images[key]]
     labels = np.repeat(np.arange(len(keys)), [len(images[key]) for key in keys])
-    return Files(tuple(path for path, _ in pairs), tuple(size for _, size in pairs), labels)
+    paths, sizes = tuple(path for path, _, _ in listed), tuple(size for _, size, _ in listed)
+    return Files(paths, sizes, labels, np.array([stamp for _, _, stamp in listed], dtype=np.int64))
 
 
 def _draw_test_split(files: Files, names: Sequence[str]) -> dict[str, Files]:
+    """Return the files in two splits, each with every class."""
     single = np.flatnonzero(np.bincount(files.labels) == 1)
     if len(single):
         raise BadData(
             f"image_folder: the class {names[single[0]]!r} has one image, to train and to test takes two. "
             "Add an image, or a folder test."
         )
-    train, test = stratified_holdout(files.labels, TEST_SHARE, SPLIT_SEED)
+    train, test = stratified_holdout(files.labels, TEST_SHARE, SPLIT_SEED, files.groups)
+    absent = np.flatnonzero(np.bincount(files.labels[test], minlength=len(names)) == 0)
+    if len(absent):  # with groups only
+        raise BadData(
+            f"image_folder: no group of {names[absent[0]]!r} can be tested on, for each class has to keep "
+            "one to train on. Add images of another group, or a folder test."
+        )
     return {"train": files.take(train), "test": files.take(test)}

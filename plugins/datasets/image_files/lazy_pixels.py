@@ -23,12 +23,13 @@ class LazyPixels:
     Args:
         paths: n files.
         shape: of the images.
-        refuse: raises the error about what cannot be decoded, by its indices; of nothing, it does nothing.
+        refuse: is told which images were decoded, by their indices, and which of them could not be; raises
+            the error about those, and about files that have changed.
     """
 
     dtype, device, ndim = torch.uint8, torch.device("cpu"), 4
 
-    def __init__(self, paths: Paths, shape: Shape, refuse: Callable[[Failures], None]) -> None:
+    def __init__(self, paths: Paths, shape: Shape, refuse: Callable[[Sequence[int], Failures], None]) -> None:
         self.paths, self.shape, self.refuse = paths, torch.Size(shape), refuse
         self.ahead = CHUNK * torch.get_num_threads()
         self._block = functools.lru_cache(maxsize=1)(self._decode_block)
@@ -66,5 +67,5 @@ class LazyPixels:
         some = Paths(self.paths.root, [self.paths.names[index] for index in indices])
         pixels = np.empty((len(some), *self.shape[1:]), dtype=np.uint8)
         failures: Mapping[int, str] = decode_all(some, self.shape[1], self.shape[2], out=pixels)
-        self.refuse({indices[i]: why for i, why in failures.items()})
+        self.refuse(indices, {indices[i]: why for i, why in failures.items()})
         return torch.from_numpy(pixels)
