@@ -12,6 +12,8 @@ from bench.contracts.dataset import DatasetInfo, Images
 from bench.contracts.evaluator import Features, Network, Task, draw_folds
 from bench.splits.label_pool import LABELLED, gather_rows, labelled_rows
 
+Folds = tuple[tuple[torch.Tensor, torch.Tensor], ...]
+
 
 def build_task(
     parts: Mapping[str, Features],
@@ -20,6 +22,8 @@ def build_task(
     seed: int,
     device: torch.device,
     shared: dict[str, Any] | None = None,
+    *,
+    seen: bool = False,
 ) -> Task:
     """Return what an evaluator may see, and change: the labelled part of the pool, and the test split.
 
@@ -30,21 +34,28 @@ def build_task(
         seed: of the draw, and of the evaluator.
         device: where to compute.
         shared: of the run, as `Task.shared`; none is an empty one.
+        seen: the backbone was trained with these labels.
     """
     known = [parts[split] for split in LABELLED if split in parts]
     labels = torch.cat([part.y for part in known])
     rows = labelled_rows(labels, fraction, seed)
     train = Features(gather_rows([part.x for part in known], rows), labels[rows])
-    own_val = len(known) > 1 and fraction in (1, None)
+    own_val = len(known) > 1 and fraction in (1, None) and not seen
     own = rows >= len(known[0])
+    folds: Folds = ()
+    if own_val:
+        folds = ((torch.where(~own)[0], torch.where(own)[0]),)
+    elif not seen:
+        folds = draw_folds(train, seed)
     return Task(
         train=train,
         test=Features(parts["test"].x.clone(), parts["test"].y.clone()),
-        folds=((torch.where(~own)[0], torch.where(own)[0]),) if own_val else draw_folds(train, seed),
+        folds=folds,
         classes=classes,
         seed=seed,
         device=device,
         own_val=own_val,
+        seen=seen,
         shared={} if shared is None else shared,
     )
 

@@ -163,10 +163,8 @@ class Pipeline:
         """Write a record, tell observers, and return it."""
         self.store.write(record)
         if self.observers.active:
-            dataset = self.scores.images.datasets.open(cell.dataset)
-            images = len(dataset.labels(cell.split))
             folder = self.scores.artifacts.folder / cell.keys.backbone
-            run = describe_pretraining(cell, self.store.folder, folder, images)
+            run = describe_pretraining(cell, self.store.folder, folder)
             self.observers.notify("bench_cell_end", record=record, run=run)
         return record
 

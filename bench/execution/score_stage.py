@@ -66,7 +66,15 @@ class ScoreStage:
         """Return the evaluator's scores, and the seconds it took."""
         cls: type[Evaluator] = self.registry.load_class("evaluators", cell.evaluator.name)
         classes = self._info(cell).classes
-        task = build_task(features, classes, cell.label_frac, cell.seed, self.device, self._shared)
+        task = build_task(
+            features,
+            classes,
+            cell.label_frac,
+            cell.seed,
+            self.device,
+            self._shared,
+            seen=cell.has_seen_labels,
+        )
         if cls.needs == "backbone":
             task = replace(task, network=self._network(cell))
         with self.watch.stage(f"evaluate {cell.evaluator.name}", cell.keys.score, cell.training_title):
@@ -113,6 +121,29 @@ class ScoreStage:
             "per_class": {name: list(values) for name, values in scores.per_class.items()},
             "classes": list(info.classes),
             "notes": list(dict.fromkeys((*trained_on.notes, *info.notes))),
-            "protocol": {**USUAL_PROTOCOL, "training_labels": cell.label_share, **scores.protocol},
+            "protocol": {
+                **USUAL_PROTOCOL,
+                **describe_normalisation(cell),
+                **describe_training_labels(cell),
+                **scores.protocol,
+            },
             "cost": cost_fields(self.features.about(cell), seconds, peak_mb(self.device)),
         }
+
+
+def describe_normalisation(cell: Cell) -> dict[str, Any]:
+    """Return what a record says of how images are normalised: nothing where that is by the data."""
+    if cell.normalisation is None:
+        return {}
+    return {"normalisation": {"of": "the weights", **cell.normalisation.key_fields()}}
+
+
+def describe_training_labels(cell: Cell) -> dict[str, Any]:
+    """Return what a record says of the labels that pretraining saw: their share, images, and passes."""
+    if not cell.label_share:
+        return {"training_labels": cell.label_share}
+    return {
+        "training_labels": cell.label_share,
+        "training_images": cell.label_count,
+        "training_passes": round(cell.label_passes, 2),
+    }
