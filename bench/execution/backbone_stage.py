@@ -104,19 +104,25 @@ class BackboneStage:
             if cell.training is not None:
                 run = build_training_run(cell, statistics, self.device, folder)
                 run = replace(run, live=self.live, knn=self._knn_sample(cell))
-                about |= asdict(self._train(cell, method, run))
+                about |= asdict(self._train(cell, method, images, run))
             stated = {"mean": json.dumps(statistics[0]), "std": json.dumps(statistics[1])}
             save_file(cpu_copies(exported_state(method)), folder / BACKBONE, metadata=stated)
             write_json(folder / ABOUT, about)
 
-    def _open_source(self, cell: Cell) -> Images | FileStream:
-        """Return what a method is trained on; of one that uses labels, train and val as one pool."""
+    def _open_source(self, cell: Cell, images: Images) -> Images | FileStream:
+        """Return what a method is trained on; of one that uses labels, train and val as one pool.
+
+        Args:
+            cell: that is trained.
+            images: of its split, which are not loaded twice.
+        """
         dataset = self.images.datasets.open(cell.dataset)
         splits = labelled_splits(dataset.splits) if cell.label_share else (cell.split,)
         streams = [stream for split in splits if (stream := dataset.stream(split)) is not None]
         if len(streams) == len(splits):
             return join_streams(streams)
-        return join_images([self.images.get(cell.dataset, split) for split in splits]).resident(self.device)
+        others = [self.images.get(cell.dataset, split) for split in splits if split != cell.split]
+        return join_images([images, *others]).resident(self.device)
 
     def _describe(
         self, cell: Cell, backbone: nn.Module, channels: int, statistics: ChannelStatistics
@@ -135,7 +141,7 @@ class BackboneStage:
             "images_per_s": None,
         }
 
-    def _train(self, cell: Cell, method: Method, run: TrainingRun) -> TrainingCost:
+    def _train(self, cell: Cell, method: Method, images: Images, run: TrainingRun) -> TrainingCost:
         results = self.artifacts.folder.parent
         described = describe_pretraining(cell, results, run.folder)
         observed = ObservedRun(self.observers, described)
@@ -148,7 +154,7 @@ class BackboneStage:
                 end_step()
                 observed.end_step(step, terms)
 
-            source = self._open_source(cell)
+            source = self._open_source(cell, images)
             if cell.label_share:
                 rows = labelled_rows(source.labels.cpu(), cell.label_share, cell.seed)
                 run = replace(run, rows=rows, epoch_images=cell.epoch_images)
