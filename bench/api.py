@@ -18,7 +18,7 @@ from bench.keys import digest, seed_of
 if TYPE_CHECKING:
     from bench.augmentation.multi_crop import multi_crop
     from bench.augmentation.view import View
-    from bench.contracts.backbone import Backbone, BackboneInfo, Tokens
+    from bench.contracts.backbone import Backbone, BackboneInfo, Normalisation, Tokens
     from bench.contracts.dataset import DataLocation, Dataset, DatasetInfo, FileStream, Images
     from bench.contracts.evaluator import Evaluator, Features, FeatureSpec, Network, Scores, Task
     from bench.contracts.executor import CellRunner, Executor, WorkerSpec
@@ -82,7 +82,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "bench.augmentation.multi_crop": ("multi_crop",),
     "bench.augmentation.view": ("View",),
-    "bench.contracts.backbone": ("Backbone", "BackboneInfo", "Tokens"),
+    "bench.contracts.backbone": ("Backbone", "BackboneInfo", "Normalisation", "Tokens"),
     "bench.contracts.dataset": ("DataLocation", "Dataset", "DatasetInfo", "FileStream", "Images"),
     "bench.contracts.evaluator": ("Evaluator", "FeatureSpec", "Features", "Network", "Scores", "Task"),
     "bench.contracts.executor": ("CellRunner", "Executor", "WorkerSpec"),
@@ -155,6 +155,7 @@ __all__ = [
     "MomentumEncoder",
     "Network",
     "NoSettings",
+    "Normalisation",
     "Offer",
     "ParamGroup",
     "Prototypes",

@@ -85,6 +85,27 @@ def build(cls: type, values: Mapping[str, Any], where: str) -> Any:
     return cls(**checked)
 
 
+def check_fields(config: Any, where: str, limits: type | None = None) -> None:
+    """Refuse a dataclass of settings with a value that `build` would have refused, however it was made.
+
+    Args:
+        config: an instance; anything that is no dataclass has nothing to check.
+        where: what an error starts with.
+        limits: the dataclass whose fields have the ranges and choices; none is the config's own class.
+
+    Raises:
+        BadValue: a value has the wrong type, is out of range or is not one of its values.
+    """
+    if not dataclasses.is_dataclass(config):
+        return
+    cls: Any = type(config)
+    hints, own = _hints(cls), {f.name: f.metadata for f in dataclasses.fields(cls)}
+    metadata = own if limits is None else {f.name: f.metadata for f in dataclasses.fields(limits)}
+    for name, hint in hints.items():
+        if name in own and name in metadata:
+            _check_value(getattr(config, name), hint, metadata[name], f"{where}.{name}")
+
+
 def is_in_key(field: dataclasses.Field[Any], value: Any) -> bool:
     """Return whether the value of a field is in a key; that of a later field is only where it is set.
 

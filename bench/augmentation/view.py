@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from bench.config import setting
+from bench.config import check_fields, setting
 from bench.errors import BadValue
 
 GREY, RGB = 1, 3  # channels
@@ -59,6 +59,7 @@ class View:
     )
 
     def __post_init__(self) -> None:
+        check_fields(self, "views")
         for low, high in (("crop_min", "crop_max"), ("blur_min", "blur_max")):
             least, most = getattr(self, low), getattr(self, high)
             if least > most:

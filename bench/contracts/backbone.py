@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
+from statistics import fmean
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from bench.config import NoSettings
-from bench.errors import Unsupported
+from bench.config import NoSettings, check_fields
+from bench.errors import BadValue, Unsupported
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,56 @@ class BackboneInfo:
     prefix: int = 0
     class_token: bool = False
     blocks: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalisation:
+    """What weights expect of the images they are given: (x - mean) / std.
+
+    Args:
+        mean: a value a channel, in [0, 1].
+        std: a value a channel, above 0.
+
+    Raises:
+        BadValue: they are not of as many channels, or not in these ranges.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.mean or len(self.mean) != len(self.std):
+            raise BadValue(
+                f"normalisation: there are {len(self.mean)} means and {len(self.std)} deviations. "
+                "Give one of each a channel."
+            )
+        if not all(0 <= mean <= 1 for mean in self.mean) or not all(0 < std < inf for std in self.std):
+            raise BadValue(
+                f"normalisation: mean is {list(self.mean)} and std {list(self.std)}. "
+                "Use means from 0 to 1 and deviations above 0."
+            )
+
+    def match_channels(self, channels: int) -> Normalisation:
+        """Return it for images of so many channels: for grey ones the mean of the channels' values.
+
+        The first convolution of weights for colours is summed over them for grey images, which are then
+        seen as three equal channels. That is exact where the channels' values are alike, and close elsewhere.
+
+        Raises:
+            BadValue: the images are neither grey nor of as many channels.
+        """
+        if len(self.mean) == channels:
+            return self
+        if channels != 1:
+            raise BadValue(
+                f"normalisation: the weights are for {len(self.mean)} channels, the images have {channels}. "
+                "Use weights for as many."
+            )
+        return Normalisation(mean=(fmean(self.mean),), std=(fmean(self.std),))
+
+    def key_fields(self) -> dict[str, list[float]]:
+        """Return what a key and a record say of it."""
+        return {"mean": list(self.mean), "std": list(self.std)}
 
 
 @dataclass(frozen=True)
@@ -68,6 +120,7 @@ class Backbone(nn.Module):
 
     def __init__(self, name: str, config: Any, channels: int, image_size: int) -> None:
         super().__init__()
+        check_fields(config, name)
         self.built_for = (name, config, channels, image_size)
 
     @classmethod
@@ -83,6 +136,20 @@ class Backbone(nn.Module):
     def about(cls, name: str, config: Any, channels: int, image_size: int) -> BackboneInfo:
         """Return what is known of the backbone before it is built, at the cost of planning."""
         return BackboneInfo()
+
+    @classmethod
+    def normalisation(cls, name: str, config: Any, channels: int) -> Normalisation | None:
+        """Return what the weights it starts from expect of images; None: it has none, or they do not say.
+
+        Then images are normalised by the mean and deviation of the data that is trained on. It is asked while
+        planning, and is in the key where it is not None.
+
+        Args:
+            name: as of the constructor.
+            config: as of the constructor.
+            channels: as of the constructor; there is a value for each.
+        """
+        return None
 
     @classmethod
     def check_size(cls, name: str, config: Any, channels: int, image_size: int, size: int) -> None:

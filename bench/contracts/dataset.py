@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.config import NoSettings
+from bench.config import NoSettings, check_fields
 from bench.errors import BadData
 from bench.system.device import free_memory
 
@@ -152,6 +152,7 @@ class Dataset(ABC):
     reference: ClassVar[str] = ""
 
     def __init__(self, name: str, config: Any, location: DataLocation) -> None:
+        check_fields(config, name)
         self.name, self.config, self.location = name, config, location
 
     @classmethod

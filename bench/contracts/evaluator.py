@@ -6,7 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from bench.augmentation.apply import augment
 from bench.augmentation.clean import match_channels, normalise, resize
 from bench.augmentation.view import View
-from bench.config import NoSettings
+from bench.config import NoSettings, check_fields
 from bench.contracts.backbone import Backbone, BackboneInfo, Tokens
 from bench.contracts.dataset import DatasetInfo, Images
-from bench.errors import BadValue, Unsupported
+from bench.errors import BadValue, Unsupported, suggest
 from bench.splits import stratified as splits
 
 Pool = Literal["class", "mean", "class+mean"]
+Needs = Literal["features", "backbone"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,12 @@ class FeatureSpec:
 
     blocks: int = 0
     pool: Pool = "class"
+
+    def __post_init__(self) -> None:
+        if self.pool not in get_args(Pool):
+            raise BadValue(f"features.pool: {self.pool!r} is unknown.{suggest(self.pool, get_args(Pool))}")
+        if self.blocks < 0:
+            raise BadValue(f"features.blocks: {self.blocks} is less than 0. Use 0 for the pooled features.")
 
     def check(self, name: str, info: BackboneInfo) -> None:
         """Refuse a backbone that does not have these features.
@@ -134,8 +141,9 @@ class Network:
         data: what is known of these images.
         image_size: that the backbone takes.
         channels: that the backbone takes.
-        mean: of the data it was trained on, a value a channel.
-        std: of the data it was trained on, a value a channel.
+        mean: that images are normalised by: of the weights it started from, or of the data it was trained
+            on; a value a channel.
+        std: as `mean`.
         device: where the backbone is.
     """
 
@@ -191,10 +199,13 @@ class Task:
         test: to be predicted once, with everything chosen.
         folds: pairs of row indices into `train`, (fit, val), to choose on: one pair where there are
             labels enough for a hold-out, several for cross-validation, none where no class has
-            two examples. Each class of a val part is in its fit part, and no group of `train` in both.
+            two examples, or where `seen`. Each class of a val part is in its fit part, and no group of
+            `train` in both.
         classes: the classes' names.
         seed: of every draw the evaluator makes.
         own_val: the val part of `folds` is the data's own validation split.
+        seen: the backbone was trained with these labels. What it makes of the images is then far better than
+            what it makes of others: nothing can be chosen on them, and there are no folds.
         device: where to compute.
         network: the backbone and the images, for an evaluator that needs them.
         shared: what evaluators leave for each other, each by its own name. It belongs to whoever runs
@@ -208,6 +219,7 @@ class Task:
     seed: int
     device: torch.device
     own_val: bool = False
+    seen: bool = False
     network: Network | None = None
     shared: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -228,7 +240,8 @@ class Task:
         groups = None if self.train.groups is None else self.train.groups.numpy()
         rows = splits.stratified_subset(self.train.y.numpy(), fraction, seed, groups=groups)
         train = self.train.take(torch.from_numpy(rows))
-        return replace(self, train=train, folds=draw_folds(train, seed), own_val=False, network=None)
+        drawn = () if self.seen else draw_folds(train, seed)
+        return replace(self, train=train, folds=drawn, own_val=False, network=None)
 
     def needed_network(self, evaluator: str) -> Network:
         """Return the network.
@@ -288,11 +301,18 @@ class Evaluator(ABC):
     Config: ClassVar[type] = NoSettings
     version: ClassVar[int] = 1
     reference: ClassVar[str] = ""
-    needs: ClassVar[Literal["features", "backbone"]] = "features"  # or `Task.network`, too
+    needs: ClassVar[Needs] = "features"  # or `Task.network`, too
     takes_fraction: ClassVar[bool] = True  # or it is given all labels, once
     draws_subsets: ClassVar[bool] = False  # by `Task.subset`: groups of images are then in its key
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.needs not in get_args(Needs):
+            near = suggest(str(cls.needs), get_args(Needs))
+            raise BadValue(f"{cls.__name__}.needs: {cls.needs!r} is unknown.{near}")
+
     def __init__(self, config: Any) -> None:
+        check_fields(config, type(self).__name__)
         self.config = config
 
     @classmethod

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.augmentation.view import View
-from bench.config import NoSettings
+from bench.config import NoSettings, check_fields
 from bench.contracts.backbone import BackboneInfo
 from bench.contracts.dataset import DatasetInfo
 from bench.contracts.recipe import Recipe
@@ -91,6 +91,7 @@ class Method(nn.Module):
 
     def __init__(self, backbone: nn.Module, dim: int, config: Any, data: DatasetInfo) -> None:
         super().__init__()
+        check_fields(config, type(self).__name__)
         self.backbone = backbone
 
     # ---- known while planning

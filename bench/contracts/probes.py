@@ -13,6 +13,8 @@ from bench.contracts.evaluator import FeatureSpec, Pool, Scores, Task
 from bench.errors import BadValue
 from bench.metrics.classification import classification_scores, require_finite
 
+SEEN = "nothing: the backbone was trained with these labels"  # on what a probe could be chosen
+
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSettings:
@@ -47,6 +49,8 @@ class FeatureSettings:
 
 def name_folds(task: Task) -> str:
     """Return in words what `task.folds` are: the rows that a setting is chosen on."""
+    if task.seen:
+        return SEEN
     if not task.folds:
         return "nothing: no class has two labelled images"
     if task.own_val:

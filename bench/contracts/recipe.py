@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from bench.config import build, key_fields, setting
+from bench.config import build, check_fields, key_fields, setting
 from bench.errors import BadValue
 
 OPTIMIZERS = ("lars", "sgd", "adamw")
@@ -41,6 +41,9 @@ class ParamGroup:
     adapt: bool | None = setting(None, "by lars", later=True)
     freeze_epochs: int = setting(0, "at the start", later=True, least=0)
 
+    def __post_init__(self) -> None:
+        check_fields(self, f"group {self.match}")
+
     def key_fields(self) -> dict[str, Any]:
         """Return what a key and a record say of it: the pattern, and what differs from its default."""
         return key_fields(self)
@@ -48,7 +51,7 @@ class ParamGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """The optimisation a method's paper prescribes.
+    """The optimisation a method's paper prescribes; what cannot be is refused when it is made.
 
     Args:
         optimizer: `lars`, `sgd` or `adamw`.
@@ -84,6 +87,13 @@ class Recipe:
     clip_scope: str = setting("all", "what is clipped together", later=True)
     layer_decay: float | None = setting(None, "of the learning rate, a layer", later=True)
     groups: tuple[ParamGroup, ...] = setting((), "trained in another way", later=True)
+
+    def __post_init__(self) -> None:
+        check_fields(self, "recipe", limits=TrainConfig)
+        for name, owner in ONLY_OF.items():
+            default = next(f.default for f in fields(self) if f.name == name)
+            if self.optimizer != owner and getattr(self, name) != default:
+                raise BadValue(f"recipe.{name}: {self.optimizer} has none, {owner} has. Leave it out.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +204,11 @@ class Training:
     layer_decay: float | None = setting(None, "of the learning rate, a layer; none is alike", later=True)
     groups: tuple[ParamGroup, ...] = setting((), "trained in another way", later=True)
 
+    def __post_init__(self) -> None:
+        check_fields(self, "training", limits=TrainConfig)
+        if self.precision == "auto":
+            raise BadValue("training.precision: auto is not resolved. Name what it stands for.")
+
     @property
     def step_images(self) -> int:
         """Images an optimiser step."""
@@ -227,11 +242,10 @@ def resolve(
         where: what an error about the recipe starts with.
 
     Raises:
-        BadValue: another optimiser is set without a learning rate of its own, something is set that the
-            optimiser does not have or that does nothing, or a value of the recipe is out of range.
+        BadValue: another optimiser is set without a learning rate of its own, or something is set that the
+            optimiser does not have or that does nothing.
     """
     optimizer = config.optimizer or recipe.optimizer
-    _check_own_values(recipe, where)
     _check_set_values(recipe, config, optimizer)
     chosen = _choose_values(recipe, config, where)
     images = config.batch_size * config.accumulate
@@ -265,14 +279,6 @@ def resolve(
         layer_decay=None if chosen.layer_decay == 1 else chosen.layer_decay,
         groups=tuple(_check_group(group, where) for group in recipe.groups),
     )
-
-
-def _check_own_values(recipe: Recipe, where: str) -> None:
-    """Refuse a recipe that says something its own optimiser does not have."""
-    defaults = {f.name: f.default for f in fields(Recipe)}
-    for name, owner in ONLY_OF.items():
-        if recipe.optimizer != owner and getattr(recipe, name) != defaults[name]:
-            raise BadValue(f"{where}.{name}: {recipe.optimizer} has none, {owner} has. Leave it out.")
 
 
 def _check_set_values(recipe: Recipe, config: TrainConfig, optimizer: str) -> None:
@@ -327,9 +333,7 @@ def _scale_lr(lr: float, scaling: str, images: int) -> float:
     The rule is about how little noise the mean of a step's gradients has, which accumulated batches
     lower like large ones (Goyal 2017, section 2.1); how many images are contrasted does not enter.
     """
-    if scaling == "linear":
-        return lr * images / 256
-    return lr * math.sqrt(images) if scaling == "sqrt" else lr
+    return lr * {"linear": images / 256, "sqrt": math.sqrt(images), "none": 1.0}[scaling]
 
 
 def even_chunk(batch_size: int, chunk_size: int | None) -> int | None:

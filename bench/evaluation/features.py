@@ -47,8 +47,8 @@ def extract(
         pixels: (n, channels, h, w), uint8, on the CPU; may be in a mapped file.
         image_size: that the backbone was trained at.
         channels: that the backbone was trained on.
-        mean: of the data it was trained on, a value a channel.
-        std: of the data it was trained on, a value a channel.
+        mean: that images are normalised by, as in its training, a value a channel.
+        std: as `mean`.
         device: where to compute.
         spec: which features; None is those that the backbone returns.
 

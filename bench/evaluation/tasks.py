@@ -14,6 +14,8 @@ from bench.contracts.evaluator import Features, Network, Task, draw_folds
 from bench.splits.grouped import LABELLED
 from bench.splits.label_pool import gather_rows, labelled_rows
 
+Folds = tuple[tuple[torch.Tensor, torch.Tensor], ...]
+
 
 def build_task(
     parts: Mapping[str, Features],
@@ -23,6 +25,8 @@ def build_task(
     device: torch.device,
     shared: dict[str, Any] | None = None,
     groups: Tensor | None = None,
+    *,
+    seen: bool = False,
 ) -> Task:
     """Return what an evaluator may see, and change: the labelled part of the pool, and the test split.
 
@@ -34,22 +38,29 @@ def build_task(
         device: where to compute.
         shared: of the run, as `Task.shared`; none is an empty one.
         groups: (n,), int64, of the pool: images that stay together; none where each stands alone.
+        seen: the backbone was trained with these labels.
     """
     known = [parts[split] for split in LABELLED if split in parts]
     labels = torch.cat([part.y for part in known])
     rows = labelled_rows(labels, fraction, seed, groups)
     x = gather_rows([part.x for part in known], rows)
     train = Features(x, labels[rows], None if groups is None else groups[rows])
-    own_val = len(known) > 1 and fraction in (1, None)
+    own_val = len(known) > 1 and fraction in (1, None) and not seen
     own = rows >= len(known[0])
+    folds: Folds = ()
+    if own_val:
+        folds = ((torch.where(~own)[0], torch.where(own)[0]),)
+    elif not seen:
+        folds = draw_folds(train, seed)
     return Task(
         train=train,
         test=Features(parts["test"].x.clone(), parts["test"].y.clone()),
-        folds=((torch.where(~own)[0], torch.where(own)[0]),) if own_val else draw_folds(train, seed),
+        folds=folds,
         classes=classes,
         seed=seed,
         device=device,
         own_val=own_val,
+        seen=seen,
         shared={} if shared is None else shared,
     )
 

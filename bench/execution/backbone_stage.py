@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
@@ -11,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from bench.contracts.backbone import Backbone
-from bench.contracts.dataset import Images
+from bench.contracts.dataset import DatasetInfo, FileStream, Images
 from bench.contracts.method import Method
 from bench.execution.assembly import build_backbone, build_method, build_training_run, exported_state
 from bench.execution.cost import forward_flops
@@ -21,11 +22,13 @@ from bench.execution.observed_run import ObservedRun, describe_pretraining
 from bench.execution.observers import Observers
 from bench.planning.cells import Cell
 from bench.pretraining.channel_statistics import ChannelStatistics, measure_channels
+from bench.pretraining.joined_splits import join_images, join_streams
 from bench.pretraining.loop import pretrain
 from bench.pretraining.online_knn import KnnSample, sample_for_knn
 from bench.pretraining.training_run import TrainingCost, TrainingRun
 from bench.registry.registry import Registry
-from bench.splits.label_pool import training_rows
+from bench.splits.grouped import pool_groups
+from bench.splits.label_pool import labelled_rows, labelled_splits
 from bench.storage.artifact_files import ABOUT, BACKBONE, read_about, write_json
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.tensors import cpu_copies
@@ -94,25 +97,33 @@ class BackboneStage:
         """Build the backbone of a cell, train it if it is to be trained, and save it."""
         images = self.images.get(cell.dataset, cell.split)
         info = self.images.datasets.open(cell.dataset).info
-        statistics = (info.mean, info.std) if info.mean and info.std else measure_channels(images)
-        rows = self._labelled_rows(cell, images)
+        statistics = choose_statistics(cell, info, images)
         method = build_method(cell, self.registry, info).to(self.device)
         exported_state(method)  # what cannot be saved is found before the training
         about = self._describe(cell, method.backbone, info.channels, statistics)
         with self.artifacts.write(cell.keys.backbone) as folder:
             if cell.training is not None:
                 run = build_training_run(cell, statistics, self.device, folder)
-                run = replace(run, live=self.live, rows=rows, knn=self._knn_sample(cell))
+                run = replace(run, live=self.live, knn=self._knn_sample(cell))
                 about |= asdict(self._train(cell, method, images, run))
-            save_file(cpu_copies(exported_state(method)), folder / BACKBONE)
+            stated = {"mean": json.dumps(statistics[0]), "std": json.dumps(statistics[1])}
+            save_file(cpu_copies(exported_state(method)), folder / BACKBONE, metadata=stated)
             write_json(folder / ABOUT, about)
 
-    def _labelled_rows(self, cell: Cell, images: Images) -> torch.Tensor | None:
-        """Return the rows a method is trained on that sees some of the labels; none is every row."""
-        if not 0 < cell.label_share < 1:
-            return None
+    def _open_source(self, cell: Cell, images: Images) -> Images | FileStream:
+        """Return what a method is trained on; of one that uses labels, train and val as one pool.
+
+        Args:
+            cell: that is trained.
+            images: of its split, which are not loaded twice.
+        """
         dataset = self.images.datasets.open(cell.dataset)
-        return training_rows(dataset, len(images), cell.label_share, cell.seed)
+        splits = labelled_splits(dataset.splits) if cell.label_share else (cell.split,)
+        streams = [stream for split in splits if (stream := dataset.stream(split)) is not None]
+        if len(streams) == len(splits):
+            return join_streams(streams)
+        others = [self.images.get(cell.dataset, split) for split in splits if split != cell.split]
+        return join_images([images, *others]).resident(self.device)
 
     def _describe(
         self, cell: Cell, backbone: nn.Module, channels: int, statistics: ChannelStatistics
@@ -133,7 +144,7 @@ class BackboneStage:
 
     def _train(self, cell: Cell, method: Method, images: Images, run: TrainingRun) -> TrainingCost:
         results = self.artifacts.folder.parent
-        described = describe_pretraining(cell, results, run.folder, len(images))
+        described = describe_pretraining(cell, results, run.folder)
         observed = ObservedRun(self.observers, described)
         with (
             observed,
@@ -144,8 +155,13 @@ class BackboneStage:
                 end_step()
                 observed.end_step(step, terms)
 
-            stream = self.images.datasets.open(cell.dataset).stream(cell.split)
-            source = stream or images.resident(self.device)
+            source = self._open_source(cell, images)
+            if cell.label_share:
+                dataset = self.images.datasets.open(cell.dataset)
+                groups = pool_groups(dataset)
+                own = None if groups is None else torch.from_numpy(groups)
+                rows = labelled_rows(source.labels.cpu(), cell.label_share, cell.seed, own)
+                run = replace(run, rows=rows, epoch_images=cell.epoch_images)
             run = replace(run, on_start=observed.start, on_epoch=observed.end_epoch, on_step=on_step)
             return pretrain(method, source, run)
 
@@ -162,3 +178,18 @@ class BackboneStage:
         backbone.load_state_dict(load_file(self.artifacts.folder / cell.keys.backbone / BACKBONE))
         backbone.requires_grad_(requires_grad=False).to(self.device).eval()
         return backbone.to(memory_format=torch.channels_last)
+
+
+def choose_statistics(cell: Cell, info: DatasetInfo, images: Images) -> ChannelStatistics:
+    """Return the mean and the deviation that images are normalised by.
+
+    They are those of the weights that the backbone starts from, or of the data it is trained on.
+
+    Args:
+        cell: with what its weights expect.
+        info: of the data.
+        images: of the data, to measure where `info` does not know.
+    """
+    if cell.normalisation:
+        return cell.normalisation.mean, cell.normalisation.std
+    return (info.mean, info.std) if info.mean and info.std else measure_channels(images)

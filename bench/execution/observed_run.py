@@ -51,14 +51,13 @@ class ObservedRun:
             self.observers.notify("bench_run_end", run=self.run, status=status)
 
 
-def describe_pretraining(cell: Cell, results: Path, folder: Path, images: int) -> Run:
+def describe_pretraining(cell: Cell, results: Path, folder: Path) -> Run:
     """Return the pretraining of a cell's backbone for observers.
 
     Args:
         cell: any of those that share the backbone.
         results: the folder of results.
         folder: of the artifact.
-        images: that are trained on.
     """
     training = cell.training
     parts = {*TRAINING_PARTS, cell.method.name, cell.backbone.name, cell.dataset.name}
@@ -74,5 +73,5 @@ def describe_pretraining(cell: Cell, results: Path, folder: Path, images: int) -
         results=str(results),
         folder=str(folder),
         epochs=training.epochs if training else 0,
-        steps=images // training.step_images * training.epochs if training else 0,
+        steps=cell.steps,
     )

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import torch
 
-from bench.errors import BadData
 from bench.execution.backbone_stage import BackboneStage
 from bench.execution.cell_record import blank_record
 from bench.execution.failures import FailureReport, StageFailed, failure_fields
@@ -165,16 +164,9 @@ class Pipeline:
         self.store.write(record)
         if self.observers.active:
             folder = self.scores.artifacts.folder / cell.keys.backbone
-            run = describe_pretraining(cell, self.store.folder, folder, self._count_images(cell))
+            run = describe_pretraining(cell, self.store.folder, folder)
             self.observers.notify("bench_cell_end", record=record, run=run)
         return record
-
-    def _count_images(self, cell: Cell) -> int:
-        """Return how many images a cell is pretrained on; 0 where its data cannot be used any more."""
-        try:
-            return len(self.scores.images.datasets.open(cell.dataset).labels(cell.split))
-        except BadData:
-            return 0
 
     def _blank_record(self, cell: Cell) -> Record:
         return blank_record(cell, describe_provenance(self.scores.device, self.registry))

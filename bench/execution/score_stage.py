@@ -70,7 +70,16 @@ class ScoreStage:
         """Return what the evaluator of a cell may see."""
         cls: type[Evaluator] = self.registry.load_class("evaluators", cell.evaluator.name)
         classes, groups = self._info(cell).classes, self._groups(cell)
-        task = build_task(features, classes, cell.label_frac, cell.seed, self.device, self._shared, groups)
+        task = build_task(
+            features,
+            classes,
+            cell.label_frac,
+            cell.seed,
+            self.device,
+            self._shared,
+            groups,
+            seen=cell.has_seen_labels,
+        )
         return replace(task, network=self._network(cell, groups)) if cls.needs == "backbone" else task
 
     def _evaluate(self, cell: Cell, task: Task) -> tuple[Scores, float]:
@@ -132,7 +141,8 @@ class ScoreStage:
             "notes": list(dict.fromkeys((*trained_on.notes, *info.notes))),
             "protocol": {
                 **USUAL_PROTOCOL,
-                "training_labels": cell.label_share,
+                **describe_normalisation(cell),
+                **describe_training_labels(cell),
                 **({} if groups is None else {"groups": info.groups or "groups", "labelled_groups": groups}),
                 **scores.protocol,
             },
@@ -143,3 +153,21 @@ class ScoreStage:
 def count_groups(labelled: Features) -> int | None:
     """Return how many groups labelled examples are in; none where each stands alone."""
     return None if labelled.groups is None else len(labelled.groups.unique())
+
+
+def describe_normalisation(cell: Cell) -> dict[str, Any]:
+    """Return what a record says of how images are normalised: nothing where that is by the data."""
+    if cell.normalisation is None:
+        return {}
+    return {"normalisation": {"of": "the weights", **cell.normalisation.key_fields()}}
+
+
+def describe_training_labels(cell: Cell) -> dict[str, Any]:
+    """Return what a record says of the labels that pretraining saw: their share, images, and passes."""
+    if not cell.label_share:
+        return {"training_labels": cell.label_share}
+    return {
+        "training_labels": cell.label_share,
+        "training_images": cell.label_count,
+        "training_passes": round(cell.label_passes, 2),
+    }

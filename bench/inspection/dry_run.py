@@ -133,5 +133,4 @@ def estimate_seconds(
             speeds = [loop.epoch(0, silent)["images_per_s"] for _ in ("warm up", "time")]
     except Exception:  # noqa: BLE001 - the plugin's boundary; what fails here fails in the run, and is told
         return None
-    steps = len(data.labels(cell.split)) // step_images
-    return steps * step_images * cell.training.epochs / speeds[-1]
+    return cell.steps * step_images / speeds[-1]

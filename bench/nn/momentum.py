@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from bench.errors import BadValue
+from bench.errors import BadValue, suggest
 
 BUFFERS = ("own", "averaged", "copied")
 
@@ -43,9 +43,8 @@ class MomentumEncoder(nn.Module):
     def __init__(self, network: nn.Module, *, buffers: str = "own") -> None:
         super().__init__()
         if buffers not in BUFFERS:
-            raise BadValue(
-                f"momentum network: buffers is {buffers!r}, which is unknown. Known: {', '.join(BUFFERS)}."
-            )
+            near = suggest(buffers, BUFFERS)
+            raise BadValue(f"momentum network: buffers is {buffers!r}, which is unknown.{near}")
         self.network = copy.deepcopy(network).requires_grad_(requires_grad=False)
         self.buffers_are = buffers
 

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import math
 
-from bench.errors import BadValue
+from bench.errors import BadValue, suggest
+
+KINDS = ("constant", "linear", "cosine")
 
 
 def constant_schedule(value: float, progress: float = 0.0) -> float:
@@ -92,7 +94,7 @@ def schedule(kind: str, start: float, end: float, progress: float) -> float:
         return linear_schedule(start, end, progress)
     if kind == "cosine":
         return cosine_schedule(start, end, progress)
-    raise BadValue(f"schedule: no schedule is named {kind!r}. Known: constant, linear, cosine.")
+    raise BadValue(f"schedule: no schedule is named {kind!r}.{suggest(kind, KINDS)}")
 
 
 def _check(share: float, name: str = "progress") -> None:

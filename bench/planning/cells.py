@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.config import format_value
 from bench.contracts.recipe import Training
 from bench.keys import digest
+
+if TYPE_CHECKING:
+    from bench.contracts.backbone import Normalisation
 
 TRAINING_PARTS = ("method", "backbone", "dataset", "train", "views")  # parts of `--set` that shape a backbone
 
@@ -38,6 +41,12 @@ class PluginChoice:
         """The digest of the identity."""
         return digest(self.identity)
 
+    def is_same_data(self, other: PluginChoice) -> bool:
+        """Tell whether two datasets are of the same files, whatever is selected of them."""
+        if (self.name, self.identity.get("dist")) != (other.name, other.identity.get("dist")):
+            return False
+        return self.root == other.root or self.identity["fingerprint"] == other.identity["fingerprint"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Keys:
@@ -54,11 +63,14 @@ class Cell:
 
     Args:
         label_frac: of the labels; none where the evaluator takes no fraction.
-        split: that the backbone is trained on.
-        label_share: of the training labels that the method sees, 0 where it looks at none.
+        split: that the backbone is trained on; that of val as well where it is trained on labels.
+        label_share: of the labels of train and val that the method sees, 0 where it looks at none.
+        label_count: how many that are.
+        epoch_images: how many images an epoch takes, 0 where nothing is trained.
         training: none where nothing is trained.
         views: resolved, empty where nothing is trained.
         image_size: that the backbone sees.
+        normalisation: that the weights expect which the backbone starts from; none is that of the data.
         settings: what was set explicitly and applies to this cell, by its `--set` name.
         skip: why this combination cannot work, if it cannot.
         varied: those of `settings` that other cells of the grid have at another value.
@@ -73,13 +85,33 @@ class Cell:
     seed: int
     split: str
     label_share: float
+    label_count: int
+    epoch_images: int
     training: Training | None
     views: tuple[Any, ...]
     image_size: int
+    normalisation: Normalisation | None
     settings: Mapping[str, Any]
     keys: Keys
     skip: str | None = None
     varied: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the training, 0 where nothing is trained."""
+        return self.training.epochs * (self.epoch_images // self.training.step_images) if self.training else 0
+
+    @property
+    def label_passes(self) -> float:
+        """How often the training sees each labelled image, 0 where it looks at none."""
+        if self.training is None or not self.label_count:
+            return 0.0
+        return self.steps * self.training.step_images / self.label_count
+
+    @property
+    def has_seen_labels(self) -> bool:
+        """Whether the backbone was trained with the labels that it is evaluated with."""
+        return self.label_share > 0 and self.dataset.is_same_data(self.eval_dataset)
 
     @property
     def training_title(self) -> str:

@@ -125,8 +125,10 @@ class Planner:
         train = read_train_config(settings)
         resolved = resolve_views(choices["method"], info, train, settings, self.plugins)
         views, size = resolved.applied, resolved.image_size
-        split = "train" if cls.uses_labels else self.datasets.open(choices["dataset"]).pretrain
-        training = self._resolve_training(choices["method"], choices["dataset"], split, train, size)
+        pretrain = self.datasets.open(choices["dataset"]).pretrain
+        # as many steps for all methods, whether or not they can use all of what is there to pretrain on
+        images = len(self.plugins.labels(choices["dataset"], pretrain)) if cls.recipe else 0
+        training = self._resolve_training(choices["method"], choices["dataset"], images, train, size)
         if training and training.layer_decay:
             self.plugins.refuse_unknown_layers(choices["backbone"])
         unsupported = self._why_unsupported(choices["backbone"], info.channels, size, views)
@@ -136,12 +138,17 @@ class Planner:
             "training": training.key_fields() if training else {"image_size": size},
             "views": [key_fields(view) for view in views],
         }
+        normalisation = self.plugins.normalisation(choices["backbone"], info.channels)
+        if normalisation:
+            digested["normalisation"] = normalisation.key_fields()
         return BackbonePlan(
             **choices,
-            split=split,
+            split="train" if cls.uses_labels else pretrain,
             training=training,
             views=views,
             image_size=size,
+            epoch_images=images,
+            normalisation=normalisation,
             digested=digested,
             unsupported=unsupported or self.plugins.why_method_refuses(**choices, size=size),
         )
@@ -157,27 +164,28 @@ class Planner:
 
     def _plan_seed(self, trained: BackbonePlan, seed: int, share: float) -> SeededPlan:
         def plan() -> SeededPlan:
-            fields, refusal = {**trained.digested, "seed": seed}, None
-            if 0 < share < 1:
-                subset = self._draw_subset(trained.dataset, share, seed)
-                fields["labels"], refusal = subset.digest, subset.refusal
-            return SeededPlan(trained, seed, share, key=digest(fields), skip=refusal or trained.unsupported)
+            fields, subset = {**trained.digested, "seed": seed}, LabelSubset(0, "", refusal=None)
+            if share:
+                subset = self._draw_training_labels(trained, share, seed)
+                fields |= {"labels": subset.digest, "epoch_images": trained.epoch_images}
+            skip = subset.refusal or trained.unsupported
+            return SeededPlan(trained, seed, share, subset.count, key=digest(fields), skip=skip)
 
         return cast("SeededPlan", self.plugins.remember(("source", trained, seed, share), plan))
 
     def _resolve_training(
-        self, method: PluginChoice, data: PluginChoice, split: str, train: TrainConfig, size: int
+        self, method: PluginChoice, data: PluginChoice, images: int, train: TrainConfig, size: int
     ) -> Training | None:
-        """Return the resolved training; none where the method trains nothing."""
+        """Return the resolved training, of epochs of so many images; none where the method trains nothing."""
         cls = self.plugins.plugin("methods", method.name)
         if cls.recipe is None:
             return None
-        labels = self.plugins.labels(data, split)
-        if len(labels) < train.batch_size * train.accumulate:
-            raise too_few_images(train.batch_size, len(labels), data.name, train.accumulate)
-        if cls.uses_labels and labels.min() < 0:
-            raise BadValue(f"{method.name}: it needs labels, but not every image of {data.name} has one.")
-        recipe = cls.recipe_for(method.config, self.datasets.open(data).info, size)
+        if images < train.batch_size * train.accumulate:
+            raise too_few_images(train.batch_size, images, data.name, train.accumulate)
+        try:
+            recipe = cls.recipe_for(method.config, self.datasets.open(data).info, size)
+        except BadValue as error:
+            raise BadValue(f"{method.name}: {error}") from error
         if recipe is None:
             raise BadPlugin(f"{method.name}: recipe_for() returned none. Return a Recipe, or leave it out.")
         precision = self.request.auto_precision if train.precision == "auto" else train.precision
@@ -213,9 +221,12 @@ class Planner:
             seed=source.seed,
             split=trained.split,
             label_share=source.label_share,
+            label_count=source.label_count,
+            epoch_images=trained.epoch_images,
             training=trained.training,
             views=trained.views,
             image_size=trained.image_size,
+            normalisation=trained.normalisation,
             settings=settings_that_apply(settings, choices, trained=trained.training is not None),
             keys=self._chain_keys(source, data, evaluator, fraction, subset),
             skip=source.skip or subset.refusal or self._unfit(trained, evaluator),
@@ -264,6 +275,23 @@ class Planner:
         """Return the labels that a fraction gives, or why it gives none."""
         try:
             return LabelSubset(*self.plugins.subset(data, fraction, seed), refusal=None)
+        except Unsupported as error:
+            return LabelSubset(0, "", refusal=str(error))
+
+    def _draw_training_labels(self, trained: BackbonePlan, share: float, seed: int) -> LabelSubset:
+        """Return the labels that a method is trained with, or why there are none.
+
+        Raises:
+            BadValue: no image has one.
+        """
+        data = trained.dataset
+        if not (self.plugins.pool(data) >= 0).any():
+            raise BadValue(
+                f"{trained.method.name}: it needs labels, but no image of {data.name} has one. "
+                "Leave it out, or use another --dataset."
+            )
+        try:
+            return LabelSubset(*self.plugins.training_subset(data, share, seed), refusal=None)
         except Unsupported as error:
             return LabelSubset(0, "", refusal=str(error))
 

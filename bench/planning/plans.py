@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.contracts.recipe import Training
 from bench.planning.cells import PluginChoice
+
+if TYPE_CHECKING:
+    from bench.contracts.backbone import Normalisation
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -15,7 +18,7 @@ class BackbonePlan:
     """What cells of one backbone and of any seed have in common; the fields are those of `Cell`.
 
     Args:
-        digested: what its key is a digest of, but for the seed.
+        digested: what its key is a digest of, but for the seed and labels.
         unsupported: why the method or the backbone cannot work on these images, if one cannot.
     """
 
@@ -26,6 +29,8 @@ class BackbonePlan:
     training: Training | None
     views: tuple[Any, ...]
     image_size: int
+    epoch_images: int
+    normalisation: Normalisation | None
     digested: Mapping[str, Any]
     unsupported: str | None
 
@@ -37,7 +42,8 @@ class SeededPlan:
     Args:
         trained: the backbone, of any seed.
         seed: of training and evaluation.
-        label_share: of the training labels that the method sees, 0 where it looks at none.
+        label_share: of the labels of train and val that the method sees, 0 where it looks at none.
+        label_count: how many that are.
         key: of the backbone.
         skip: why it cannot be trained, if it cannot.
     """
@@ -45,6 +51,7 @@ class SeededPlan:
     trained: BackbonePlan
     seed: int
     label_share: float
+    label_count: int
     key: str
     skip: str | None
 

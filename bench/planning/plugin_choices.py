@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -16,8 +16,12 @@ from bench.planning.open_datasets import Datasets
 from bench.registry.registry import Registry
 from bench.splits import selection
 from bench.splits import stratified as splits
-from bench.splits.grouped import LABELLED, number_groups, pool_groups
+from bench.splits.grouped import number_groups, pool_groups
+from bench.splits.label_pool import labelled_splits
 from bench.splits.order import Index
+
+if TYPE_CHECKING:
+    from bench.contracts.backbone import Normalisation
 
 ROOT = "root"  # a setting of every dataset that says where it is, not what it is
 IMAGE_SIZE = "train.image_size"  # the one setting of training that shapes what is not trained, too
@@ -93,6 +97,17 @@ class PluginChoices:
         memo = ("check size", backbone.key, channels, image_size, size)
         return cast("str | None", self.remember(memo, check))
 
+    def normalisation(self, backbone: PluginChoice, channels: int) -> Normalisation | None:
+        """Return what the weights that a backbone starts from expect of images, if they say it."""
+
+        def find() -> Normalisation | None:
+            cls = self.plugin("backbones", backbone.name)
+            found: Normalisation | None = cls.normalisation(backbone.name, backbone.config, channels)
+            return found
+
+        memo = ("normalisation", backbone.key, channels)
+        return cast("Normalisation | None", self.remember(memo, find))
+
     def why_method_refuses(
         self, method: PluginChoice, backbone: PluginChoice, dataset: PluginChoice, size: int
     ) -> str | None:
@@ -146,25 +161,42 @@ class PluginChoices:
         groups = self.groups(data)
         return None if groups is None else splits.index_digest(number_groups(groups))
 
-    def subset(self, data: PluginChoice, fraction: float, seed: int) -> tuple[int, str]:
-        """Return how many labels of train and val a fraction gives, and the digest of which."""
+    def pool(self, data: PluginChoice) -> Index:
+        """Return the labels of train and val, one after the other."""
+        parts = [self.labels(data, split) for split in labelled_splits(self.datasets.open(data).splits)]
+        return np.concatenate(parts)
+
+    def training_subset(self, data: PluginChoice, fraction: float, seed: int) -> tuple[int, str]:
+        """Return how many labels a fraction gives to train with, and the digest of which; see `subset`."""
 
         def draw() -> tuple[int, str]:
-            dataset = self.datasets.open(data)
-            with_labels = [split for split in LABELLED if split in dataset.splits]
-            pool = np.concatenate([self.labels(data, split) for split in with_labels])
-            test = self.labels(data, "test")
+            classes = self.datasets.open(data).info.classes
+            groups = self.groups(data)
+            index = splits.stratified_subset(self.pool(data), fraction, seed, data.name, classes, groups)
+            return len(index), splits.index_digest(index)
+
+        memo = ("training subset", data.key, data.root, fraction, seed)
+        return cast("tuple[int, str]", self.remember(memo, draw))
+
+    def subset(self, data: PluginChoice, fraction: float, seed: int) -> tuple[int, str]:
+        """Return how many labels of train and val a fraction gives, and the digest of which.
+
+        Raises:
+            BadData: nothing can be evaluated with the labels that there are.
+            Unsupported: the fraction leaves a class without an image.
+        """
+
+        def draw() -> tuple[int, str]:
+            pool, test = self.pool(data), self.labels(data, "test")
             if not ((pool >= 0).any() and len(test) and test.min() >= 0):
                 counts = f"{(pool >= 0).sum()} training and {(test >= 0).sum()} of {len(test)} test images"
                 raise BadData(
                     f"{data.name}: there are labels of {counts}. Evaluate on another --eval-dataset."
                 )
-            classes = dataset.info.classes
+            classes = self.datasets.open(data).info.classes
             for split, labels in (("training", pool), ("test", test)):
                 refuse_unfit(data.name, split, labels, classes)
-            groups = self.groups(data)
-            index = splits.stratified_subset(pool, fraction, seed, data.name, classes, groups)
-            return len(index), splits.index_digest(index)
+            return self.training_subset(data, fraction, seed)
 
         memo = ("subset", data.key, data.root, fraction, seed)
         return cast("tuple[int, str]", self.remember(memo, draw))

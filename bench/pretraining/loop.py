@@ -54,7 +54,7 @@ def pretrain(method: Method, images: Images | FileStream, run: TrainingRun) -> T
     training = run.training
     loop = TrainingLoop(method, images, run)
     if not loop.steps:
-        raise too_few_images(training.batch_size, len(loop.rows), accumulate=training.accumulate)
+        raise too_few_images(training.batch_size, loop.epoch_images, accumulate=training.accumulate)
     stepper = loop.stepper
     checkpoint = Checkpoint(run.folder, run.key)
     log = checkpoint.resume(method, stepper.optimizer, stepper.scaler)
@@ -97,14 +97,15 @@ class TrainingLoop:
         if run.training.compile:
             compile_or_warn(method.backbone)
         self.rows = torch.arange(len(images)) if run.rows is None else run.rows
-        self.steps = len(self.rows) // run.training.step_images  # what is left for a smaller one is dropped
+        self.epoch_images = run.epoch_images or len(self.rows)
+        self.steps = self.epoch_images // run.training.step_images  # what fills none is left out
         self.batches = partial(plan_batches, self.rows, run, images.labels.device)
         self.view_source = open_view_source(images, run, self.batches)
         self.stepper = Stepper(method, run)
         self.side = open_side_stream(run.device, len(self.stepper.chunks))
 
     def epoch(self, epoch: int, progress: Progress) -> dict[str, float]:
-        """Train on every image once and return the epoch's line of `metrics.jsonl`.
+        """Train on the images of an epoch and return its line of `metrics.jsonl`.
 
         Args:
             epoch: counted from 0.

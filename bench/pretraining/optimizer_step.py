@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.contracts.method import Step
-from bench.contracts.recipe import Training
+from bench.contracts.recipe import CLIP_SCOPES, Training
+from bench.errors import BadValue, suggest
 from bench.nn.schedules import cosine_schedule
 from bench.pretraining.schedules import lr_factor
 
@@ -69,8 +70,13 @@ def clip_gradients(params: Iterable[Tensor], most: float, scope: str) -> None:
         most: the largest norm, above 0.
         scope: `all` is the norm over all parameters, `parameter` that of each by itself.
 
+    Raises:
+        BadValue: there is no such scope.
+
     Source: Pascanu 2013; `parameter`: facebookresearch/dino utils.py clip_gradients.
     """
+    if scope not in CLIP_SCOPES:
+        raise BadValue(f"clip_scope: {scope!r} is unknown.{suggest(scope, CLIP_SCOPES)}")
     params = list(params)
     if scope == "all":
         nn.utils.clip_grad_norm_(params, most, error_if_nonfinite=False)

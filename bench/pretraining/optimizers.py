@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.contracts.recipe import Training
+from bench.contracts.recipe import OPTIMIZERS, Training
+from bench.errors import BadValue, suggest
 from bench.pretraining.parameter_groups import build_groups
 
 LARS_TRUST = 0.001  # eta of You 2017, and of the SimCLR and VICReg code
@@ -115,6 +116,10 @@ def build_optimizer(method: nn.Module, training: Training) -> torch.optim.Optimi
     if training.optimizer == "adamw":
         fused = _choose_fused("adamw", params)
         return torch.optim.AdamW(groups, lr=training.lr, betas=training.betas, fused=fused)
+    if training.optimizer != "sgd":
+        raise BadValue(
+            f"training.optimizer: {training.optimizer!r} is unknown.{suggest(training.optimizer, OPTIMIZERS)}"
+        )
     return torch.optim.SGD(
         groups,
         lr=training.lr,

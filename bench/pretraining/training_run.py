@@ -23,8 +23,8 @@ class TrainingRun:
         key: of the training; a checkpoint of another is not believed.
         training: resolved.
         views: resolved, one a view.
-        mean: of the training data, a value a channel.
-        std: of the training data, a value a channel.
+        mean: that images are normalised by, a value a channel.
+        std: as `mean`.
         seed: of every draw.
         device: where to train.
         folder: where metrics and checkpoints go.
@@ -33,7 +33,9 @@ class TrainingRun:
         checkpoint_every_s: at least so many seconds between checkpoints.
         live: this process has the terminal to itself, and may redraw its progress line.
         knn: what is classified every few epochs, if there are labels; its pixels may stay on the CPU.
-        rows: (m,), int64, places of the images that an epoch sees; none is every image once.
+        rows: (m,), int64, places of the images to train on; none is every image.
+        epoch_images: how many of these an epoch takes, going on where the last one stopped, so that each is
+            seen as often as any other; none is each of them once.
         on_step: called at the end of each step with its number, from 1, and the terms as last read.
         workers: processes that decode what is streamed; none is a thread's worth less than there are.
     """
@@ -53,6 +55,7 @@ class TrainingRun:
     live: bool = True
     knn: KnnSample | None = None
     rows: Tensor | None = None
+    epoch_images: int | None = None
     on_step: Callable[[int, Mapping[str, float]], None] = field(default=lambda _step, _terms: None)
     workers: int | None = None
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from bench.reporting.axes import CELL_FIELDS, Survey
+from bench.reporting.axes import CELL_FIELDS, RecordPoint, Survey
 from bench.reporting.best import Marks
 from bench.reporting.formats.base import Caption
 from bench.reporting.formats.values import format_value
@@ -17,6 +18,8 @@ from bench.reporting.significance import LEVEL
 
 MOST_VALUES = 4  # of a setting that a caption lists before it says only that they differ
 DIAGONAL = "†"
+MANY = 1e4  # from which a number is written without decimals, whatever its digits
+SEEN = "the backbone was trained with these labels"  # in what a record says that was chosen on nothing
 
 
 def build_caption(survey: Survey, pivot: Pivot, marks: Marks) -> Caption:
@@ -132,24 +135,50 @@ def _list_missing_metrics(pivot: Pivot) -> Iterator[str]:
 
 
 def _list_supervision(survey: Survey, layout: Layout) -> Iterator[str]:
-    """Yield which methods saw how many of the training labels, if any method did."""
-    methods: dict[str, None] = {}
-    shares = []  # of the labels: those a method was trained with, those its cell names
-    for point in survey.points:
-        seen = (point.record.get("protocol") or {}).get("training_labels")
-        if seen:
-            methods[point.axes["method"]] = None
-            shares.append((seen, point.axes["label_frac"]))
-    if not shares:
+    """Yield which methods saw how many of the training labels, how often, and what was chosen on them."""
+    points = [point for point in survey.points if _protocol_of(point).get("training_labels")]
+    if not points:
         return
-    start = f"{' and '.join(methods)} {'is' if len(methods) == 1 else 'are'} trained with"
+    methods = list(dict.fromkeys(point.axes["method"] for point in points))
+    protocols = [_protocol_of(point) for point in points]
+    yield (
+        f"{' and '.join(methods)} {'is' if len(methods) == 1 else 'are'} trained with "
+        f"{_describe_labels(points, survey, layout)}{_describe_passes(protocols)}"
+    )
+    if any(str(protocol.get("selected_on", "")).endswith(SEEN) for protocol in protocols):
+        names = " and ".join(methods)
+        yield f"Readouts of {names} have their defaults: nothing can be chosen on labels that a backbone saw"
+
+
+def _protocol_of(point: RecordPoint) -> Mapping[str, Any]:
+    return point.record.get("protocol") or {}
+
+
+def _describe_labels(points: Sequence[RecordPoint], survey: Survey, layout: Layout) -> str:
+    """Return which labels methods were trained with: all, those that their cells name, or some."""
+    shares = [(_protocol_of(point)["training_labels"], point.axes["label_frac"]) for point in points]
     if all(seen == 1 for seen, _ in shares):
-        yield f"{start} all labels"
-    elif all(seen == (1 if fraction is None else fraction) for seen, fraction in shares):
-        text = f"{start} {_describe_share(survey, layout)}"
-        yield f"{text}, all where there is none" if None in {fraction for _, fraction in shares} else text
-    else:
-        yield f"{start} labels"
+        return "all labels"
+    if all(seen == (1 if fraction is None else fraction) for seen, fraction in shares):
+        text = _describe_share(survey, layout)
+        return f"{text}, all where there is none" if None in {fraction for _, fraction in shares} else text
+    return "labels"
+
+
+def _describe_passes(protocols: Sequence[Mapping[str, Any]]) -> str:
+    """Return how many images had these labels and how often each was seen; nothing in older records."""
+    names = ("training_images", "training_passes")
+    known = [[protocol[name] for name in names] for protocol in protocols if set(names) <= protocol.keys()]
+    if not known:
+        return ""
+    images, passes = (_describe_range(values) for values in zip(*known, strict=True))
+    return f" ({images} images, each seen {passes} times)"
+
+
+def _describe_range(values: Sequence[float]) -> str:
+    """Return the least and the largest of some values, or the one that they are."""
+    ends = (f"{end:,.4g}" if end < MANY else f"{end:,.0f}" for end in (min(values), max(values)))
+    return " to ".join(dict.fromkeys(ends))
 
 
 def _describe_share(survey: Survey, layout: Layout) -> str:

@@ -6,40 +6,20 @@ for the same fraction and seed gets the same images.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from bench.splits.grouped import LABELLED, pool_groups
+from bench.splits.grouped import LABELLED
 from bench.splits.stratified import stratified_subset
 
 AT_ONCE = 4_096  # rows that are copied twice
 
 
-def training_rows(data: Any, count: int, share: float, seed: int) -> Tensor:
-    """Return what a method that uses labels is trained on: the training images among a share of the labels.
-
-    They are repeated to the number there were, so that every share is trained for as many steps.
-
-    Args:
-        data: the dataset they are of.
-        count: images of the split that is trained on.
-        share: of the labels, below one.
-        seed: of the draw.
-
-    Returns:
-        (count,), int64, indices into that split.
-    """
-    pool = np.concatenate([data.labels(split) for split in LABELLED if split in data.splits])
-    groups = pool_groups(data)
-    rows = labelled_rows(
-        torch.from_numpy(pool), share, seed, None if groups is None else torch.from_numpy(groups)
-    )
-    rows = rows[rows < count]
-    return rows.repeat(-(-count // len(rows)))[:count]
+def labelled_splits(splits: Collection[str]) -> tuple[str, ...]:
+    """Return which of a dataset's splits make up the pool, in its order."""
+    return tuple(split for split in LABELLED if split in splits)
 
 
 def labelled_rows(labels: Tensor, fraction: float | None, seed: int, groups: Tensor | None = None) -> Tensor:

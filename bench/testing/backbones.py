@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.contracts.backbone import Backbone, Tokens
+from bench.contracts.backbone import Backbone, Normalisation, Tokens
 from bench.errors import Unsupported
 from bench.testing.checks import Check, Outcome, alike, class_checks, require, run
 
@@ -89,6 +89,11 @@ def _gradient(backbone: Backbone, images: Tensor) -> None:
 
 def _info(backbone: Backbone, images: Tensor) -> None:
     info = backbone.info
+    name, config, channels, _ = backbone.built_for
+    stated = backbone.normalisation(name, config, channels)
+    require(stated is None or isinstance(stated, Normalisation), f"normalisation() returned {stated!r}")
+    counted = len(stated.mean) if stated else channels
+    require(counted == channels, f"normalisation() has {counted} channels, the images have {channels}")
     require(info.dim in (None, backbone.dim), f"dim is {info.dim}, but its features have {backbone.dim}")
     require(info.prefix >= int(info.class_token), "there is a class token, but prefix is 0")
     layers = backbone.parameter_layers()

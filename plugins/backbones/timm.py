@@ -13,11 +13,17 @@ import timm
 from timm.models import group_parameters
 from torch import Tensor
 
-from bench.api import Backbone, BackboneInfo, BadValue, Tokens, Unsupported, setting
+from bench.api import Backbone, BackboneInfo, BadValue, Normalisation, Tokens, Unsupported, setting
 
 from .timm_shapes import build_meta_model, build_model, measure_model
 from .timm_tokens import describe_model, encode_tokens, has_tokens, read_blocks
-from .timm_weights import compare_weights, download, read_weights
+from .timm_weights import (
+    compare_weights,
+    download,
+    known_normalisation,
+    read_normalisation,
+    read_weights,
+)
 
 MIN_MAP = 2  # pixels a side, of the last feature map
 
@@ -86,6 +92,16 @@ class Timm(Backbone):
             Unsupported: the model does not run on images of this size.
         """
         return describe_model(name, _stem(config), channels, image_size)
+
+    @classmethod
+    def normalisation(cls, name: str, config: Any, channels: int) -> Normalisation | None:
+        """Return what timm says of its own weights, or a file of the weights in it."""
+        found = None
+        if config.pretrained:
+            found = known_normalisation(name)
+        elif config.weights is not None:
+            found = read_normalisation(config.weights)
+        return found and found.match_channels(channels)
 
     @classmethod
     def check_size(cls, name: str, config: Any, channels: int, image_size: int, size: int) -> None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import timm
 import timm.models
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from bench.api import BadValue
+from bench.api import BadValue, Normalisation
 
 from .timm_shapes import first_line
 
 COUNTER = "num_batches_tracked"  # of a batch norm; not in files of before 2018, and in no feature
+STATISTICS = {"mean", "std"}  # that a file names
 
 
 @functools.cache
@@ -48,6 +52,53 @@ def read_weights(name: str, path: str) -> dict[str, Tensor]:
     heads = timm.get_pretrained_cfg_value(name, "classifier") or ()
     heads = (heads,) if isinstance(heads, str) else tuple(heads)
     return {k: v for k, v in state.items() if not k.startswith(tuple(f"{h}." for h in heads))}
+
+
+def known_normalisation(name: str) -> Normalisation:
+    """Return the mean and deviation that timm's weights of a model were trained with."""
+    known: Any = timm.get_pretrained_cfg(name)
+    return Normalisation(mean=tuple(known.mean), std=tuple(known.std))
+
+
+def read_normalisation(path: str) -> Normalisation | None:
+    """Return the mean and deviation that a file of weights was trained with; None: it does not say.
+
+    A safetensors file says it in its header, as `mean` and `std`, a JSON list each: what this harness saves
+    does. Backbones that it saved earlier have it in `about.json` beside them.
+
+    Raises:
+        BadValue: what it says cannot be used.
+    """
+    file = Path(path)
+    stated: Mapping[str, Any] = {}
+    if file.suffix == ".safetensors":
+        stated = _read_header(file)
+    beside = file.with_name("about.json")
+    if not stated.keys() >= STATISTICS and file.name == "backbone.safetensors" and beside.is_file():
+        stated = json.loads(beside.read_text(encoding="utf-8"))
+    if not stated.keys() >= STATISTICS:
+        return None
+    try:
+        mean, std = (tuple(float(value) for value in _as_list(stated[name])) for name in ("mean", "std"))
+        return Normalisation(mean=mean, std=std)
+    except (TypeError, ValueError, BadValue) as error:
+        raise BadValue(
+            f"{file.name}: the mean and std it was trained with cannot be used ({first_line(error)}). "
+            "Write each as a JSON list of a number a channel."
+        ) from None
+
+
+def _read_header(file: Path) -> Mapping[str, Any]:
+    """Return the metadata of a safetensors file; none of one that `read_weights` refuses."""
+    try:
+        with safe_open(file, "pt") as opened:
+            return opened.metadata() or {}
+    except (OSError, SafetensorError):
+        return {}
+
+
+def _as_list(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
 
 
 def compare_weights(state: Mapping[str, Tensor], model: Mapping[str, Tensor], file: str, what: str) -> None:

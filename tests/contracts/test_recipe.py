@@ -227,12 +227,45 @@ def test_what_cannot_be_or_would_do_nothing_is_refused(
         ({"betas": (0.9, 0.95)}, "^recipe.betas: lars has none, adamw has."),
         ({"nesterov": True}, "^recipe.nesterov: lars has none, sgd has."),
         ({"clip_norm": -1.0}, "^recipe.clip_norm: -1 is out of range"),
-        (
-            {"groups": (ParamGroup(match="a.*", freeze_epochs=-1),)},
-            r"^recipe: group a.\*.freeze_epochs: -1 is out",
-        ),
+        ({"lr_scaling": "lin"}, "^recipe.lr_scaling: 'lin' is not .* Did you mean 'linear'"),
+        ({"clip_scope": "params"}, "^recipe.clip_scope: 'params' is not .* Known: all, parameter"),
+        ({"lr": "fast"}, "^recipe.lr: 'fast' is str. Use a number."),
+        ({"lr": 0.0}, "^recipe.lr: 0 is out of range. Use more than 0"),
+        ({"weight_decay": -1.0}, "^recipe.weight_decay: -1 is out of range"),
+        ({"warmup_epochs": math.nan}, "^recipe.warmup_epochs: nan is out of range"),
+        ({"layer_decay": 1.5}, "^recipe.layer_decay: 1.5 is out of range"),
     ],
 )
-def test_a_recipe_that_cannot_be_is_refused(changes: dict[str, Any], message: str) -> None:
+def test_a_recipe_that_cannot_be_is_refused_when_it_is_made(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadValue, match=message) as caught:
+        replace(SQRT, **changes)
+
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"freeze_epochs": -1}, r"^group a\.\*\.freeze_epochs: -1 is out of range"),
+        ({"lr_factor": -0.5}, r"^group a\.\*\.lr_factor: -0.5 is out of range"),
+        ({"max_ndim": 1.5}, r"^group a\.\*\.max_ndim: 1.5 is float. Use a whole number"),
+        ({"adapt": "no"}, r"^group a\.\*\.adapt: 'no' is str. Use true or false"),
+    ],
+)
+def test_a_group_that_cannot_be_is_refused_when_it_is_made(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(BadValue, match=message):
-        resolved(replace(SQRT, **changes))
+        ParamGroup(match="a.*", **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optimizer": "adam"}, "^training.optimizer: 'adam' is not .* Did you mean 'adamw'"),
+        ({"precision": "float"}, "^training.precision: 'float' is not .* Did you mean .*'float"),
+        ({"precision": "auto"}, "^training.precision: auto is not resolved"),
+        ({"clip_scope": "some"}, "^training.clip_scope: 'some' is not one of its values"),
+    ],
+)
+def test_a_training_of_names_that_do_not_exist_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadValue, match=message):
+        replace(resolved(), **changes)

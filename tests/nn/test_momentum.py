@@ -157,5 +157,5 @@ def test_what_does_not_pair_is_refused() -> None:
         encoder.update(nn.Linear(3, 5), 0.9)
     with pytest.raises(ValueError, match=r"momentum is 1\.5"):
         encoder.update(network(), 1.5)
-    with pytest.raises(BadValue, match=r"'shared', which is unknown\. Known: own, averaged, copied"):
+    with pytest.raises(BadValue, match=r"'shared', which is unknown\. Known: averaged, copied, own"):
         MomentumEncoder(network(), buffers="shared")

@@ -46,7 +46,7 @@ def test_without_a_share_nothing_is_warmed_up() -> None:
 
 
 def test_an_unknown_schedule_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(BadValue, match=r"'step'\. Known: constant, linear, cosine"):
+    with pytest.raises(BadValue, match=r"'step'\. Known: constant, cosine, linear"):
         schedule("step", 0.0, 1.0, 0.5)
 
 

@@ -149,11 +149,21 @@ def test_what_cannot_be_done_is_refused_before_any_training(
 
 def test_labels_are_needed_where_a_method_uses_them(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     digits = lab.registry.load_class("datasets", "digits")
+    monkeypatch.setattr(digits, "labels", lambda _self, split: [-1] * 90 if split == "train" else [0] * 90)
+
+    check_refused(lab, BadValue, "^supervised: it needs labels, but no image of dig", method="supervised")
+
+
+def test_images_without_a_label_are_left_out_where_a_method_uses_labels(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digits = lab.registry.load_class("datasets", "digits")
     some = [*range(10)] * 9
     monkeypatch.setattr(digits, "labels", lambda _self, split: [-1] * 10 * (split == "train") + some)
+    supervised, simclr = lab.plan(method=("supervised", "simclr"))
 
-    check_refused(lab, BadValue, "^supervised: it needs labels", method="supervised")
-    assert lab.plan(method="simclr")
+    assert supervised.label_count == 90
+    assert supervised.steps == simclr.steps
 
 
 def test_progress_names_the_settings_that_differ_between_cells(lab: Lab) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -127,3 +128,14 @@ def test_the_recipe_is_the_papers_on_large_images_and_solo_learns_on_small_ones(
 
 def test_byol_keeps_the_contract() -> None:
     check_method(BYOL, "byol", BYOL.Config(hidden_dim=32, embedding_dim=16))
+
+
+def test_the_defaults_are_those_of_their_sources() -> None:
+    assert asdict(BYOL.Config()) == {"momentum": 0.99, "hidden_dim": 4096, "embedding_dim": 256}
+
+
+def test_every_number_of_the_papers_recipe_is_pinned() -> None:
+    recipe = BYOL.recipe
+
+    assert (recipe.optimizer, recipe.lr, recipe.lr_scaling) == ("lars", 0.2, "linear")
+    assert (recipe.weight_decay, recipe.momentum, recipe.warmup_epochs) == (1.5e-6, 0.9, 10)

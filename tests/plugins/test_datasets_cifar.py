@@ -36,6 +36,7 @@ def test_cifar10_is_read_from_the_official_files(ten: Path) -> None:
     assert train.labels.tolist() == data.labels("train") == list(range(10)) * 10
     assert data.info.classes == TEN
     assert data.info.mean == (0.4914, 0.4822, 0.4465)
+    assert data.info.std == (0.2470, 0.2435, 0.2616)
 
 
 def test_cifar100_has_its_fine_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,6 +45,7 @@ def test_cifar100_has_its_fine_classes(tmp_path: Path, monkeypatch: pytest.Monke
 
     assert data.info.classes == HUNDRED
     assert data.load("train").labels.tolist() == list(range(100)) * 2
+    assert data.info.mean == (0.5071, 0.4865, 0.4409)
     assert data.info.std == (0.2673, 0.2564, 0.2762)
 
 

@@ -211,3 +211,10 @@ def test_a_method_that_uses_labels_is_trained_on_the_labelled_images(root: Path,
     labels = lab.datasets.open(cell.dataset).labels(cell.split)
 
     assert (len(labels), min(labels)) == (20, 0)
+
+
+def test_mean_and_deviation_are_those_of_the_training_images_however_many_are_used() -> None:
+    for config in (Config(), Config(fold=3, unlabeled=False)):
+        about = STL10.about(config)
+
+        assert (about.mean, about.std) == ((0.4467, 0.4398, 0.4066), (0.2603, 0.2566, 0.2713))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -174,3 +175,13 @@ def test_the_recipe_is_the_papers() -> None:
 
 def test_mae_keeps_the_contract() -> None:
     check_method(MAE, "mae", MAE.Config(**SMALL))
+
+
+def test_the_defaults_are_those_of_their_sources() -> None:
+    assert asdict(MAE.Config()) == {
+        "mask_ratio": 0.75,
+        "normalise_patches": True,
+        "decoder_dim": 512,
+        "decoder_depth": 8,
+        "decoder_heads": 16,
+    }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
 from torch import nn
 
@@ -52,3 +55,24 @@ def test_norms_that_have_been_trained_are_left_as_they_are() -> None:
     Random(nn.Sequential(norm), 3, Random.Config(), DATA)
 
     assert torch.equal(norm.weight, before)
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm2d(4), nn.GroupNorm(2, 4), nn.LayerNorm(4)])
+def test_a_norm_of_any_kind_that_switches_its_branch_off_is_switched_on(norm: Any) -> None:
+    nn.init.zeros_(norm.weight)
+    Random(nn.Sequential(norm), 4, Random.Config(), DATA)
+
+    assert torch.equal(norm.weight, torch.ones(4))
+    assert not norm.bias.any()
+
+
+def test_a_norm_without_weights_and_layers_that_are_no_norm_are_left_as_they_are() -> None:
+    layer = nn.Linear(3, 2)
+    nn.init.zeros_(layer.weight)
+    Random(nn.Sequential(nn.LayerNorm(3, elementwise_affine=False), layer), 2, Random.Config(), DATA)
+
+    assert not layer.weight.any()
+
+
+def test_its_version_is_that_of_norms_switched_on() -> None:
+    assert Random.version == 2

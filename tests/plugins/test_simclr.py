@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -268,3 +269,7 @@ def test_the_terms_are_float32_when_the_embedding_is_not(tmp_path: Path) -> None
     pretrain(watched, Images(pixels, torch.arange(8) % 2), run)
 
     assert seen == {"embed": {torch.bfloat16}, "terms": {torch.float32}}
+
+
+def test_the_defaults_are_those_of_their_sources() -> None:
+    assert asdict(SimCLR.Config()) == {"temperature": 0.2, "hidden_dim": 2048, "embedding_dim": 128}

@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from bench.augmentation.apply import augment
 from bench.contracts.dataset import DatasetInfo
 from bench.contracts.method import Batch
+from bench.contracts.recipe import Recipe
 from bench.registry.registry import Registry
 
 Supervised = Registry.load().load_class("methods", "supervised")
@@ -58,15 +60,45 @@ def test_the_gradient_reaches_the_backbone() -> None:
     assert all(p.grad is not None and bool(p.grad.any()) for p in supervised.parameters())
 
 
-def test_it_says_that_it_uses_labels_and_has_one_view_of_crop_and_flip() -> None:
-    (view,) = Supervised.views(Supervised.Config(), DATA, 32)
-
+def test_it_says_that_it_uses_labels() -> None:
     assert Supervised.uses_labels
-    assert (view.crop_min, view.flip) == (0.35, 0.5)
+
+
+@pytest.mark.parametrize("size", [16, 32, 64])
+def test_small_images_are_shifted_by_an_eighth_of_their_side_and_mirrored(size: int) -> None:
+    (view,) = Supervised.views(Supervised.Config(), DATA, size)
+
+    assert (view.affine, view.translate, view.flip) == (1, 4 / 32, 0.5)
+    assert (view.rotate, view.zoom, view.shear) == (0, 0, 0)
+    assert (view.crop_min, view.crop_max, view.crop_ratio) == (1, 1, 1)
+    assert (view.jitter, view.grey, view.blur, view.solarise) == (0, 0, 0, 0)
+
+
+def test_a_shift_is_of_at_most_four_pixels_of_32_and_uncovers_black() -> None:
+    (view,) = Supervised.views(Supervised.Config(), DATA, 32)
+    pixels = torch.full((400, 3, 32, 32), 255, dtype=torch.uint8)
+    bright = augment(pixels, view, 32, torch.Generator().manual_seed(0))[:, 0] > 0.5
+    rows, columns = (bright.any(dim=dim).sum(dim=1) for dim in (2, 1))
+
+    assert 28 <= int(rows.min()) <= 29
+    assert 28 <= int(columns.min()) <= 29
+    assert bright[:, 4:28, 4:28].all()
+
+
+def test_large_images_are_cropped_and_mirrored() -> None:
+    (view,) = Supervised.views(Supervised.Config(), DATA, 96)
+
+    assert (view.crop_min, view.crop_max, view.crop_ratio, view.flip) == (0.08, 1, 4 / 3, 0.5)
     assert (view.jitter, view.grey, view.blur, view.solarise, view.affine) == (0, 0, 0, 0, 0)
 
 
 def test_the_recipe_is_the_papers() -> None:
-    recipe = Supervised.recipe
-
-    assert (recipe.optimizer, recipe.lr, recipe.weight_decay, recipe.momentum) == ("sgd", 0.1, 5e-4, 0.9)
+    assert Supervised.recipe == Recipe(
+        optimizer="sgd",
+        lr=0.1,
+        lr_scaling="linear",
+        weight_decay=5e-4,
+        momentum=0.9,
+        warmup_epochs=10,
+        source=Supervised.recipe.source,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -182,3 +183,25 @@ def test_swav_keeps_the_contract(local_views: int) -> None:
         hidden_dim=32, embedding_dim=16, prototypes=12, queue_size=10, queue_epoch=0, local_views=local_views
     )
     check_method(SwAV, "swav", config)
+
+
+def test_the_defaults_are_those_of_their_sources() -> None:
+    assert asdict(SwAV.Config()) == {
+        "temperature": 0.1,
+        "epsilon": 0.05,
+        "prototypes": 3000,
+        "freeze_epochs": 1,
+        "queue_size": 3840,
+        "queue_epoch": 15,
+        "local_views": None,
+        "crop_split": 0.14,
+        "hidden_dim": 2048,
+        "embedding_dim": 128,
+    }
+
+
+def test_every_number_of_the_recipe_is_pinned() -> None:
+    recipe = SwAV.recipe
+
+    assert (recipe.optimizer, recipe.lr, recipe.lr_scaling, recipe.min_lr) == ("lars", 0.6, "linear", 0.0006)
+    assert (recipe.weight_decay, recipe.momentum, recipe.warmup_epochs) == (1e-6, 0.9, 0)

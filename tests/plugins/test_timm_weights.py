@@ -239,3 +239,83 @@ def test_weights_that_cannot_be_downloaded_are_missed_before_training(tmp_path: 
     assert last.startswith("Error: resnet18: timm's weights cannot be downloaded (")
     assert last.endswith("Connect to the internet, or set backbone.weights=FILE.")
     assert not (tmp_path / "results").exists()
+
+
+# ---- what images are normalised by
+
+
+def normalisation(name: str = "test_resnet", channels: int = 3, **config: Any) -> Any:
+    return Timm.normalisation(name, Timm.Config(**config), channels)
+
+
+def file_that_says(path: Path, **stated: str) -> str:
+    state = {name: value.contiguous() for name, value in other_state().items()}
+    save_file(state, path, metadata=stated)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "mean", "std"),
+    [
+        ("vit_tiny_patch16_224", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+        ("resnet18", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    ],
+)
+def test_timms_weights_have_the_mean_and_deviation_that_they_were_trained_with(
+    name: str, mean: tuple[float, ...], std: tuple[float, ...]
+) -> None:
+    found, known = normalisation(name, pretrained=True), timm.get_pretrained_cfg(name)
+
+    assert (found.mean, found.std) == (mean, std) == (tuple(known.mean), tuple(known.std))
+
+
+def test_a_network_without_weights_has_no_normalisation_of_its_own(tmp_path: Path) -> None:
+    silent = saved(tmp_path / "w.safetensors", other_state())
+
+    assert normalisation("resnet18") is None
+    assert normalisation(weights=silent) is None
+    assert normalisation(weights=saved(tmp_path / "w.pth", other_state())) is None
+
+
+def test_grey_images_have_the_mean_of_the_channels() -> None:
+    found = normalisation("resnet18", channels=1, pretrained=True)
+
+    assert found.mean == pytest.approx(((0.485 + 0.456 + 0.406) / 3,))
+    assert found.std == pytest.approx(((0.229 + 0.224 + 0.225) / 3,))
+
+
+def test_a_file_of_weights_says_its_own(tmp_path: Path) -> None:
+    path = file_that_says(tmp_path / "w.safetensors", mean="[0.1, 0.2, 0.3]", std="[0.4, 0.5, 0.6]")
+    found = normalisation(weights=path)
+
+    assert (found.mean, found.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+
+
+def test_a_backbone_that_was_saved_before_says_it_beside_itself(tmp_path: Path) -> None:
+    path = saved(tmp_path / "backbone.safetensors", other_state())
+    (tmp_path / "about.json").write_text('{"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}')
+    elsewhere = saved(tmp_path / "other.safetensors", other_state())
+
+    assert normalisation(weights=path).mean == (0.1, 0.2, 0.3)
+    assert normalisation(weights=elsewhere) is None
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        ({"mean": "grey", "std": "[1]"}, r"^w.safetensors: the mean and std .* cannot be used"),
+        ({"mean": "0.5", "std": "0.5"}, r"^w.safetensors: the mean and std .* cannot be used"),
+        ({"mean": "[0.5]", "std": "[0.5, 0.5]"}, "there are 1 means and 2 deviations"),
+        ({"mean": "[124, 116, 104]", "std": "[58, 57, 57]"}, "Use means from 0 to 1"),
+        ({"mean": "[0.5, 0.5, 0.5]", "std": "[0.5, 0, 0.5]"}, "deviations above 0"),
+        ({"mean": "[0.5, 0.5]", "std": "[0.5, 0.5]"}, "weights are for 2 channels, the images have 3"),
+    ],
+)
+def test_a_file_that_says_what_cannot_be_is_refused_in_one_line(
+    tmp_path: Path, stated: dict[str, str], message: str
+) -> None:
+    path = file_that_says(tmp_path / "w.safetensors", **stated)
+
+    with pytest.raises(BadValue, match=message) as caught:
+        normalisation(weights=path)
+    assert "\n" not in str(caught.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -176,3 +177,19 @@ def test_the_weights_are_the_papers() -> None:
     assert (config.invariance, config.variance, config.covariance) == (25, 25, 1)
     assert config.variance_reduction == "mean"
     assert (recipe.optimizer, recipe.weight_decay) == ("lars", 1e-6)
+
+
+def test_the_defaults_are_those_of_their_sources() -> None:
+    assert asdict(VICReg.Config()) == {
+        "invariance": 25.0,
+        "variance": 25.0,
+        "covariance": 1.0,
+        "variance_reduction": "mean",
+        "embedding_dim": 2048,
+    }
+
+
+def test_every_number_of_the_recipe_is_pinned() -> None:
+    recipe = VICReg.recipe
+
+    assert (recipe.lr, recipe.lr_scaling, recipe.momentum, recipe.warmup_epochs) == (0.094, "sqrt", 0.9, 10)

@@ -127,14 +127,17 @@ def test_views_that_are_made_ahead_are_the_same_bit_for_bit(
     assert same(plain, train(images, run_in(tmp_path / "ahead", views=SIZED)))
 
 
+SIDE = 16  # half of it is the least side a view may have
+
+
 @pytest.mark.parametrize(
     ("views", "epochs"),
     [
         (TWO, [6, 12, 18, 20]),  # 27 images of 2 % of 40 images, 2 views, 3 passes: 5.6 epochs
         ((*TWO, TWO[0]), [4, 8, 12, 16, 20]),
-        ((*TWO, *[replace(TWO[0], size=SIZE // 2)] * 4), [4, 8, 12, 16, 20]),  # four quarters are one view
-        ((*TWO, replace(TWO[0], size=2 * SIZE)), [2, 4, 6, 8, 10, 12, 14, 16, 18, 20]),
-        ((replace(TWO[0], size=SIZE // 2),), [20]),
+        ((*TWO, *[replace(TWO[0], size=SIDE // 2)] * 4), [4, 8, 12, 16, 20]),  # four quarters are one view
+        ((*TWO, replace(TWO[0], size=2 * SIDE)), [2, 4, 6, 8, 10, 12, 14, 16, 18, 20]),
+        ((replace(TWO[0], size=SIDE // 2),), [20]),
     ],
     ids=["two views", "three views", "two and four of half the side", "one of twice the side", "one quarter"],
 )
@@ -142,6 +145,7 @@ def test_a_view_counts_by_its_area_for_how_often_the_sample_is_classified(
     tmp_path: Path, images: Images, views: Any, epochs: list[int]
 ) -> None:
     knn = KnnSample(images.take(torch.arange(20)), images.take(torch.arange(20, 27)))
-    _, lines = train(images, run_in(tmp_path / "run", views=views, epochs=20, knn=knn))
+    run = run_in(tmp_path / "run", views=views, epochs=20, knn=knn, image_size=SIDE)
+    _, lines = train(images, run)
 
     assert [line["epoch"] for line in lines if "online_knn_top1" in line] == epochs

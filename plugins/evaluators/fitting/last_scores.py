@@ -36,7 +36,7 @@ def reuse_scores(evaluator: str, config: Any, task: Task, evaluate: Callable[[],
 
 def _digest_task(config: Any, task: Task) -> str:
     """Return a digest of all that scores depend on: of 60,000 x 512 features in a seventh of a second."""
-    settings = asdict(config), task.classes, task.seed, task.own_val, task.device
+    settings = asdict(config), task.classes, task.seed, task.own_val, task.seen, task.device
     digest = hashlib.blake2b(repr(settings).encode())
     fold_rows = (rows for fold in task.folds for rows in fold)
     for tensor in (task.train.x, task.train.y, task.test.x, task.test.y, *fold_rows):
