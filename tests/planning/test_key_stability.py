@@ -58,8 +58,6 @@ def test_a_key_stays_what_it_was(lab: Lab, method: str, backbone: str, test: str
 @pytest.mark.parametrize(
     ("method", "evaluator", "fraction", "backbone", "score"),
     [
-        ("supervised", "linear", 0.1, "358ddc902e08906eb178", "582663666dc725515b95"),
-        ("supervised", "knn", 0.5, "b7f931d5b31374743d1a", "6741f83ed60f686a2b30"),
         ("random", "linear", 0.1, "dae6694f8712e91d49ab", "bc6fb4f6a11569765451"),
         ("random", "label-fraction", 1.0, "dae6694f8712e91d49ab", "d930d30af84b8d5975d3"),
     ],
