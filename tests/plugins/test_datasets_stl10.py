@@ -211,3 +211,18 @@ def test_a_method_that_uses_labels_is_trained_on_the_labelled_images(root: Path,
     labels = lab.datasets.open(cell.dataset).labels(cell.split)
 
     assert (len(labels), min(labels)) == (20, 0)
+
+
+def test_a_file_that_changes_after_it_was_checked_is_not_used(root: Path) -> None:
+    data = stl10(root)
+    before = data.load("test")
+    path = root / "stl10_binary" / "test_X.bin"
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+    assert len(before) == 20
+    with pytest.raises(BadData, match=r"^stl10: .*test_X\.bin cannot be used: it changed on the disk"):
+        data.load("test")
+    with pytest.raises(BadData, match="its MD5 is not the published one"):
+        stl10(root)
