@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from torchvision.datasets.folder import make_dataset
 
 from bench.api import (
-    CHANGED,
     BadData,
     DataLocation,
     Dataset,
@@ -41,7 +40,7 @@ from bench.api import (
 )
 
 from .downloads import archive_parent, failed_download
-from .image_files.contents import digest_files
+from .image_files.contents import digest_files, refuse_changed
 from .image_files.decoding import available_memory, decode_all, refuse_too_large
 
 NAMES = (
@@ -155,7 +154,7 @@ class GTSRB(Dataset):
             first, why = next(iter(failures.items()))
             more = f", as {len(failures) - 1} more are" if len(failures) > 1 else ""
             raise self._damage_error(files.paths[first], f"it cannot be decoded ({why}){more}")
-        self._refuse_changed(files)
+        refuse_changed(self.name, {path: self._stamps[path] for path in files.paths})
         return Images(pixels, torch.from_numpy(files.labels))
 
     @cached_property
@@ -173,11 +172,6 @@ class GTSRB(Dataset):
     def _stamps(self) -> dict[Path, int]:
         """The stamp of each file before its content went into the fingerprint."""
         return {path: file_stamp(path) for files in self._files.values() for path in files.paths}
-
-    def _refuse_changed(self, files: Files) -> None:
-        changed = next((path for path in files.paths if file_stamp(path) != self._stamps[path]), None)
-        if changed is not None:
-            raise BadData(f"{self.name}: {changed} cannot be used: {CHANGED}. Run it again.")
 
     def _choose(self, split: str) -> Files:
         files = self._files[split]

@@ -26,9 +26,20 @@ from numpy.typing import NDArray
 from torchvision.datasets.mnist import read_image_file, read_label_file
 from torchvision.datasets.utils import check_integrity
 
-from bench.api import BadData, DataLocation, Dataset, DatasetInfo, Images, Selection, choose, chosen_classes
+from bench.api import (
+    BadData,
+    DataLocation,
+    Dataset,
+    DatasetInfo,
+    Images,
+    Selection,
+    choose,
+    chosen_classes,
+    file_stamp,
+)
 
 from .downloads import archive_parent, failed_download
+from .image_files.contents import refuse_changed
 
 SIDE = 28
 IMAGES_MAGIC, HEADER = 2051, struct.Struct(">4I")  # of an IDX file of bytes: magic, count, rows, columns
@@ -59,6 +70,7 @@ class MNIST(Dataset):
         self._raw = self._root / self.source.__name__ / "raw"
         self._classes = chosen_classes(self.names, config, name)
         self._fetch()
+        self._stamps = {path: file_stamp(path) for path in self._files()}
         self._labels = {split: self._read_labels(split) for split in PREFIX}
         for split in PREFIX:
             for what in ("images", "labels"):
@@ -88,6 +100,7 @@ class MNIST(Dataset):
         """Return the images of `split`."""
         index, labels = self._choose(split)
         pixels = read_image_file(str(self._file(split, "images")))
+        refuse_changed(self.name, self._stamps)
         return Images(pixels[torch.from_numpy(index)][:, None], torch.from_numpy(labels))
 
     @cached_property

@@ -33,10 +33,12 @@ from bench.api import (
     choose,
     chosen_classes,
     digest,
+    file_stamp,
     setting,
 )
 
 from .downloads import archive_parent, failed_download
+from .image_files.contents import refuse_changed
 from .image_files.decoding import available_memory, refuse_too_large
 
 SIDE = 96
@@ -69,6 +71,7 @@ class STL10(Dataset):
         self._root = archive_parent(location, SOURCE.base_folder)
         self._folder = self._root / SOURCE.base_folder
         self._classes = chosen_classes(NAMES, config, name)
+        self._stamps: dict[Path, int] = {}
         self._fetch()
         self._refuse_other_classes()
         self._used = self._fold()
@@ -118,6 +121,7 @@ class STL10(Dataset):
         out[: len(index)] = self._pixels("test" if split == "test" else "train")[index]
         if split == ALL:
             out[len(index) :] = self._pixels("unlabeled")
+        refuse_changed(self.name, self._stamps)
         return Images(pixels, labels)
 
     def _choose(self, split: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -189,8 +193,9 @@ class STL10(Dataset):
             BadData: one that is there has another MD5 than was published.
         """
         paths = {self._folder / name: md5 for name, md5 in [*SOURCE.train_list, *SOURCE.test_list]}
-        for path, md5 in paths.items():
-            if path.is_file() and not _intact(path, md5, path.stat().st_mtime_ns, path.stat().st_size):
+        self._stamps = {path: file_stamp(path) for path in paths if path.is_file()}
+        for path, stamp in self._stamps.items():
+            if not _intact(path, paths[path], stamp):
                 raise self._damage_error(path, "its MD5 is not the published one")
         return not all(path.is_file() for path in paths)
 
@@ -200,5 +205,5 @@ class STL10(Dataset):
 
 
 @cache  # of 3 GB, which takes seconds: once for all settings of a grid
-def _intact(path: Path, md5: str, changed_ns: int, size: int) -> bool:
+def _intact(path: Path, md5: str, stamp: int) -> bool:
     return bool(check_integrity(path, md5))

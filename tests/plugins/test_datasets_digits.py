@@ -24,6 +24,14 @@ def test_digits_are_split_once_and_for_all() -> None:
     assert set(torch.bincount(first.load("test").labels).tolist()) <= {35, 36, 37}
 
 
+def test_the_test_split_is_a_fifth_of_each_class_and_so_of_all() -> None:
+    test = torch.bincount(digits().load("test").labels).tolist()
+    every = torch.bincount(torch.from_numpy(load_digits(return_X_y=True)[1])).tolist()
+
+    assert test == [round(0.2 * count) for count in every]
+    assert sum(test) == 359
+
+
 def test_the_pixels_are_those_of_scikit_learn_over_the_whole_range() -> None:
     images = digits().load("train")
     originals = {

@@ -197,3 +197,20 @@ def test_the_fingerprint_is_of_the_content_and_not_of_the_place(tmp_path: Path) 
 
     assert before == one.fingerprint()
     assert mnist(tmp_path / "other").fingerprint() != before
+
+
+@pytest.mark.parametrize("cls", [MNIST, KMNIST])
+def test_a_file_that_changes_after_it_was_checked_is_not_used(tmp_path: Path, cls: type[MNIST]) -> None:
+    name = cls.__name__
+    data = cls(name.lower(), Selection(), DataLocation(root=write_mnist(tmp_path, name)))
+    before = data.load("test")
+    path = tmp_path / name / "raw" / "t10k-images-idx3-ubyte"
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+    assert len(before) == 20
+    with pytest.raises(
+        BadData, match=rf"^{name.lower()}: .*t10k-images.* cannot be used: it changed on the disk"
+    ):
+        data.load("test")

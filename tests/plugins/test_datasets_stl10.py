@@ -218,3 +218,18 @@ def test_mean_and_deviation_are_those_of_the_training_images_however_many_are_us
         about = STL10.about(config)
 
         assert (about.mean, about.std) == ((0.4467, 0.4398, 0.4066), (0.2603, 0.2566, 0.2713))
+
+
+def test_a_file_that_changes_after_it_was_checked_is_not_used(root: Path) -> None:
+    data = stl10(root)
+    before = data.load("test")
+    path = root / "stl10_binary" / "test_X.bin"
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+    assert len(before) == 20
+    with pytest.raises(BadData, match=r"^stl10: .*test_X\.bin cannot be used: it changed on the disk"):
+        data.load("test")
+    with pytest.raises(BadData, match="its MD5 is not the published one"):
+        stl10(root)

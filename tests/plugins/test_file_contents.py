@@ -17,7 +17,7 @@ from bench_plugins.datasets.image_files import contents
 from bench_plugins.datasets.image_folder import ImageFolder
 from PIL import Image
 
-from bench.api import DataLocation, file_stamp
+from bench.api import BadData, DataLocation, file_stamp
 
 Reads = list[str]
 
@@ -216,3 +216,17 @@ def test_any_sign_that_is_swapped_for_one_of_its_size_is_noticed(signs: Path) ->
 
     assert len(images) == (42 * TRACKS + 20) * FRAMES + 43
     assert len(set(prints)) == 5
+
+
+def test_a_sign_that_changes_after_the_fingerprint_is_not_used(signs: Path) -> None:
+    data = GTSRB("gtsrb", gtsrb.Config(), DataLocation(root=signs, data_dir=signs.parent / "data"))
+    data.fingerprint()
+    path = signs / "gtsrb" / "GTSRB" / "Final_Test" / "Images" / "00003.ppm"
+    path.unlink()
+    sign(path, 99)
+
+    assert len(data.load("val")) > 0
+    with pytest.raises(
+        BadData, match=r"^gtsrb: .*00003\.ppm cannot be used: it changed on the disk.*Run it again"
+    ):
+        data.load("test")

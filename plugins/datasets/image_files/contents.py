@@ -13,7 +13,7 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from bench.api import stamp_of
+from bench.api import CHANGED, BadData, file_stamp, stamp_of
 
 Stamps = NDArray[np.int64]
 Entries = NDArray[np.void]
@@ -53,6 +53,21 @@ def digest_files(files: Sequence[str], stamps: Stamps, index: Path, what: str) -
         _write_index(index, np.concatenate([entries[found], entries[settled]]))
     digits, each = entries["digest"].tobytes().hex(), 2 * DIGEST_BYTES
     return [digits[each * i : each * (i + 1)] if stamp else "" for i, stamp in enumerate(stamps.tolist())]
+
+
+def refuse_changed(name: str, stamps: Mapping[Path, int]) -> None:
+    """Refuse files, when they have been read, that are not those any more that a fingerprint is of.
+
+    Args:
+        name: of the dataset.
+        stamps: of each file before its content went into the fingerprint.
+
+    Raises:
+        BadData: one has another stamp.
+    """
+    changed = next((path for path, stamp in stamps.items() if file_stamp(path) != stamp), None)
+    if changed is not None:
+        raise BadData(f"{name}: {changed} cannot be used: {CHANGED}. Run it again.")
 
 
 def _look_up(known: Entries, entries: Entries) -> NDArray[np.bool_]:
