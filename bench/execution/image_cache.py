@@ -31,10 +31,11 @@ class ImageCache:
         """
         if (choice.key, split) in self._kept:
             return self._kept[choice.key, split]
-        dataset = self.datasets.open(choice)
         self._kept = {key: images for key, images in self._kept.items() if key[0] == choice.key}
         with in_stage("data"), self.timer.time("data"):
+            dataset = self.datasets.open(choice)
             images: Images = dataset.load(split)
-        if split in dataset.splits:
+            is_kept = split in dataset.splits
+        if is_kept:
             self._kept[choice.key, split] = images
         return images

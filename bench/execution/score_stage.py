@@ -21,6 +21,8 @@ from bench.planning.cells import Cell
 from bench.registry.registry import Registry
 from bench.storage.artifact_files import PREDICTIONS
 from bench.storage.artifacts import ArtifactStore
+from bench.storage.record_json import encode
+from bench.system.device import threads_on
 from bench.system.stage_watch import StageWatch
 
 USUAL_PROTOCOL = {"features": "frozen", "probe": "offline", "checkpoint": "last epoch"}
@@ -57,10 +59,12 @@ class ScoreStage:
             StageFailed: the evaluator, or a stage below, failed.
         """
         features = self.features.get_all(cell)
-        with in_stage("evaluate"):
+        with in_stage("evaluate"), self.watch.entered("evaluate"):
             scores, seconds = self._evaluate(cell, features)
             self._save_predictions(cell, scores, features["test"])
-            return self._describe(cell, scores, len(features["test"]), seconds)
+            described = self._describe(cell, scores, len(features["test"]), seconds)
+            encode(described)  # what no file can hold fails here, and not when the record is written
+            return described
 
     def _evaluate(self, cell: Cell, features: Mapping[str, Features]) -> tuple[Scores, float]:
         """Return the evaluator's scores, and the seconds it took."""
@@ -114,5 +118,7 @@ class ScoreStage:
             "classes": list(info.classes),
             "notes": list(dict.fromkeys((*trained_on.notes, *info.notes))),
             "protocol": {**USUAL_PROTOCOL, "training_labels": cell.label_share, **scores.protocol},
-            "cost": cost_fields(self.features.about(cell), seconds, peak_mb(self.device)),
+            "cost": cost_fields(
+                self.features.about(cell), seconds, peak_mb(self.device), threads_on(self.device)
+            ),
         }

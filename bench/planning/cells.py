@@ -11,6 +11,7 @@ from typing import Any
 from bench.config import format_value
 from bench.contracts.recipe import Training
 from bench.keys import digest
+from bench.planning.failure_report import FailureReport
 
 TRAINING_PARTS = ("method", "backbone", "dataset", "train", "views")  # parts of `--set` that shape a backbone
 
@@ -61,6 +62,7 @@ class Cell:
         image_size: that the backbone sees.
         settings: what was set explicitly and applies to this cell, by its `--set` name.
         skip: why this combination cannot work, if it cannot.
+        failure: what a plugin raised when the cell was planned, if it did.
         varied: those of `settings` that other cells of the grid have at another value.
     """
 
@@ -79,7 +81,18 @@ class Cell:
     settings: Mapping[str, Any]
     keys: Keys
     skip: str | None = None
+    failure: FailureReport | None = None
     varied: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def unplanned_key(self) -> str:
+        """The key of the cell's score where its plan failed: of what was asked for, as no more is known."""
+        return digest({"stage": "unplanned", "cell": self.names, "settings": self.settings})
+
+    @property
+    def why_not(self) -> str | None:
+        """Why the cell cannot be made, if that was known when it was planned."""
+        return self.failure.reason if self.failure else self.skip
 
     @property
     def training_title(self) -> str:

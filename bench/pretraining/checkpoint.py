@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,19 +21,32 @@ FILE = "checkpoint.safetensors"
 PART = f"{FILE}.part"  # while it is written
 
 
+class Progress(NamedTuple):
+    """How far a training has come.
+
+    Args:
+        epochs: that are done.
+        seconds: that they took.
+        threads: of the processor, of each process in turn that had another number than the one before.
+    """
+
+    epochs: int
+    seconds: float
+    threads: tuple[int, ...] = ()
+
+
 def save(
     folder: Path,
     method: nn.Module,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
-    epochs: int,
-    seconds: float,
+    done: Progress,
 ) -> None:
-    """Write the state after `epochs` epochs and `seconds` of training, in place of an earlier one."""
+    """Write the state of a training that has come so far, in place of an earlier one."""
     tensors = {f"method.{name}": value for name, value in method.state_dict().items()}
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
-    progress = {"epochs": epochs, "seconds": seconds, "scaler": scaler.state_dict()}
+    progress = {**done._asdict(), "scaler": scaler.state_dict()}
     save_file(cpu_copies(tensors), folder / PART, metadata={"state": json.dumps(progress)})
     os.replace(folder / PART, folder / FILE)
 
@@ -43,18 +56,14 @@ def resume(
     method: nn.Module,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
-) -> tuple[int, float]:
-    """Load the state of an earlier process, if it left one.
-
-    Returns:
-        The epochs that are done, and the seconds they took.
-    """
+) -> Progress:
+    """Load the state of an earlier process, if it left one, and return how far it came."""
     try:
         with safe_open(folder / FILE, framework="pt") as file:
             progress = json.loads(file.metadata()["state"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (FileNotFoundError, SafetensorError):  # there is none, or it is not whole: start afresh
-        return 0, 0.0
+        return Progress(0, 0.0)
     method.load_state_dict(_below("method", tensors))
     params = [param for group in optimizer.param_groups for param in group["params"]]
     state: dict[int, dict[str, Any]] = {}
@@ -63,7 +72,7 @@ def resume(
         state.setdefault(int(number), {})[field] = _laid_out_like(params[int(number)], value)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     scaler.load_state_dict(progress["scaler"])
-    return progress["epochs"], progress["seconds"]
+    return Progress(progress["epochs"], progress["seconds"], tuple(progress.get("threads", ())))
 
 
 def forget(folder: Path) -> None:

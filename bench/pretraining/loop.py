@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import statistics
 import time
 from collections.abc import Iterator
@@ -29,9 +30,11 @@ from bench.pretraining.step import Stepper, StepResult
 from bench.pretraining.training_run import TrainingCost, TrainingRun
 from bench.pretraining.view_sources import open_view_source
 from bench.system.compile import compile_or_warn
-from bench.system.device import to_device
+from bench.system.device import threads_on, to_device
 from bench.system.profiler import mark
 from bench.system.progress import Progress
+
+log = logging.getLogger("bench")
 
 RANK_ROWS = 512  # of a batch, for RankMe: its cost grows with the cube of them
 
@@ -57,7 +60,8 @@ def pretrain(method: Method, images: Images | FileStream, run: TrainingRun) -> T
     if not loop.steps:
         raise too_few_images(training.batch_size, len(loop.rows), accumulate=training.accumulate)
     stepper = loop.stepper
-    first, seconds = checkpoint.resume(run.folder, method, stepper.optimizer, stepper.scaler)
+    first, seconds, threads = checkpoint.resume(run.folder, method, stepper.optimizer, stepper.scaler)
+    threads = _add_threads(threads, run)
     keep_lines(run.folder / "metrics.jsonl", first)
     per_epoch = loop.steps * training.step_images
     total, done = per_epoch * training.epochs, per_epoch * first
@@ -72,14 +76,30 @@ def pretrain(method: Method, images: Images | FileStream, run: TrainingRun) -> T
             append_line(run.folder / "metrics.jsonl", metrics)
             run.on_epoch(epoch + 1, metrics)
             if time.monotonic() - saved > run.checkpoint_every_s and epoch + 1 < training.epochs:
-                checkpoint.save(run.folder, method, stepper.optimizer, stepper.scaler, epoch + 1, seconds)
+                state = checkpoint.Progress(epoch + 1, seconds, threads)
+                checkpoint.save(run.folder, method, stepper.optimizer, stepper.scaler, state)
                 saved = time.monotonic()
     finally:
         progress.close()
         loop.view_source.close()
     checkpoint.forget(run.folder)
     lines = (run.folder / "metrics.jsonl").read_text().splitlines()
-    return TrainingCost(seconds, statistics.harmonic_mean(json.loads(line)["images_per_s"] for line in lines))
+    speed = statistics.harmonic_mean(json.loads(line)["images_per_s"] for line in lines)
+    return TrainingCost(seconds, speed, threads)
+
+
+def _add_threads(before: tuple[int, ...], run: TrainingRun) -> tuple[int, ...]:
+    """Return the numbers of threads of a training with this process's, and warn where they differ."""
+    now = tuple(threads_on(run.device))
+    if not before or now == before[-1:]:
+        return before or now
+    earlier = " and ".join(map(str, before))
+    log.warning(
+        "%s: it was begun with %s threads and goes on with %s, so it is bitwise neither training. "
+        "Use --threads %s for that.",
+        run.what, earlier, *now, before[-1],
+    )  # fmt: skip
+    return before + now
 
 
 class TrainingLoop:
