@@ -206,10 +206,23 @@ def _list_entry_points(discovery: Discovery) -> Iterator[tuple[Plugin, EntryPoin
                 describe_failure(Plugin(str(dist.locate_file("")), "?", "?", "?"), "metadata", error)
             )
             continue
-        if pairs:
+        if pairs and not _is_shadowed(dist):
             points.setdefault(_normalise_name(pairs[0][0].dist), pairs)
     for dist_name in sorted(points):
         yield from sorted(points[dist_name], key=lambda pair: pair[0].name)
+
+
+def _is_shadowed(dist: Distribution) -> bool:
+    """Tell whether another distribution of the name stands before this one on the path.
+
+    Its modules are then the ones that are imported, so its entry points are the ones that hold: even if it
+    has none any more.
+    """
+    try:
+        first = importlib.metadata.distribution(dist.metadata["Name"])
+    except importlib.metadata.PackageNotFoundError:  # its folder has another name than it says
+        return False
+    return first.locate_file("") != dist.locate_file("")
 
 
 def _read_entry_points(dist: Distribution) -> list[tuple[Plugin, EntryPoint]]:

@@ -80,7 +80,7 @@ class Told:
 
 def call(where: str, config: Any = None) -> None:
     """Print, and do harm if this is where it was asked for."""
-    print(NOISE)
+    print(NOISE)  # noqa: T201 - what must not be in a result
     os.write(1, f"{NOISE}\n".encode())
     for harm in (os.environ.get(HARM, ""), config.harm if config else ""):
         place, _, deed = harm.partition(" ")

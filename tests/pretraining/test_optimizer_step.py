@@ -235,7 +235,7 @@ def test_a_stopped_training_with_all_of_it_goes_on_bitwise(tmp_path: Path, name:
     run(whole, build_optimizer(whole, settings), range(16))
     stopped, resumed = build_optimizer(first, settings), build_optimizer(second, settings)
     run(first, stopped, range(stop))
-    checkpoint.save(tmp_path, first, stopped, scaler(), 1, 0.0)
+    checkpoint.save(tmp_path, first, stopped, scaler(), checkpoint.Progress(1, 0.0))
     checkpoint.resume(tmp_path, second, resumed, scaler())
     run(second, resumed, range(stop, 16))
 
