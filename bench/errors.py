@@ -5,7 +5,7 @@
     │   ├── UnknownName     no plugin, field or dataset of that name
     │   ├── BadValue        a field's value has the wrong type or is out of range
     │   ├── BadData         a folder, archive or image that cannot be used
-    │   └── BadPlugin       a plugin that is installed but could not be loaded
+    │   └── BadPlugin       a plugin that is installed but cannot be loaded, or breaks when it is asked
     ├── Unsupported         this combination cannot work: a skipped cell, with this reason
     └── CellError           exit 1: this cell failed, the others go on
         └── Diverged        the loss is not a finite number
@@ -41,7 +41,7 @@ class BadData(UsageError):
 
 
 class BadPlugin(UsageError):
-    """A plugin is installed but could not be loaded."""
+    """A plugin is installed but cannot be loaded, or breaks when it is asked for something."""
 
 
 class Unsupported(BenchError):
@@ -69,6 +69,11 @@ def refuse_unreadable() -> Iterator[None]:
         what = error.filename or "a file of the data"
         message = f"{what}: it cannot be read ({error.strerror or error}). Check its permissions."
         raise BadData(message) from error
+
+
+def one_line(error: BaseException) -> str:
+    """Return an exception's class and message on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
 
 
 def suggest(name: str, known: Iterable[str], most: int = 12) -> str:

@@ -14,11 +14,12 @@ ROOT = Path(__file__).resolve().parent.parent
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 HARNESS = sorted((ROOT / "bench").rglob("*.py"))
 WITHOUT_TORCH = (
-    "", "api", "cli", "config", "errors", "hookspecs", "keys",
-    "cli.app", "contracts.recipe", "inspection.plugins", "planning.planner", "registry.discovery",
-    "registry.registry", "registry.scaffold", "reporting.axes", "reporting.formats",
+    "", "api", "boundary", "cli", "config", "errors", "hookspecs", "keys",
+    "cli.app", "contracts.recipe", "execution.worker_process", "inspection.plugins", "planning.planner",
+    "registry.discovery", "registry.registry", "registry.scaffold", "reporting.axes", "reporting.formats",
     "reporting.formats.base", "reporting.formats.by_name", "reporting.pivot", "reporting.status",
-    "reporting.table", "splits.stratified", "storage.artifacts", "storage.record_fields", "storage.records",
+    "reporting.table", "reporting.threads", "splits.stratified", "storage.artifacts",
+    "storage.record_fields", "storage.records",
 )  # fmt: skip
 
 
@@ -26,7 +27,7 @@ WITHOUT_TORCH = (
 LAYERS = (
     ("errors", "keys", "hookspecs"),
     ("nn",),
-    ("config", "system", "metrics", "storage"),
+    ("boundary", "config", "system", "metrics", "storage"),
     ("augmentation", "splits", "reporting"),
     ("contracts",),
     ("registry", "pretraining", "evaluation"),
@@ -35,7 +36,7 @@ LAYERS = (
     ("inspection",),
     ("cli",),
 )
-TOP = ("__init__", "__main__", "api", "config", "errors", "hookspecs", "keys")
+TOP = ("__init__", "__main__", "api", "boundary", "config", "errors", "hookspecs", "keys")
 
 
 def imports(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:

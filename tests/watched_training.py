@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -40,9 +41,14 @@ def net() -> nn.Module:
     )
 
 
+@functools.cache
+def load_simclr() -> Any:
+    return Registry.load().load_class("methods", "simclr")
+
+
 def simclr(seed: int = 0) -> Method:
     torch.manual_seed(seed)
-    cls: Any = Registry.load().load_class("methods", "simclr")
+    cls = load_simclr()
     method: Method = cls(net(), 6, cls.Config(hidden_dim=16, embedding_dim=8), INFO)
     return method
 

@@ -6,14 +6,17 @@ import functools
 import io
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
+from bench.boundary import tell_interrupts_apart
 from bench.errors import BenchError, UnknownName, UsageError, suggest
 from bench.registry.registry import Registry
+from bench.system.streams import take_stdout
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130  # exit statuses; 130 is what a shell gives Ctrl-C
 
@@ -58,6 +61,12 @@ class Shell(Commands):
         run = functools.partial(super().main, *args, **more)
         if not standalone_mode:
             return run(standalone_mode=False)
+        with tell_interrupts_apart():
+            status = self._run(run)
+        sys.exit(status)
+
+    def _run(self, run: Callable[..., Any]) -> int:
+        """Return the exit status of the command line."""
         if isinstance(sys.stdout, io.TextIOWrapper):  # a table has signs that not every terminal has
             sys.stdout.reconfigure(errors="replace")
         try:
@@ -68,7 +77,7 @@ class Shell(Commands):
         except (click.Abort, KeyboardInterrupt):
             click.echo("Interrupted.", err=True)
             status = INTERRUPTED
-        sys.exit(status or 0)
+        return status or 0
 
 
 def format_click_error(error: click.ClickException) -> str:
@@ -85,24 +94,33 @@ class Session:
     Args:
         by_option: plugins that `-p` disables.
         by_environment: plugins that the environment disables; unlike the others, they need not be installed.
+        stdout: where the result of the command goes; none is standard output as it stands.
     """
 
     by_option: tuple[str, ...] = ()
     by_environment: tuple[str, ...] = ()
+    stdout: TextIO | None = None
 
     @cached_property
     def registry(self) -> Registry:
         """The plugins, loaded when a command first asks for them.
 
+        From then on standard output is the result's alone: what plugins print goes to standard error.
+
         Raises:
             UnknownName: `-p` names a plugin that is not installed.
         """
+        self.stdout = take_stdout()
         registry = Registry.load(self.blocked)
         for name in self.by_option:
             if not any(plugin.answers_to(name) for plugin in registry.plugins):
                 known = {n for p in registry.plugins for n in (p.id, p.name, p.dist)}
                 raise UnknownName(f"-p no:{name}: no plugin is named {name!r}.{suggest(name, known)}")
         return registry
+
+    def echo(self, result: object) -> None:
+        """Print what the command was asked for: the only thing on standard output."""
+        click.echo(result, file=self.stdout)
 
     @property
     def blocked(self) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ def plugins_list(session: Session) -> None:
     """List every plugin that is installed, what it offers and what is wrong with it."""
     from bench.inspection.plugins import list_entry_points
 
-    click.echo(list_entry_points(session.registry))
+    session.echo(list_entry_points(session.registry))
 
 
 @plugins.command()
@@ -32,7 +32,7 @@ def doctor(session: Session) -> int:
     """Show why plugins failed, with tracebacks. The exit status is 1 if one did."""
     from bench.inspection.plugins import diagnose_failures
 
-    click.echo(diagnose_failures(session.registry))
+    session.echo(diagnose_failures(session.registry))
     return FAILED if session.registry.failures else 0
 
 
@@ -50,7 +50,7 @@ def check(session: Session, name: str) -> int:
 
     failed = False
     for title, error in check_named(session.registry, name):
-        click.echo(f"ok      {title}" if error is None else f"FAILED  {title}: {error}")
+        session.echo(f"ok      {title}" if error is None else f"FAILED  {title}: {error}")
         failed = failed or error is not None
     return FAILED if failed else 0
 

@@ -32,9 +32,14 @@ from bench.cli.options import axis
 @click.option("--results", metavar="DIR", help="Where records and artifacts go.  [default: results]")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.  [default: auto]")
 @click.option("--jobs", metavar="N", help="Processes.  [default: 1]")
+@click.option("--threads", metavar="N",
+              help="Threads of each process. On a CPU another number rounds otherwise; with one number, "
+                   "results are the same to the bit whatever --jobs is.  [default: the processor's, "
+                   "shared out over --jobs]")  # fmt: skip
 @click.option("--executor", metavar="NAME",
               help="How cells are shared out: a name of `bench list executors`.  [default: processes where "
-                   "there are several --jobs, else in-process]")  # fmt: skip
+                   "there are several --jobs, --threads or plugins that did not come with bench, else "
+                   "in-process]")  # fmt: skip
 @click.option("--download/--no-download", default=None, help="Download data that is missing.")
 @click.option("--packed/--no-packed", default=None,
               help="Keep the decoded images of a folder in a file, for later runs, even where they fit into "
@@ -68,4 +73,4 @@ def run(session: Session, /, grid: Path | None, dry_run: bool, **options: Any) -
     from bench.cli.run_grid import run_grid
 
     ask = sys.stdin.isatty() and sys.stderr.isatty()
-    return run_grid(merged, session.registry, blocked=session.blocked, dry_run=dry_run, ask=ask)
+    return run_grid(merged, session, dry_run=dry_run, ask=ask)

@@ -7,28 +7,27 @@ from collections.abc import Iterator, Sequence
 import click
 import torch
 
+from bench.cli.app import Session
 from bench.errors import BadData, UsageError
 from bench.execution.experiment import Experiment, plan_experiment
 from bench.inspection.dry_run import describe_run
 from bench.planning.options import Options
 from bench.registry.registry import Registry
 from bench.reporting.table import table
+from bench.reporting.threads import describe_other_threads
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.records import Record, RecordStore
 from bench.system.profiler import Profiler
 
 
-def run_grid(
-    options: Options, registry: Registry, *, blocked: Sequence[str], dry_run: bool, ask: bool
-) -> int:
+def run_grid(options: Options, session: Session, *, dry_run: bool, ask: bool) -> int:
     """Run a grid; the table goes to standard output, everything else to standard error.
 
     What can be refused is refused before anything is written.
 
     Args:
         options: merged from the grid file and the command line.
-        registry: of plugins.
-        blocked: plugins that are disabled, for other processes.
+        session: whose plugins are run and whose output is written to.
         dry_run: print what would be made, and make nothing.
         ask: a person is there to be asked whether to download.
 
@@ -38,15 +37,17 @@ def run_grid(
     Raises:
         UsageError: something that was asked for cannot be done.
     """
-    experiment = plan_or_ask(options, registry, blocked, ask=ask)
+    experiment = plan_or_ask(options, session.registry, session.blocked, ask=ask)
     results = experiment.spec.results
     if dry_run:
-        click.echo(describe_experiment(experiment))
+        session.echo(describe_experiment(experiment))
         return 0
     records = sorted(print_progress(experiment), key=experiment.position)
     if experiment.parts.watch.profiler:
         click.echo(f"{describe_times(experiment.parts.watch.profiler)}\n", err=True)
-    click.echo(table(records, mix_protocols=True, folder=results))
+    if note := describe_other_threads(records, experiment.spec.threads):
+        click.echo(f"{note}\n", err=True)
+    session.echo(table(records, mix_protocols=True, folder=results))
     return 1 if any(record["status"] == "failed" for record in records) else 0
 
 
@@ -57,13 +58,13 @@ def plan_or_ask(options: Options, registry: Registry, blocked: Sequence[str], *,
         UsageError: something cannot be done, or the person declined.
     """
     try:
-        return plan_experiment(options, registry, blocked=blocked)
+        return plan_experiment(options, registry, blocked=blocked, isolate=True)
     except BadData as error:
         if options.runtime.get("download") or not ask or "--download" not in str(error):
             raise
         if not click.confirm(f"{error}\nDownload it now?", err=True):
             raise UsageError("nothing was downloaded or run. Use --download, or another --dataset.") from None
-        return plan_experiment(options, registry, blocked=blocked, download=True)
+        return plan_experiment(options, registry, blocked=blocked, download=True, isolate=True)
 
 
 def describe_experiment(experiment: Experiment) -> str:

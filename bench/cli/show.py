@@ -34,7 +34,7 @@ def list_(session: Session, what: str | None, pattern: str | None) -> None:
     from bench.inspection.plugins import kind_or_pattern, list_plugins
 
     kind, pattern = kind_or_pattern(what, pattern)
-    click.echo(list_plugins(session.registry, kind, pattern))
+    session.echo(list_plugins(session.registry, kind, pattern))
     broken = {failure.plugin.id for failure in session.registry.failures}
     if broken:
         click.echo(f"Failed to load: {', '.join(sorted(broken))}. See `bench plugins doctor`.", err=True)
@@ -61,13 +61,13 @@ def show(session: Session, /, kind: str, name: str, **options: Any) -> None:
     if kind.lower() in ("view", "views"):
         from bench.inspection.views import show_views
 
-        click.echo(show_views(session.registry, name, options))
+        session.echo(show_views(session.registry, name, options))
         return
     from bench.inspection.plugins import find_kind, show
 
     for option in (option for option, value in options.items() if value):
         raise UsageError(f"--{option.replace('_', '-')}: it is for `bench show views METHOD`. Leave it out.")
-    click.echo(show(session.registry, find_kind(kind), name))
+    session.echo(show(session.registry, find_kind(kind), name))
 
 
 @click.command()
@@ -93,4 +93,4 @@ def preview(session: Session, /, count: int, draws: int, seed: int, output: Path
     from bench.inspection.preview import Sheet, write
 
     write(session.registry, options, Sheet(count=count, draws=draws, seed=seed), output)
-    click.echo(output)
+    session.echo(output)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from bench.boundary import Contained
 from bench.cli.app import Session, session
 from bench.cli.options import results_option
 from bench.errors import UsageError
@@ -37,10 +38,11 @@ def table(session: Session, /, results: Path, output: Path | None, **options: An
     from bench.reporting.table import table as format_table
     from bench.storage.records import RecordStore
 
-    options["format"] = session.registry.load_class("formats", options["format"])()
+    name = options["format"]
+    options["format"] = Contained(session.registry.load_class("formats", name), name)()
     text = format_table(RecordStore(results).records(), folder=results, **options)
     if output is None:
-        click.echo(text)
+        session.echo(text)
         return
     try:
         output.write_text(text + "\n", encoding="utf-8")

@@ -7,7 +7,7 @@ protocols, and a cell is `Any`: an executor passes cells on and looks at none.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Protocol
 
 from bench.config import NoSettings
@@ -55,11 +55,21 @@ class WorkerSpec(Protocol):
     def work(self, cells: Sequence[Any]) -> list[Record]:
         """Return the records of cells: what a worker calls, in a process of its own."""
 
+    def open_worker(self, tell: Callable[[str, str], None], muted: Collection[str]) -> CellRunner:
+        """Return what turns cells into records in a worker, for one that yields them as they come.
+
+        Args:
+            tell: is told of each stage of a cell (`"stage"` and its name, empty at its end) and of each call
+                of an observer (`"observing"` and `"observed"`, and the plugin).
+            muted: plugins that must not observe, by their ids.
+        """
+
 
 class Executor(ABC):
     """How the cells of a grid are shared out over workers. It is built without arguments.
 
-    What a worker makes is the same whichever made it, so an executor is no part of a key.
+    What a worker makes is the same whichever made it, so an executor is no part of a key. On a CPU that holds
+    to the bit for workers of the same number of threads; a record says how many there were.
     """
 
     Config: ClassVar[type] = NoSettings
@@ -73,7 +83,9 @@ class Executor(ABC):
             BadValue: always where the run is to be profiled, unless a subclass runs in this process.
         """
         if spec.profile:
-            raise BadValue("--profile: it looks at one process. Leave it, or --jobs and --executor, out.")
+            raise BadValue(
+                "--profile: it looks at one process. Leave it, or --jobs, --threads and --executor, out."
+            )
 
     @abstractmethod
     def run(self, spec: WorkerSpec, groups: Sequence[Sequence[Any]]) -> Iterator[Record]:

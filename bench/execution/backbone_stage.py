@@ -16,11 +16,12 @@ from bench.contracts.dataset import DatasetInfo, FileStream, Images
 from bench.contracts.method import Method
 from bench.execution.assembly import build_backbone, build_method, build_training_run, exported_state
 from bench.execution.cost import forward_flops
-from bench.execution.failures import FailureReport, StageFailed, in_stage
+from bench.execution.failures import StageFailed, in_stage
 from bench.execution.image_cache import ImageCache
 from bench.execution.observed_run import ObservedRun, describe_pretraining
 from bench.execution.observers import Observers
 from bench.planning.cells import Cell
+from bench.planning.failure_report import FailureReport
 from bench.pretraining.channel_statistics import ChannelStatistics, measure_channels
 from bench.pretraining.joined_splits import join_images, join_streams
 from bench.pretraining.loop import pretrain
@@ -75,7 +76,7 @@ class BackboneStage:
             raise StageFailed(self._failed[key])
         if key not in self._restored:
             try:
-                with in_stage("pretrain"), self.artifacts.locked(key):
+                with in_stage("pretrain"), self.watch.entered("pretrain"), self.artifacts.locked(key):
                     if self.artifacts.find(key) is None:
                         self._make(cell)
                     self._restored = {key: self._restore(cell)}
@@ -140,6 +141,7 @@ class BackboneStage:
             "flops": forward_flops(backbone, channels, cell.image_size, self.device),
             "seconds": 0.0,
             "images_per_s": None,
+            "threads": [],
         }
 
     def _train(self, cell: Cell, method: Method, images: Images, run: TrainingRun) -> TrainingCost:

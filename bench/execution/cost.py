@@ -12,13 +12,17 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 
-def cost_fields(passes: Sequence[Mapping[str, Any]], evaluate_s: float, peak_mb: float) -> dict[str, Any]:
+def cost_fields(
+    passes: Sequence[Mapping[str, Any]], evaluate_s: float, peak_mb: float, threads: Sequence[int]
+) -> dict[str, Any]:
     """Return what a cell cost by stage, whether a stage was run now or in an earlier run.
 
     Args:
-        passes: what the features' artifacts say of each split; older ones do not say how many images.
+        passes: what the features' artifacts say of each split; older ones do not say how many images there
+            were, and how many threads.
         evaluate_s: seconds in the evaluator.
         peak_mb: the most memory that was held, in MB.
+        threads: that the evaluator had.
     """
     backbone, features_s = passes[0]["backbone"], sum(about["seconds"] for about in passes)
     counted = all("images" in about for about in passes)
@@ -27,6 +31,11 @@ def cost_fields(passes: Sequence[Mapping[str, Any]], evaluate_s: float, peak_mb:
         **{name: backbone[name] for name in ("images_per_s", "params", "flops")},
         "features_images_per_s": sum(about["images"] for about in passes) / features_s if counted else None,
         "peak_mb": peak_mb,
+        "threads": {
+            "pretrain": backbone.get("threads"),
+            "features": sorted({count for about in passes for count in about.get("threads", ())}),
+            "evaluate": list(threads),
+        },
     }
 
 

@@ -16,13 +16,15 @@ from typing import Any
 
 import torch
 
+from bench.boundary import plugin_call
 from bench.contracts.executor import Executor
-from bench.errors import CellError, refuse_unreadable
+from bench.errors import BadPlugin, BadValue, CellError, refuse_unreadable
 from bench.execution.pipeline import LocalParts, PipelineSpec, find_record
 from bench.planning.cells import Cell
 from bench.planning.open_datasets import Datasets
 from bench.planning.options import Options, Runtime
 from bench.planning.planner import plan
+from bench.planning.request import Request
 from bench.registry.registry import Registry
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.records import Record, RecordStore
@@ -66,17 +68,33 @@ class Experiment:
         """
         groups = [list(group) for _, group in itertools.groupby(self.cells, lambda cell: cell.keys.backbone)]
         missing = set(self.positions.values())
+        fault = None
         try:
-            for record in self.executor.run(self.spec, groups):
+            for record in self._list_records(groups):
                 missing.discard(self.position(record))
                 yield record
+        except BadPlugin as error:
+            fault = error
         finally:
             self.parts.observers.drain()
-        if missing:
+        if fault or missing:
+            said = f"{fault} There" if fault else f"{type(self.executor).__name__}: there"
             raise CellError(
-                f"{type(self.executor).__name__}: there is no record of {len(missing)} of "
-                f"{len(self.cells)} cells. Run again with --executor in-process."
-            )
+                f"{said} is no record of {len(missing)} of {len(self.cells)} cells. "
+                "Run again with --executor in-process."
+            ) from fault
+
+    def _list_records(self, groups: Sequence[Sequence[Cell]]) -> Iterator[Record]:
+        """Yield what the executor does, which may be a plugin's."""
+        call = f"{type(self.executor).__name__}: run()"
+        with plugin_call(call):
+            records = iter(self.executor.run(self.spec, groups))
+        while True:  # not one block round a `yield`: what ends this generator is nothing that a plugin raised
+            with plugin_call(call):
+                record = next(records, None)
+            if record is None:
+                return
+            yield record
 
 
 def plan_experiment(
@@ -85,6 +103,7 @@ def plan_experiment(
     *,
     blocked: Sequence[str] = (),
     download: bool | None = None,
+    isolate: bool = False,
 ) -> Experiment:
     """Return a grid that can be run; what can be refused is refused here, and nothing is written.
 
@@ -93,25 +112,35 @@ def plan_experiment(
         registry: of plugins.
         blocked: plugins that are disabled, for other processes.
         download: what is missing may be downloaded; none is what the options say.
+        isolate: run plugins that did not come with bench in a process of their own, so that one that ends it
+            ends no more. A script that asks for it guards its start with `if __name__ == "__main__"`.
 
     Raises:
         UsageError: something that was asked for cannot be done.
     """
     runtime = Runtime(**options.runtime)
-    executor: Executor = registry.load_class("executors", choose_executor(runtime))()
     device = choose_device(runtime.device)
+    request = options.request(auto_precision(device))
+    name = choose_executor(runtime, isolate=isolate and has_foreign_plugins(request, registry))
+    if name == "in-process" and runtime.threads:
+        raise BadValue(
+            "--threads: in-process has those that this process began with. Leave --executor out, or set "
+            "OMP_NUM_THREADS instead."
+        )
+    with plugin_call(f"{name}: the executor"):
+        executor: Executor = registry.load_class("executors", name)()
     spec = PipelineSpec(
         results=runtime.results,
         data_dir=runtime.data_dir,
         device=str(device),
         jobs=runtime.jobs,
-        threads=max(1, torch.get_num_threads() // runtime.jobs),
+        threads=runtime.threads or max(1, torch.get_num_threads() // runtime.jobs),
         blocked=tuple(blocked),
         packed=runtime.packed,
         profile=runtime.profile,
     )
-    executor.check(spec)
-    request = options.request(auto_precision(device))
+    with plugin_call(f"{name}: check()"):
+        executor.check(spec)
     store, artifacts = RecordStore(runtime.results), ArtifactStore(runtime.results)
     refuse_unwritable([store.root, artifacts.folder], runtime.results)
     may_download = runtime.download if download is None else download
@@ -124,9 +153,26 @@ def plan_experiment(
     return Experiment(cells=cells, spec=replace(spec, local=parts), parts=parts, executor=executor)
 
 
-def choose_executor(runtime: Runtime) -> str:
-    """Return the name of the executor to use where none may have been named."""
-    return runtime.executor or ("processes" if runtime.jobs > 1 else "in-process")
+def choose_executor(runtime: Runtime, *, isolate: bool) -> str:
+    """Return the name of the executor to use where none may have been named.
+
+    Args:
+        runtime: what was asked for; a profile is of this process.
+        isolate: what is run may end its process.
+    """
+    needs_process = runtime.jobs > 1 or runtime.threads or (isolate and not runtime.profile)
+    return runtime.executor or ("processes" if needs_process else "in-process")
+
+
+def has_foreign_plugins(request: Request, registry: Registry) -> bool:
+    """Tell whether any plugin of a grid, or any that observes, did not come with bench.
+
+    Raises:
+        UnknownName: one is asked for that is not there.
+    """
+    plugins = [registry.find(kind, name).plugin for kind, names in request.names.items() for name in names]
+    plugins += [plugin for plugin, _ in registry.observers()]
+    return not all(plugin.built_in for plugin in plugins)
 
 
 def open_watch(spec: PipelineSpec, device: torch.device) -> StageWatch:

@@ -13,6 +13,7 @@ from bench.execution.image_cache import ImageCache
 from bench.planning.cells import Cell
 from bench.storage.artifact_files import ABOUT, read_about, write_json
 from bench.storage.artifacts import ArtifactStore
+from bench.system.device import threads_on
 from bench.system.stage_watch import StageWatch
 
 
@@ -53,7 +54,7 @@ class FeaturesStage:
         if key not in self._loaded:
             own = set(cell.keys.features.values())
             self._loaded = {loaded: rows for loaded, rows in self._loaded.items() if loaded in own}
-            with in_stage("features"), self.artifacts.locked(key):
+            with in_stage("features"), self.watch.entered("features"), self.artifacts.locked(key):
                 if self.artifacts.find(key) is None:
                     self._extract(cell, split, key)
                 self._loaded[key] = feature_files.load(self.artifacts.folder / key)
@@ -93,4 +94,6 @@ class FeaturesStage:
                 started = time.monotonic()
                 feature_files.save(rows, images.labels, folder)
                 seconds = time.monotonic() - started
-            write_json(folder / ABOUT, {"seconds": seconds, "images": len(images), "backbone": about})
+            threads = threads_on(self.backbones.device)
+            own = {"seconds": seconds, "images": len(images), "threads": threads}
+            write_json(folder / ABOUT, {**own, "backbone": about})

@@ -35,6 +35,7 @@ class ImageCache:
         with in_stage("data"), self.timer.time("data"):
             dataset = self.datasets.open(choice)
             images: Images = dataset.load(split)
-        if split in dataset.splits:
+            is_kept = split in dataset.splits
+        if is_kept:
             self._kept[choice.key, split] = images
         return images

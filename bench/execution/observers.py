@@ -11,12 +11,14 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.registry.discovery import one_line
+from bench.boundary import is_from_user
+from bench.errors import one_line
 from bench.registry.registry import Plugin, Registry
+from bench.system.stage_watch import Tell, tell_nobody
 
 STEPS_WAITING = 1_000  # events in a queue from which on steps are dropped
 WAITING = 10_000  # events in a queue from which on all are: what is left of memory belongs to the run
@@ -35,10 +37,14 @@ class Observers:
 
     Args:
         registry: of plugins.
+        muted: plugins that are not called, by their ids.
+        tell: is told when a plugin is called, and when it has returned.
     """
 
-    def __init__(self, registry: Registry) -> None:
-        self._all = [_Observer(plugin, hooks) for plugin, hooks in registry.observers()]
+    def __init__(self, registry: Registry, muted: Collection[str] = (), tell: Tell = tell_nobody) -> None:
+        self._all = [
+            _Observer(plugin, hooks, tell) for plugin, hooks in registry.observers() if plugin.id not in muted
+        ]
 
     @property
     def active(self) -> bool:
@@ -79,11 +85,13 @@ class _Observer:
     Args:
         plugin: whose hooks these are.
         hooks: by name.
+        tell: is told of each call.
         interval: of steps, 0 where the plugin wants none.
     """
 
     plugin: Plugin
     hooks: Mapping[str, Hook]
+    tell: Tell
     interval: int = 0
     started: bool = False
     abandoned: bool = False
@@ -147,14 +155,19 @@ class _Observer:
                 self._call(*event)
 
     def _call(self, hook: str, values: Mapping[str, Any]) -> Any:
+        self.tell("observing", self.plugin.id)
         try:
             return self.hooks[hook](**values)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if is_from_user(error):
+                raise
             if hook not in self._logged:  # once: it would raise at every epoch
                 self._logged.add(hook)
                 log.warning("%s: %s raised %s", self.plugin.id, hook, one_line(error))
             log.debug("%s", self.plugin.id, exc_info=error)
             return None
+        finally:
+            self.tell("observed", self.plugin.id)
 
     def _ask_interval(self) -> int:
         answers = self._call(STEP_INTERVAL, {})

@@ -7,7 +7,7 @@ taken from its artifact, or made and saved there. A second run finds everything 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import torch
 
 from bench.execution.backbone_stage import BackboneStage
 from bench.execution.cell_record import blank_record
-from bench.execution.failures import FailureReport, StageFailed, failure_fields
+from bench.execution.failures import StageFailed, failure_fields
 from bench.execution.features_stage import FeaturesStage
 from bench.execution.image_cache import ImageCache
 from bench.execution.observed_run import describe_pretraining
@@ -23,12 +23,13 @@ from bench.execution.observers import Observers
 from bench.execution.provenance import describe_provenance
 from bench.execution.score_stage import ScoreStage
 from bench.planning.cells import Cell
+from bench.planning.failure_report import FailureReport
 from bench.planning.open_datasets import Datasets
 from bench.registry.registry import Registry
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.records import Record, RecordStore
 from bench.system.malloc import keep_freed_pages
-from bench.system.stage_watch import StageWatch
+from bench.system.stage_watch import StageWatch, Tell, tell_nobody
 
 
 class LocalParts:
@@ -38,12 +39,19 @@ class LocalParts:
         registry: of plugins.
         datasets: as they were opened for the plan.
         watch: over the stages of the run; none is a new one.
+        muted: plugins that must not observe, by their ids.
     """
 
-    def __init__(self, registry: Registry, datasets: Datasets, watch: StageWatch | None = None) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        datasets: Datasets,
+        watch: StageWatch | None = None,
+        muted: Collection[str] = (),
+    ) -> None:
         self.registry, self.datasets = registry, datasets
         self.watch = watch or StageWatch()
-        self.observers = Observers(registry)
+        self.observers = Observers(registry, muted, self.watch.tell)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,13 +100,24 @@ class PipelineSpec:
 
     def work(self, cells: Sequence[Cell]) -> list[Record]:
         """Return the records of cells; called in a process of its own, which it holds to its threads."""
+        return list(self.open_worker().run(cells))
+
+    def open_worker(self, tell: Tell = tell_nobody, muted: Collection[str] = ()) -> Pipeline:
+        """Return a pipeline in a process of its own, which is held to its threads.
+
+        Args:
+            tell: is told of each stage and of each call of an observer.
+            muted: plugins that must not observe, by their ids.
+        """
         logging.basicConfig(format="%(message)s")
         torch.set_num_threads(self.threads)
-        return list(replace(self, live=False).build().run(cells))
+        parts = self._open_parts(StageWatch(tell=tell), muted)
+        return replace(self, live=self.jobs == 1, local=parts).build()
 
-    def _open_parts(self) -> LocalParts:
+    def _open_parts(self, watch: StageWatch | None = None, muted: Collection[str] = ()) -> LocalParts:
         registry = Registry.load(self.blocked)
-        return LocalParts(registry, Datasets(registry, self.data_dir, packed=self.packed))
+        datasets = Datasets(registry, self.data_dir, packed=self.packed)
+        return LocalParts(registry, datasets, watch, muted)
 
 
 class Pipeline:
@@ -152,6 +171,8 @@ class Pipeline:
 
     def _make(self, cell: Cell) -> Record:
         record = self._blank_record(cell)
+        if cell.failure:
+            return {**record, **failure_fields(cell, cell.failure)}
         if cell.skip:
             return {**record, "status": "skipped", "reason": cell.skip}
         try:
@@ -162,6 +183,8 @@ class Pipeline:
     def _store(self, cell: Cell, record: Record) -> Record:
         """Write a record, tell observers, and return it."""
         self.store.write(record)
+        if not cell.failure:
+            self.store.remove(cell.names, cell.unplanned_key)
         if self.observers.active:
             folder = self.scores.artifacts.folder / cell.keys.backbone
             run = describe_pretraining(cell, self.store.folder, folder)

@@ -23,6 +23,8 @@ from bench.registry.registry import Registry
 from bench.splits.grouped import pool_groups
 from bench.storage.artifact_files import PREDICTIONS
 from bench.storage.artifacts import ArtifactStore
+from bench.storage.record_json import encode
+from bench.system.device import threads_on
 from bench.system.stage_watch import StageWatch
 
 USUAL_PROTOCOL = {"features": "frozen", "probe": "offline", "checkpoint": "last epoch"}
@@ -59,12 +61,14 @@ class ScoreStage:
             StageFailed: the evaluator, or a stage below, failed.
         """
         features = self.features.get_all(cell)
-        with in_stage("evaluate"):
+        with in_stage("evaluate"), self.watch.entered("evaluate"):
             task = self._build_task(cell, features)
             groups = count_groups(task.train)  # before an evaluator may have changed its copy
             scores, seconds = self._evaluate(cell, task)
             self._save_predictions(cell, scores, features["test"])
-            return self._describe(cell, scores, len(features["test"]), seconds, groups)
+            described = self._describe(cell, scores, len(features["test"]), seconds, groups)
+            encode(described)  # what no file can hold fails here, and not when the record is written
+            return described
 
     def _build_task(self, cell: Cell, features: Mapping[str, Features]) -> Task:
         """Return what the evaluator of a cell may see."""
@@ -146,7 +150,9 @@ class ScoreStage:
                 **({} if groups is None else {"groups": info.groups or "groups", "labelled_groups": groups}),
                 **scores.protocol,
             },
-            "cost": cost_fields(self.features.about(cell), seconds, peak_mb(self.device)),
+            "cost": cost_fields(
+                self.features.about(cell), seconds, peak_mb(self.device), threads_on(self.device)
+            ),
         }
 
 

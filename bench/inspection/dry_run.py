@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from tabulate import tabulate
 
+from bench.boundary import is_from_user
 from bench.contracts.dataset import Images
 from bench.execution.assembly import build_method, build_training_run
 from bench.planning.cells import Cell
@@ -46,7 +47,7 @@ class BackboneCells:
     @property
     def reasons(self) -> str:
         """Why cells are skipped, each reason once."""
-        return "; ".join(dict.fromkeys(cell.skip for cell in self.skipped if cell.skip))
+        return "; ".join(dict.fromkeys(cell.why_not for cell in self.skipped if cell.why_not))
 
 
 def describe_run(
@@ -94,8 +95,8 @@ def _group_by_backbone(cells: Sequence[Cell], store: RecordStore) -> dict[str, B
     return {
         key: BackboneCells(
             all=group,
-            skipped=[cell for cell in group if cell.skip],
-            missing=[cell for cell in group if not cell.skip and not _has_score(cell, store)],
+            skipped=[cell for cell in group if cell.why_not],
+            missing=[cell for cell in group if not cell.why_not and not _has_score(cell, store)],
         )
         for key, group in by_key.items()
     }
@@ -131,6 +132,8 @@ def estimate_seconds(
             run = build_training_run(cell, ((0.5,) * channels, (0.5,) * channels), device, Path(folder))
             loop, silent = TrainingLoop(method, images, run), Progress("", 1, count, out=io.StringIO())
             speeds = [loop.epoch(0, silent)["images_per_s"] for _ in ("warm up", "time")]
-    except Exception:  # noqa: BLE001 - the plugin's boundary; what fails here fails in the run, and is told
-        return None
+    except BaseException as error:
+        if is_from_user(error):
+            raise
+        return None  # what fails here fails in the run, and is told there
     return cell.steps * step_images / speeds[-1]

@@ -15,7 +15,6 @@ from bench.contracts.recipe import ParamGroup
 from bench.errors import UnknownName, suggest
 from bench.registry.registry import KINDS, Entry, Failure, Plugin, Registry, singular
 
-BUILT_IN = "ssl-bench"  # the distribution that need not be named beside each of its offers
 WIDTHS = (None, None, 20, 44, 32)  # of a setting's name, default, range, meaning and source
 
 
@@ -69,7 +68,7 @@ def list_plugins(registry: Registry, kind: str | None = None, pattern: str | Non
 
 def _offer_rows(registry: Registry, entry: Entry, pattern: str | None) -> Iterable[Sequence[str]]:
     """Yield the name, summary and origin of an offer, or of the members of a family that match."""
-    origin = "" if entry.dist == BUILT_IN else f"({entry.dist} {entry.version})"
+    origin = "" if entry.plugin.built_in else f"({entry.dist} {entry.version})"
     if not entry.family:
         if _matches(entry.name, pattern):
             yield entry.name, entry.summary, origin

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.config import format_value
 from bench.contracts.recipe import Training
 from bench.keys import digest
+from bench.planning.failure_report import FailureReport
 
 if TYPE_CHECKING:
     from bench.contracts.backbone import Normalisation
@@ -73,6 +74,7 @@ class Cell:
         normalisation: that the weights expect which the backbone starts from; none is that of the data.
         settings: what was set explicitly and applies to this cell, by its `--set` name.
         skip: why this combination cannot work, if it cannot.
+        failure: what a plugin raised when the cell was planned, if it did.
         varied: those of `settings` that other cells of the grid have at another value.
     """
 
@@ -94,6 +96,7 @@ class Cell:
     settings: Mapping[str, Any]
     keys: Keys
     skip: str | None = None
+    failure: FailureReport | None = None
     varied: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -112,6 +115,16 @@ class Cell:
     def has_seen_labels(self) -> bool:
         """Whether the backbone was trained with the labels that it is evaluated with."""
         return self.label_share > 0 and self.dataset.is_same_data(self.eval_dataset)
+
+    @property
+    def unplanned_key(self) -> str:
+        """The key of the cell's score where its plan failed: of what was asked for, as no more is known."""
+        return digest({"stage": "unplanned", "cell": self.names, "settings": self.settings})
+
+    @property
+    def why_not(self) -> str | None:
+        """Why the cell cannot be made, if that was known when it was planned."""
+        return self.failure.reason if self.failure else self.skip
 
     @property
     def training_title(self) -> str:

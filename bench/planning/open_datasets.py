@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BadData
+from bench.boundary import Contained
+from bench.errors import BadData, refuse_unreadable
 from bench.planning.cells import PluginChoice
 from bench.registry.registry import Registry
 
@@ -32,10 +33,11 @@ class Datasets:
         self.opened: dict[tuple[str, str, Path | None], Any] = {}
 
     def open(self, choice: PluginChoice) -> Any:
-        """Return the `bench.contracts.dataset.Dataset` of a choice.
+        """Return the `bench.contracts.dataset.Dataset` of a choice, each call of which is contained.
 
         Raises:
             BadData: its files are missing or cannot be used, or are others than when the choice was planned.
+            BadPlugin: it raised what is no error for the user.
         """
         key = (choice.name, repr(choice.config), choice.root)
         if key not in self.opened:
@@ -45,7 +47,8 @@ class Datasets:
                 root=choice.root, data_dir=self.data_dir, download=self.download, packed=self.packed
             )
             cls = self.registry.load_class("datasets", choice.name)
-            data = cls(choice.name, choice.config, location)
+            contained = Contained(cls, choice.name, refuse_unreadable)
+            data = contained(choice.name, choice.config, location)
             refuse_other_data(choice, data)
             self.opened[key] = data
         return self.opened[key]

@@ -16,14 +16,17 @@ Where = Callable[[str], str]  # from an option's name to what an error about it 
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """Where and how a grid is run: nothing of it changes a number.
+    """Where and how a grid is run: nothing of it is in a key.
+
+    On a CPU, sums round otherwise with another number of threads; `threads` fixes it, whatever `jobs` is.
 
     Args:
         data_dir: where downloads and packed images are kept.
         results: where records and artifacts go.
         device: as `bench.system.device.choose` takes it.
         jobs: number of processes.
-        executor: how cells are shared out; none is `in-process`, or `processes` where there are several jobs.
+        threads: of each process; none is the processor's, shared out over the jobs.
+        executor: how cells are shared out; none is chosen by what is run.
         download: what is missing may be downloaded.
         packed: decoded images are kept in a file, even where they would fit into memory.
         profile: a few steps of each training are profiled.
@@ -33,6 +36,7 @@ class Runtime:
     results: Path = Path("results")
     device: str = "auto"
     jobs: int = 1
+    threads: int | None = None
     executor: str | None = None
     download: bool = False
     packed: bool = False
@@ -192,7 +196,7 @@ def _read_seed(value: Any, where: str) -> int:
     return _read_whole(value, where, least=0)
 
 
-def _read_jobs(value: Any, where: str) -> int:
+def _read_count(value: Any, where: str) -> int:
     return _read_whole(read_value(value, where) if isinstance(value, str) else value, where, least=1)
 
 
@@ -229,7 +233,8 @@ RUNTIME: dict[str, Callable[[Any, str], Any]] = {
     "data_dir": _read_folder,
     "results": _read_folder,
     "device": _read_name,
-    "jobs": _read_jobs,
+    "jobs": _read_count,
+    "threads": _read_count,
     "executor": _read_name,
     "download": _read_flag,
     "packed": _read_flag,

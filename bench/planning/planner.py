@@ -8,17 +8,19 @@ evaluator retrains nothing.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from bench.augmentation.view import View
+from bench.boundary import is_fault_of_plugin, why_refused
 from bench.config import key_fields
 from bench.contracts.recipe import TrainConfig, Training, resolve, too_few_images
 from bench.errors import BadPlugin, BadValue, Unsupported
 from bench.keys import digest
 from bench.planning.cells import TRAINING_PARTS, Cell, Keys, PluginChoice
 from bench.planning.checks import check_request
+from bench.planning.failure_report import FailureReport
 from bench.planning.open_datasets import Datasets
 from bench.planning.plans import BackbonePlan, LabelSubset, SeededPlan
 from bench.planning.plugin_choices import PluginChoices, settings_that_apply
@@ -27,6 +29,10 @@ from bench.planning.views import read_train_config, resolve_views
 from bench.registry.registry import Registry
 
 __all__ = ["Cell", "Datasets", "Request", "plan"]
+
+T = TypeVar("T")
+Names = tuple[str, str, str]  # of a dataset, a backbone and a method
+Axes = tuple[int, str, tuple[str, float | None]]  # seed, what is evaluated on, evaluator and label fraction
 
 
 def plan(request: Request, registry: Registry, datasets: Datasets) -> list[Cell]:
@@ -39,10 +45,13 @@ def plan(request: Request, registry: Registry, datasets: Datasets) -> list[Cell]
     plugins = PluginChoices(registry, datasets)
     check_request(request, plugins)
     cells: dict[str, Cell] = {}
-    for cell in Planner(request, plugins).cells():
+    planner = Planner(request, plugins)
+    for cell in planner.cells():
         cells.setdefault(cell.keys.score, cell)
-    reasons = [cell.skip for cell in cells.values()]
+    reasons = [cell.why_not for cell in cells.values()]
     if reasons and all(reasons):
+        if planner.faults:
+            raise BadPlugin(FailureReport.of("plan", planner.faults[0]).reason) from planner.faults[0]
         raise BadValue(str(reasons[0]))
     by_backbone: dict[str, list[Cell]] = {}
     for cell in _mark_varying(cells.values()):
@@ -63,10 +72,14 @@ def _mark_varying(cells: Collection[Cell]) -> Iterator[Cell]:
 
 
 class Planner:
-    """The grid of one request; what cells have in common is worked out once."""
+    """The grid of one request; what cells have in common is worked out once.
+
+    A plugin that raises when it is asked for something fails the cells that it is in, and no others.
+    """
 
     def __init__(self, request: Request, plugins: PluginChoices) -> None:
         self.request, self.plugins, self.datasets = request, plugins, plugins.datasets
+        self.faults: list[Exception] = []
 
     def cells(self) -> Iterator[Cell]:
         """Yield every combination, those that share a backbone one after the other."""
@@ -74,22 +87,42 @@ class Planner:
         for point in itertools.product(*request.settings.values()):
             settings = dict(zip(request.settings, point, strict=True))
             for names in itertools.product(request.dataset, request.backbone, request.method):
-                trained = self._plan_backbone(*names, settings)
-                for seed in request.seed:
-                    yield from self._cells_of_seed(trained, seed, settings)
+                trained = self._attempt(self._plan_backbone, *names, settings)
+                eval_datasets = request.eval_dataset or names[:1]
+                for axes in itertools.product(request.seed, eval_datasets, self._list_evaluations()):
+                    yield self._plan_cell(names, trained, axes, settings)
 
-    def _cells_of_seed(self, trained: BackbonePlan, seed: int, settings: Mapping[str, Any]) -> Iterator[Cell]:
-        for eval_dataset in self.request.eval_dataset or (trained.dataset.name,):
-            for evaluator, fraction in self._list_evaluations():
-                source = self._plan_seed(trained, seed, self._label_share(trained.method.name, fraction))
-                yield self._build_cell(source, eval_dataset, evaluator, fraction, settings)
+    def _plan_cell(
+        self, names: Names, trained: BackbonePlan | FailureReport, axes: Axes, settings: Mapping[str, Any]
+    ) -> Cell:
+        """Return one cell, as it is planned or as its plan failed."""
+        planned: Cell | FailureReport = (
+            trained
+            if isinstance(trained, FailureReport)
+            else self._attempt(self._build_cell, trained, axes, settings)
+        )
+        return planned if isinstance(planned, Cell) else self._fail_cell(names, axes, settings, planned)
 
-    def _list_evaluations(self) -> Iterator[tuple[str, float | None]]:
-        """Yield each evaluator with each label fraction; with none if it takes none."""
-        for name in self.request.evaluator:
-            takes_fraction = self.plugins.plugin("evaluators", name).takes_fraction
-            for fraction in self.request.label_frac if takes_fraction else (None,):
-                yield name, fraction
+    def _attempt(self, plan: Callable[..., T], *args: Any) -> T | FailureReport:
+        """Return what is planned, or the report of what a plugin raised meanwhile."""
+        try:
+            return plan(*args)
+        except Exception as error:
+            if not is_fault_of_plugin(error):
+                raise
+            self.faults.append(error)
+            return FailureReport.of("plan", error)
+
+    def _list_evaluations(self) -> list[tuple[str, float | None]]:
+        """Return each evaluator with each label fraction; with none if it takes none."""
+        return [
+            (name, fraction)
+            for name in self.request.evaluator
+            for fraction in self._list_fractions(self.plugins.plugin("evaluators", name))
+        ]
+
+    def _list_fractions(self, evaluator: Any) -> tuple[float | None, ...]:
+        return self.request.label_frac if evaluator.takes_fraction else (None,)
 
     def _label_share(self, method: str, fraction: float | None) -> float:
         """Return the share of the training labels that a method sees in a cell: never more than a probe."""
@@ -193,16 +226,10 @@ class Planner:
 
     # ---- a cell
 
-    def _build_cell(
-        self,
-        source: SeededPlan,
-        eval_name: str,
-        evaluator_name: str,
-        fraction: float | None,
-        settings: Mapping[str, Any],
-    ) -> Cell:
+    def _build_cell(self, trained: BackbonePlan, axes: Axes, settings: Mapping[str, Any]) -> Cell:
         """Return the cell of an evaluator at a label fraction on what a backbone plan trains."""
-        trained = source.trained
+        seed, eval_name, (evaluator_name, fraction) = axes
+        source = self._plan_seed(trained, seed, self._label_share(trained.method.name, fraction))
         data = self._choose_eval_dataset(trained, eval_name, settings)
         evaluator = self.plugins.choose("evaluators", evaluator_name, "evaluator", settings)
         choices: dict[str, Any] = {
@@ -231,6 +258,36 @@ class Planner:
             keys=self._chain_keys(source, data, evaluator, fraction, subset),
             skip=source.skip or subset.refusal or self._unfit(trained, evaluator),
         )
+
+    def _fail_cell(
+        self, names: Names, axes: Axes, settings: Mapping[str, Any], failure: FailureReport
+    ) -> Cell:
+        """Return a cell whose plan failed, with as much as is known of it."""
+        (dataset, backbone, method), (seed, eval_dataset, (evaluator, fraction)) = names, axes
+        cls, choose = self.plugins.plugin("methods", method), self.plugins.choose_anyhow
+        choices: dict[str, Any] = {
+            "method": choose("methods", method, "method", settings),
+            "backbone": choose("backbones", cls.fixed_backbone or backbone, "backbone", settings),
+            "dataset": choose("datasets", dataset, "dataset", settings),
+            "evaluator": choose("evaluators", evaluator, "evaluator", settings),
+        }
+        role = "eval_dataset" if self._is_other_data(dataset, eval_dataset, settings) else "dataset"
+        choices["eval_dataset"] = choose("datasets", eval_dataset, role, settings)
+        cell = Cell(
+            **choices,
+            label_frac=fraction,
+            seed=seed,
+            split="train",
+            label_share=self._label_share(method, fraction),
+            training=None,
+            views=(),
+            image_size=0,
+            settings=settings_that_apply(settings, choices, trained=cls.recipe is not None),
+            keys=Keys(backbone="", features={}, score=""),
+            failure=failure,
+        )
+        key = cell.unplanned_key
+        return replace(cell, keys=Keys(backbone=key, features={}, score=key))
 
     def _chain_keys(
         self,
@@ -307,20 +364,24 @@ class Planner:
             return None
         channels = self.datasets.open(trained.dataset).info.channels
         about = self.plugins.plugin("backbones", backbone.name).about
-        try:
-            spec.check(backbone.name, about(backbone.name, backbone.config, channels, trained.image_size))
-        except Unsupported as error:
-            return f"{evaluator.name} on {error}"
-        return None
+        reason = why_refused(
+            lambda: spec.check(
+                backbone.name, about(backbone.name, backbone.config, channels, trained.image_size)
+            )
+        )
+        return reason and f"{evaluator.name} on {reason}"
 
     def _choose_eval_dataset(
         self, trained: BackbonePlan, name: str, settings: Mapping[str, Any]
     ) -> PluginChoice:
         """Return what is evaluated on: what was trained on, unless it has settings of its own."""
-        has_settings = any(setting.startswith("eval_dataset.") for setting in settings)
-        if name == trained.dataset.name and not has_settings:
+        if not self._is_other_data(trained.dataset.name, name, settings):
             return trained.dataset
         return self.plugins.choose("datasets", name, "eval_dataset", settings)
+
+    def _is_other_data(self, dataset: str, eval_dataset: str, settings: Mapping[str, Any]) -> bool:
+        """Tell whether what is evaluated on is not what was trained on."""
+        return eval_dataset != dataset or any(name.startswith("eval_dataset.") for name in settings)
 
     def _feature_keys(
         self, source: SeededPlan, data: PluginChoice, spec: Mapping[str, Any]

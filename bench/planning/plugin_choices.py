@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from bench.config import build, identity
-from bench.errors import BadData, BadValue, Unsupported
+from bench.boundary import Contained, is_fault_of_plugin, plugin_call, why_refused
+from bench.config import NoSettings, build, identity
+from bench.errors import BadData, BadValue
 from bench.planning.cells import PluginChoice
 from bench.planning.open_datasets import Datasets
 from bench.registry.registry import Registry
@@ -40,8 +41,9 @@ class PluginChoices:
         self.memo: dict[Any, Any] = {}
 
     def plugin(self, kind: str, name: str) -> Any:
-        """Return the class of a plugin."""
-        return self.remember(("class", kind, name), lambda: self.registry.load_class(kind, name))
+        """Return the class of a plugin, each call of which is contained."""
+        memo = ("class", kind, name)
+        return self.remember(memo, lambda: Contained(self.registry.load_class(kind, name), name))
 
     def choose(self, kind: str, name: str, role: str, settings: Mapping[str, Any]) -> PluginChoice:
         """Return a plugin with what `settings` say of its role (`method.x`) or its name (`simclr.x`)."""
@@ -53,10 +55,12 @@ class PluginChoices:
     def configure(self, kind: str, name: str, role: str, settings: Mapping[str, Any]) -> PluginChoice:
         """Return a plugin as `choose` does, but without its identity: no data is opened."""
         values, root = self._values_and_root(kind, name, role, settings)
+        with plugin_call(f"{name}: Config()"):
+            config = build(self.plugin(kind, name).Config, values, name)
         return PluginChoice(
             kind=kind,
             name=name,
-            config=build(self.plugin(kind, name).Config, values, name),
+            config=config,
             identity={},
             root=Path(str(root)).expanduser() if root is not None else None,
         )
@@ -71,31 +75,23 @@ class PluginChoices:
     def why_unsupported(self, backbone: PluginChoice, channels: int, size: int) -> str | None:
         """Return why a backbone cannot work on images of this size, if it cannot."""
 
-        def check() -> str | None:
-            try:
-                self.plugin("backbones", backbone.name).check(backbone.name, backbone.config, channels, size)
-            except Unsupported as error:
-                return str(error)
-            return None
+        def check() -> None:
+            self.plugin("backbones", backbone.name).check(backbone.name, backbone.config, channels, size)
 
         memo = ("check", backbone.key, channels, size)
-        return cast("str | None", self.remember(memo, check))
+        return cast("str | None", self.remember(memo, lambda: why_refused(check)))
 
     def why_size_unsupported(
         self, backbone: PluginChoice, channels: int, image_size: int, size: int
     ) -> str | None:
         """Return why a backbone that is built for `image_size` cannot take a view of `size`, if it cannot."""
 
-        def check() -> str | None:
+        def check() -> None:
             cls = self.plugin("backbones", backbone.name)
-            try:
-                cls.check_size(backbone.name, backbone.config, channels, image_size, size)
-            except Unsupported as error:
-                return str(error)
-            return None
+            cls.check_size(backbone.name, backbone.config, channels, image_size, size)
 
         memo = ("check size", backbone.key, channels, image_size, size)
-        return cast("str | None", self.remember(memo, check))
+        return cast("str | None", self.remember(memo, lambda: why_refused(check)))
 
     def normalisation(self, backbone: PluginChoice, channels: int) -> Normalisation | None:
         """Return what the weights that a backbone starts from expect of images, if they say it."""
@@ -117,18 +113,14 @@ class PluginChoices:
             BadValue: the method's config cannot work on any.
         """
 
-        def check() -> str | None:
+        def check() -> None:
             data = self.datasets.open(dataset).info
             family = self.plugin("backbones", backbone.name)
-            try:
-                info = family.about(backbone.name, backbone.config, data.channels, size)
-                self.plugin("methods", method.name).check(method.config, info, data, size)
-            except Unsupported as error:
-                return str(error)
-            return None
+            info = family.about(backbone.name, backbone.config, data.channels, size)
+            self.plugin("methods", method.name).check(method.config, info, data, size)
 
         memo = ("method check", method.key, backbone.key, dataset.key, dataset.root, size)
-        return cast("str | None", self.remember(memo, check))
+        return cast("str | None", self.remember(memo, lambda: why_refused(check)))
 
     def refuse_unknown_layers(self, backbone: PluginChoice) -> None:
         """Refuse a decay from layer to layer on a backbone that does not say its layers.
@@ -138,7 +130,7 @@ class PluginChoices:
         """
         from bench.contracts.backbone import Backbone
 
-        if self.plugin("backbones", backbone.name).parameter_layers is Backbone.parameter_layers:
+        if self.registry.load_class("backbones", backbone.name).parameter_layers is Backbone.parameter_layers:
             raise BadValue(
                 f"train.layer_decay: {backbone.name} does not say the layers of its parameters. Set it to 1."
             )
@@ -201,18 +193,33 @@ class PluginChoices:
         memo = ("subset", data.key, data.root, fraction, seed)
         return cast("tuple[int, str]", self.remember(memo, draw))
 
+    def choose_anyhow(self, kind: str, name: str, role: str, settings: Mapping[str, Any]) -> PluginChoice:
+        """Return a plugin as far as it can be configured, for the record of a cell whose plan failed."""
+        unknown = PluginChoice(kind=kind, name=name, config=NoSettings(), identity={"config": {}})
+        try:
+            choice = self.configure(kind, name, role, settings)
+            return dataclasses.replace(choice, identity=self._identify_class(choice))
+        except Exception as error:
+            if not is_fault_of_plugin(error):
+                raise
+            return unknown
+
     def _identify(self, choice: PluginChoice) -> PluginChoice:
         """Return the choice with what a key hashes of it; a dataset is opened for its fingerprint."""
+        hashed = self._identify_class(choice)
+        if choice.kind == "datasets":
+            hashed["fingerprint"] = self.datasets.open(choice).fingerprint()
+        return dataclasses.replace(choice, identity=hashed)
+
+    def _identify_class(self, choice: PluginChoice) -> dict[str, Any]:
+        """Return what a key hashes of a plugin whatever its data is."""
         cls, entry = self.plugin(choice.kind, choice.name), self.registry.find(choice.kind, choice.name)
-        hashed = {
+        return {
             "dist": entry.dist,
             "name": choice.name.rpartition(":")[2],
             "version": cls.version,
             "config": identity(choice.config),
         }
-        if choice.kind == "datasets":
-            hashed["fingerprint"] = self.datasets.open(choice).fingerprint()
-        return dataclasses.replace(choice, identity=hashed)
 
     def remember(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """Return what `make` returned when it was first called for `key`."""

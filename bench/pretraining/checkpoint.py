@@ -11,9 +11,9 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -31,6 +31,18 @@ STATE = "state"  # entry of the file's metadata
 Log = list[dict[str, Any]]  # what `metrics.jsonl` has, an epoch each
 
 logger = logging.getLogger("bench")
+
+
+class TrainingProgress(NamedTuple):
+    """How far a training has come.
+
+    Args:
+        log: a line an epoch that is done.
+        threads: of the processor, of each process in turn that had another number than the one before.
+    """
+
+    log: Log
+    threads: tuple[int, ...] = ()
 
 
 class NotBelieved(Exception):
@@ -54,7 +66,7 @@ class Checkpoint:
         method: nn.Module,
         optimizer: torch.optim.Optimizer,
         scaler: torch.amp.GradScaler,
-        log: Sequence[Mapping[str, Any]],
+        progress: TrainingProgress,
     ) -> None:
         """Write the state at the end of an epoch, in place of an earlier one.
 
@@ -62,13 +74,13 @@ class Checkpoint:
             method: that is trained.
             optimizer: that trains it.
             scaler: of the loss.
-            log: a line an epoch that is done.
+            progress: that it has made.
         """
         tensors = {f"method.{name}": value for name, value in method.state_dict().items()}
         for number, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
         tensors = cpu_copies(tensors)
-        state = {"key": self.key, "log": list(log), "scaler": scaler.state_dict()}
+        state = {"key": self.key, **progress._asdict(), "scaler": scaler.state_dict()}
         state["digest"] = _hash_all(state, tensors)
         part = self.folder / PART
         save_file(tensors, part, metadata={STATE: json.dumps(state)})
@@ -77,30 +89,26 @@ class Checkpoint:
 
     def resume(
         self, method: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
-    ) -> Log:
-        """Load the state that an earlier process left, if it left one.
+    ) -> TrainingProgress:
+        """Load the state that an earlier process left, if it left one, and return how far it came.
 
         One that is damaged or of another training is set aside with a warning.
-
-        Returns:
-            A line an epoch that is done.
         """
         try:
             state, tensors = self._read()
             _refuse_other_networks(method, tensors)
         except FileNotFoundError:
-            return []
+            return TrainingProgress([])
         except NotBelieved as error:
             target = set_aside(self.path)
             logger.warning(
                 "%s: %s. It is set aside as %s, and the training begins anew.", self.path, error, target.name
             )
-            return []
+            return TrainingProgress([])
         method.load_state_dict(_below("method", tensors))
         _load_optimizer(optimizer, _below("optimizer", tensors))
         scaler.load_state_dict(state["scaler"])
-        log: Log = state["log"]
-        return log
+        return TrainingProgress(state["log"], tuple(state["threads"]))
 
     def forget(self) -> None:
         """Remove the checkpoint of a run that is finished, and what a dead process left of one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import statistics
 import time
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from bench.contracts.recipe import too_few_images
 from bench.keys import seed_of
 from bench.metrics.collapse import embedding_std, rankme
 from bench.pretraining.batches import plan_batches
-from bench.pretraining.checkpoint import Checkpoint
+from bench.pretraining.checkpoint import Checkpoint, TrainingProgress
 from bench.pretraining.epoch_log import METRICS, append_line, write_lines
 from bench.pretraining.loss_meter import LossMeter
 from bench.pretraining.online_knn import KnnSample, eval_mode, knn_interval, knn_monitors
@@ -28,9 +29,11 @@ from bench.pretraining.step import Stepper, StepResult
 from bench.pretraining.training_run import TrainingCost, TrainingRun
 from bench.pretraining.view_sources import open_view_source
 from bench.system.compile import compile_or_warn
-from bench.system.device import to_device
+from bench.system.device import threads_on, to_device
 from bench.system.profiler import mark
 from bench.system.progress import Progress
+
+logger = logging.getLogger("bench")
 
 RANK_ROWS = 512  # of a batch, for RankMe: its cost grows with the cube of them
 
@@ -57,7 +60,8 @@ def pretrain(method: Method, images: Images | FileStream, run: TrainingRun) -> T
         raise too_few_images(training.batch_size, loop.epoch_images, accumulate=training.accumulate)
     stepper = loop.stepper
     checkpoint = Checkpoint(run.folder, run.key)
-    log = checkpoint.resume(method, stepper.optimizer, stepper.scaler)
+    log, threads = checkpoint.resume(method, stepper.optimizer, stepper.scaler)
+    threads = _add_threads(threads, run)
     first = len(log)
     write_lines(run.folder / METRICS, log)
     per_epoch = loop.steps * training.step_images
@@ -73,14 +77,30 @@ def pretrain(method: Method, images: Images | FileStream, run: TrainingRun) -> T
             append_line(run.folder / METRICS, metrics)
             run.on_epoch(epoch + 1, metrics)
             if time.monotonic() - saved > run.checkpoint_every_s and epoch + 1 < training.epochs:
-                checkpoint.save(method, stepper.optimizer, stepper.scaler, log)
+                state = TrainingProgress(log, threads)
+                checkpoint.save(method, stepper.optimizer, stepper.scaler, state)
                 saved = time.monotonic()
     finally:
         progress.close()
         loop.view_source.close()
     checkpoint.forget()
     speeds = [metrics["images_per_s"] for metrics in log]
-    return TrainingCost(sum(metrics["seconds"] for metrics in log), statistics.harmonic_mean(speeds))
+    seconds = sum(metrics["seconds"] for metrics in log)
+    return TrainingCost(seconds, statistics.harmonic_mean(speeds), threads)
+
+
+def _add_threads(before: tuple[int, ...], run: TrainingRun) -> tuple[int, ...]:
+    """Return the numbers of threads of a training with this process's, and warn where they differ."""
+    now = tuple(threads_on(run.device))
+    if not before or now == before[-1:]:
+        return before or now
+    earlier = " and ".join(map(str, before))
+    logger.warning(
+        "%s: it was begun with %s threads and goes on with %s, so it is bitwise neither training. "
+        "Use --threads %s for that.",
+        run.what, earlier, *now, before[-1],
+    )  # fmt: skip
+    return before + now
 
 
 class TrainingLoop:

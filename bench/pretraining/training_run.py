@@ -68,7 +68,9 @@ class TrainingCost:
         seconds: of training and its monitors.
         images_per_s: training images a second, an image counted once however many views it gives,
             while no monitor was at work.
+        threads: of the processor, of each process in turn; none where a GPU computed.
     """
 
     seconds: float
     images_per_s: float
+    threads: tuple[int, ...] = ()

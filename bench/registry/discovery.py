@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import re
@@ -14,13 +15,15 @@ from typing import Any
 import pluggy
 
 from bench import hookspecs
-from bench.errors import suggest
+from bench.boundary import is_from_user
+from bench.errors import one_line, suggest
 from bench.hookspecs import PROJECT, Family, Offer
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # no dot, colon, comma or slash: they have a meaning
 _TARGET = re.compile(r"(\.+|\.*\w+(\.\w+)*):\w+(\.\w+)*")
 _PARTS = frozenset({"method", "backbone", "dataset", "train", "views"})  # of `--set PART.FIELD`
 
+BUILT_IN = "ssl-bench"  # the distribution whose plugins come with bench
 KINDS = {
     "methods": "Method",
     "backbones": "Backbone",
@@ -56,6 +59,11 @@ class Plugin:
     def id(self) -> str:
         """The name that no other plugin has."""
         return f"{self.dist}:{self.name}"
+
+    @property
+    def built_in(self) -> bool:
+        """It came with bench itself."""
+        return same_dist(self.dist, BUILT_IN)
 
     def answers_to(self, name: str) -> bool:
         """Tell whether `name` means this plugin: its entry point, distribution, or both."""
@@ -162,14 +170,20 @@ def discover(blocked: tuple[str, ...]) -> Discovery:
     return discovery
 
 
+@contextlib.contextmanager
+def contain_failure(discovery: Discovery, plugin: Plugin, phase: str) -> Iterator[None]:
+    """Turn whatever a plugin raises in the block into a `Failure`; the user's Ctrl-C goes through."""
+    try:
+        yield
+    except BaseException as error:
+        if is_from_user(error):
+            raise
+        discovery.failures.append(describe_failure(plugin, phase, error))
+
+
 def describe_failure(plugin: Plugin, phase: str, error: BaseException) -> Failure:
     """Return the record of an exception."""
     return Failure(plugin, phase, one_line(error), "".join(traceback.format_exception(error)))
-
-
-def one_line(error: BaseException) -> str:
-    """Return an exception's class and message on one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
 
 
 def same_dist(one: str, other: str) -> bool:
@@ -192,10 +206,23 @@ def _list_entry_points(discovery: Discovery) -> Iterator[tuple[Plugin, EntryPoin
                 describe_failure(Plugin(str(dist.locate_file("")), "?", "?", "?"), "metadata", error)
             )
             continue
-        if pairs:
+        if pairs and not _is_shadowed(dist):
             points.setdefault(_normalise_name(pairs[0][0].dist), pairs)
     for dist_name in sorted(points):
         yield from sorted(points[dist_name], key=lambda pair: pair[0].name)
+
+
+def _is_shadowed(dist: Distribution) -> bool:
+    """Tell whether another distribution of the name stands before this one on the path.
+
+    Its modules are then the ones that are imported, so its entry points are the ones that hold: even if it
+    has none any more.
+    """
+    try:
+        first = importlib.metadata.distribution(dist.metadata["Name"])
+    except importlib.metadata.PackageNotFoundError:  # its folder has another name than it says
+        return False
+    return first.locate_file("") != dist.locate_file("")
 
 
 def _read_entry_points(dist: Distribution) -> list[tuple[Plugin, EntryPoint]]:
@@ -207,20 +234,13 @@ def _read_entry_points(dist: Distribution) -> list[tuple[Plugin, EntryPoint]]:
 
 
 def _register(discovery: Discovery, plugin: Plugin, point: EntryPoint) -> None:
-    try:
+    with contain_failure(discovery, plugin, "import"):
         module = point.load()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin's boundary
-        discovery.failures.append(describe_failure(plugin, "import", error))
-        return
-    try:
-        discovery.manager.register(module, plugin.id)
-    except Exception as error:  # noqa: BLE001 - the plugin's boundary
-        discovery.failures.append(describe_failure(plugin, "register", error))
-        return
-    discovery.registered.append(plugin)
-    discovery.failures += (
-        Failure(plugin, "register", error) for error in _find_mistaken_hooks(discovery, plugin, module)
-    )
+        with contain_failure(discovery, plugin, "register"):
+            discovery.manager.register(module, plugin.id)
+            mistakes = list(_find_mistaken_hooks(discovery, plugin, module))
+            discovery.registered.append(plugin)
+            discovery.failures += (Failure(plugin, "register", error) for error in mistakes)
 
 
 def _find_mistaken_hooks(discovery: Discovery, plugin: Plugin, module: Any) -> Iterator[str]:
@@ -237,12 +257,10 @@ def _find_mistaken_hooks(discovery: Discovery, plugin: Plugin, module: Any) -> I
 def _collect_offers(discovery: Discovery, plugin: Plugin, kind: str) -> None:
     """Add the offers of one hook call; what is wrong with one of them leaves the others."""
     hook = f"bench_{kind}"
-    try:
+    with contain_failure(discovery, plugin, hook):
         for offers in discovery.hook_of(plugin, hook)():
             for offer in offers:
                 _add_offer(discovery, plugin, kind, offer)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin's boundary
-        discovery.failures.append(describe_failure(plugin, hook, error))
 
 
 def _add_offer(discovery: Discovery, plugin: Plugin, kind: str, offer: Any) -> None:

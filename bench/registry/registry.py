@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench.errors import BadPlugin, UnknownName, suggest
+from bench.boundary import is_from_user
+from bench.errors import BadPlugin, UnknownName, one_line, suggest
 from bench.registry.discovery import (
     CELL_KINDS,
     KINDS,
@@ -22,9 +23,8 @@ from bench.registry.discovery import (
     Entry,
     Failure,
     Plugin,
-    describe_failure,
+    contain_failure,
     discover,
-    one_line,
     same_dist,
 )
 
@@ -106,11 +106,9 @@ class Registry:
     def family_names(self, entry: Entry) -> tuple[str, ...]:
         """Return every name that a family serves; none, and one more failure, if it cannot tell."""
         if entry not in self._names:
-            try:
+            self._names[entry] = ()
+            with contain_failure(self._discovery, entry.plugin, "names"):
                 self._names[entry] = tuple(map(str, import_target(entry.names)()))
-            except Exception as error:  # noqa: BLE001 - the plugin's boundary
-                self._names[entry] = ()
-                self._discovery.failures.append(describe_failure(entry.plugin, "names", error))
         return self._names[entry]
 
     def load_class(self, kind: str, name: str) -> type[Any]:
@@ -133,7 +131,9 @@ class Registry:
         base = getattr(importlib.import_module("bench.api"), KINDS[entry.kind])
         try:
             cls = import_target(entry.target)
-        except Exception as error:
+        except BaseException as error:
+            if is_from_user(error):
+                raise
             raise BadPlugin(
                 f"{where}: {entry.target} cannot be imported ({one_line(error)}). "
                 "Install what it needs, or see where it fails with `bench --traceback`."

@@ -15,6 +15,7 @@ from bench.reporting.metric_choice import GAP, is_in_percent
 from bench.reporting.pivot import Layout, Pivot
 from bench.reporting.protocols import describe_mixture
 from bench.reporting.significance import LEVEL
+from bench.reporting.threads import describe_thread_mixture
 
 MOST_VALUES = 4  # of a setting that a caption lists before it says only that they differ
 DIAGONAL = "†"
@@ -96,6 +97,9 @@ def _list_remarks(survey: Survey, pivot: Pivot) -> Iterator[str]:
     mixture = describe_mixture(pivot)
     if mixture:
         yield mixture[0].upper() + mixture[1:]
+    threads = describe_thread_mixture(point.record for point in survey.points)
+    if threads:
+        yield threads
     if any(group.on_diagonal and group.by_seed for group in pivot.groups.values()):
         yield f"{DIAGONAL}: trained and evaluated on the same data set"
 

@@ -80,6 +80,11 @@ class RecordStore:
             ) from None
         return path
 
+    def remove(self, cell: Mapping[str, Any], score_key: str) -> None:
+        """Remove the record of a cell, if there is one."""
+        with contextlib.suppress(OSError):  # what cannot be removed now is in the way of nothing
+            self.path(cell, score_key).unlink()
+
     def read(self, path: Path) -> Record:
         """Return the record in the file at `path`.
 

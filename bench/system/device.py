@@ -64,6 +64,14 @@ def to_device(x: Tensor, device: torch.device) -> Tensor:
     return x.to(device, non_blocking=True)
 
 
+def threads_on(device: torch.device) -> list[int]:
+    """Return the number of threads that sums on the device are shared out to, as a list; none on a GPU.
+
+    Another number adds in another order, and rounds otherwise.
+    """
+    return [torch.get_num_threads()] if device.type == "cpu" else []
+
+
 def describe_device(device: torch.device) -> str:
     """Return the device's name for a record."""
     if device.type == "cuda":

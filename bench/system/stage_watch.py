@@ -10,6 +10,12 @@ from dataclasses import dataclass, field
 from bench.system.profiler import Profiler
 from bench.system.stage_timer import StageTimer
 
+Tell = Callable[[str, str], None]  # what is told, and of whom: ("stage", "pretrain")
+
+
+def tell_nobody(_what: str, _of: str) -> None:
+    """Be told of what a process is doing where nobody waits for it."""
+
 
 @dataclass(frozen=True)
 class StageWatch:
@@ -18,10 +24,19 @@ class StageWatch:
     Args:
         timer: the seconds of the whole run by stage.
         profiler: writes traces; none profiles nothing.
+        tell: is told which stage of a cell is entered, so that it is known if the process ends there.
     """
 
     timer: StageTimer = field(default_factory=StageTimer)
     profiler: Profiler | None = None
+    tell: Tell = tell_nobody
+
+    @contextlib.contextmanager
+    def entered(self, stage: str) -> Iterator[None]:
+        """Tell that a stage of a cell is entered, and left."""
+        self.tell("stage", stage)
+        yield
+        self.tell("stage", "")
 
     @contextlib.contextmanager
     def stage(self, stage: str, key: str, title: str, of: str = "") -> Iterator[None]:

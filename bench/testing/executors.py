@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,10 @@ class NamedSpec:
     def work(self, cells: Sequence[str]) -> list[Record]:
         """Return the records of names, in a worker."""
         return list(self.build().run(cells))
+
+    def open_worker(self, tell: Callable[[str, str], None], muted: Collection[str]) -> NamedCells:
+        """Return what makes records of names, in a worker."""
+        return self.build()
 
 
 def outcomes(cls: type[Executor], name: str, config: Any = None) -> Iterator[Outcome]:

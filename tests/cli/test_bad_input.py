@@ -9,10 +9,9 @@ import pytest
 from click.testing import CliRunner
 from small_runs import bench, line_of, run
 
-from bench.cli.app import Shell
+from bench.cli.app import Session, Shell
 from bench.cli.run_grid import run_grid
 from bench.planning.options import merge_options
-from bench.registry.registry import Registry
 from bench.storage.records import RecordStore
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -180,7 +179,7 @@ def at_a_terminal() -> click.Command:
     @shell.command("run")
     def run_asking() -> int:
         options = merge_options(None, {"dataset": ("cifar10",), "data_dir": "data"})
-        return run_grid(options, Registry.load(), blocked=(), dry_run=False, ask=True)
+        return run_grid(options, Session(), dry_run=False, ask=True)
 
     return shell
 

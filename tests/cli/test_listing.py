@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
+from environment import environment
 
 from bench.cli.main import main
 from bench.config import format_value
@@ -141,7 +142,7 @@ def test_check_of_nothing_is_a_usage_error() -> None:
 def test_new_plugins_of_every_kind_pass_their_own_tests(tmp_path: Path) -> None:
     for kind in KINDS:
         assert bench("plugins", "new", f"my-{kind}", "--kind", kind, "--output", str(tmp_path)).exit_code == 0
-    path = os.pathsep.join(str(tmp_path / f"bench-my-{kind}") for kind in KINDS)
+    folders = [tmp_path / f"bench-my-{kind}" for kind in KINDS]
 
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "--import-mode=importlib", str(tmp_path)]
     done = subprocess.run(
@@ -149,7 +150,7 @@ def test_new_plugins_of_every_kind_pass_their_own_tests(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": path},
+        env=environment(*folders),
         check=False,
     )
 

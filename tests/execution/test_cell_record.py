@@ -44,7 +44,8 @@ def test_a_record_has_its_costs(lab: Lab) -> None:
     trained, random = (record["cost"] for record in lab.run(lab.plan(method=("simclr", "random"))))
 
     assert set(trained) == {
-        "seconds", "images_per_s", "features_images_per_s", "params", "flops", "peak_mb"
+        "seconds", "images_per_s", "features_images_per_s", "params", "flops", "peak_mb",
+        "threads",
     }  # fmt: skip
     assert set(trained["seconds"]) == {"pretrain", "features", "evaluate"}
     assert all(value > 0 for value in trained["seconds"].values())
@@ -54,20 +55,23 @@ def test_a_record_has_its_costs(lab: Lab) -> None:
     assert random["params"] == trained["params"] > 100_000
     assert random["flops"] == trained["flops"] > 2 * random["params"]
     assert random["peak_mb"] > 10
+    assert trained["threads"] == {"pretrain": [1], "features": [1], "evaluate": [1]}
+    assert random["threads"] == {"pretrain": [], "features": [1], "evaluate": [1]}
 
 
-def test_features_that_do_not_say_how_many_images_they_took_serve_as_ever(probing: Lab) -> None:
+def test_features_that_do_not_say_how_they_were_made_serve_as_ever(probing: Lab) -> None:
     (first,) = probing.run(probing.plan({"knn.k": 3}, **PROBE))
     for key in first["keys"]["features"].values():
         with ArtifactStore(probing.folder).write(key) as folder:
             (folder / features.FILE).write_bytes((probing.artifact(key) / features.FILE).read_bytes())
             about = json.loads((probing.artifact(key) / ABOUT).read_text())
-            del about["images"]
+            del about["images"], about["threads"], about["backbone"]["threads"]
             (folder / ABOUT).write_text(json.dumps(about))
     (second,) = probing.run(probing.plan({"knn.k": 4}, **PROBE))
 
     assert second["status"] == "ok"
     assert second["cost"]["features_images_per_s"] is None
+    assert second["cost"]["threads"] == {"pretrain": None, "features": [], "evaluate": [1]}
     assert second["cost"]["seconds"]["features"] == first["cost"]["seconds"]["features"]
 
 

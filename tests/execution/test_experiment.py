@@ -51,6 +51,32 @@ def test_several_jobs_are_processes(lab: Lab) -> None:
     assert type(planned(lab, jobs=2).executor).__name__ == "Processes"
 
 
+def test_threads_are_shared_out_over_jobs_unless_they_are_given(lab: Lab) -> None:
+    with_threads = [planned(lab, jobs=jobs, threads=3) for jobs in (1, 4)]
+
+    assert [experiment.spec.threads for experiment in with_threads] == [3, 3]
+    assert {type(experiment.executor).__name__ for experiment in with_threads} == {"Processes"}
+    assert planned(lab, jobs=4).spec.threads == 1
+
+
+def test_what_did_not_come_with_bench_is_run_in_a_process_where_that_is_asked_for(probing: Lab) -> None:
+    values = {**GRID, "results": str(probing.folder)}
+    foreign = {**values, "backbone": "tiny"}
+    built_in = Registry.load(blocked=["probes"])
+    executors = [
+        type(plan_experiment(merge_options(None, options), registry, isolate=isolate).executor).__name__
+        for options, registry, isolate in [
+            (foreign, probing.registry, True),
+            (foreign, probing.registry, False),
+            (values, built_in, True),
+            (values, probing.registry, True),  # its observers did not come with bench
+            ({**foreign, "profile": True}, probing.registry, True),
+        ]
+    ]
+
+    assert executors == ["Processes", "InProcess", "InProcess", "Processes", "InProcess"]
+
+
 def test_an_executor_of_others_makes_the_same_records(probing: Lab) -> None:
     experiment = planned(probing, executor="backwards")
     records = list(experiment.run())
@@ -73,7 +99,9 @@ def test_an_executor_that_leaves_cells_out_is_an_error(probing: Lab, probes: Any
     [
         ({"executor": "backward"}, UnknownName, "no executor is named 'backward'. Did you mean 'backwards'"),
         ({"executor": "in-process", "jobs": 2}, BadValue, "--jobs: 2 processes were asked for"),
+        ({"executor": "in-process", "threads": 2}, BadValue, "--threads: in-process has those that this"),
         ({"executor": "backwards", "profile": True}, BadValue, "--profile: it looks at one process."),
+        ({"threads": 1, "profile": True}, BadValue, "--profile: it looks at one process."),
     ],
 )
 def test_what_an_executor_cannot_do_is_refused_before_anything_is_made(

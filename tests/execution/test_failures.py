@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import shutil
 import signal
 import subprocess
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 from conftest import PROBE, PROBES, SMALL, Lab, modified_times, without_times
+from environment import environment
 from photos import photos
 
 from bench.evaluation import features
@@ -113,13 +113,15 @@ def test_a_process_that_is_killed_leaves_nothing_half_and_the_next_completes(
         "cpu",
         "--precision",
         "float32",
+        "--executor",
+        "in-process",
     )
     small = [text for name, (value,) in SMALL.items() for text in ("--set", f"{name}={value}")]
     command = [sys.executable, "-m", "bench", "run", *axes, *small, "--results", str(probing.folder)]
-    environment = {**os.environ, "PYTHONPATH": str(PROBES), "PROBES_KILL": "4"}
     killed = subprocess.run(
-        command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+        command, env=environment(PROBES, PROBES_KILL="4"), cwd=tmp_path, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
     left = {path.relative_to(probing.folder).parts[:2] for path in modified_times(probing.folder)}
     (record,) = probing.run(cells)
     (whole,) = probing.beside("whole").run(cells)

@@ -155,7 +155,6 @@ def test_observers_of_several_processes_are_told_in_theirs(
             time.sleep(0.2)
             write("cell " + record["keys"]["backbone"])
     """)  # fmt: skip
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     lab = Lab(lab.folder, Registry.load())
     cells = lab.plan(method="simclr", seed=(0, 1))
     records = list(Processes().run(lab.spec(jobs=2), [[cell] for cell in cells]))

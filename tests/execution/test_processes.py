@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
 
 import pytest
 import torch
 from conftest import Lab, without_times
 from threadpoolctl import threadpool_info
 
-from bench.execution.executors.processes import DIED, Processes, start_process
+from bench.execution.executors.processes import KILLED, Processes
 from bench.execution.pipeline import PipelineSpec
+from bench.storage.records import Record
 from bench.system.processes import VARIABLES
+from bench.testing.executors import NamedCells, NamedSpec
 
 
 def test_two_jobs_give_the_records_of_one_as_they_come_and_outlive_one_that_dies(
@@ -21,11 +26,13 @@ def test_two_jobs_give_the_records_of_one_as_they_come_and_outlive_one_that_dies
     there, *others, dead = probing.plan(backbone="tiny", method=methods, evaluator="knn")
     monkeypatch.setenv("PROBES_KILL", "4")
     store, cells = probing.store, [there, *others, dead]
+    keys = [cell.keys.score for cell in cells]
     (first,) = probing.run([there])
     arriving = Processes().run(probing.spec(jobs=2), [[cell] for cell in cells])
     records = [next(arriving)]
     early = store.find(others[0].names, others[0].keys.score)
     records += arriving
+    records.sort(key=lambda record: keys.index(record["keys"]["score"]))
     monkeypatch.delenv("PROBES_KILL")
     alone = probing.beside("alone").run(cells)
 
@@ -33,7 +40,7 @@ def test_two_jobs_give_the_records_of_one_as_they_come_and_outlive_one_that_dies
     assert records[0] == first
     assert [without_times(record) for record in records[:2]] == [without_times(r) for r in alone[:2]]
     assert (records[2]["status"], records[2]["error"]["stage"]) == ("failed", "process")
-    assert records[2]["reason"] == DIED
+    assert records[2]["reason"] == f"its process ended in the stage pretrain (SIGKILL). {KILLED}"
     assert [store.find(cell.names, cell.keys.score) for cell in cells] == records
     assert [without_times(record) for record in probing.run(cells)] == [without_times(r) for r in alone]
 
@@ -64,12 +71,26 @@ def test_a_cell_that_was_stored_before_its_process_died_is_kept(lab: Lab) -> Non
     assert (failed["status"], failed["reason"]) == ("failed", "it died")
 
 
+class Libraries(NamedCells):
+    """Makes of a cell the libraries that have threads in this process."""
+
+    def run(self, cells: Iterable[str]) -> Iterator[Record]:
+        importlib.import_module("sklearn.linear_model")
+        yield from ({"cell": cell, "libraries": threadpool_info()} for cell in cells)
+
+
+@dataclass(frozen=True)
+class LibrariesSpec(NamedSpec):
+    """A run whose records are the libraries of the worker that made them."""
+
+    def open_worker(self, tell: Callable[[str, str], None], muted: Collection[str]) -> NamedCells:
+        return Libraries()
+
+
 def test_no_library_of_a_process_has_more_threads_than_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in VARIABLES:
         monkeypatch.setenv(name, "2")
-    with start_process(threads=1) as process:
-        process.submit(exec, "import torch, sklearn.linear_model").result()
-        libraries = process.submit(threadpool_info).result()
+    (record,) = Processes().run(LibrariesSpec(threads=1), [["a"]])
 
-    assert {library["user_api"] for library in libraries} >= {"blas", "openmp"}
-    assert {library["num_threads"] for library in libraries} == {1}
+    assert {library["user_api"] for library in record["libraries"]} >= {"blas", "openmp"}
+    assert {library["num_threads"] for library in record["libraries"]} == {1}

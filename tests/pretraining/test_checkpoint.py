@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from bench.contracts.recipe import Training
-from bench.pretraining.checkpoint import FILE, PART, Checkpoint
+from bench.pretraining.checkpoint import FILE, PART, Checkpoint, TrainingProgress
 from bench.pretraining.optimizers import build_optimizer
 
-LOG = [{"epoch": number, "seconds": 0.5} for number in (1, 2, 3)]
+NOTHING = TrainingProgress([])
+DONE = TrainingProgress([{"epoch": number, "seconds": 0.5} for number in (1, 2, 3)], threads=(2, 1))
 OPTIMISERS = ("lars", "sgd", "adamw")
 
 
@@ -57,12 +58,12 @@ def test_what_was_saved_is_resumed_to_the_last_bit_and_stride(tmp_path: Path, op
     net = fresh()
     optimiser = build_optimizer(net, training(optimizer))
     stepped(net, optimiser, 3)
-    Checkpoint(tmp_path, "key").save(net, optimiser, scaler(), LOG)
+    Checkpoint(tmp_path, "key").save(net, optimiser, scaler(), DONE)
     other = fresh(seed=1)
     resumed = build_optimizer(other, training(optimizer))
     done = Checkpoint(tmp_path, "key").resume(other, resumed, scaler())
 
-    assert done == LOG
+    assert done == DONE
     assert same(dict(other.state_dict()), dict(net.state_dict()))
     assert optimiser.state_dict()["state"]
     assert same(resumed.state_dict()["state"], optimiser.state_dict()["state"])
@@ -73,7 +74,7 @@ def test_a_resumed_optimiser_goes_on_as_if_it_had_not_stopped(tmp_path: Path, op
     net = fresh()
     optimiser = build_optimizer(net, training(optimizer))
     stepped(net, optimiser, 2)
-    Checkpoint(tmp_path, "key").save(net, optimiser, scaler(), LOG)
+    Checkpoint(tmp_path, "key").save(net, optimiser, scaler(), DONE)
     other = fresh(seed=1)
     resumed = build_optimizer(other, training(optimizer))
     Checkpoint(tmp_path, "key").resume(other, resumed, scaler())
@@ -87,7 +88,7 @@ def test_the_scale_of_the_loss_is_resumed(tmp_path: Path) -> None:
     net, first, second = fresh(), scaler(enabled=True), scaler(enabled=True)
     first.load_state_dict({**first.state_dict(), "scale": 8.0, "_growth_tracker": 5})
     optimiser = build_optimizer(net, training("sgd"))
-    Checkpoint(tmp_path, "key").save(net, optimiser, first, LOG)
+    Checkpoint(tmp_path, "key").save(net, optimiser, first, DONE)
     Checkpoint(tmp_path, "key").resume(net, optimiser, second)
 
     assert second.state_dict() == first.state_dict()
@@ -98,7 +99,7 @@ def test_where_nothing_was_saved_a_run_begins_at_the_beginning(tmp_path: Path) -
     before = copy.deepcopy(net.state_dict())
     done = Checkpoint(tmp_path, "key").resume(net, build_optimizer(net, training("lars")), scaler())
 
-    assert done == []
+    assert done == NOTHING
     assert same(dict(net.state_dict()), dict(before))
 
 
@@ -106,29 +107,29 @@ def test_where_nothing_was_saved_a_run_begins_at_the_beginning(tmp_path: Path) -
 def test_where_a_file_is_cut_short_a_run_begins_at_the_beginning(tmp_path: Path, kept: int) -> None:
     net = fresh()
     optimiser = build_optimizer(net, training("lars"))
-    Checkpoint(tmp_path, "key").save(net, optimiser, scaler(), LOG)
+    Checkpoint(tmp_path, "key").save(net, optimiser, scaler(), DONE)
     file = tmp_path / FILE
     file.write_bytes(file.read_bytes()[:kept])
 
-    assert Checkpoint(tmp_path, "key").resume(net, optimiser, scaler()) == []
+    assert Checkpoint(tmp_path, "key").resume(net, optimiser, scaler()) == NOTHING
 
 
 def test_tensors_that_share_memory_are_saved_each(tmp_path: Path) -> None:
     net = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
     net[1].weight = net[0].weight
     optimiser = torch.optim.SGD(net.parameters(), lr=0.1)
-    Checkpoint(tmp_path, "key").save(net, optimiser, scaler(), LOG)
+    Checkpoint(tmp_path, "key").save(net, optimiser, scaler(), DONE)
 
-    assert Checkpoint(tmp_path, "key").resume(net, optimiser, scaler()) == LOG
+    assert Checkpoint(tmp_path, "key").resume(net, optimiser, scaler()) == DONE
 
 
 def test_nothing_is_left_of_a_run_that_is_finished(tmp_path: Path) -> None:
     net = fresh()
-    Checkpoint(tmp_path, "key").save(net, build_optimizer(net, training("sgd")), scaler(), LOG)
+    Checkpoint(tmp_path, "key").save(net, build_optimizer(net, training("sgd")), scaler(), DONE)
     (tmp_path / PART).write_bytes(b"of a process that was killed while it wrote")
     Checkpoint(tmp_path, "key").forget()
 
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == NOTHING
 
 
 def flip_each_part(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -153,12 +154,12 @@ def test_one_flipped_bit_anywhere_is_not_believed(tmp_path: Path, optimizer: str
     net = fresh()
     optimiser = build_optimizer(net, training(optimizer))
     stepped(net, optimiser, 1)
-    Checkpoint(tmp_path, "key").save(net, optimiser, scaler(), LOG)
+    Checkpoint(tmp_path, "key").save(net, optimiser, scaler(), DONE)
     before = copy.deepcopy(net.state_dict())
     for position, content in flip_each_part(tmp_path / FILE):
         (tmp_path / FILE).write_bytes(content)
 
-        assert Checkpoint(tmp_path, "key").resume(net, optimiser, scaler()) == [], position
+        assert Checkpoint(tmp_path, "key").resume(net, optimiser, scaler()) == NOTHING, position
         assert same(dict(net.state_dict()), dict(before)), position
 
 
@@ -167,10 +168,10 @@ def test_the_checkpoint_of_another_training_is_set_aside_by_name(
 ) -> None:
     net = fresh()
     optimiser = build_optimizer(net, training("sgd"))
-    Checkpoint(tmp_path, "other").save(net, optimiser, scaler(), LOG)
+    Checkpoint(tmp_path, "other").save(net, optimiser, scaler(), DONE)
     done = Checkpoint(tmp_path, "key").resume(net, optimiser, scaler())
 
-    assert done == []
+    assert done == NOTHING
     (message,) = caplog.messages
     assert message.startswith(f"{tmp_path / FILE}: the checkpoint is of another training, other. ")
     assert message.endswith(f"set aside as {FILE}.rejected, and the training begins anew.")
@@ -182,11 +183,11 @@ def test_the_checkpoint_of_a_network_that_was_changed_is_set_aside(tmp_path: Pat
         fresh(),
         nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 3)),
     )
-    Checkpoint(tmp_path, "key").save(net, build_optimizer(net, training("sgd")), scaler(), LOG)
+    Checkpoint(tmp_path, "key").save(net, build_optimizer(net, training("sgd")), scaler(), DONE)
     before = copy.deepcopy(other.state_dict())
     done = Checkpoint(tmp_path, "key").resume(other, build_optimizer(other, training("sgd")), scaler())
 
-    assert done == []
+    assert done == NOTHING
     assert same(dict(other.state_dict()), dict(before))
 
 
@@ -196,7 +197,7 @@ def test_an_error_inside_the_write_leaves_the_checkpoint_that_was_there(
 ) -> None:
     net = fresh()
     optimiser = build_optimizer(net, training("sgd"))
-    Checkpoint(tmp_path, "key").save(net, optimiser, scaler(), LOG[:1])
+    Checkpoint(tmp_path, "key").save(net, optimiser, scaler(), TrainingProgress(DONE.log[:1]))
     stepped(net, optimiser, 1)
 
     def fail(*_: object, **__: object) -> None:
@@ -206,6 +207,6 @@ def test_an_error_inside_the_write_leaves_the_checkpoint_that_was_there(
     with monkeypatch.context() as patch:
         patch.setattr(f"bench.pretraining.checkpoint.{broken}", fail)
         with pytest.raises(OSError, match="no space left"):
-            Checkpoint(tmp_path, "key").save(net, optimiser, scaler(), LOG)
+            Checkpoint(tmp_path, "key").save(net, optimiser, scaler(), DONE)
 
-    assert Checkpoint(tmp_path, "key").resume(fresh(), optimiser, scaler()) == LOG[:1]
+    assert Checkpoint(tmp_path, "key").resume(fresh(), optimiser, scaler()) == TrainingProgress(DONE.log[:1])

@@ -13,7 +13,7 @@ from toy_training import gradients, network, training
 
 from bench.contracts.method import Step
 from bench.contracts.recipe import ParamGroup, Training
-from bench.pretraining.checkpoint import Checkpoint
+from bench.pretraining.checkpoint import Checkpoint, TrainingProgress
 from bench.pretraining.optimizer_step import begin_step, clip_gradients, finish_gradients
 from bench.pretraining.optimizers import build_optimizer
 from bench.pretraining.schedules import lr_factor
@@ -235,7 +235,7 @@ def test_a_stopped_training_with_all_of_it_goes_on_bitwise(tmp_path: Path, name:
     run(whole, build_optimizer(whole, settings), range(16))
     stopped, resumed = build_optimizer(first, settings), build_optimizer(second, settings)
     run(first, stopped, range(stop))
-    Checkpoint(tmp_path, "key").save(first, stopped, scaler(), [{"epoch": 1}])
+    Checkpoint(tmp_path, "key").save(first, stopped, scaler(), TrainingProgress([{"epoch": 1}]))
     Checkpoint(tmp_path, "key").resume(second, resumed, scaler())
     run(second, resumed, range(stop, 16))
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from environment import environment
 from watched_training import (
     IMAGES,
     Stopped,
@@ -21,7 +26,9 @@ from watched_training import (
 )
 
 from bench.pretraining import loop as pretrain
-from bench.pretraining.checkpoint import Checkpoint
+from bench.pretraining.checkpoint import FILE, PART, Checkpoint
+
+TESTS = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("optimizer", ["lars", "sgd", "adamw"])
@@ -48,7 +55,7 @@ def test_a_run_that_was_stopped_is_bitwise_the_one_that_was_not(
 def checkpoint_epochs(folder: Path, settings: Mapping[str, Any]) -> int:
     method = simclr()
     loop = pretrain.TrainingLoop(method, IMAGES, run_in(folder, **settings))
-    return len(Checkpoint(folder, "key").resume(method, loop.stepper.optimizer, loop.stepper.scaler))
+    return len(Checkpoint(folder, "key").resume(method, loop.stepper.optimizer, loop.stepper.scaler).log)
 
 
 def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_again(tmp_path: Path) -> None:
@@ -95,3 +102,37 @@ def test_a_finished_run_leaves_its_metrics_and_no_checkpoint(tmp_path: Path) -> 
     pretrain.pretrain(simclr(), IMAGES, run_in(tmp_path, checkpoint_every_s=0.0))
 
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_a_run_that_goes_on_with_other_threads_says_so_and_keeps_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    parts = run_in(tmp_path, checkpoint_every_s=0.0)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(Stopped):
+            pretrain.pretrain(simclr(), IMAGES, replace(parts, on_epoch=stop_at(2)))
+    finally:
+        torch.set_num_threads(before)
+    cost = pretrain.pretrain(simclr(), IMAGES, parts)
+    again = pretrain.pretrain(simclr(), IMAGES, run_in(tmp_path / "again"))
+
+    assert (cost.threads, again.threads) == ((2, 1), (1,))
+    assert caplog.text.count("the run: it was begun with 2 threads and goes on with 1, so") == 1
+
+
+def test_a_process_that_is_killed_at_any_step_or_write_is_gone_on_with_bit_by_bit(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(TESTS / "killed_training.py"), str(tmp_path)],
+        env=environment(TESTS), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    first, later, half = found["step 1"]["left"], found["step 5"]["left"], found["write 2 0.5"]["left"]
+
+    assert len(found) == 12
+    assert {kill["ended"] for kill in found.values()} == {-signal.SIGKILL}
+    assert [name for name, kill in found.items() if not kill["alike"]] == []
+    assert (FILE in first, FILE in later) == (False, True)
+    assert {FILE, PART} <= set(half)

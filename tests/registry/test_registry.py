@@ -29,14 +29,17 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     monkeypatch.syspath_prepend(tmp_path)
     before = set(sys.modules)
 
-    def make(dist: str, point: str = "point", version: str = "1.0", **modules: str) -> None:
-        info = tmp_path / f"{dist.replace('-', '_')}-{version}.dist-info"
+    def make(
+        dist: str, point: str = "point", version: str = "1.0", folder: Path = tmp_path, **modules: str
+    ) -> None:
+        folder.mkdir(exist_ok=True)
+        info = folder / f"{dist.replace('-', '_')}-{version}.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {dist}\nVersion: {version}\n")
         first = next(iter(modules))
         (info / "entry_points.txt").write_text(f"[bench]\n{point} = {first}\n")
         for name, text in modules.items():
-            (tmp_path / f"{name}.py").write_text(dedent(text))
+            (folder / f"{name}.py").write_text(dedent(text))
 
     yield make
     for name in set(sys.modules) - before:
@@ -184,6 +187,34 @@ def test_a_name_of_two_distributions_is_an_error_only_when_asked_for(install: In
         registry.find("methods", "twin")
     assert registry.find("methods", "Dist_One:twin").dist == "dist-one"
     assert registry.find("methods", "ssl-bench:simclr").full_name == "ssl-bench:simclr"
+
+
+def test_of_two_versions_of_a_distribution_the_first_on_the_path_is_used(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("upgraded", point="old", version="1.0", oldmod=OFFERS.format(name="old"))
+    monkeypatch.syspath_prepend(tmp_path / "first")
+    install(
+        "Upgraded", point="new", version="2.0", folder=tmp_path / "first", newmod=OFFERS.format(name="new")
+    )
+    registry = Registry.load()
+    found = [plugin for plugin in registry.plugins if plugin.dist.lower() == "upgraded"]
+
+    assert [(plugin.id, plugin.version) for plugin in found] == [("Upgraded:new", "2.0")]
+    assert "new" in names(registry, "methods")
+    assert "old" not in names(registry, "methods")
+    assert registry.failures == ()
+
+
+def test_what_a_newer_version_offers_no_more_is_not_taken_from_the_one_that_it_shadows(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("upgraded", version="1.0", oldmod=OFFERS.format(name="old"))
+    monkeypatch.syspath_prepend(tmp_path / "first")
+    install("upgraded", version="2.0", folder=tmp_path / "first", newmod="")
+    (tmp_path / "first" / "upgraded-2.0.dist-info" / "entry_points.txt").unlink()
+
+    assert not [plugin for plugin in Registry.load().plugins if plugin.dist == "upgraded"]
 
 
 @pytest.mark.parametrize("blocked", ["bad", "badpoint", "bad:badpoint"])

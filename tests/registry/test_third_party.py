@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from environment import environment
 
 from bench.cli.main import main
 
@@ -87,10 +87,9 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def bench(target: Path, cwd: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("BENCH")}
-    environment["PYTHONPATH"] = str(target)
+    own = environment(target, BENCH_DISABLE="")
     command = [sys.executable, "-m", "bench", *args]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=cwd, env=own, capture_output=True, text=True, check=False)
 
 
 def test_its_plugins_are_listed_beside_the_built_in_ones(target: Path, tmp_path: Path) -> None:

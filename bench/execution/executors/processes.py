@@ -1,51 +1,187 @@
-"""Several processes on one grid: each takes whole backbones, so that none is made twice."""
+"""Processes that make cells: each takes whole backbones, so that none is made twice."""
 
 from __future__ import annotations
 
-import multiprocessing
+import logging
+import queue
+import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
 from typing import Any
 
 from bench.contracts.executor import CellRunner, Executor, WorkerSpec
+from bench.execution.worker_process import Task, WorkerProcess
 from bench.storage.records import Record
-from bench.system.processes import begin_worker
 
-DIED = "the process ended in the middle, killed or out of memory. Use fewer --jobs."
+KILLED = "It was killed or out of memory: use fewer --jobs."
+BROKEN = "A plugin or a library ended it: report it to its authors, or leave it out."
+
+Arrival = Record | BaseException | None  # none is the end of a thread
+
+log = logging.getLogger("bench")
 
 
 class Processes(Executor):
-    """Gives each backbone a process of its own, with its share of the processor's threads.
+    """Gives backbones to `spec.jobs` processes, each with its share of the processor's threads.
 
-    A process that dies (out of memory, say) fails its cells and no others.
+    Where a process ends (a crash, `os._exit`, out of memory), the cell that it was at fails; those that it
+    had not begun are made by another one. A backbone that ends a process is not trained again: its
+    cells fail.
     """
 
     def run(self, spec: WorkerSpec, groups: Sequence[Sequence[Any]]) -> Iterator[Record]:
-        """Yield the records in the order of the cells, made by `spec.jobs` processes at a time."""
-        runner = spec.build()
-        waiters = ThreadPoolExecutor(spec.jobs)
+        """Yield the records as they come."""
+        waiting: queue.SimpleQueue[Sequence[Any]] = queue.SimpleQueue()
+        for group in groups:
+            waiting.put(group)
+        arrived: queue.SimpleQueue[Arrival] = queue.SimpleQueue()
+        muted: set[str] = set()
+        lines = [_Line(spec, muted) for _ in range(min(spec.jobs, len(groups)))]
+        threads = [threading.Thread(target=line.work, args=(waiting, arrived)) for line in lines]
+        for thread in threads:
+            thread.start()
         try:
-            pending = [waiters.submit(run_group, runner, spec, group) for group in groups]
-            for future in pending:
-                yield from future.result()
+            yield from _collect(arrived, len(lines))
         finally:
-            waiters.shutdown(cancel_futures=True)
+            for line in lines:
+                line.abort()
+            for thread in threads:
+                thread.join()
 
 
-def run_group(runner: CellRunner, spec: WorkerSpec, cells: Sequence[Any]) -> list[Record]:
-    """Wait for a process that makes the cells of one backbone, unless all are there."""
-    stored = [record for cell in cells if (record := runner.find_record(cell))]
-    if len(stored) == len(cells):
-        return stored
-    try:
-        with start_process(spec.threads) as process:
-            return process.submit(spec.work, cells).result()
-    except BrokenProcessPool as error:
-        return [runner.record_failure(cell, DIED, type(error).__name__) for cell in cells]
+def _collect(arrived: queue.SimpleQueue[Arrival], working: int) -> Iterator[Record]:
+    """Yield records as they arrive, until as many threads as are working have ended."""
+    while working:
+        item = arrived.get()
+        if isinstance(item, BaseException):
+            raise item
+        if item is None:
+            working -= 1
+        else:
+            yield item
 
 
-def start_process(threads: int) -> ProcessPoolExecutor:
-    """Return a process that loads everything anew, and of which no library has more than `threads`."""
-    spawn = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(1, mp_context=spawn, initializer=begin_worker, initargs=(threads,))
+@dataclass
+class _Whereabouts:
+    """What a process is at, from what it tells.
+
+    Args:
+        begun: it is at a cell.
+        stages: of the cell, the inner ones last.
+        observing: plugins that are observing, by their ids.
+    """
+
+    begun: bool = False
+    stages: list[str] = field(default_factory=list)
+    observing: set[str] = field(default_factory=set)
+
+    def hear(self, what: str, of: Any) -> None:
+        """Take in a message of the process."""
+        if what in ("begin", "record"):
+            self.begun, self.stages = what == "begin", []
+        elif what == "stage":
+            self.stages = [*self.stages, of] if of else self.stages[:-1]
+        elif what == "observing":
+            self.observing.add(of)
+        elif what == "observed":
+            self.observing.discard(of)
+
+
+class _Line:
+    """One process after the other, each started when there is something to make and the last one has ended.
+
+    Args:
+        spec: of the run.
+        muted: plugins that ended a process while they observed; shared by all lines.
+    """
+
+    def __init__(self, spec: WorkerSpec, muted: set[str]) -> None:
+        self.spec, self.muted = spec, muted
+        self.runner: CellRunner = spec.build()  # in this process: it finds records that are there
+        self.worker: WorkerProcess | None = None
+        self.stopping = False
+        self._starting = threading.Lock()
+
+    def work(self, waiting: queue.SimpleQueue[Sequence[Any]], arrived: queue.SimpleQueue[Arrival]) -> None:
+        """Make one group after the other, then say so; an error that no record can tell is handed on."""
+        end: BaseException | None = None
+        try:
+            while not self.stopping:
+                for record in self.make(waiting.get_nowait()):
+                    arrived.put(record)
+        except queue.Empty:
+            pass
+        except BaseException as error:  # noqa: BLE001 - raised again, in the thread that asked for records
+            end = error
+        if self.worker and not self.stopping:
+            self.worker.close()
+            self.worker = None
+        arrived.put(end)
+
+    def abort(self) -> None:
+        """End the process in the middle of its work, if there is one, and start no other."""
+        with self._starting:
+            self.stopping = True
+        if self.worker:
+            self.worker.abort()
+
+    def make(self, cells: Sequence[Any]) -> Iterator[Record]:
+        """Yield the records of the cells of one backbone; no process is started for those that are there."""
+        tasks: list[Task] = []
+        for cell in cells:
+            record = self.runner.find_record(cell)
+            if record:
+                yield record
+            else:
+                tasks.append((cell, ""))
+        while tasks and not self.stopping:
+            yield from self._attempt(tasks)
+
+    def _attempt(self, tasks: list[Task]) -> Iterator[Record]:
+        """Yield the records that one process makes, and take their tasks from the list.
+
+        Where it ends before it has made them all, the list is what the next one is to do.
+        """
+        is_new, where = self.worker is None, _Whereabouts()
+        with self._starting:
+            if self.stopping:
+                return
+            self.worker = self.worker or WorkerProcess(self.spec, self.muted)
+        try:
+            for what, value in self.worker.make(tasks):
+                where.hear(what, value)
+                if what == "record":
+                    del tasks[0]
+                    yield value
+        except EOFError:
+            if not self.stopping:
+                yield from self._recover(tasks, where, is_new=is_new)
+
+    def _recover(self, tasks: list[Task], where: _Whereabouts, *, is_new: bool) -> Iterator[Record]:
+        """Find who ended the process: an observer, the cell that it was at, or all of them from the start."""
+        ended = self.worker.close() if self.worker else ""
+        self.worker = None
+        if where.observing:
+            self._mute(where.observing, ended)
+        elif tasks and where.begun and tasks[0][1]:  # it ended at the record of a failure
+            yield self.runner.record_failure(*tasks.pop(0))
+        elif tasks and (where.begun or is_new):
+            whole = not where.begun or "pretrain" in where.stages
+            _fail(tasks, ended, where.stages[-1] if where.stages else "", whole=whole)
+
+    def _mute(self, observing: set[str], ended: str) -> None:
+        for plugin in sorted(observing):
+            log.warning(
+                "%s: a process ended while it observed (%s). The run goes on without its observers.",
+                plugin, ended,
+            )  # fmt: skip
+        self.muted |= observing
+
+
+def _fail(tasks: list[Task], ended: str, stage: str, *, whole: bool) -> None:
+    """Have the first task fail, or all of them, with what ended the process."""
+    place = f"in the stage {stage}" if stage else "in the middle"
+    reason = f"its process ended {place} ({ended}). {KILLED if ended == 'SIGKILL' else BROKEN}"
+    for number, (cell, failure) in enumerate(tasks):
+        if number == 0 or whole:
+            tasks[number] = (cell, failure or reason)

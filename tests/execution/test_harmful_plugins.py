@@ -1,0 +1,262 @@
+"""A plugin cannot take the run with it, whatever it raises and wherever, and even if it ends the process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from environment import environment
+
+from bench.cli import main
+from bench.storage.records import RecordStore
+
+HARMFUL = Path(__file__).parents[1] / "harmful"
+NOISE = "noise on standard output"
+SOFT = ("raise", "sys.exit", "own", "interrupt", "close")
+HARD = ("os._exit", "segfault")
+WHERE = {
+    "method": (
+        "views", "recipe_for", "check", "method", "draw", "embed", "terms", "monitors", "export",
+        "before_step", "after_batch", "after_step",
+    ),
+    "backbone": ("check", "about", "backbone", "forward"),
+    "dataset": ("dataset", "info", "splits", "fingerprint", "labels", "load"),
+    "evaluator": ("evaluator", "features", "check", "evaluate"),
+}  # fmt: skip
+SMALL = (
+    "--epochs", "1", "--batch-size", "16", "--image-size", "16", "--device", "cpu", "--precision", "float32",
+)  # fmt: skip
+HARMLESS = {"method": "random", "backbone": "harm-backbone", "dataset": "harm-dataset", "eval": "knn"}
+
+
+@pytest.fixture(autouse=True)
+def harmful(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Install the distribution of harmful plugins."""
+    monkeypatch.syspath_prepend(HARMFUL)
+    yield
+    sys.modules.pop("harmful", None)
+
+
+def arguments(folder: Path, axes: dict[str, str], *more: str) -> list[str]:
+    chosen = [word for name, value in {**HARMLESS, **axes}.items() for word in (f"--{name}", value)]
+    return ["run", *chosen, *SMALL, "--results", str(folder), *more]
+
+
+def harm_axis(role: str, harms: Sequence[str]) -> tuple[str, str]:
+    """Return the setting of a plugin by which it does no harm in one cell, and one harm in each other."""
+    return "--set", f"harm-{role}.harm={','.join(['none', *harms])}"
+
+
+def in_process(*args: str) -> Result:
+    result = CliRunner().invoke(main, list(args))
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    return result
+
+
+def bench(*args: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run bench in a process of its own, on whose real standard output the plugins print."""
+    return subprocess.run(
+        [sys.executable, "-m", "bench", *args],
+        env=environment(HARMFUL, **variables), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def is_gone(group: int) -> bool:
+    """Wait until no process of a group is left, but not for long."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def reasons_by_harm(folder: Path, role: str) -> dict[str, str | None]:
+    """Return why each cell failed, by the harm that was done in it; none where it is ok."""
+    found = {}
+    for record in RecordStore(folder).records():
+        assert (record["status"] == "ok") is (record["reason"] is None)
+        found[record["settings"][f"harm-{role}.harm"]] = record["reason"]
+    return found
+
+
+@pytest.mark.parametrize("role", WHERE)
+def test_what_a_plugin_raises_anywhere_fails_its_cell_with_its_reason_and_no_other(
+    role: str, tmp_path: Path
+) -> None:
+    harms = [f"{where} {deed}" for where in WHERE[role] for deed in SOFT]
+    axes = {{"evaluator": "eval"}.get(role, role): f"harm-{role}"}
+    result = in_process(*arguments(tmp_path, axes, *harm_axis(role, harms), "--executor", "in-process"))
+    reasons = reasons_by_harm(tmp_path, role)
+
+    assert result.exit_code == 1, result.output
+    assert "Traceback" not in result.output
+    assert NOISE not in result.stdout
+    assert set(reasons) == {"none", *harms}
+    assert reasons.pop("none") is None
+    assert [harm for harm, reason in reasons.items() if not reason or "\n" in reason] == []
+    words = {"raise": "ArithmeticError: it broke", "sys.exit": "SystemExit: 0", "own": "Own: it left"}
+    for harm, reason in reasons.items():
+        assert words.get(harm.split()[1], "") in str(reason)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "in_method", "in_evaluator"),
+    [((), "terms segfault", "evaluate os._exit"), (("--jobs", "2"), "method os._exit", "evaluate segfault")],
+    ids=["alone", "two jobs"],
+)
+def test_what_ends_a_process_fails_the_cell_that_it_was_at_and_no_other(
+    jobs: tuple[str, ...], in_method: str, in_evaluator: str, tmp_path: Path
+) -> None:
+    axes = {"method": "random,harm-method", "eval": "harm-evaluator,knn"}
+    harms = ("--set", f"method.harm={in_method}", *harm_axis("evaluator", [in_evaluator]))
+    done = bench(*arguments(tmp_path, axes, *harms, *jobs))
+    reasons = {
+        (cell["method"], cell["evaluator"], record["settings"].get("harm-evaluator.harm")): record["reason"]
+        for record in RecordStore(tmp_path).records()
+        for cell in [record["cell"]]
+    }
+    signs = {"os._exit": "exit status 0", "segfault": "SIGSEGV"}
+    of_method, of_evaluator = (signs[harm.split()[1]] for harm in (in_method, in_evaluator))
+
+    assert done.returncode == 1, done.stderr
+    assert NOISE not in done.stdout
+    assert len(reasons) == 6
+    for (method, evaluator, harm), reason in reasons.items():
+        if method == "harm-method":
+            assert reason.startswith(f"its process ended in the stage pretrain ({of_method}). A plugin or ")
+        elif harm == in_evaluator:
+            assert reason.startswith(
+                f"its process ended in the stage evaluate ({of_evaluator}). A plugin or "
+            )
+        else:
+            assert reason is None, evaluator
+    assert ("harmful.py" in done.stderr) is ("segfault" in in_method + in_evaluator)  # where it crashed
+
+
+def test_an_observer_that_ends_the_process_ends_no_cell(tmp_path: Path) -> None:
+    args = arguments(tmp_path, {"method": "harm-method", "eval": "knn,harm-evaluator"})
+    done = bench(*args, HARM="bench_epoch_end os._exit")
+
+    assert done.returncode == 0, done.stderr
+    assert [record["status"] for record in RecordStore(tmp_path).records()] == ["ok", "ok"]
+    assert "harmful:harmful: a process ended while it observed (exit status 0)." in done.stderr
+
+
+@pytest.mark.parametrize("deed", SOFT)
+def test_what_an_observer_raises_ends_no_cell(
+    deed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARM", f"bench_cell_end {deed}")
+    result = in_process(*arguments(tmp_path, {}, "--executor", "in-process", "--seed", "0,1"))
+
+    assert result.exit_code == 0, result.output
+    assert [record["status"] for record in RecordStore(tmp_path).records()] == ["ok", "ok"]
+    assert NOISE not in result.stdout
+
+
+def test_a_plugin_that_breaks_while_planning_is_named_where_nothing_else_can_be_run(tmp_path: Path) -> None:
+    args = arguments(tmp_path, {"method": "harm-method"}, "--set", "method.harm=views sys.exit")
+    result = in_process(*args)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Error: harm-method: views() raised SystemExit: 0. Report it to its authors" in result.stderr
+    assert not (tmp_path / "records").exists()
+
+
+def test_a_cell_whose_plan_failed_is_one_record_once_the_plugin_is_mended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = arguments(tmp_path, {"method": "random,harm-method"}, "--executor", "in-process")
+    monkeypatch.setenv("HARM", "views raise")
+    broken, again = in_process(*args), in_process(*args)
+    failed = [record["status"] for record in RecordStore(tmp_path).records()]
+    monkeypatch.delenv("HARM")
+    mended = in_process(*args)
+
+    assert (broken.exit_code, again.exit_code, mended.exit_code) == (1, 1, 0)
+    assert sorted(failed) == ["failed", "ok"]
+    assert [record["status"] for record in RecordStore(tmp_path).records()] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize("deed", SOFT)
+@pytest.mark.parametrize("where", ["import", "bench_methods", "names"])
+def test_what_a_catalogue_raises_is_its_failure_and_the_others_are_listed(
+    where: str, deed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARM", f"{where} {deed}")
+    listed = in_process("list")
+    doctor = in_process("plugins", "doctor")
+
+    assert (listed.exit_code, doctor.exit_code) == (0, 1 if where != "names" else 0)
+    assert "simclr" in listed.stdout
+    assert NOISE not in listed.stdout + doctor.stdout.replace("print(NOISE)", "")
+    assert "Failed to load: harmful:harmful" in listed.stderr
+
+
+@pytest.mark.parametrize("deed", SOFT)
+def test_what_an_executor_or_a_format_raises_is_one_line(
+    deed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARM", f"executor {deed}")
+    run = in_process(*arguments(tmp_path, {}, "--executor", "harm-executor", "--seed", "0,1"))
+    kept = [record["status"] for record in RecordStore(tmp_path).records()]
+    monkeypatch.setenv("HARM", f"render {deed}")
+    table = in_process("table", "--results", str(tmp_path), "--format", "harm-format")
+
+    assert (run.exit_code, table.exit_code) == (1, 2)
+    assert "HarmExecutor: run() raised " in run.stderr
+    assert "There is no record of 1 of 2 cells. Run again with --executor in-process." in run.stderr
+    assert kept == ["ok"]
+    assert table.stderr.splitlines()[-1].startswith("Error: harm-format: render() raised ")
+
+
+def test_checks_of_a_harmful_plugin_end_with_what_it_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARM", "splits sys.exit")
+    result = in_process("plugins", "check", "harm-dataset")
+
+    assert result.exit_code == 1
+    assert "SystemExit: 0" in result.stdout
+    assert NOISE not in result.stdout
+
+
+def test_ctrl_c_ends_the_run_and_its_processes(tmp_path: Path) -> None:
+    hanging = tmp_path / "hanging"
+    args = arguments(tmp_path / "results", {"eval": "harm-evaluator"})
+    run = subprocess.Popen(
+        [sys.executable, "-m", "bench", *args],
+        env=environment(HARMFUL, HARM="evaluate hang", HANGING=str(hanging)),
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    end = time.monotonic() + 120
+    while not hanging.exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    os.killpg(run.pid, signal.SIGINT)
+    _, said = run.communicate(timeout=60)
+
+    assert hanging.exists(), said
+    assert run.returncode == 130, said
+    assert said.rstrip().endswith("Interrupted.")
+    assert list(RecordStore(tmp_path / "results").records()) == []
+    assert is_gone(run.pid)
+
+
+def test_records_can_hold_whatever_an_evaluator_says(tmp_path: Path) -> None:
+    result = in_process(
+        *arguments(tmp_path, {"eval": "harm-evaluator,knn"}, "--set", "harm-evaluator.harm=odd protocol"),
+        "--executor", "in-process",
+    )  # fmt: skip
+    statuses: dict[str, Any] = {r["cell"]["evaluator"]: r["status"] for r in RecordStore(tmp_path).records()}
+
+    assert result.exit_code == 1, result.output
+    assert statuses == {"harm-evaluator": "failed", "knn": "ok"}
