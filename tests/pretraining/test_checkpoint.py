@@ -129,7 +129,7 @@ def test_nothing_is_left_of_a_run_that_is_finished(tmp_path: Path) -> None:
     (tmp_path / PART).write_bytes(b"of a process that was killed while it wrote")
     Checkpoint(tmp_path, "key").forget()
 
-    assert list(tmp_path.iterdir()) == NOTHING
+    assert list(tmp_path.iterdir()) == []
 
 
 def flip_each_part(path: Path) -> Iterator[tuple[int, bytes]]:
