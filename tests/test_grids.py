@@ -14,16 +14,7 @@ from typing import Any
 
 import pytest
 import timm
-from archives import (
-    HUNDRED,
-    TEN,
-    fill,
-    write_cifar10,
-    write_cifar100,
-    write_gtsrb,
-    write_mnist,
-    write_stl10,
-)
+from archives import HUNDRED, TEN, write_all
 from bench_plugins.backbones.timm_weights import download
 from conftest import Lab
 from torch import nn
@@ -67,15 +58,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Return the folder that all data is in, and be in it: as large as the largest batch asks for."""
     root = tmp_path_factory.mktemp("data")
     with pytest.MonkeyPatch.context() as patch:
-        write_cifar10(patch, root, batch=220)
-        write_cifar100(patch, root, train=500)
-        for name in ("MNIST", "KMNIST"):
-            write_mnist(root, name, {"train": 300, "t10k": 20})
-        write_gtsrb(root / "gtsrb")
-        write_stl10(root / "stl10_binary", patch, {"train": 600, "test": 20, "unlabeled": 30})
-        fill(root / "cifar10" / "train", TEN, 110, "RGB")
-        fill(root / "cifar10" / "test", TEN, 2, "RGB")
-        (root / "cifar10" / "class.txt").write_text("\n".join(reversed(TEN)) + "\n")
+        write_all(root, patch)
         patch.setattr(timm, "create_model", without_download(timm.create_model))
         patch.chdir(root)
         yield root

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
+from bench.keys import digest
 from bench.storage.record_fields import flatten, settings_of
 from bench.storage.records import IDENTITY, Record, RecordStore
 
@@ -24,6 +25,7 @@ def results(folder: str | Path = "results") -> pd.DataFrame:
 
     A column named as in `--set` holds what was set or, where nothing was, what the record's config
     says; `train.lr` and `train.warmup_epochs` are empty there, as the recipe's are on another scale.
+    `configuration` is the same where records differ in their seed alone.
 
     Args:
         folder: the results folder.
@@ -38,7 +40,7 @@ def results(folder: str | Path = "results") -> pd.DataFrame:
     records = list(RecordStore(Path(folder)).records())
     settings = sorted({name for record in records for name in record.get("settings") or {}})
     stages = _list_stages(records)
-    columns = [*IDENTITY, "status", "metric", "value", *settings, "images_per_s"]
+    columns = [*IDENTITY, "configuration", "status", "metric", "value", *settings, "images_per_s"]
     columns += [*(f"seconds_{stage}" for stage in stages), *OTHER_COSTS]
     rows = [row for record in records for row in _list_rows(record, settings, stages)]
     frame: pd.DataFrame = pd.DataFrame(rows, columns=pd.Index(columns))
@@ -58,7 +60,7 @@ def _list_rows(record: Record, settings: Sequence[str], stages: Sequence[str]) -
     config = {name: value for name, value in flatten(record).items() if name not in RESCALED}
     values = {**config, **settings_of(record)}
     seconds = cost.get("seconds") or {}
-    start = (*(identity.get(name) for name in IDENTITY), record["status"])
+    start = (*(identity.get(name) for name in IDENTITY), _digest_configuration(record), record["status"])
     end = (
         *(values.get(name) for name in settings),
         cost.get("images_per_s", math.nan),
@@ -70,6 +72,11 @@ def _list_rows(record: Record, settings: Sequence[str], stages: Sequence[str]) -
         yield (*start, name, metric["value"], *end)
     if not metrics:
         yield (*start, None, math.nan, *end)
+
+
+def _digest_configuration(record: Record) -> str:
+    """Return what only records share that differ in their seed alone: these may be averaged."""
+    return digest([{**record["cell"], "seed": None}, record.get("config")])
 
 
 def _cost_of(record: Record) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ def test_the_best_is_marked_with_all_that_are_not_significantly_worse() -> None:
 
     assert best_of(records) == {"a", "b"}
     assert [row[1].startswith("**") for row in cells(text)[1:]] == [True, True, False]
+    assert "No difference" not in text
     assert caption(text).endswith(
         " Bold is best or not significantly worse, where others are (Welch over seeds; Holm, level 0.05)."
     )
@@ -169,6 +171,21 @@ def test_predictions_that_are_not_what_the_record_says_are_not_used(tmp_path: Pa
 
     assert best_of([better, stale], tmp_path) == set()
     assert best_of([better, answered(tmp_path, "b", range(112))], tmp_path) == {"a"}
+
+
+def test_predictions_of_another_cell_or_damaged_ones_are_not_used(tmp_path: Path) -> None:
+    better, nested = answered(tmp_path, "a", range(100)), answered(tmp_path, "b", range(112))
+    apart = answered(tmp_path, "c", range(500, 612))
+    own, other = (tmp_path / "artifacts" / record["keys"]["score"] for record in (apart, nested))
+    shutil.rmtree(own)
+    shutil.copytree(other, own)
+    (other / "predictions.safetensors").write_bytes(bytes((other / "predictions.safetensors").stat().st_size))
+    with ArtifactStore(tmp_path).write("without predictions"):
+        pass
+
+    assert best_of([better, apart], tmp_path) == set()
+    assert best_of([better, nested], tmp_path) == set()
+    assert read_predictions(ArtifactStore(tmp_path), "without predictions") is None
 
 
 def test_a_mean_over_draws_counts_no_images(tmp_path: Path) -> None:

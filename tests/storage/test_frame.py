@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_records import full_record
@@ -11,8 +12,8 @@ from bench.storage.frame import results
 from bench.storage.records import RecordStore
 
 FIRST_COLUMNS = [
-    "method", "backbone", "dataset", "eval_dataset", "evaluator", "label_frac", "seed", "status", "metric",
-    "value",
+    "method", "backbone", "dataset", "eval_dataset", "evaluator", "label_frac", "seed", "configuration",
+    "status", "metric", "value",
 ]  # fmt: skip
 
 
@@ -48,6 +49,18 @@ def test_a_setting_that_was_left_out_has_its_default_in_the_frame(tmp_path: Path
     assert frame["method.widths"].tolist() == [(64, 32), (1,)]
     assert math.isnan(frame["train.lr"].tolist()[0])
     assert frame["train.lr"].tolist()[1] == 0.2
+
+
+def test_a_configuration_is_shared_by_what_differs_in_its_seed_alone(tmp_path: Path) -> None:
+    store = RecordStore(tmp_path)
+    other = {"method": {"temperature": 0.5, "version": 2}, "evaluator": {"k": 20}}
+    changes: list[dict[str, Any]] = [{"seed": 0}, {"seed": 1}, {"label_frac": 0.1}, {"config": other}]
+    for number, change in enumerate(changes):
+        store.write(full_record(f"s{number}", **change))
+    frame = results(tmp_path)
+
+    assert frame["configuration"].iloc[0] == frame["configuration"].iloc[1]
+    assert frame["configuration"].nunique() == 3
 
 
 def test_a_frame_of_nothing_has_its_columns_and_a_wrong_folder_is_an_error(tmp_path: Path) -> None:

@@ -122,6 +122,8 @@ def test_a_record_from_before_digests_is_found_in_its_own_place_only(tmp_path: P
     found = store.find(full_record()["cell"], "s0")
 
     assert found == {**full_record(), "schema": 1}
+    without_digest(store.write(full_record()), cell={**full_record()["cell"], "eval_dataset": None})
+    assert store.find(full_record()["cell"], "s0") is not None
     assert store.find(full_record(seed=1)["cell"], "s1") is None
     shutil.copy(first, second)
     assert [record["cell"]["seed"] for record in store.records()] == [0]
