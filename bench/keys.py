@@ -28,6 +28,6 @@ def seed_of(*position: int | str) -> int:
     """Return the seed of the draw at a position of a run, e.g. `seed_of(0, "shuffle", epoch)`.
 
     Every draw depends on its position and not on what was drawn before it: that is why a run resumed at
-    any step is bitwise the run that was never stopped.
+    any step is bitwise the run that was never stopped, on as many threads.
     """
     return int.from_bytes(hashlib.sha256(canonical(position).encode()).digest()[:8], "big") >> 1

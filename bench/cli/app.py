@@ -16,7 +16,7 @@ import click
 from bench.boundary import tell_interrupts_apart
 from bench.errors import BenchError, UnknownName, UsageError, suggest
 from bench.registry.registry import Registry
-from bench.system.streams import take_stdout
+from bench.system.streams import show_crashes, take_stdout
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130  # exit statuses; 130 is what a shell gives Ctrl-C
 
@@ -111,6 +111,7 @@ class Session:
             UnknownName: `-p` names a plugin that is not installed.
         """
         self.stdout = take_stdout()
+        show_crashes()  # a plugin may end this process, too: what is known then is where
         registry = Registry.load(self.blocked)
         for name in self.by_option:
             if not any(plugin.answers_to(name) for plugin in registry.plugins):

@@ -6,7 +6,6 @@ This module imports nothing that starts threads, so that the process can limit t
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import multiprocessing
 import os
 import signal
@@ -20,7 +19,7 @@ from bench.boundary import tell_interrupts_apart
 from bench.contracts.executor import CellRunner, WorkerSpec
 from bench.errors import BenchError, CellError, one_line
 from bench.system.processes import begin_worker
-from bench.system.streams import take_stdout
+from bench.system.streams import show_crashes, take_stdout
 
 Task = tuple[Any, str]  # a cell, and why it failed where an earlier process ended at it
 Message = tuple[str, Any]
@@ -101,7 +100,7 @@ def serve(connection: Connection, threads: int) -> None:
     """Make the cells that come through a connection, until it is closed: what a worker process does."""
     begin_worker(threads)
     take_stdout()
-    faulthandler.enable(all_threads=False)  # a crash then shows on standard error where it was
+    show_crashes()
     alone = threading.Lock()  # observers tell from threads of their own
 
     def send(what: str, value: Any) -> None:

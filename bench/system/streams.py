@@ -1,7 +1,9 @@
-"""Standard output: the result of a command, and nothing that a plugin prints."""
+"""Standard output, for the result of a command alone, and standard error, for all else."""
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import os
 import sys
 from typing import TextIO
@@ -22,6 +24,12 @@ def take_stdout() -> TextIO:
     kept = os.fdopen(os.dup(STDOUT), "w", encoding=out.encoding, errors=out.errors, closefd=False)
     os.dup2(STDERR, STDOUT)
     return kept
+
+
+def show_crashes() -> None:
+    """Have a crash of this process show on standard error at which line of Python it was."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # standard error is no file, or closed
+        faulthandler.enable(all_threads=False)
 
 
 def _is_process_wide(stream: TextIO) -> bool:

@@ -221,13 +221,23 @@ def test_what_an_executor_or_a_format_raises_is_one_line(
     assert table.stderr.splitlines()[-1].startswith("Error: harm-format: render() raised ")
 
 
-def test_checks_of_a_harmful_plugin_end_with_what_it_did(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HARM", "splits sys.exit")
+@pytest.mark.parametrize("where", ["splits", "stream"])
+def test_checks_of_a_harmful_plugin_end_with_what_it_did(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARM", f"{where} sys.exit")
     result = in_process("plugins", "check", "harm-dataset")
 
     assert result.exit_code == 1
     assert "SystemExit: 0" in result.stdout
     assert NOISE not in result.stdout
+
+
+def test_what_plugins_and_their_libraries_print_is_no_part_of_the_result() -> None:
+    done = bench("list", "methods")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("methods\n")
+    assert NOISE not in done.stdout
+    assert done.stderr.count(NOISE) >= 4  # printed, and written past Python, at import and by the hook
 
 
 def test_ctrl_c_ends_the_run_and_its_processes(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from bench.api import (
     Executor,
     Family,
     FeatureSpec,
+    FileStream,
     Images,
     Method,
     Offer,
@@ -244,6 +245,10 @@ class HarmDataset(Dataset):
     def labels(self, split: str) -> Any:
         call("labels", self.config)
         return (torch.arange(60) % 2).numpy()
+
+    def stream(self, split: str) -> FileStream | None:
+        call("stream", self.config)
+        return None
 
     def load(self, split: str) -> Images:
         call("load", self.config)
