@@ -210,6 +210,8 @@ class Task:
     def subset(self, fraction: float, seed: int) -> Task:
         """Return the task with a share of the labels: stratified, with folds of its own.
 
+        What is found of it is shared with no other task: nobody else draws the same rows.
+
         Args:
             fraction: in (0, 1]; of each class. 1 is the task as it is.
             seed: of the draw; a smaller fraction of the same seed lies inside a larger one.
@@ -222,7 +224,8 @@ class Task:
             return self
         rows = splits.stratified_subset(self.train.y.numpy(), fraction, seed)
         train = self.train.take(torch.from_numpy(rows))
-        return replace(self, train=train, folds=draw_folds(train, seed), own_val=False, network=None)
+        folds = draw_folds(train, seed)
+        return replace(self, train=train, folds=folds, own_val=False, network=None, shared={})
 
     def needed_network(self, evaluator: str) -> Network:
         """Return the network.
@@ -285,6 +288,14 @@ class Evaluator(ABC):
         """Return which features `Task.train` and `Task.test` are to hold."""
         return FeatureSpec()
 
+    @classmethod
+    def uses(cls, config: Any) -> Mapping[str, Evaluator]:
+        """Return the other evaluators that this one fits, by name and as it fits them.
+
+        What changes their numbers changes those of this one: its key holds their versions and settings.
+        """
+        return {}
+
     def check(self, labelled: int, classes: int) -> None:
         """Refuse, before any training, what cannot be evaluated.
 
@@ -299,14 +310,3 @@ class Evaluator(ABC):
     @abstractmethod
     def evaluate(self, task: Task) -> Scores:
         """Choose on `task.folds`, predict `task.test` once."""
-
-    def evaluate_all(self, tasks: Sequence[Task]) -> list[Scores]:
-        """Evaluate several tasks, e.g. subsets of one; override it where together is faster.
-
-        Args:
-            tasks: of features of one backbone, with the same classes.
-
-        Returns:
-            What `evaluate` returns of each, but for rounding.
-        """
-        return [self.evaluate(task) for task in tasks]

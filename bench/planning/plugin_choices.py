@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from bench.config import build, identity
+from bench.contracts.evaluator import Evaluator
 from bench.errors import BadData, BadValue, Unsupported
 from bench.planning.cells import PluginChoice
 from bench.planning.open_datasets import Datasets
@@ -168,6 +169,8 @@ class PluginChoices:
         }
         if choice.kind == "datasets":
             hashed["fingerprint"] = self.datasets.open(choice).fingerprint()
+        if choice.kind == "evaluators" and (used := _identify_used(cls.uses(choice.config))):
+            hashed["uses"] = used
         return dataclasses.replace(choice, identity=hashed)
 
     def remember(self, key: Hashable, make: Callable[[], Any]) -> Any:
@@ -175,6 +178,16 @@ class PluginChoices:
         if key not in self.memo:
             self.memo[key] = make()
         return self.memo[key]
+
+
+def _identify_used(evaluators: Mapping[str, Evaluator]) -> dict[str, Any]:
+    """Return what a key hashes of evaluators that another one fits, and of those that they fit, by name."""
+    hashed = {}
+    for name, one in evaluators.items():
+        used = _identify_used(one.uses(one.config))
+        inside = {"uses": used} if used else {}
+        hashed[name] = {"version": one.version, "config": identity(one.config), **inside}
+    return hashed
 
 
 def refuse_unfit(where: str, split: str, labels: Index, classes: Sequence[str]) -> None:

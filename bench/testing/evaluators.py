@@ -21,7 +21,6 @@ MEAN, STD = (0.5,), (0.25,)
 NOISE = 0.1  # of an image beside its class, whose pixels are at most 1
 WELL_ABOVE_CHANCE = 90.0  # percent; chance is 33
 ROUNDING = 1e-3  # percent
-HALF = 0.5  # of the labels
 
 
 def outcomes(cls: type[Evaluator], name: str, config: Any = None) -> Iterator[Outcome]:
@@ -120,8 +119,6 @@ def _checks(evaluator: Evaluator) -> Iterator[Check]:
     yield "the same seed gives the same scores", lambda: _repeats(evaluator, task())
     yield "test labels change no prediction", lambda: _blind(evaluator, task())
     yield "what it is given is left as it is", lambda: _leaves(evaluator, task())
-    if evaluator.needs == "features" and evaluator.takes_fraction:
-        yield "tasks that are evaluated together predict as each alone", lambda: _together(evaluator, task())
     if evaluator.needs == "backbone":
         yield "features alone are refused in one line", lambda: _refuses(evaluator, separable(EACH))
 
@@ -133,15 +130,6 @@ def _needs(evaluator: Evaluator) -> None:
 def _spec(evaluator: Evaluator) -> None:
     spec = evaluator.features(evaluator.config)
     require(isinstance(spec, FeatureSpec), f"it returned {type(spec).__name__}")
-
-
-def _together(evaluator: Evaluator, task: Task) -> None:
-    tasks = [task, task.subset(HALF, seed=1)]
-    tasks = [one for one in tasks if _takes(evaluator, one)]
-    scores = evaluator.evaluate_all(tasks)
-    require(len(scores) == len(tasks), f"evaluate_all() returned {len(scores)} scores of {len(tasks)} tasks")
-    for one, together in zip(tasks, scores, strict=True):
-        require(_equal(evaluator.evaluate(one), together), "evaluate_all() predicts something else")
 
 
 def _measures(evaluator: Evaluator, task: Task) -> None:

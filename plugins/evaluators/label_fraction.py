@@ -42,7 +42,7 @@ PROBES: dict[str, type[Evaluator]] = {"linear": Linear, "knn": KNN, "mlp": MLP}
 class LabelFraction(Evaluator):
     """Top-1 of a classifier by the share of the labels that it is given."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     reference: ClassVar[str] = "subsets: SimCLR, https://arxiv.org/abs/2002.05709, appendix B.5"
     takes_fraction: ClassVar[bool] = False
 
@@ -62,6 +62,12 @@ class LabelFraction(Evaluator):
     def features(cls, config: Config) -> FeatureSpec:
         """Return the features that the settings ask for."""
         return config.spec
+
+    @classmethod
+    def uses(cls, config: Config) -> dict[str, Evaluator]:
+        """Return the probe, which reads the features of the task."""
+        probe = PROBES[config.probe]
+        return {config.probe: probe(probe.Config(blocks=config.blocks, pool=config.pool))}
 
     def check(self, labelled: int, classes: int) -> None:
         """Refuse fractions that make no curve, and draws that do not go with them."""
@@ -109,11 +115,10 @@ class LabelFraction(Evaluator):
 
     def _fit_draws(self, task: Task, fraction: float, draws: int) -> list[Scores]:
         """Return what the probe finds of each draw."""
-        c = self.config
-        probe = PROBES[c.probe]
+        (probe,) = self.uses(self.config).values()
         seeds = [seed_of(task.seed, "label-fraction", draw) for draw in range(draws)]
-        config = probe.Config(blocks=c.blocks, pool=c.pool)  # the features of the task are those already
-        return probe(config).evaluate_all([task.subset(fraction, seed) for seed in seeds])
+        # one by one: what is fitted beside a draw must not change where it ends
+        return [probe.evaluate(task.subset(fraction, seed)) for seed in seeds]
 
     def _protocol(self, task: Task, curve: dict[float, list[Scores]]) -> dict[str, Any]:
         """Return what a record says of the subsets and of the choices made in them."""
