@@ -226,6 +226,8 @@ class Task:
     def subset(self, fraction: float, seed: int) -> Task:
         """Return the task with a share of the labels: stratified, with folds of its own.
 
+        What is found of it is shared with no other task: nobody else draws the same rows.
+
         Args:
             fraction: in (0, 1]; of each class, in whole groups where there are groups. 1 is the task as it
                 is.
@@ -241,7 +243,7 @@ class Task:
         rows = splits.stratified_subset(self.train.y.numpy(), fraction, seed, groups=groups)
         train = self.train.take(torch.from_numpy(rows))
         drawn = () if self.seen else draw_folds(train, seed)
-        return replace(self, train=train, folds=drawn, own_val=False, network=None)
+        return replace(self, train=train, folds=drawn, own_val=False, network=None, shared={})
 
     def needed_network(self, evaluator: str) -> Network:
         """Return the network.
@@ -320,6 +322,14 @@ class Evaluator(ABC):
         """Return which features `Task.train` and `Task.test` are to hold."""
         return FeatureSpec()
 
+    @classmethod
+    def uses(cls, config: Any) -> Mapping[str, Evaluator]:
+        """Return the other evaluators that this one fits, by name and as it fits them.
+
+        What changes their numbers changes those of this one: its key holds their versions and settings.
+        """
+        return {}
+
     def check(self, labelled: int, classes: int) -> None:
         """Refuse, before any training, what cannot be evaluated.
 
@@ -334,14 +344,3 @@ class Evaluator(ABC):
     @abstractmethod
     def evaluate(self, task: Task) -> Scores:
         """Choose on `task.folds`, predict `task.test` once."""
-
-    def evaluate_all(self, tasks: Sequence[Task]) -> list[Scores]:
-        """Evaluate several tasks, e.g. subsets of one; override it where together is faster.
-
-        Args:
-            tasks: of features of one backbone, with the same classes.
-
-        Returns:
-            What `evaluate` returns of each, but for rounding.
-        """
-        return [self.evaluate(task) for task in tasks]

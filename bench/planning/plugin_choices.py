@@ -23,6 +23,7 @@ from bench.splits.order import Index
 
 if TYPE_CHECKING:
     from bench.contracts.backbone import Normalisation
+    from bench.contracts.evaluator import Evaluator
 
 ROOT = "root"  # a setting of every dataset that says where it is, not what it is
 IMAGE_SIZE = "train.image_size"  # the one setting of training that shapes what is not trained, too
@@ -214,18 +215,31 @@ class PluginChoices:
     def _identify_class(self, choice: PluginChoice) -> dict[str, Any]:
         """Return what a key hashes of a plugin whatever its data is."""
         cls, entry = self.plugin(choice.kind, choice.name), self.registry.find(choice.kind, choice.name)
-        return {
+        hashed = {
             "dist": entry.dist,
             "name": choice.name.rpartition(":")[2],
             "version": cls.version,
             "config": identity(choice.config),
         }
+        if choice.kind == "evaluators" and (used := _identify_used(cls.uses(choice.config))):
+            hashed["uses"] = used
+        return hashed
 
     def remember(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """Return what `make` returned when it was first called for `key`."""
         if key not in self.memo:
             self.memo[key] = make()
         return self.memo[key]
+
+
+def _identify_used(evaluators: Mapping[str, Evaluator]) -> dict[str, Any]:
+    """Return what a key hashes of evaluators that another one fits, and of those that they fit, by name."""
+    hashed = {}
+    for name, one in evaluators.items():
+        used = _identify_used(one.uses(one.config))
+        inside = {"uses": used} if used else {}
+        hashed[name] = {"version": one.version, "config": identity(one.config), **inside}
+    return hashed
 
 
 def refuse_unfit(where: str, split: str, labels: Index, classes: Sequence[str]) -> None:

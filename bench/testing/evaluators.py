@@ -21,7 +21,6 @@ MEAN, STD = (0.5,), (0.25,)
 NOISE = 0.1  # of an image beside its class, whose pixels are at most 1
 WELL_ABOVE_CHANCE = 90.0  # percent; chance is 33
 ROUNDING = 1e-3  # percent
-HALF = 0.5  # of the labels
 FAR = 7.0  # from the other features, which are of order one
 
 
@@ -123,8 +122,6 @@ def _checks(evaluator: Evaluator) -> Iterator[Check]:
     yield "no test example changes the prediction of another", lambda: _apart(evaluator, task())
     yield "what it is given is left as it is", lambda: _leaves(evaluator, task())
     yield "draws_subsets says whether it calls task.subset()", lambda: _subsets(evaluator, task())
-    if evaluator.needs == "features" and evaluator.takes_fraction:
-        yield "tasks that are evaluated together predict as each alone", lambda: _together(evaluator, task())
     if evaluator.needs == "backbone":
         yield "features alone are refused in one line", lambda: _refuses(evaluator, separable(EACH))
 
@@ -149,15 +146,6 @@ def _subsets(evaluator: Evaluator, task: Task) -> None:
     if not evaluator.draws_subsets:
         evaluator.evaluate(Watched(**vars(task)))
     require(not calls, "it calls it: set draws_subsets = True, so that groups of images are in its key")
-
-
-def _together(evaluator: Evaluator, task: Task) -> None:
-    tasks = [task, task.subset(HALF, seed=1)]
-    tasks = [one for one in tasks if _takes(evaluator, one)]
-    scores = evaluator.evaluate_all(tasks)
-    require(len(scores) == len(tasks), f"evaluate_all() returned {len(scores)} scores of {len(tasks)} tasks")
-    for one, together in zip(tasks, scores, strict=True):
-        require(_equal(evaluator.evaluate(one), together), "evaluate_all() predicts something else")
 
 
 def _measures(evaluator: Evaluator, task: Task) -> None:

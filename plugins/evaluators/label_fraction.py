@@ -43,7 +43,7 @@ PROBES: dict[str, type[Evaluator]] = {"linear": Linear, "knn": KNN, "mlp": MLP}
 class LabelFraction(Evaluator):
     """Top-1 of a classifier by the share of the labels that it is given."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     reference: ClassVar[str] = "subsets: SimCLR, https://arxiv.org/abs/2002.05709, appendix B.5"
     takes_fraction: ClassVar[bool] = False
     draws_subsets: ClassVar[bool] = True
@@ -64,6 +64,12 @@ class LabelFraction(Evaluator):
     def features(cls, config: Config) -> FeatureSpec:
         """Return the features that the settings ask for."""
         return config.spec
+
+    @classmethod
+    def uses(cls, config: Config) -> dict[str, Evaluator]:
+        """Return the probe, which reads the features of the task."""
+        probe = PROBES[config.probe]
+        return {config.probe: probe(probe.Config(blocks=config.blocks, pool=config.pool))}
 
     def check(self, labelled: int, classes: int) -> None:
         """Refuse fractions that make no curve, and draws that do not go with them."""
@@ -115,10 +121,9 @@ class LabelFraction(Evaluator):
 
     def _fit(self, subsets: list[Task]) -> list[Scores]:
         """Return what the probe finds of each subset."""
-        c = self.config
-        probe = PROBES[c.probe]
-        config = probe.Config(blocks=c.blocks, pool=c.pool)  # the features of the task are those already
-        return probe(config).evaluate_all(subsets)
+        (probe,) = self.uses(self.config).values()
+        # one by one: what is fitted beside a draw must not change where it ends
+        return [probe.evaluate(subset) for subset in subsets]
 
     def _protocol(self, curve: dict[float, list[Scores]]) -> dict[str, Any]:
         """Return what a record says of the subsets and of the choices made in them."""

@@ -16,7 +16,6 @@ features a stronger penalty only shrinks all weights alike, which leaves the pre
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
@@ -42,6 +41,7 @@ from bench.api import (
     setting,
 )
 
+from .fitting.choice import is_near_best
 from .fitting.last_scores import reuse_scores
 from .fitting.logistic import Heads, Rows, fit_all
 
@@ -67,7 +67,7 @@ class Choice(NamedTuple):
 class Linear(Evaluator):
     """Multinomial logistic regression whose penalty is chosen on held-out training rows."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     reference: ClassVar[str] = "Kornblith 2019, https://arxiv.org/abs/1805.08974"
 
     @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ class Linear(Evaluator):
         l2_max: float = setting(1e2, "strongest penalty tried", above=0)
         l2_steps: int = setting(12, "penalties tried, evenly spaced in their logarithm", least=1)
         default_l2: float = setting(1e-2, "penalty where there is nothing to choose on", above=0)
-        tolerance: float = setting(1e-7, "gain in nats at which a fit is done", above=0)
+        tolerance: float = setting(1e-9, "gain at which a fit is done, as a share of the objective", above=0)
         first_tolerance: float = setting(
             1e-4, "as tolerance, of fits that may be out of the running", above=0
         )
@@ -102,84 +102,50 @@ class Linear(Evaluator):
 
     def evaluate(self, task: Task) -> Scores:
         """Choose l2 on the folds, refit on all training rows, predict the test rows."""
-        return self.evaluate_all([task])[0]
+        return reuse_scores("linear", self.config, task, lambda: self._evaluate(task))
 
-    def evaluate_all(self, tasks: Sequence[Task]) -> list[Scores]:
-        """Evaluate tasks of features of one network: all are fitted as one."""
-        if len(tasks) == 1:
-            return [reuse_scores("linear", self.config, tasks[0], lambda: self._evaluate_together(tasks)[0])]
-        return self._evaluate_together(tasks)
+    def _evaluate(self, task: Task) -> Scores:
+        self.check(len(task.train), len(task.classes))
+        refuse_not_finite("linear", task)
+        rows = Rows.of(task.train.x, task.train.y, task.device)
+        choice = self._choose(task, rows)
+        ((heads,),) = self._fit(task, [rows.sharpen()], [[choice.l2]], self.config.tolerance, [choice.near])
+        return _score(task, self.config.spec, choice, heads)
 
-    def _evaluate_together(self, tasks: Sequence[Task]) -> list[Scores]:
-        for task in tasks:
-            self.check(len(task.train), len(task.classes))
-            refuse_not_finite("linear", task)
-        every = [Rows.of(task.train.x, task.train.y, task.device) for task in tasks]
-        choices = self._choose(tasks, every)
-        near = [choice.near for choice in choices]
-        strengths = [[choice.l2 for choice in choices]]
-        (fitted,) = self._fit(tasks, every, strengths, self.config.tolerance, near)
-        return [
-            _score(task, self.config.spec, choice, heads)
-            for task, choice, heads in zip(tasks, choices, fitted, strict=True)
-        ]
+    def _choose(self, task: Task, every: Rows) -> Choice:
+        """Return the choice of a task, given all its training rows."""
+        if not task.folds:
+            nothing = {**describe_no_choice(task, 0), "grid": [], "grid_edge": False}
+            return Choice(self.config.default_l2, None, nothing)
+        folds, grid = _prepare_folds(task, every), self._grid()
+        self._fit_roughly(task, folds, grid)
+        candidates = _list_candidates(folds, 1)
+        self._fit_candidates(task, folds, candidates, grid)
+        return _choose_best(task, grid, folds, candidates)
 
-    def _choose(self, tasks: Sequence[Task], every: Sequence[Rows]) -> list[Choice]:
-        """Return the choice of each task, given all its training rows."""
-        folds = [_prepare_folds(task, rows) for task, rows in zip(tasks, every, strict=True)]
-        grid = self._grid()
-        self._fit_roughly(tasks, [folds_of_task for folds_of_task in folds if folds_of_task], grid)
-        candidates = [_list_candidates(folds_of_task, 1) for folds_of_task in folds]
-        self._fit_candidates(tasks, folds, candidates, grid)
-        return [
-            _choose_best(task, grid, folds_of_task, indices) if folds_of_task else self._use_default(task)
-            for task, folds_of_task, indices in zip(tasks, folds, candidates, strict=True)
-        ]
-
-    def _fit_roughly(
-        self, tasks: Sequence[Task], folds: Sequence[Sequence[_Fold]], grid: Sequence[float]
-    ) -> None:
-        """Fit ever weaker penalties roughly, until two in a row are far behind in every task."""
-        flat = [fold for folds_of_task in folds for fold in folds_of_task]
-        if not flat:
-            return
+    def _fit_roughly(self, task: Task, folds: Sequence[_Fold], grid: Sequence[float]) -> None:
+        """Fit ever weaker penalties roughly, until two in a row are far behind."""
         from_strongest = range(len(grid) - 1, -1, -1)
-        l2 = [[grid[index]] * len(flat) for index in from_strongest]
-        fits = self._fit(tasks, [fold.rows for fold in flat], l2, self.config.first_tolerance)
+        l2 = [[grid[index]] * len(folds) for index in from_strongest]
+        fits = self._fit(task, [fold.rows for fold in folds], l2, self.config.first_tolerance)
         for index, heads in zip(from_strongest, fits, strict=False):
-            for fold, head in zip(flat, heads, strict=True):
+            for fold, head in zip(folds, heads, strict=True):
                 fold.judge(index, head)
             latest = {index, index + 1}
-            promising = any(latest & set(_list_candidates(folds_of_task, FAR)) for folds_of_task in folds)
-            if index + 1 < len(grid) and not promising:
+            if index + 1 < len(grid) and not latest & set(_list_candidates(folds, FAR)):
                 return
 
     def _fit_candidates(
-        self,
-        tasks: Sequence[Task],
-        folds: Sequence[Sequence[_Fold]],
-        candidates: Sequence[Sequence[int]],
-        grid: Sequence[float],
+        self, task: Task, folds: Sequence[_Fold], candidates: Sequence[int], grid: Sequence[float]
     ) -> None:
-        """Fit each task's candidates until they have converged, all as one."""
-        todo = [
-            (fold, index)
-            for folds_of_task, indices in zip(folds, candidates, strict=True)
-            for fold in folds_of_task
-            for index in indices
-        ]
-        if not todo:
-            return
+        """Fit the candidates until they have converged, all as one."""
+        todo = [(fold, index) for fold in folds for index in candidates]
         l2 = [[grid[index] for _, index in todo]]
         near = [fold.heads[index] for fold, index in todo]
-        (ends,) = self._fit(tasks, [fold.rows for fold, _ in todo], l2, self.config.tolerance, near)
+        problems = [rows for rows in [fold.rows.sharpen() for fold in folds] for _ in candidates]
+        (ends,) = self._fit(task, problems, l2, self.config.tolerance, near)
         for (fold, index), head in zip(todo, ends, strict=True):
             fold.judge(index, head)
-
-    def _use_default(self, task: Task) -> Choice:
-        return Choice(
-            self.config.default_l2, None, {**describe_no_choice(task, 0), "grid": [], "grid_edge": False}
-        )
 
     def _grid(self) -> list[float]:
         c = self.config
@@ -189,7 +155,7 @@ class Linear(Evaluator):
 
     def _fit(
         self,
-        tasks: Sequence[Task],
+        task: Task,
         problems: Sequence[Rows],
         l2: Sequence[Sequence[float]],
         tolerance: float,
@@ -197,7 +163,7 @@ class Linear(Evaluator):
     ) -> Iterator[list[Heads]]:
         """Yield a head of each problem for each row of `l2`, as `fit_all`; warn of what does not converge."""
         most, strengths = self.config.max_iter, torch.tensor(l2, dtype=torch.float64)
-        classes = len(tasks[0].classes)
+        classes = len(task.classes)
         fits = fit_all(problems, classes, strengths, tolerance=tolerance, max_iter=most, near=near)
         for values, heads in zip(l2, fits, strict=True):
             unfinished = {
@@ -248,13 +214,10 @@ def _average_scores(folds: Sequence[_Fold], indices: Iterable[int]) -> dict[int,
 
 def _list_candidates(folds: Sequence[_Fold], errors: int) -> list[int]:
     """Return the indices of what is at most some standard errors of top-1 behind the best."""
-    if not folds:
-        return []
-    means, rows = _average_scores(folds, folds[0].scores), sum(len(fold.held_out) for fold in folds)
-    best = max(top1 for top1, _ in means.values())
-    share = (best / 100 * rows + 1) / (rows + 2)  # above 0 and below 1
-    error = 100 * math.sqrt(share * (1 - share) / rows)
-    return [index for index, (top1, _) in means.items() if top1 >= best - errors * error]
+    means = _average_scores(folds, folds[0].scores)
+    top1 = torch.tensor([top1 for top1, _ in means.values()], dtype=torch.float64)
+    near = is_near_best(top1, sum(len(fold.held_out) for fold in folds), errors)
+    return [index for index, kept in zip(means, near.tolist(), strict=True) if kept]
 
 
 def _choose_best(task: Task, grid: list[float], folds: Sequence[_Fold], candidates: Sequence[int]) -> Choice:

@@ -5,9 +5,11 @@ Code followed: none. No protocol is agreed on, so every number below is our choi
     logits = V ReLU(BN(W x)) + b, one W and BN for each hidden layer
 
 Features are standardised by the rows that are fitted and turned to their principal axes. Each pair of
-a learning rate and a weight decay is trained, all at once; the best pair and epoch on held-out training
-rows are trained again on all of them, along the same schedule up to that epoch, and the test rows are
-predicted once. The gap to the `linear` evaluator on the same rows is reported with it.
+a learning rate and a weight decay is trained, all at once. Of the pairs and epochs whose top-1 on held-out
+training rows is within a standard error of the best, the likeliest is trained again on all rows, along the
+same schedule up to that epoch, and the test rows are predicted once. Top-1 alone does not tell a perceptron
+whose logits have hardly grown, which says 20 % where it is right, from one that knows.
+The gap to the `linear` evaluator on the same rows is reported with it.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from bench.api import (
     setting,
 )
 
+from .fitting.choice import is_near_best
 from .fitting.perceptron import AdamW, Perceptrons, Standard, descend, heads_at_once, step_rows
 from .linear import Linear
 
@@ -56,7 +59,7 @@ class Choice(NamedTuple):
 class MLP(Evaluator):
     """Multi-layer perceptron, with what it is trained by chosen on held-out training rows."""
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     reference: ClassVar[str] = "our protocol; AdamW: Loshchilov 2019, https://arxiv.org/abs/1711.05101"
 
     @dataclass(frozen=True, kw_only=True)
@@ -65,7 +68,12 @@ class MLP(Evaluator):
 
         hidden: tuple[int, ...] = setting((512,), "width of each hidden layer", least=1)
         lr_grid: tuple[float, ...] = setting((5e-4, 2e-3, 8e-3), "learning rates tried", above=0)
-        weight_decay_grid: tuple[float, ...] = setting((1.0, 10.0, 100.0), "weight decays tried", least=0)
+        weight_decay_grid: tuple[float, ...] = setting(
+            (0.1, 1.0, 10.0),
+            "weight decays tried; AdamW's weights stay below one over it, 100 leaves logits near zero",
+            source="our choice, measured on rows held out of digits and CIFAR-10, two networks",
+            least=0,
+        )
         epochs: int = setting(10, "length of the schedule, and most epochs", least=1)
         batch_size: int = setting(1024, "most rows a step; small sets take fewer", least=32)
         default_lr: float = setting(2e-3, "learning rate where there is nothing to choose on", above=0)
@@ -83,6 +91,11 @@ class MLP(Evaluator):
         """Return the features that the settings ask for."""
         return config.spec
 
+    @classmethod
+    def uses(cls, config: Config) -> dict[str, Evaluator]:
+        """Return the linear readout that it is compared with."""
+        return {"linear": Linear(Linear.Config(blocks=config.blocks, pool=config.pool))}
+
     def check(self, labelled: int, classes: int) -> None:
         """Refuse an empty grid, a single class and an empty training set."""
         for name in ("hidden", "lr_grid", "weight_decay_grid"):
@@ -98,7 +111,7 @@ class MLP(Evaluator):
         choice, chosen = self._choose(task)
         logits = self._predict(task, choice)
         require_finite(logits, "mlp: the logits")
-        linear_top1 = Linear(Linear.Config(blocks=c.blocks, pool=c.pool)).evaluate(task).metrics["top1"]
+        linear_top1 = self.uses(c)["linear"].evaluate(task).metrics["top1"]
         scores = score_logits(
             logits,
             task,
@@ -128,8 +141,8 @@ class MLP(Evaluator):
             return default, {**describe_no_choice(task, 0), "grid": {}, "grid_edge": False}
         pairs = list(product(c.lr_grid, c.weight_decay_grid))
         top1, loss = torch.stack([self._judge(task, *fold, pairs) for fold in task.folds]).mean(0)
-        options = product(range(c.epochs), range(len(pairs)))
-        epoch, pair = max(options, key=lambda at: (round(float(top1[at]), 9), -float(loss[at])))
+        near = is_near_best(top1, sum(len(held_out) for _, held_out in task.folds), 1)
+        epoch, pair = divmod(int(loss.masked_fill(~near, torch.inf).argmin()), len(pairs))
         lr, weight_decay = pairs[pair]
         return Choice(lr, weight_decay, epoch + 1), {
             "selected": "lr, weight_decay, epochs",

@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bench_plugins.evaluators.knn import KNN
+from bench_plugins.evaluators.linear import Linear
+from bench_plugins.evaluators.mlp import MLP
 from conftest import Lab
 from planned_cells import TRAIN, only, photos, plan_one, topmost_change
 
+from bench.api import Evaluator
 from bench.keys import canonical, digest, seed_of
 from bench.planning.cells import Cell
 from bench.planning.open_datasets import Datasets
@@ -227,3 +231,41 @@ def test_size_and_seed_move_the_random_baseline(lab: Lab, changed: dict[str, Any
         topmost_change(plan_one(lab, method="random"), plan_one(lab, **{"method": "random", **changed}))
         == "backbone"
     )
+
+
+@pytest.mark.parametrize(
+    ("user", "settings", "used"),
+    [
+        ("mlp", {}, Linear),
+        ("label-fraction", {}, Linear),
+        ("label-fraction", {"label-fraction.probe": "knn"}, KNN),
+        ("label-fraction", {"label-fraction.probe": "mlp"}, MLP),
+        ("label-fraction", {"label-fraction.probe": "mlp"}, Linear),
+    ],
+)
+def test_the_key_of_an_evaluator_holds_the_version_of_another_that_it_fits(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, user: str, settings: dict[str, Any], used: type[Evaluator]
+) -> None:
+    def scores() -> tuple[str, str]:
+        own, other = lab.plan(settings, evaluator=user)[0], lab.plan(evaluator="geometry")[0]
+        return own.keys.score, other.keys.score
+
+    before = scores()
+    monkeypatch.setattr(used, "version", used.version + 1)
+    after = scores()
+
+    assert after[0] != before[0]
+    assert after[1] == before[1]
+
+
+def test_the_key_of_an_evaluator_holds_the_settings_of_another_that_it_fits(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compare_with_another(_: MLP.Config) -> dict[str, Evaluator]:
+        return {"linear": Linear(Linear.Config(l2_steps=3))}
+
+    (before,) = lab.plan(evaluator="mlp")
+    monkeypatch.setattr(MLP, "uses", compare_with_another)
+    (after,) = lab.plan(evaluator="mlp")
+
+    assert after.keys.score != before.keys.score

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from bench_plugins.evaluators.knn import KNN
-from bench_plugins.evaluators.label_fraction import LabelFraction, area
+from bench_plugins.evaluators.label_fraction import PROBES, LabelFraction, area
 from bench_plugins.evaluators.linear import Linear
 from bench_plugins.evaluators.mlp import MLP
 
@@ -55,6 +55,35 @@ def test_the_curve_is_what_the_probe_finds_on_each_subset(probe: str, cls: type[
         assert metrics[name] == pytest.approx(np.mean(top1))
         if draws > 1:
             assert metrics[f"{name}_std"] == pytest.approx(np.std(top1, ddof=1))
+
+
+@pytest.mark.parametrize("probe", ["linear", "knn"])
+def test_a_draw_is_what_it_is_whatever_is_fitted_beside_it(
+    probe: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit for bit: weak penalties on few rows have flat optima, where a last bit decides on the end."""
+    seen: dict[tuple[int, ...], Scores] = {}
+    cls = PROBES[probe]
+    evaluate = cls.evaluate
+
+    def keep(self: Any, task: Task) -> Scores:
+        scores = evaluate(self, task)
+        rows = tuple(task.train.x[:, 0].view(torch.int32).tolist())
+        if rows in seen:
+            assert scores.predictions.equal(seen[rows].predictions)
+            assert scores.metrics == seen[rows].metrics
+        seen[rows] = scores
+        return scores
+
+    monkeypatch.setattr(cls, "evaluate", keep)
+    task = made(each=20)
+    curves = [
+        run(task, probe=probe, fractions=fractions, draws=draws).metrics
+        for fractions, draws in (((0.3,), (1,)), ((0.3, 0.5), (3, 1)), ((0.2, 0.3, 1.0), (1, 2, 1)))
+    ]
+
+    assert len(seen) == 3 + 1 + 1 + 1
+    assert curves[0]["top1_at_30"] == next(iter(seen.values())).metrics["top1"]
 
 
 def test_a_perceptron_may_be_the_probe() -> None:

@@ -10,7 +10,6 @@ import pytest
 import torch
 from bench_plugins.evaluators.fitting.last_scores import reuse_scores
 from bench_plugins.evaluators.fitting.logistic import Heads, Rows, fit_all
-from bench_plugins.evaluators.knn import KNN
 from bench_plugins.evaluators.label_fraction import LabelFraction
 from bench_plugins.evaluators.linear import Linear
 from bench_plugins.evaluators.mlp import MLP
@@ -103,6 +102,15 @@ def test_what_is_done_to_the_scores_is_not_kept() -> None:
     assert ask(CountingEvaluation(), make_task(shared)) == 1
 
 
+def test_a_subset_shares_nothing_and_leaves_what_is_shared() -> None:
+    shared, count = Shared(), CountingEvaluation()
+    task = make_task(shared)
+    first = ask(count, task)
+    reuse_scores("linear", Linear.Config(), task.subset(0.5, 0), count)
+
+    assert ask(count, task) == first
+
+
 def test_linear_is_fitted_once_for_all_who_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     fits: list[int] = []
 
@@ -115,7 +123,7 @@ def test_linear_is_fitted_once_for_all_who_ask(monkeypatch: pytest.MonkeyPatch) 
     probe = Linear(Linear.Config())
     first = probe.evaluate(make_task(shared))
     of_one_evaluation = list(fits)
-    again = probe.evaluate_all([make_task(shared)])[0]
+    again = probe.evaluate(make_task(shared))
     mlp = MLP(MLP.Config(epochs=1, hidden=(4,))).evaluate(make_task(shared))
     curve = LabelFraction(LabelFraction.Config(fractions=(1.0,), draws=(1,))).evaluate(make_task(shared))
 
@@ -124,11 +132,3 @@ def test_linear_is_fitted_once_for_all_who_ask(monkeypatch: pytest.MonkeyPatch) 
     assert again is not first
     assert torch.equal(again.predictions, first.predictions)
     assert mlp.metrics["linear_top1"] == curve.metrics["top1_at_100"] == first.metrics["top1"]
-
-
-def test_an_evaluator_without_a_way_of_its_own_evaluates_one_task_after_the_other() -> None:
-    knn, tasks = KNN(KNN.Config()), [make_task({}), make_task({}, seed=1)]
-
-    assert [scores.metrics for scores in knn.evaluate_all(tasks)] == [
-        knn.evaluate(task).metrics for task in tasks
-    ]

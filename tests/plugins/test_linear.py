@@ -136,16 +136,6 @@ def test_the_refit_ends_at_scikit_learns_optimum(seed: int) -> None:
     assert scores.metrics["nll"] == pytest.approx(float(expected), abs=1e-3)
 
 
-def test_tasks_that_are_evaluated_as_one_find_what_each_finds_alone() -> None:
-    tasks = [rectified(0), rectified(1, n=300), replace(rectified(2, n=30), folds=())]
-    together = Linear(Linear.Config()).evaluate_all(tasks)
-    for found, task in zip(together, tasks, strict=True):
-        alone = run(task)
-
-        assert found.protocol["l2"] == alone.protocol["l2"]
-        assert found.metrics["nll"] == pytest.approx(alone.metrics["nll"], abs=1e-3)
-
-
 def test_a_value_at_the_end_of_the_grid_is_flagged() -> None:
     assert run(made(), l2_min=10, l2_max=100, l2_steps=2).protocol["grid_edge"] is True
     assert run(made(folds=0)).protocol["grid_edge"] is False

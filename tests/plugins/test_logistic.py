@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from bench_plugins.evaluators.fitting import logistic
@@ -60,6 +62,41 @@ def test_the_gradient_at_the_end_is_none(name: str) -> None:
         if l2 >= 1e-3:  # the gap is at most |gradient|^2 / (2 l2)
             assert float(gradient.square().sum() / (2 * l2)) < 1e-4
         assert float(gradient.abs().max()) < 1e-3
+
+
+def steep(n: int = 60, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """Return few rows that every weak penalty parts completely, and others to predict."""
+    x, y = draw_problem(n + 2000, 40, 4, 1.0, seed)
+    mix = torch.randn(40, 40, generator=torch.Generator().manual_seed(seed)) / torch.arange(1, 41)[:, None]
+    x = (x @ mix).relu()
+    return x[:n], y[:n], x[n:]
+
+
+@pytest.mark.parametrize("l2", [1e-6, 3e-5, 1e-3])
+def test_what_a_fit_predicts_depends_neither_on_its_start_nor_on_what_is_beside_it(l2: float) -> None:
+    x, y, others = steep()
+    rows = logistic.Rows.of(x, y, CPU).sharpen()
+    beside = [logistic.Rows.of(*steep(n, seed)[:2], CPU).sharpen() for n, seed in ((50, 1), (200, 2))]
+
+    def fit_last(problems: list[logistic.Rows], strengths: list[float], **options: Any) -> logistic.Heads:
+        l2s = torch.tensor(strengths, dtype=torch.float64)[:, None].expand(-1, len(problems))
+        *_, ends = logistic.fit_all(problems, 4, l2s, tolerance=1e-9, max_iter=1000, **options)
+        return ends[-1]
+
+    alone = fit_last([rows], [l2])
+    path = [float(strength) for strength in GRID.flip(0) if strength > l2] + [l2]
+    far = fit_last([rows], [1e2])
+    found = [
+        fit_last([rows], path),
+        fit_last([rows], [l2], near=[far]),
+        fit_last([*beside, rows], [l2]),
+        fit_last([rows], [l2], block=2048),
+    ]
+    expected = alone.logits(others, 0).argmax(1)
+
+    assert alone.converged.all()
+    for heads in found:
+        assert heads.logits(others, 0).argmax(1).equal(expected)
 
 
 def test_a_batch_of_heads_finds_what_each_finds_alone() -> None:

@@ -29,6 +29,7 @@ SUFFICIENT = 1e-4  # Nocedal and Wright 2006, section 3.1
 ROUNDING = 1e-7  # of the loss, below which a step is judged by its slope
 CAUTION = 0.5  # of the curvature that the penalty gives a pair at least
 FLAT = 1e-8  # curvature between classes below which float32 sums are noise
+RESOLUTION = {torch.float32: 1e-7, torch.float64: 0.0}  # nats that are noise in sums over rows
 
 
 @dataclass(frozen=True)
@@ -127,20 +128,21 @@ def change_penalty(s: State, l2: Tensor) -> State:
     )
 
 
-def minimise(loss: Loss, live: State, tolerance: float, max_iter: int) -> State:
-    """Descend until every head gains less than `tolerance`, or for `max_iter` evaluations.
+def minimise(loss: Loss, live: State, tolerance: float, noise: Tensor, max_iter: int) -> State:
+    """Descend until every head has converged, or for `max_iter` evaluations.
 
     Args:
         loss: as of `start`.
         live: where the heads start.
-        tolerance: in nats of the objective.
+        tolerance: as of `have_converged`.
+        noise: likewise.
         max_iter: evaluations of the objective.
     """
     order = torch.arange(len(live.l2), device=live.l2.device)
     ended: list[tuple[Tensor, State]] = []
     for _ in range(max_iter - 1):
         live = _advance(loss, live)
-        done = live.gain < tolerance
+        done = have_converged(live, tolerance, noise)
         if done.any():
             ended.append((order[done], live.take(done)))
             live, order = live.take(~done), order[~done]
@@ -150,6 +152,20 @@ def minimise(loss: Loss, live: State, tolerance: float, max_iter: int) -> State:
     back = torch.cat([heads for heads, _ in ended]).argsort()
     states = [state for _, state in ended]
     return State(*(torch.cat([getattr(s, f.name) for s in states])[back] for f in fields(State)))
+
+
+def have_converged(s: State, tolerance: float, noise: Tensor) -> Tensor:
+    """Tell of each head whether it gains less than a share of its objective, or less than is resolved.
+
+    A share, since a weak penalty that parts all rows leaves 1e-4 nats: a gain of 1e-7 is much of that, and
+    where a head stops would depend on where it came from.
+
+    Args:
+        s: heads.
+        tolerance: the share.
+        noise: (problems,), float64, in nats, what sums over the rows of each problem do not resolve.
+    """
+    return s.gain < torch.maximum(tolerance * s.loss, noise[s.problem])
 
 
 def _advance(loss: Loss, s: State) -> State:

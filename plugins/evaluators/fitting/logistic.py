@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .descent import State, change_penalty, minimise, start
+from .descent import RESOLUTION, State, change_penalty, have_converged, minimise, start
 
 BLOCK = 2**20  # float32 features or logits at a time: 4 MB, which fit a processor's cache
 GPU_SHARE = 32  # times that on another device
+EXACT = 2**22  # features up to which a fit can be in float64: 32 MB
 RANK = 1e-12  # a direction with less of the largest variance is not there
 RESOLVED = 1e-7  # a feature that varies by less of its mean is constant: float32 resolves no more
 ROWS = 1024  # standardised in float64 at a time: few enough for a cache
@@ -81,13 +82,13 @@ def fit(
         y: (n,), int64, in [0, classes); a class may have no row.
         classes: number of classes.
         l2: (heads,), positive.
-        tolerance: a head is done when its last step gained less, and the next is expected to, in
-            nats of the objective.
+        tolerance: a head is done when its last step gained less, and the next is expected to, as a share
+            of the objective.
         max_iter: evaluations of the objective, of each head.
         device: where passes over the features run. Float64 goes to the CPU where it has none.
         block: features or logits at a time, for a processor.
     """
-    order, rows = l2.argsort(descending=True), Rows.of(x, y, device)
+    order, rows = l2.argsort(descending=True), Rows.of(x, y, device).sharpen()
     ends = fit_all([rows], classes, l2[order, None], tolerance=tolerance, max_iter=max_iter, block=block)
     by_strength = [end for (end,) in ends]
     every = [by_strength[index] for index in order.argsort().tolist()]
@@ -133,14 +134,17 @@ def fit_all(
     end = None
     for strength in l2.to(at):
         first = change_penalty(end, strength) if end else start(loss, loss.variance, strength, at)
-        end = minimise(loss, first, tolerance, max_iter)
-        yield [_head(rows, end.take(torch.tensor([index])), tolerance) for index, rows in enumerate(problems)]
+        end = minimise(loss, first, tolerance, loss.noise, max_iter)
+        converged = have_converged(end, tolerance, loss.noise)
+        yield [
+            _head(rows, end.take(torch.tensor([index])), converged[index : index + 1])
+            for index, rows in enumerate(problems)
+        ]
 
 
-def _head(rows: Rows, end: State, tolerance: float) -> Heads:
+def _head(rows: Rows, end: State, converged: Tensor) -> Heads:
     """Return the head of a problem, given where it ended."""
     weight = end.at[..., : rows.axes.shape[1]] @ rows.axes.T
-    converged = end.gain < tolerance
     return Heads(rows.mean, rows.scale, weight, end.at[..., -1], end.loss, end.steps, converged)
 
 
@@ -149,7 +153,8 @@ class Rows:
     """The features of a problem, standardised, and axes for its weights.
 
     Args:
-        x: (n, dim), float32, standardised; (n, rank), along `axes`, where rows are fewer than dimensions.
+        x: (n, dim), standardised; (n, rank), along `axes`, where rows are fewer than dimensions. What it is
+            computed in, float32 or float64, is what passes over the rows are made in.
         y: (n,), int64.
         mean: (dim,), float64.
         scale: (dim,), float64.
@@ -185,6 +190,12 @@ class Rows:
         parts = [_standardise(part, mean, scale) for part in x.split(ROWS)]
         blocks = [(part if wide else part @ axes).float().to(device) for part in parts]
         return cls(torch.cat(blocks), y.to(device), mean, scale, axes, variance)
+
+    def sharpen(self) -> Rows:
+        """Return the rows in float64 where they are few and the device has it, for fits to their very end."""
+        if self.x.numel() > EXACT or self.x.device.type == "mps":
+            return self
+        return replace(self, x=self.x.double())
 
     @property
     def is_turned(self) -> bool:
@@ -239,6 +250,7 @@ class _Loss:
         rank = max(rows.axes.shape[1] for rows in problems)
         # along an axis that a problem has not got there is no gradient: it stays at zero
         self.variance = torch.stack([F.pad(p.variance, (0, rank - len(p.variance))) for p in problems])
+        self.noise = self.variance.new_tensor([RESOLUTION[p.x.dtype] for p in problems])
 
     def __call__(self, at: Tensor, problem: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return loss (heads,), gradient as `at`, and curvature (heads, classes, classes).
