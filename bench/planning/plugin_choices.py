@@ -17,8 +17,7 @@ from bench.planning.open_datasets import Datasets
 from bench.registry.registry import Registry
 from bench.splits import selection
 from bench.splits import stratified as splits
-from bench.splits.grouped import number_groups, pool_groups
-from bench.splits.label_pool import labelled_splits
+from bench.splits.grouped import labelled_splits, number_groups, pool_groups
 from bench.splits.order import Index
 
 if TYPE_CHECKING:

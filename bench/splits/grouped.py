@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -62,9 +62,14 @@ class Grouping:
         return self.rows[np.isin(self.of, groups)]
 
 
+def labelled_splits(splits: Collection[str]) -> tuple[str, ...]:
+    """Return which of a dataset's splits make up the pool, in its order."""
+    return tuple(split for split in LABELLED if split in splits)
+
+
 def pool_groups(data: Any) -> Index | None:
     """Return the groups of all images of train and val of a dataset, (n,); none where each stands alone."""
-    parts = [data.groups(split) for split in LABELLED if split in data.splits]
+    parts = [data.groups(split) for split in labelled_splits(data.splits)]
     if any(part is None for part in parts):
         return None
     return np.concatenate([np.asarray(part, dtype=np.int64) for part in parts])

@@ -58,8 +58,11 @@ def test_a_key_stays_what_it_was(lab: Lab, method: str, backbone: str, test: str
 @pytest.mark.parametrize(
     ("method", "evaluator", "fraction", "backbone", "score"),
     [
-        ("random", "linear", 0.1, "dae6694f8712e91d49ab", "bc6fb4f6a11569765451"),
-        ("random", "label-fraction", 1.0, "dae6694f8712e91d49ab", "d930d30af84b8d5975d3"),
+        ("random", "knn", 0.1, "dae6694f8712e91d49ab", "73cf330e0b7c20f56f93"),
+        ("random", "linear-sgd", 0.1, "dae6694f8712e91d49ab", "f612299306179156034e"),
+        ("random", "geometry", 1.0, "dae6694f8712e91d49ab", "9a91ca9421ca9d924255"),
+        ("simclr", "knn", 0.5, "9c41c57c2217945ccc0b", "3fc12cfefa483104789f"),
+        ("simclr", "finetune", 0.1, "9c41c57c2217945ccc0b", "25e80ce9cfcd2ed2fe84"),
     ],
 )
 def test_a_key_of_data_without_groups_stays_what_it_was(
