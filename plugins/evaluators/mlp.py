@@ -108,8 +108,8 @@ class MLP(Evaluator):
         self.check(len(task.train), len(task.classes))
         refuse_not_finite("mlp", task)
         c = self.config
-        choice, chosen = self._choose(task)
-        logits = self._predict(task, choice)
+        choice, chosen = self.choose(task)
+        logits = self.predict(task, choice)
         require_finite(logits, "mlp: the logits")
         linear_top1 = self.uses(c)["linear"].evaluate(task).metrics["top1"]
         scores = score_logits(
@@ -133,14 +133,14 @@ class MLP(Evaluator):
             neither_is_better=frozenset({"nonlinear_gap"}),  # a gain over little is no merit
         )
 
-    def _choose(self, task: Task) -> tuple[Choice, dict[str, Any]]:
+    def choose(self, task: Task) -> tuple[Choice, dict[str, Any]]:
         """Return the choice and what a record says of it."""
         c = self.config
         if not task.folds:
             default = Choice(c.default_lr, c.default_weight_decay, c.epochs)
             return default, {**describe_no_choice(task, 0), "grid": {}, "grid_edge": False}
         pairs = list(product(c.lr_grid, c.weight_decay_grid))
-        top1, loss = torch.stack([self._judge(task, *fold, pairs) for fold in task.folds]).mean(0)
+        top1, loss = torch.stack([self.judge(task, *fold, pairs) for fold in task.folds]).mean(0)
         near = is_near_best(top1, sum(len(held_out) for _, held_out in task.folds), 1)
         epoch, pair = divmod(int(loss.masked_fill(~near, torch.inf).argmin()), len(pairs))
         lr, weight_decay = pairs[pair]
@@ -152,7 +152,7 @@ class MLP(Evaluator):
             "val_top1": float(top1[epoch, pair]),
         }
 
-    def _judge(self, task: Task, rows: Tensor, held_out: Tensor, pairs: Sequence[Pair]) -> Tensor:
+    def judge(self, task: Task, rows: Tensor, held_out: Tensor, pairs: Sequence[Pair]) -> Tensor:
         """Return top-1 in percent and negative log-likelihood of the held-out rows after each epoch.
 
         Returns:
@@ -169,7 +169,7 @@ class MLP(Evaluator):
             scores.append(torch.stack([model.judge(val_x, val_y) for _ in epochs], 1))
         return torch.cat(scores, 2).nan_to_num(torch.inf)
 
-    def _predict(self, task: Task, choice: Choice) -> Tensor:
+    def predict(self, task: Task, choice: Choice) -> Tensor:
         """Fit all training rows and return the logits of the test rows, (n, classes), on the CPU."""
         standard = Standard.of(task.train.x)
         x, y = standard.apply(task.train.x, task.device), task.train.y.to(task.device)

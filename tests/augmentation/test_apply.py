@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import pytest
 import torch
@@ -12,7 +14,8 @@ from torchvision.transforms.v2 import functional as TVF
 from bench.augmentation.apply import apply, augment
 from bench.augmentation.clean import resize
 from bench.augmentation.draws import Draws, draw
-from bench.augmentation.image_ops import blur_radius
+from bench.augmentation.image_ops import blur_radius, warp
+from bench.augmentation.named_ops import NAMES
 from bench.augmentation.view import View
 
 OFF = View(crop_min=1.0, crop_ratio=1.0, flip=0.0, jitter=0.0, grey=0.0, blur=0.0, solarise=0.0, affine=0.0)
@@ -181,3 +184,57 @@ def test_a_batch_comes_out_as_its_images_do_one_by_one(size: int) -> None:
 
 def test_an_empty_batch_comes_out_empty() -> None:
     assert augment(pixels(0), EVERYTHING, 24, seeded()).shape == (0, 3, 24, 24)
+
+
+COMMUTE = {("flip", "jitter"), ("flip", "grey"), ("grey", "blur")}
+
+
+def composed(x: Tensor, draws: Draws, order: Sequence[str]) -> Tensor:
+    """Return a view of one image of which each operation is torchvision's, in an order."""
+    kernel = [2 * blur_radius(32) + 1] * 2
+    done: dict[str, Callable[[Tensor], Tensor]] = {
+        "crop": lambda x: TVF.resized_crop(x, *draws.box[0].int().tolist(), [32, 32], antialias=True),
+        "flip": TVF.horizontal_flip,
+        "jitter": lambda x: jitter_like_torchvision(x, draws, 0),
+        "grey": lambda x: TVF.rgb_to_grayscale(x, 3),
+        "blur": lambda x: TVF.gaussian_blur(x, kernel, [float(draws.sigma[0])]),
+        "solarise": lambda x: TVF.solarize(x, 128 / 255),
+    }
+    for name in order:
+        x = done[name](x)
+    return x
+
+
+def share_apart(a: Tensor, b: Tensor) -> float:
+    """Return the share of values that differ: rounding puts few on another side of solarising's threshold."""
+    return float(((a - b).abs() > 1e-3).double().mean())
+
+
+@pytest.mark.parametrize("left_out", ["grey", "jitter", "blur", "nothing"])
+def test_operations_are_done_in_the_order_of_the_published_codes(left_out: str) -> None:
+    """BYOL's and MoCo v3's: crop, flip, colour, grey, blur, solarise; two that commute may be in either."""
+    chances = {"flip": 1.0, "jitter": 1.0, "grey": 1.0, "blur": 1.0, "solarise": 1.0}
+    view = View(**{name: 0.0 if name == left_out else p for name, p in chances.items()})
+    names = [name for name in NAMES if name not in ("affine", left_out)]
+    x = pixels(12)
+    drawn = [draw(view, 1, 32, 32, seeded(i)) for i in range(12)]
+    found = [apply(x[i : i + 1], drawn[i], view, 32)[0] for i in range(12)]
+
+    def apart(order: Sequence[str]) -> float:
+        return sum(share_apart(found[i], composed(x[i] / 255, drawn[i], order)) for i in range(12)) / 12
+
+    assert apart(names) < 0.01
+    for place, pair in enumerate(pairwise(names)):
+        swapped = [*names[:place], pair[1], pair[0], *names[place + 2 :]]
+        assert apart(swapped) > 0.03 or pair in COMMUTE, pair
+
+
+def test_an_affine_map_comes_before_the_crop() -> None:
+    view = View(affine=1.0, flip=0.0, jitter=0.0, grey=0.0)
+    x, draws = pixels(8, height=40, width=40), draw(view, 8, 40, 40, seeded())
+    warped = warp(x / 255, draws.maps)
+    expected = [
+        TVF.resized_crop(warped[i], *draws.box[i].int().tolist(), [32, 32], antialias=True) for i in range(8)
+    ]
+
+    torch.testing.assert_close(apply(x, draws, view, 32), torch.stack(expected), atol=1e-4, rtol=0)

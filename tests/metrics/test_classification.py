@@ -123,3 +123,27 @@ def test_features_that_are_not_numbers_are_refused() -> None:
 
     with pytest.raises(CellError, match=r"^here: 2 of 5 rows are infinite or not a number\."):
         require_finite(x, "here")
+
+
+def test_a_confidence_at_the_edge_of_two_bins_is_in_the_lower_one() -> None:
+    """As in the authors' code, gpleiss/temperature_scaling: above the lower edge, at most the upper one."""
+    logits = torch.tensor([[0.0, 0.0], [math.log(0.4), math.log(0.6)]], dtype=torch.float64)  # 0.5 and 0.6
+
+    assert ece(logits, torch.tensor([0, 0]), bins=2) == pytest.approx(100 * (0.5 + 0.6) / 2)
+
+
+@pytest.mark.parametrize("bins", [1, 2, 4, 10, 15])
+def test_ece_is_the_authors_code_at_every_edge(bins: int) -> None:
+    edges = torch.arange(1, bins + 1, dtype=torch.float64) / bins
+    confidence = torch.cat((edges, edges - 1e-9, edges + 1e-9)).clamp(0.5, 1 - 1e-12)
+    logits = torch.stack((confidence, 1 - confidence), 1).log()
+    labels = (torch.arange(len(logits)) % 3 == 0).long()
+    p, predictions = logits.softmax(1).max(1)
+    expected = 0.0
+    for b in range(bins):
+        inside = p.gt(b / bins) & p.le((b + 1) / bins)
+        if inside.any():
+            accuracy = (predictions == labels)[inside].double().mean()
+            expected += 100 * float(inside.double().mean() * (p[inside].mean() - accuracy).abs())
+
+    assert ece(logits, labels, bins) == pytest.approx(expected)

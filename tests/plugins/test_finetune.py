@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -292,3 +292,40 @@ def test_what_cannot_be_tuned_is_refused() -> None:
             evaluator(**{name: ()}).check(10, 2)
     with pytest.raises(BadValue, match="the number of classes is 1"):
         evaluator().check(10, 1)
+
+
+def test_the_defaults_are_those_that_are_documented() -> None:
+    assert asdict(Finetune.Config()) == {
+        "epochs": 30,
+        "batch_size": 256,
+        "lr_backbone_grid": (0.01, 0.05),
+        "lr_head_grid": (0.1, 1.0),
+        "default_lr_backbone": 0.03,
+        "default_lr_head": 0.08,
+        "weight_decay": 0.0,
+        "momentum": 0.9,
+        "crop_min": 0.08,
+        "precision": "float32",
+    }
+
+
+def test_the_fit_rows_are_trained_on_and_the_held_out_rows_judge() -> None:
+    """A head that starts at zero does not care about renamed labels: this is a training by hand."""
+    task = made()
+    ((fit, val),) = task.folds
+    network, rows = network_of(task), []
+
+    class Watched(Finetune):
+        def train(self, task: Task, network: Network, chosen: Tensor, rates: Rates) -> nn.Sequential:
+            rows.append(chosen)
+            return super().train(task, network, chosen, rates)
+
+    found = Watched(Finetune.Config(**SMALL)).evaluate(task).protocol
+    judged = []
+    for lr in SMALL["lr_backbone_grid"]:
+        model = evaluator().train(task, network, fit, Rates(lr, 0.3))
+        logits = predict(model, network, network.train.pixels[val], 16)
+        judged.append(100 * float((logits.argmax(1) == task.train.y[val]).double().mean()))
+
+    assert [part.tolist() for part in rows] == [fit.tolist(), fit.tolist(), list(range(60))]
+    assert found["val_top1"] == pytest.approx(max(judged))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -201,3 +201,13 @@ def test_a_run_measures_networks_and_pixels_and_says_the_same_again(lab: Lab) ->
         assert all(math.isfinite(metric["value"]) for metric in record["metrics"].values())
         assert {metric["higher_is_better"] for metric in record["metrics"].values()} == {None}
     assert [without_times(record) for record in repeated] == [without_times(record) for record in records]
+
+
+def test_the_defaults_are_those_that_are_documented() -> None:
+    assert asdict(Geometry.Config()) == {
+        "rows": 10_000,
+        "alpha_first": 11,
+        "alpha_last": 100,
+        "lidar_images": 1000,
+        "lidar_views": 10,
+    }

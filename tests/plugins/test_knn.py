@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -130,3 +131,7 @@ def test_features_that_are_not_numbers_are_refused(part: str) -> None:
 
     with pytest.raises(CellError, match=f"knn: the {part}"):
         run(of)
+
+
+def test_the_defaults_are_those_that_are_documented() -> None:
+    assert asdict(KNN.Config()) == {"blocks": 0, "pool": "class", "k": None, "temperature": 0.07}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -212,3 +212,13 @@ def test_test_labels_change_no_prediction() -> None:
 
     assert first.predictions is not None
     assert first.predictions.equal(second.predictions)
+
+
+def test_the_defaults_are_those_that_are_documented() -> None:
+    assert asdict(LabelFraction.Config()) == {
+        "blocks": 0,
+        "pool": "class",
+        "fractions": (0.001, 0.01, 0.1, 1.0),
+        "draws": (5, 5, 3, 1),
+        "probe": "linear",
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -200,3 +200,32 @@ def test_features_that_are_not_numbers_are_refused(part: str) -> None:
 
     with pytest.raises(CellError, match=f"linear: the {part}"):
         run(task)
+
+
+def test_the_defaults_are_those_that_are_documented() -> None:
+    assert asdict(Linear.Config()) == {
+        "blocks": 0,
+        "pool": "class",
+        "l2_min": 1e-6,
+        "l2_max": 1e2,
+        "l2_steps": 12,
+        "default_l2": 1e-2,
+        "tolerance": 1e-9,
+        "first_tolerance": 1e-4,
+        "max_iter": 1000,
+    }
+
+
+@pytest.mark.parametrize("value", [1.0, 0.1, 1e8])
+def test_a_feature_that_is_constant_but_for_rounding_has_no_effect(value: float) -> None:
+    task = made()
+
+    def widen(part: Features) -> Features:
+        constant = torch.full((len(part), 1), value)
+        noise = constant.nextafter(torch.tensor(torch.inf))  # of what belongs to the first class
+        return Features(torch.cat((part.x, torch.where(part.y[:, None] == 0, noise, constant)), 1), part.y)
+
+    plain, wide = run(task), run(replace(task, train=widen(task.train), test=widen(task.test), shared={}))
+
+    assert wide.metrics["top1"] == pytest.approx(plain.metrics["top1"], abs=1e-9)
+    assert wide.metrics["nll"] == pytest.approx(plain.metrics["nll"], abs=1e-3)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 import torch
 from bench_plugins.evaluators.fitting.sgd import cosine, crop_and_flip, draw_views, shuffle_rows
-from bench_plugins.evaluators.linear_sgd import Heads, LinearSGD
+from bench_plugins.evaluators.linear_sgd import Heads, LinearSGD, mark_fitted
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -299,3 +299,49 @@ def test_features_that_are_not_numbers_are_refused(part: str) -> None:
 
     with pytest.raises(CellError, match=f"linear-sgd: the {part}"):
         run(task)
+
+
+def test_the_defaults_are_those_that_are_documented() -> None:
+    assert asdict(LinearSGD.Config()) == {
+        "epochs": 90,
+        "batch_size": 256,
+        "lr_grid": (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0),
+        "default_lr": 0.1,
+        "weight_decay": 0.0,
+        "momentum": 0.9,
+        "augment": True,
+        "optimizer": "sgd",
+        "crop_min": 0.08,
+    }
+
+
+def test_a_learning_rate_is_judged_on_the_rows_that_its_heads_did_not_learn_from() -> None:
+    task = made()
+    values = {"augment": False, "lr_grid": (0.3, 3.0)}
+    heads = evaluator(**values).train(task, (0.3, 3.0), task.folds)
+    judged = [
+        [
+            100
+            * float(
+                (task.train.x[val] @ at[:, :-1].T + at[:, -1]).argmax(1).eq(task.train.y[val]).double().mean()
+            )
+            for at in (heads.at[0, fold], heads.at[1, fold])
+        ]
+        for fold, (_, val) in enumerate(task.folds)
+    ]
+    means = [sum(column) / len(column) for column in zip(*judged, strict=True)]
+    swapped = tuple((val, fit) for fit, val in task.folds)
+
+    assert run(task, **values).protocol["val_top1"] == pytest.approx(max(means))
+    assert mark_fitted(60, task.folds).sum(0).tolist() == [48, 48, 60]
+    assert not torch.equal(mark_fitted(60, swapped), mark_fitted(60, task.folds))
+
+
+def test_a_head_does_not_depend_on_the_learning_rates_and_parts_beside_it() -> None:
+    task = made()
+    values = {"augment": False}
+    alone = evaluator(**values).train(task, (0.3,), task.folds[:1])
+    beside = evaluator(**values).train(task, (30.0, 0.3, 0.1), task.folds)
+
+    assert torch.allclose(alone.at[0, 0], beside.at[1, 0], atol=1e-5)
+    assert torch.allclose(alone.at[0, -1], beside.at[1, -1], atol=1e-5)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 import torch
 from bench_plugins.evaluators.fitting import perceptron
 from bench_plugins.evaluators.linear import Linear
-from bench_plugins.evaluators.mlp import MLP
+from bench_plugins.evaluators.mlp import MLP, Choice
+from torch import Tensor
 
-from bench.api import BadValue, Features, Scores, Task
+from bench.api import BadValue, Features, Scores, Task, seed_of
 from bench.errors import CellError
 
 CPU = torch.device("cpu")
@@ -241,3 +242,125 @@ def test_features_that_are_not_numbers_are_refused(part: str) -> None:
 
     with pytest.raises(CellError, match=f"mlp: the {part}"):
         run(task)
+
+
+def test_the_defaults_are_those_that_are_documented() -> None:
+    assert asdict(MLP.Config()) == {
+        "blocks": 0,
+        "pool": "class",
+        "hidden": (512,),
+        "lr_grid": (5e-4, 2e-3, 8e-3),
+        "weight_decay_grid": (0.1, 1.0, 10.0),
+        "epochs": 10,
+        "batch_size": 1024,
+        "default_lr": 2e-3,
+        "default_weight_decay": 10.0,
+        "precision": "auto",
+    }
+
+
+def start_by_hand(task: Task, x: Tensor, choice: Choice) -> tuple[perceptron.Perceptrons, perceptron.AdamW]:
+    widths = (x.shape[1], *SMALL["hidden"], 3)
+    model = perceptron.Perceptrons(widths, 1, seed_of(task.seed, "mlp", "weights"))
+    return model, perceptron.AdamW(model, torch.tensor([choice.lr]), torch.tensor([choice.weight_decay]))
+
+
+@pytest.mark.parametrize("epochs", [1, 3, 5])
+def test_the_refit_stops_at_the_epoch_that_was_chosen_along_the_whole_schedule(epochs: int) -> None:
+    task, choice = made(), Choice(1e-2, 1.0, epochs)
+    standard = perceptron.Standard.of(task.train.x)
+    x = standard.apply(task.train.x, CPU)
+    model, optimizer = start_by_hand(task, x, choice)
+    steps = perceptron.descend(
+        model, x, task.train.y, optimizer, epochs=5, batch_size=1024, seed=seed_of(0, "mlp", "order")
+    )
+    for _ in range(epochs):
+        next(steps)
+    expected = model.logits(standard.apply(task.test.x, CPU))[:, 0]
+    found = MLP(MLP.Config(**SMALL, precision="float32")).predict(task, choice)
+
+    assert torch.equal(found, expected)
+
+
+def test_a_fold_is_standardised_by_its_fit_rows_and_judged_on_the_held_out_ones() -> None:
+    task, choice = made(), Choice(1e-2, 1.0, 5)
+    ((fit, val),) = task.folds
+    task.train.x[val] *= torch.linspace(1, 30, 8)  # rows that would change what they are standardised by
+    standard = perceptron.Standard.of(task.train.x[fit])
+    x, val_x = (standard.apply(task.train.x[rows], CPU) for rows in (fit, val))
+    model, optimizer = start_by_hand(task, x, choice)
+    expected = [
+        model.judge(val_x, task.train.y[val])[:, 0]
+        for _ in perceptron.descend(
+            model, x, task.train.y[fit], optimizer, epochs=5, batch_size=1024, seed=seed_of(0, "mlp", "order")
+        )
+    ]
+    mlp = MLP(MLP.Config(**SMALL, precision="float32"))
+    found = mlp.judge(task, fit, val, [(choice.lr, choice.weight_decay)])
+
+    assert torch.allclose(found[:, :, 0].T, torch.stack(expected), atol=1e-5)
+
+
+def test_a_pair_is_judged_alike_whatever_is_trained_beside_it() -> None:
+    task = made()
+    mlp, pairs = MLP(MLP.Config(**SMALL, precision="float32")), [(8e-3, 10.0), (1e-3, 0.0), (1e-2, 1.0)]
+    together = mlp.judge(task, *task.folds[0], pairs)
+    for index, pair in enumerate(pairs):
+        alone = mlp.judge(task, *task.folds[0], [pair])[:, :, 0]
+
+        assert torch.equal(alone[0], together[0, :, index])
+        assert torch.allclose(alone[1], together[1, :, index], atol=1e-4)
+
+
+def clusters(n: int, seed: int) -> Features:
+    """Draw three Gaussian clusters that hardly overlap."""
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.arange(n) % 3
+    return Features(2 * torch.eye(3, 8)[y] + 0.7 * torch.randn(n, 8, generator=generator), y)
+
+
+def test_probabilities_of_what_is_nearly_always_right_are_nearly_one() -> None:
+    """A weight decay that keeps weights near zero is right as often, and unsure."""
+    task = replace(made(n=300), train=clusters(300, 0), test=clusters(300, 1))
+    values = {"lr_grid": (8e-3,), "hidden": (64,), "epochs": 10}
+    unsure = run(task, weight_decay_grid=(100.0,), **values)
+    scores = run(task, weight_decay_grid=(1.0, 100.0), **values)
+
+    assert unsure.metrics["top1"] > 90
+    assert unsure.metrics["ece"] > 25
+    assert scores.protocol["weight_decay"] == 1.0
+    assert scores.metrics["ece"] < 6
+    assert scores.metrics["top1"] > unsure.metrics["top1"] - 4  # of 300 rows
+
+
+def test_the_likeliest_of_what_the_held_out_rows_cannot_tell_apart_is_chosen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    top1 = torch.tensor([[90.0, 89.0], [80.0, 88.0]], dtype=torch.float64)
+    loss = torch.tensor([[2.0, 0.5], [0.1, 0.3]], dtype=torch.float64)
+    monkeypatch.setattr(MLP, "judge", lambda *_: torch.stack((top1, loss)))
+    task = made()  # 30 rows held out: a standard error of 90 % is 5.7 points
+    values = {**SMALL, "lr_grid": (1e-3,), "weight_decay_grid": (0.5, 1.0), "epochs": 2}
+    choice, _ = MLP(MLP.Config(**values)).choose(task)
+
+    assert choice == Choice(1e-3, 1.0, 2)
+
+
+@pytest.mark.parametrize("value", [1.0, 0.1, 1e8])
+def test_a_feature_that_is_constant_but_for_rounding_is_a_constant(value: float) -> None:
+    task = made()
+
+    def widen(part: Features, *, noisy: bool) -> Features:
+        constant = torch.full((len(part), 1), value)
+        noise = constant.nextafter(torch.tensor(torch.inf))  # of what belongs to the first class
+        column = torch.where((part.y[:, None] == 0) & noisy, noise, constant)
+        return Features(torch.cat((part.x, column), 1), part.y)
+
+    found = [
+        run(
+            replace(task, train=widen(task.train, noisy=noisy), test=widen(task.test, noisy=noisy), shared={})
+        )
+        for noisy in (False, True)
+    ]
+
+    assert found[1].metrics == found[0].metrics

@@ -31,7 +31,8 @@ class Heads:
 
     Args:
         mean: (dim,), float64, subtracted from the features.
-        scale: (dim,), float64, the features are divided by it.
+        scale: (dim,), float64, the features are divided by it; infinite for a constant one, which so has no
+            effect.
         weight: (heads, classes, dim), float64, of the standardised features.
         bias: (heads, classes), float64.
         loss: (heads,), float64, the objective that was reached.
@@ -61,7 +62,8 @@ class Heads:
     def convert_to(self, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
         """Return the weights and biases that say the same of features standardised by other moments."""
         bias = self.bias + self.weight @ ((mean - self.mean) / self.scale)
-        return self.weight * (scale / self.scale), bias
+        ratio = torch.where(self.scale.isfinite() & scale.isfinite(), scale / self.scale, 0.0)
+        return self.weight * ratio, bias
 
 
 def fit(
@@ -204,11 +206,11 @@ class Rows:
 
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean and the deviation of each feature, (dim,), float64; 1 for a constant one."""
+    """Return the mean and the deviation of each feature, (dim,), float64; infinite for a constant one."""
     mean = x.mean(0, dtype=torch.float64)
     squares = sum(((part.double() - mean).square().sum(0) for part in x.split(ROWS)), torch.zeros_like(mean))
     scale = (squares / len(x)).sqrt()
-    return mean, torch.where(scale > RESOLVED * mean.abs(), scale, 1.0)
+    return mean, torch.where(scale > RESOLVED * mean.abs(), scale, torch.inf)
 
 
 def principal_axes(x: Tensor, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:

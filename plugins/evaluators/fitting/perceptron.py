@@ -55,8 +55,6 @@ class Standard:
         """Measure features (n, dim)."""
         x = x.cpu()  # for float64, which not every device has
         mean, scale = moments(x)
-        spread = x.amax(0) - x.amin(0)  # at least two deviations; a constant's scale is given as 1
-        scale = torch.where(spread >= scale, scale, torch.inf)
         axes, _ = principal_axes(x, mean, scale)
         ends = axes.gather(0, axes.abs().argmax(0, keepdim=True))
         return cls(mean, scale, axes * ends.sign())  # eigenvectors come with a sign of any kind
