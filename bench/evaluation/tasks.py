@@ -10,7 +10,8 @@ import torch
 from bench.contracts.backbone import Backbone
 from bench.contracts.dataset import DatasetInfo, Images
 from bench.contracts.evaluator import Features, Network, Task, draw_folds
-from bench.splits.label_pool import LABELLED, gather_rows, labelled_rows
+from bench.splits.label_pool import gather_rows, labelled_rows
+from bench.splits.selection import labelled_splits
 
 Folds = tuple[tuple[torch.Tensor, torch.Tensor], ...]
 
@@ -36,7 +37,7 @@ def build_task(
         shared: of the run, as `Task.shared`; none is an empty one.
         seen: the backbone was trained with these labels.
     """
-    known = [parts[split] for split in LABELLED if split in parts]
+    known = [parts[split] for split in labelled_splits(parts)]
     labels = torch.cat([part.y for part in known])
     rows = labelled_rows(labels, fraction, seed)
     train = Features(gather_rows([part.x for part in known], rows), labels[rows])
@@ -80,7 +81,7 @@ def build_network(
         seed: as of `build_task`.
         device: where to compute.
     """
-    known = [images[split] for split in LABELLED if split in images]
+    known = [images[split] for split in labelled_splits(images)]
     labels = torch.cat([part.labels for part in known])
     rows = labelled_rows(labels, fraction, seed)
     every = len(known) == 1 and len(rows) == len(labels)  # they may be in a file larger than memory

@@ -27,7 +27,8 @@ from bench.pretraining.loop import pretrain
 from bench.pretraining.online_knn import KnnSample, sample_for_knn
 from bench.pretraining.training_run import TrainingCost, TrainingRun
 from bench.registry.registry import Registry
-from bench.splits.label_pool import labelled_rows, labelled_splits
+from bench.splits.label_pool import labelled_rows
+from bench.splits.selection import labelled_splits
 from bench.storage.artifact_files import ABOUT, BACKBONE, read_about, write_json
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.tensors import cpu_copies

@@ -16,7 +16,7 @@ from bench.planning.open_datasets import Datasets
 from bench.registry.registry import Registry
 from bench.splits import selection
 from bench.splits import stratified as splits
-from bench.splits.label_pool import labelled_splits
+from bench.splits.selection import labelled_splits
 from bench.splits.stratified import Index
 
 if TYPE_CHECKING:

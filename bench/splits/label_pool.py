@@ -6,20 +6,14 @@ for the same fraction and seed gets the same images.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from bench.splits.stratified import stratified_subset
 
-LABELLED = ("train", "val")
 AT_ONCE = 4_096  # rows that are copied twice
-
-
-def labelled_splits(splits: Collection[str]) -> tuple[str, ...]:
-    """Return which of a dataset's splits make up the pool, in its order."""
-    return tuple(split for split in LABELLED if split in splits)
 
 
 def labelled_rows(labels: Tensor, fraction: float | None, seed: int) -> Tensor:

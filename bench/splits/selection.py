@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from bench.config import setting
 from bench.errors import BadData, BadValue, UnknownName, suggest
 from bench.splits.stratified import Index, Labels, stratified_order
 
+LABELLED = ("train", "val")  # the splits of the pool of labels, in its order
 SELECTION_SEED = 0  # of max_train: the data does not change with the run's seed
 
 
@@ -80,6 +81,11 @@ def choose(
     if split == "train" and selection.max_train is not None:
         index = index[_first(renamed[index], selection.max_train)]
     return index, renamed[index]
+
+
+def labelled_splits(splits: Collection[str]) -> tuple[str, ...]:
+    """Return which of a dataset's splits make up the pool of labels, in its order."""
+    return tuple(split for split in LABELLED if split in splits)
 
 
 def refuse_outside(labels: Labels, classes: int, where: str, split: str, least: int = 0) -> None:
