@@ -11,7 +11,7 @@ from torch import Tensor
 from bench.contracts.backbone import Backbone
 from bench.contracts.dataset import DatasetInfo, Images
 from bench.contracts.evaluator import Features, Network, Task, draw_folds
-from bench.splits.grouped import LABELLED
+from bench.splits.grouped import labelled_splits
 from bench.splits.label_pool import gather_rows, labelled_rows
 
 Folds = tuple[tuple[torch.Tensor, torch.Tensor], ...]
@@ -40,7 +40,7 @@ def build_task(
         groups: (n,), int64, of the pool: images that stay together; none where each stands alone.
         seen: the backbone was trained with these labels.
     """
-    known = [parts[split] for split in LABELLED if split in parts]
+    known = [parts[split] for split in labelled_splits(parts)]
     labels = torch.cat([part.y for part in known])
     rows = labelled_rows(labels, fraction, seed, groups)
     x = gather_rows([part.x for part in known], rows)
@@ -87,7 +87,7 @@ def build_network(
         device: where to compute.
         groups: as of `build_task`.
     """
-    known = [images[split] for split in LABELLED if split in images]
+    known = [images[split] for split in labelled_splits(images)]
     labels = torch.cat([part.labels for part in known])
     rows = labelled_rows(labels, fraction, seed, groups)
     every = len(known) == 1 and len(rows) == len(labels)  # they may be in a file larger than memory

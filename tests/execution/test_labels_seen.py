@@ -200,3 +200,14 @@ def test_an_evaluator_uses_its_defaults_where_all_labels_were_seen(
     assert {name: protocol[name] for name in used} == used
     assert (protocol["selected"], protocol["selected_split"]) == ("nothing", "nothing")
     assert protocol["selected_on"].endswith("nothing: the backbone was trained with these labels")
+
+
+def test_a_subset_of_labels_that_were_seen_has_no_folds_either(
+    probing: Lab, probes: Any, tmp_path: Path
+) -> None:
+    root = folder(tmp_path / "photos")
+    probing.run(plan(probing, root, method=("supervised", "simclr"), evaluator="witness"))
+    seen, unseen = (task.subset(0.5, seed=3) for task in probes.SEEN)
+
+    assert (seen.seen, seen.folds) == (True, ())
+    assert (unseen.seen, len(unseen.folds)) == (False, 5)
