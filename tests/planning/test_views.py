@@ -15,7 +15,7 @@ METHODS = [entry.name for entry in Registry.load().entries("methods")]
 SETTINGS = (
     (),
     ("views.crop_min=0.3", "views.flip=0.5", "views.hue=0.1"),
-    ("views.ops=[crop]",),
+    ("views.ops=[flip]",),
     ("views.ops=[]", "train.image_size=24"),
     ("views.size=24", "views.blur=0.5"),
     ("views.size=16",),
