@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from small_runs import bench, images, line_of, run
 
-from bench.storage.records import RecordStore
+from bench.storage.records import SCHEMA, RecordStore
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -38,11 +38,11 @@ def test_a_place_of_records_that_is_taken_is_found_before_training(folder: Path)
 def test_a_record_of_a_newer_bench_is_found_before_training(folder: Path) -> None:
     assert run("--method", "random", "--set", "dataset.max_train=32").exit_code == 0
     (record,) = RecordStore(folder / "results").root.rglob("*.json")
-    record.write_text(record.read_text().replace('"schema": 1', '"schema": 99'))
+    record.write_text(record.read_text().replace(f'"schema": {SCHEMA}', '"schema": 99'))
     artifacts = sorted((folder / "results" / "artifacts").iterdir())
     line = line_of(run("--method", "vicreg,random", "--set", "dataset.max_train=32"))
 
-    assert "has schema 99, this bench reads 1. Upgrade ssl-bench." in line
+    assert f"has schema 99, this bench reads {SCHEMA}. Upgrade ssl-bench." in line
     assert sorted((folder / "results" / "artifacts").iterdir()) == artifacts
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import logging
 import multiprocessing
 import os
@@ -8,12 +7,22 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_records import full_record
 
 from bench.errors import BadData, CellError, UsageError
+from bench.storage.record_json import encode
 from bench.storage.records import RecordStore
+
+WRONG: tuple[dict[str, Any], ...] = (
+    {"metrics": {"top1": 3}},
+    {"status": "fine"},
+    {"cell": {"method": "x"}},
+    {"schema": "1"},
+    {"schema": 0},
+)
 
 
 def write_many(folder: str, worker: int) -> None:
@@ -88,9 +97,7 @@ def test_a_half_written_file_is_ignored_and_removed_only_when_old(tmp_path: Path
 @pytest.mark.parametrize(
     "content",
     ["", '{"schema": 1', "[]", "{}", '{"schema": 1, "cell": {}}', "<<<<<<< HEAD\n", "\xff", "[" * 100_000,
-     json.dumps({**full_record(), "metrics": {"top1": 3}}), json.dumps({**full_record(), "status": "fine"}),
-     json.dumps({**full_record(), "cell": {"method": "x"}}), json.dumps({**full_record(), "schema": "1"}),
-     json.dumps({**full_record(), "schema": 0})],
+     *(encode({**full_record(), **wrong}).decode() for wrong in WRONG)],
 )  # fmt: skip
 def test_a_damaged_file_is_one_warning_that_names_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str
