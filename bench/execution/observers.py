@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from bench.boundary import is_from_user
@@ -86,13 +87,11 @@ class _Observer:
         plugin: whose hooks these are.
         hooks: by name.
         tell: is told of each call.
-        interval: of steps, 0 where the plugin wants none.
     """
 
     plugin: Plugin
     hooks: Mapping[str, Hook]
     tell: Tell
-    interval: int = 0
     started: bool = False
     abandoned: bool = False
     dropped_steps: int = 0
@@ -100,9 +99,10 @@ class _Observer:
     _events: queue.SimpleQueue[Event | threading.Event] = field(default_factory=queue.SimpleQueue)
     _logged: set[str] = field(default_factory=set)
 
-    def __post_init__(self) -> None:
-        if STEP_END in self.hooks and STEP_INTERVAL in self.hooks:
-            self.interval = self._ask_interval()
+    @cached_property
+    def interval(self) -> int:
+        """Every how many steps the plugin is told of one, 0 where it wants none; it is asked at the first."""
+        return self._ask_interval() if STEP_END in self.hooks and STEP_INTERVAL in self.hooks else 0
 
     @property
     def waiting(self) -> int:

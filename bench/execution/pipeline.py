@@ -100,7 +100,7 @@ class PipelineSpec:
 
     def work(self, cells: Sequence[Cell]) -> list[Record]:
         """Return the records of cells; called in a process of its own, which it holds to its threads."""
-        return list(self.open_worker().run(cells))
+        return list(replace(self, live=False).open_worker().run(cells))
 
     def open_worker(self, tell: Tell = tell_nobody, muted: Collection[str] = ()) -> Pipeline:
         """Return a pipeline in a process of its own, which is held to its threads.
@@ -112,7 +112,7 @@ class PipelineSpec:
         logging.basicConfig(format="%(message)s")
         torch.set_num_threads(self.threads)
         parts = self._open_parts(StageWatch(tell=tell), muted)
-        return replace(self, live=self.jobs == 1, local=parts).build()
+        return replace(self, live=self.live and self.jobs == 1, local=parts).build()
 
     def _open_parts(self, watch: StageWatch | None = None, muted: Collection[str] = ()) -> LocalParts:
         registry = Registry.load(self.blocked)

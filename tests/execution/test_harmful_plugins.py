@@ -146,7 +146,7 @@ def test_what_ends_a_process_fails_the_cell_that_it_was_at_and_no_other(
 
 def test_an_observer_that_ends_the_process_ends_no_cell(tmp_path: Path) -> None:
     args = arguments(tmp_path, {"method": "harm-method", "eval": "knn,harm-evaluator"})
-    done = bench(*args, HARM="bench_epoch_end os._exit")
+    done = bench(*args, HARM="bench_step_interval os._exit")
 
     assert done.returncode == 0, done.stderr
     assert [record["status"] for record in RecordStore(tmp_path).records()] == ["ok", "ok"]

@@ -130,6 +130,17 @@ def bench_epoch_end() -> None:
 
 
 @hookimpl
+def bench_step_interval() -> int:
+    call("bench_step_interval")
+    return 1
+
+
+@hookimpl
+def bench_step_end() -> None:
+    call("bench_step_end")
+
+
+@hookimpl
 def bench_cell_end() -> None:
     call("bench_cell_end")
 
