@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from bench.config import build, identity
-from bench.contracts.evaluator import Evaluator
 from bench.errors import BadData, BadValue, Unsupported
 from bench.planning.cells import PluginChoice
 from bench.planning.open_datasets import Datasets
@@ -18,6 +17,9 @@ from bench.registry.registry import Registry
 from bench.splits import selection
 from bench.splits import stratified as splits
 from bench.splits.stratified import Index
+
+if TYPE_CHECKING:
+    from bench.contracts.evaluator import Evaluator
 
 ROOT = "root"  # a setting of every dataset that says where it is, not what it is
 IMAGE_SIZE = "train.image_size"  # the one setting of training that shapes what is not trained, too
