@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import pytest
 import torch
 from bench_plugins.evaluators.fitting import perceptron
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.api import Features
@@ -115,3 +118,20 @@ def test_an_epoch_has_steps_enough_however_few_the_rows() -> None:
 
         assert optimizer.steps >= 10
         assert torch.isfinite(model.logits(data.x)).all()
+
+
+def test_the_learning_rate_falls_along_half_a_cosine_over_all_epochs() -> None:
+    shares = []
+
+    class Watched(perceptron.AdamW):
+        def step(self, gradients: Sequence[Tensor], share: float) -> None:
+            shares.append(share)
+            super().step(gradients, share)
+
+    model, data = perceptron.Perceptrons((8, 4, 3), 1, seed=0), rings(60, 0)
+    optimizer = Watched(model, torch.tensor([1e-3]), torch.tensor([0.0]))
+    list(perceptron.descend(model, data.x, data.y, optimizer, epochs=3, batch_size=64, seed=0))
+    total = len(shares)
+
+    assert total >= 3 * 20
+    assert shares == pytest.approx([(1 + math.cos(math.pi * step / total)) / 2 for step in range(total)])
