@@ -31,7 +31,7 @@ from bench.storage.records import RecordStore
 
 RUN = {"python", "bash", "console", "yaml", "toml", "json", "text"}  # by a test here or in test_docs_python
 DRAWN = {"mermaid"}  # which tests/test_imports.py compares with the packages
-LAYOUT, SYNOPSIS = "birds/train/<class>/*", "bench run [GRID.yaml] [options]"
+LAYOUT, SYNOPSIS, GROUPS = "birds/train/<class>/*", "bench run [GRID.yaml] [options]", "file,patient"
 SKIPPED = "geometry: it needs a backbone to work on, but pixels has features only."  # as the text says
 PROFILES = ("profile of simclr", "stage of the run")
 
@@ -174,10 +174,40 @@ def test_a_documented_grid_is_planned(block: Block, data: Path) -> None:
 
 @pytest.mark.parametrize("block", in_language("text"), ids=lambda block: block.name)
 def test_a_text_is_one_that_is_checked_here(block: Block) -> None:
-    assert [known in block.text for known in (LAYOUT, SYNOPSIS, *PROFILES)].count(True) == 1
+    assert [known in block.text for known in (LAYOUT, SYNOPSIS, GROUPS, *PROFILES)].count(True) == 1
 
 
 # ---- what is no command
+
+
+def test_the_groups_of_a_folder_are_read(tmp_path: Path) -> None:
+    fill(tmp_path / "train", ("benign", "malign"), 4, "RGB")
+    fill(tmp_path / "test", ("benign", "malign"), 2, "RGB")
+    header, *lines = block_with(GROUPS).text.split()
+    patients = [line.partition(",")[2] for line in lines]
+    images = sorted(tmp_path.glob("*/*/*"))
+    rows = [f"{image.relative_to(tmp_path).as_posix()},{image.parent.parent.name}" for image in images[2:]]
+    rows += [
+        f"{image.relative_to(tmp_path).as_posix()},{patient}"
+        for image, patient in zip(images[:2], patients, strict=True)
+    ]
+    (tmp_path / "groups.csv").write_text("\n".join([header, *rows]))
+    cell, *_ = plan_run(
+        [
+            "bench",
+            "run",
+            "--method",
+            "random",
+            "--dataset",
+            "image_folder",
+            "--set",
+            f"dataset.root={tmp_path}",
+        ]
+    )
+    data = Datasets(Registry.load()).open(cell.dataset)
+
+    assert data.info.groups == "patient"
+    assert data.groups("test")[0] == data.groups("test")[1] != data.groups("test")[2]
 
 
 def test_the_synopsis_has_every_command() -> None:
@@ -201,7 +231,7 @@ def test_both_layouts_of_a_folder_are_read(tmp_path: Path, split: tuple[str, ...
 
 
 def test_a_profile_and_a_line_of_metrics_have_what_is_documented(tmp_path: Path) -> None:
-    options = "--epochs 1 --eval knn,linear --profile --batch-size 16 --set dataset.max_train=256 --results"
+    options = "--epochs 2 --eval knn,linear --profile --batch-size 16 --set dataset.max_train=128 --results"
     result = run(["bench", "run", *options.split(), str(tmp_path)])
     (metrics,) = tmp_path.glob("artifacts/*/metrics.jsonl")
 

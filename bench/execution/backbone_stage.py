@@ -107,7 +107,8 @@ class BackboneStage:
                 run = build_training_run(cell, statistics, self.device, folder)
                 run = replace(run, live=self.live, knn=self._knn_sample(cell))
                 about |= asdict(self._train(cell, method, images, run))
-            stated = {"mean": json.dumps(statistics[0]), "std": json.dumps(statistics[1])}
+            # one entry: safetensors writes several in an order that is another in each process
+            stated = {"normalisation": json.dumps({"mean": statistics[0], "std": statistics[1]})}
             save_file(cpu_copies(exported_state(method)), folder / BACKBONE, metadata=stated)
             write_json(folder / ABOUT, about)
 

@@ -18,7 +18,6 @@ from bench.api import BadValue, Normalisation
 from .timm_shapes import first_line
 
 COUNTER = "num_batches_tracked"  # of a batch norm; not in files of before 2018, and in no feature
-STATISTICS = {"mean", "std"}  # that a file names
 
 
 @functools.cache
@@ -63,42 +62,37 @@ def known_normalisation(name: str) -> Normalisation:
 def read_normalisation(path: str) -> Normalisation | None:
     """Return the mean and deviation that a file of weights was trained with; None: it does not say.
 
-    A safetensors file says it in its header, as `mean` and `std`, a JSON list each: what this harness saves
-    does. Backbones that it saved earlier have it in `about.json` beside them.
+    A safetensors file says it in its header, as `normalisation`, a JSON object with `mean` and `std`: what
+    this harness saves does. Backbones that it saved earlier have it in `about.json` beside them.
 
     Raises:
         BadValue: what it says cannot be used.
     """
     file = Path(path)
-    stated: Mapping[str, Any] = {}
-    if file.suffix == ".safetensors":
-        stated = _read_header(file)
+    stated = _read_header(file).get("normalisation") if file.suffix == ".safetensors" else None
     beside = file.with_name("about.json")
-    if not stated.keys() >= STATISTICS and file.name == "backbone.safetensors" and beside.is_file():
-        stated = json.loads(beside.read_text(encoding="utf-8"))
-    if not stated.keys() >= STATISTICS:
+    if stated is None and file.name == "backbone.safetensors" and beside.is_file():
+        stated = beside.read_text(encoding="utf-8")
+    if stated is None:
         return None
     try:
-        mean, std = (tuple(float(value) for value in _as_list(stated[name])) for name in ("mean", "std"))
+        said = json.loads(stated)
+        mean, std = (tuple(float(value) for value in said[name]) for name in ("mean", "std"))
         return Normalisation(mean=mean, std=std)
-    except (TypeError, ValueError, BadValue) as error:
+    except (TypeError, ValueError, KeyError, BadValue) as error:
         raise BadValue(
             f"{file.name}: the mean and std it was trained with cannot be used ({first_line(error)}). "
-            "Write each as a JSON list of a number a channel."
+            'Write them as {"mean": […], "std": […]}, a number a channel.'
         ) from None
 
 
-def _read_header(file: Path) -> Mapping[str, Any]:
+def _read_header(file: Path) -> Mapping[str, str]:
     """Return the metadata of a safetensors file; none of one that `read_weights` refuses."""
     try:
         with safe_open(file, "pt") as opened:
             return opened.metadata() or {}
     except (OSError, SafetensorError):
         return {}
-
-
-def _as_list(value: Any) -> Any:
-    return json.loads(value) if isinstance(value, str) else value
 
 
 def compare_weights(state: Mapping[str, Tensor], model: Mapping[str, Tensor], file: str, what: str) -> None:

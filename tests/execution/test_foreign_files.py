@@ -12,7 +12,7 @@ from conftest import Lab, without_times
 
 from bench.execution.assembly import build_method
 from bench.planning.cells import Cell
-from bench.pretraining.checkpoint import FILE, Checkpoint
+from bench.pretraining.checkpoint import FILE, Checkpoint, TrainingProgress
 from bench.pretraining.optimizers import build_optimizer
 from bench.storage.records import Record
 
@@ -49,7 +49,7 @@ def leave_checkpoint(lab: Lab, trained: Cell, folder: Path) -> Path:
     folder.mkdir(parents=True)
     line = {"epoch": 1, "seconds": 1.0, "images_per_s": 1.0}
     checkpoint = Checkpoint(folder, trained.keys.backbone)
-    checkpoint.save(method, optimizer, torch.amp.GradScaler("cpu", enabled=False), [line])
+    checkpoint.save(method, optimizer, torch.amp.GradScaler("cpu", enabled=False), TrainingProgress([line]))
     return folder / FILE
 
 

@@ -16,7 +16,8 @@ from photos import photos
 from bench.contracts.evaluator import Task
 from bench.evaluation.tasks import build_network
 from bench.planning.planner import Datasets
-from bench.splits.label_pool import training_rows
+from bench.splits.grouped import pool_groups
+from bench.splits.label_pool import labelled_rows
 
 EACH = 3  # images of a patient
 LOADED = {"dataset.max_train": None, "train.image_size": None}
@@ -89,9 +90,10 @@ def test_a_method_that_uses_labels_is_trained_on_the_groups_that_are_evaluated_w
 ) -> None:
     (cell,) = plan(lab, clinic, method="supervised", label_frac=0.5)
     data = lab.datasets.open(cell.dataset)
-    rows = training_rows(data, 108, 0.5, cell.seed).unique()
-    groups = torch.tensor(data.groups("train"))
+    labels, groups = torch.tensor(data.labels("train")), torch.from_numpy(pool_groups(data))
+    rows = labelled_rows(labels, 0.5, cell.seed, groups)
 
+    assert cell.label_count == 54
     assert len(rows) == 54
     assert set(groups[rows].bincount()[groups[rows].unique()].tolist()) == {EACH}
 

@@ -21,7 +21,7 @@ def test_a_table_says_which_methods_were_made_with_which_threads_where_they_diff
 
     assert caption(table(records)).endswith(
         "Numbers of threads differ, and with them the rounding: 1 thread (vicreg, random); "
-        "4 threads (simclr). Bold is best."
+        "4 threads (simclr)."
     )
 
 

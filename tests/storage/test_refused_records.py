@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from environment import environment
 from made_records import full_record
 
 from bench.errors import BadData, CellError
@@ -207,7 +208,7 @@ def test_a_process_that_is_killed_inside_the_write_leaves_the_old_record(tmp_pat
     store, first, _ = two_seeds(tmp_path)
     code = subprocess.run(
         [sys.executable, "-c", KILLED, str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env=environment(Path(__file__).parents[1]),
         check=False,
     ).returncode
 

@@ -14,9 +14,10 @@ import pytest
 # What starts a worker and waits until it has done something.
 WORK = {
     "--jobs": """
-        from bench.execution.executors.processes import start_process
-        pool = start_process(1)
-        pool.submit(os.getpid).result()
+        from bench.execution.pipeline import PipelineSpec
+        from bench.execution.worker_process import WorkerProcess
+        process = WorkerProcess(PipelineSpec(results=Path("results")), ())
+        list(process.make([]))
     """,
     "packing": """
         from bench_plugins.datasets.image_files.packing import Task, _run_tasks
