@@ -222,5 +222,5 @@ def test_several_processes_are_not_profiled(capsys: pytest.CaptureFixture[str]) 
 
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
-        "Error: --profile: it looks at one process. Leave it, or --jobs and --executor, out.\n"
+        "Error: --profile: it looks at one process. Leave it, or --jobs, --threads and --executor, out.\n"
     )
