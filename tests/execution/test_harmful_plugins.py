@@ -243,11 +243,13 @@ def test_what_plugins_and_their_libraries_print_is_no_part_of_the_result() -> No
 def test_ctrl_c_ends_the_run_and_its_processes(tmp_path: Path) -> None:
     hanging = tmp_path / "hanging"
     args = arguments(tmp_path / "results", {"eval": "harm-evaluator"})
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background may ignore it
     run = subprocess.Popen(
         [sys.executable, "-m", "bench", *args],
         env=environment(HARMFUL, HARM="evaluate hang", HANGING=str(hanging)),
         stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
+    signal.signal(signal.SIGINT, heard)
     end = time.monotonic() + 120
     while not hanging.exists() and time.monotonic() < end:
         time.sleep(0.1)

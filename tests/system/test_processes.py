@@ -14,10 +14,11 @@ import pytest
 # What starts a worker and waits until it has done something.
 WORK = {
     "--jobs": """
-        from bench.execution.pipeline import PipelineSpec
         from bench.execution.worker_process import WorkerProcess
-        process = WorkerProcess(PipelineSpec(results=Path("results")), ())
-        list(process.make([]))
+        from bench.testing.executors import NamedSpec
+        worker = WorkerProcess(NamedSpec(), ())
+        list(worker.make([("a", "")]))
+        worker._send([(Busy(), "")])
     """,
     "packing": """
         from bench_plugins.datasets.image_files.packing import Task, _run_tasks
@@ -38,11 +39,15 @@ WORK = {
     """,
 }
 KILLED = """
-import multiprocessing, os, signal
+import multiprocessing, os, signal, time
 from functools import partial
 from pathlib import Path
 import torch
 from PIL import Image
+
+class Busy:  # keeps the process that is handed it at work
+    def __reduce__(self):
+        return time.sleep, (600,)
 
 if __name__ == "__main__":
     {work}
