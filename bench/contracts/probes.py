@@ -12,8 +12,7 @@ from bench.config import setting
 from bench.contracts.evaluator import FeatureSpec, Pool, Scores, Task
 from bench.errors import BadValue
 from bench.metrics.classification import classification_scores, require_finite
-
-SEEN = "nothing: the backbone was trained with these labels"  # on what a probe could be chosen
+from bench.storage.record_fields import SEEN
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from bench.contracts.evaluator import Features, Network, Task, draw_folds
 from bench.splits.grouped import labelled_splits
 from bench.splits.label_pool import gather_rows, labelled_rows
 
-Folds = tuple[tuple[torch.Tensor, torch.Tensor], ...]
+Folds = tuple[tuple[Tensor, Tensor], ...]
 
 
 def build_task(

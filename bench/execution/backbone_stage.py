@@ -28,8 +28,8 @@ from bench.pretraining.loop import pretrain
 from bench.pretraining.online_knn import KnnSample, sample_for_knn
 from bench.pretraining.training_run import TrainingCost, TrainingRun
 from bench.registry.registry import Registry
-from bench.splits.grouped import labelled_splits, pool_groups
-from bench.splits.label_pool import labelled_rows
+from bench.splits.grouped import labelled_splits
+from bench.splits.label_pool import labelled_rows, pooled_groups
 from bench.storage.artifact_files import ABOUT, BACKBONE, read_about, write_json
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.tensors import cpu_copies
@@ -160,10 +160,8 @@ class BackboneStage:
 
             source = self._open_source(cell, images)
             if cell.label_share:
-                dataset = self.images.datasets.open(cell.dataset)
-                groups = pool_groups(dataset)
-                own = None if groups is None else torch.from_numpy(groups)
-                rows = labelled_rows(source.labels.cpu(), cell.label_share, cell.seed, own)
+                groups = pooled_groups(self.images.datasets.open(cell.dataset))
+                rows = labelled_rows(source.labels.cpu(), cell.label_share, cell.seed, groups)
                 run = replace(run, rows=rows, epoch_images=cell.epoch_images)
             run = replace(run, on_start=observed.start, on_epoch=observed.end_epoch, on_step=on_step)
             return pretrain(method, source, run)

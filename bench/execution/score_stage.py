@@ -20,7 +20,7 @@ from bench.execution.features_stage import FeaturesStage
 from bench.execution.image_cache import ImageCache
 from bench.planning.cells import Cell
 from bench.registry.registry import Registry
-from bench.splits.grouped import pool_groups
+from bench.splits.label_pool import pooled_groups
 from bench.storage.artifact_files import PREDICTIONS
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.record_json import encode
@@ -73,7 +73,10 @@ class ScoreStage:
     def _build_task(self, cell: Cell, features: Mapping[str, Features]) -> Task:
         """Return what the evaluator of a cell may see."""
         cls: type[Evaluator] = self.registry.load_class("evaluators", cell.evaluator.name)
-        classes, groups = self._info(cell).classes, self._groups(cell)
+        classes, groups = (
+            self._info(cell).classes,
+            pooled_groups(self.images.datasets.open(cell.eval_dataset)),
+        )
         task = build_task(
             features,
             classes,
@@ -93,11 +96,6 @@ class ScoreStage:
             started = time.monotonic()
             scores = cls(cell.evaluator.config).evaluate(task)
             return scores, time.monotonic() - started
-
-    def _groups(self, cell: Cell) -> Tensor | None:
-        """Return the groups of all images of train and val; none where each stands alone."""
-        groups = pool_groups(self.images.datasets.open(cell.eval_dataset))
-        return None if groups is None else torch.from_numpy(groups)
 
     def _network(self, cell: Cell, groups: Tensor | None) -> Network:
         backbone = self.features.backbones.get(cell)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from dataclasses import dataclass
 
-from bench.errors import BenchError
+from bench.errors import BenchError, one_line
 
 TRACEBACK_LINES = 12
 
@@ -31,12 +31,12 @@ class FailureReport:
     @classmethod
     def of(cls, stage: str, error: BaseException) -> FailureReport:
         """Return the report of an error that was raised in a stage."""
-        kind = "" if isinstance(error, BenchError) else f"{type(error).__name__}: "
+        own = isinstance(error, BenchError)  # whose message says all
         lines = "".join(traceback.format_exception(error)).splitlines()
         return cls(
             stage=stage,
             type=type(error).__name__,
             message=str(error),
-            reason=" ".join(f"{kind}{error}".split()).removesuffix(":"),
+            reason=" ".join(str(error).split()).removesuffix(":") if own else one_line(error),
             traceback="\n".join(lines[-TRACEBACK_LINES:]),
         )

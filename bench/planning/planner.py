@@ -16,7 +16,7 @@ from bench.augmentation.view import View
 from bench.boundary import is_fault_of_plugin, why_refused
 from bench.config import key_fields
 from bench.contracts.recipe import TrainConfig, Training, resolve, too_few_images
-from bench.errors import BadPlugin, BadValue, Unsupported
+from bench.errors import BadPlugin, BadValue
 from bench.keys import digest
 from bench.planning.cells import TRAINING_PARTS, Cell, Keys, PluginChoice
 from bench.planning.checks import check_request
@@ -333,10 +333,7 @@ class Planner:
 
     def _draw_subset(self, data: PluginChoice, fraction: float, seed: int) -> LabelSubset:
         """Return the labels that a fraction gives, or why it gives none."""
-        try:
-            return LabelSubset(*self.plugins.subset(data, fraction, seed), refusal=None)
-        except Unsupported as error:
-            return LabelSubset(0, "", refusal=str(error))
+        return LabelSubset.draw(lambda: self.plugins.subset(data, fraction, seed))
 
     def _draw_training_labels(self, trained: BackbonePlan, share: float, seed: int) -> LabelSubset:
         """Return the labels that a method is trained with, or why there are none.
@@ -350,10 +347,7 @@ class Planner:
                 f"{trained.method.name}: it needs labels, but no image of {data.name} has one. "
                 "Leave it out, or use another --dataset."
             )
-        try:
-            return LabelSubset(*self.plugins.training_subset(data, share, seed), refusal=None)
-        except Unsupported as error:
-            return LabelSubset(0, "", refusal=str(error))
+        return LabelSubset.draw(lambda: self.plugins.training_subset(data, share, seed))
 
     def _unfit(self, trained: BackbonePlan, evaluator: PluginChoice) -> str | None:
         """Return why an evaluator cannot work on what a method and its backbone give, if it cannot."""

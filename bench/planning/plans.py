@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.contracts.recipe import Training
+from bench.errors import Unsupported
 from bench.planning.cells import PluginChoice
 
 if TYPE_CHECKING:
@@ -69,3 +70,11 @@ class LabelSubset:
     count: int
     digest: str
     refusal: str | None
+
+    @classmethod
+    def draw(cls, draw: Callable[[], tuple[int, str]]) -> LabelSubset:
+        """Return what is drawn, or why the fraction gives none."""
+        try:
+            return cls(*draw(), refusal=None)
+        except Unsupported as error:
+            return cls(0, "", refusal=str(error))

@@ -16,11 +16,11 @@ from bench.reporting.pivot import Layout, Pivot
 from bench.reporting.protocols import describe_mixture
 from bench.reporting.significance import LEVEL
 from bench.reporting.threads import describe_thread_mixture
+from bench.storage.record_fields import SEEN
 
 MOST_VALUES = 4  # of a setting that a caption lists before it says only that they differ
 DIAGONAL = "†"
 MANY = 1e4  # from which a number is written without decimals, whatever its digits
-SEEN = "the backbone was trained with these labels"  # in what a record says that was chosen on nothing
 
 
 def build_caption(survey: Survey, pivot: Pivot, marks: Marks) -> Caption:

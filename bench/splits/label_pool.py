@@ -7,13 +7,21 @@ for the same fraction and seed gets the same images.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from bench.splits.grouped import pool_groups
 from bench.splits.stratified import stratified_subset
 
 AT_ONCE = 4_096  # rows that are copied twice
+
+
+def pooled_groups(data: Any) -> Tensor | None:
+    """Return what `pool_groups` does, as a tensor."""
+    groups = pool_groups(data)
+    return None if groups is None else torch.from_numpy(groups)
 
 
 def labelled_rows(labels: Tensor, fraction: float | None, seed: int, groups: Tensor | None = None) -> Tensor:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+# in a protocol's `selected_on`, where nothing of a readout was chosen
+SEEN = "nothing: the backbone was trained with these labels"
 DIGITS = re.compile(r"([0-9]+)")
 
 

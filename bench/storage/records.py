@@ -154,11 +154,11 @@ class RecordStore:
             UsageError: as `read`.
         """
         record = self.read(path)
+        said, asked = _identity(record["cell"]), _identity(cell)
         for name in IDENTITY:
-            said, asked = (_identity(names)[name] for names in (record["cell"], cell))
-            if said != asked:
+            if said[name] != asked[name]:
                 raise BadData(
-                    f"{path}: says {name} {said}, but its key is of {name} {asked}. "
+                    f"{path}: says {name} {said[name]}, but its key is of {name} {asked[name]}. "
                     "Restore it, or run its cell again."
                 )
         return record

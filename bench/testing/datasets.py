@@ -12,7 +12,7 @@ import torch
 
 from bench.contracts.dataset import DataLocation, Dataset, DatasetInfo, FileStream, Images
 from bench.errors import BadData
-from bench.splits.grouped import LABELLED, number_groups
+from bench.splits.grouped import labelled_splits, number_groups
 from bench.testing.checks import Check, Outcome, class_checks, require, run
 
 Groups = Mapping[str, Sequence[int] | None]  # by split
@@ -134,7 +134,7 @@ def _groups(dataset: Dataset) -> Groups:
 
 
 def _apart(groups: Groups) -> None:
-    given = [groups[split] is not None for split in LABELLED if split in groups]
+    given = [groups[split] is not None for split in labelled_splits(groups)]
     require(all(given) or not any(given), "train or val has none; return them for both, or for neither")
     split_of: dict[int, str] = {}
     for split, of_split in groups.items():

@@ -40,7 +40,7 @@ from bench.api import (
 )
 
 from .downloads import archive_parent, failed_download
-from .image_files.contents import digest_files, refuse_changed
+from .image_files.contents import digest_files, index_of, refuse_changed
 from .image_files.decoding import available_memory, decode_all, refuse_too_large
 
 NAMES = (
@@ -165,7 +165,7 @@ class GTSRB(Dataset):
             for path, label in zip(files.paths, files.labels, strict=True)
         ]
         stamps = np.array(list(self._stamps.values()), dtype=np.int64)
-        index = self.location.data_dir / "digests" / f"{digest(str(self._folder.resolve()))}.bin"
+        index = index_of(self._folder, self.location.data_dir)
         return digest([named, digest_files([str(path) for path in self._stamps], stamps, index, self.name)])
 
     @cached_property

@@ -9,7 +9,6 @@ of each class is. What was done stands in the notes of `info`, and so in every r
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -37,7 +36,7 @@ from bench.api import (
     setting,
 )
 
-from .image_files.contents import digest_files
+from .image_files.contents import change_error, digest_files, index_of
 from .image_files.decoding import Failures, available_memory, decode_all, measure, read
 from .image_files.layout import Files, Paths, scan
 from .image_files.lazy_pixels import LazyPixels
@@ -127,7 +126,8 @@ class ImageFolder(Dataset):
             )
             paths = [f"{self._root}/{path}" for path, _, _ in listed]
             stamps = np.array([stamp for _, _, stamp in listed], dtype=np.int64)
-            contents = [found for found in digest_files(paths, stamps, self._index, self.name) if found]
+            index = index_of(self._root, self.location.data_dir)
+            contents = [found for found in digest_files(paths, stamps, index, self.name) if found]
             named = [dict(self._layout.folders), self._layout.class_list, *self._deciding_groups()]
             self._fingerprint = digest([named, [file[:2] for file in listed], contents])
         return self._fingerprint
@@ -171,12 +171,6 @@ class ImageFolder(Dataset):
     @property
     def _packs(self) -> Path:
         return self.location.data_dir / "packed"
-
-    @property
-    def _index(self) -> Path:
-        """Where the digests of the files' contents are kept."""
-        folder = hashlib.sha256(str(self._root.resolve()).encode()).hexdigest()
-        return self.location.data_dir / "digests" / f"{folder[:20]}.bin"
 
     def _deciding_groups(self) -> list[dict[str, list[int]]]:
         """Return the groups of all images where they decide which of them are in a split."""
@@ -266,7 +260,7 @@ class ImageFolder(Dataset):
         """Return the error about an image that cannot be used, and why."""
         if why != CHANGED:
             return self._decoding_error(files, {index: why})
-        return BadData(f"{self.name}: {files.paths[index]} cannot be used: {CHANGED}. Run it again.")
+        return change_error(self.name, files.paths[index])
 
     def _decoding_error(self, files: Files, failures: Failures) -> BadData:
         """Return the error about images that cannot be decoded."""

@@ -36,7 +36,8 @@ class Processes(Executor):
             waiting.put(group)
         arrived: queue.SimpleQueue[Arrival] = queue.SimpleQueue()
         muted: set[str] = set()
-        lines = [_Line(spec, muted) for _ in range(min(spec.jobs, len(groups)))]
+        runner = spec.build()  # in this process: it finds records that are there
+        lines = [_Line(spec, runner, muted) for _ in range(min(spec.jobs, len(groups)))]
         threads = [threading.Thread(target=line.work, args=(waiting, arrived)) for line in lines]
         for thread in threads:
             thread.start()
@@ -92,12 +93,12 @@ class _Line:
 
     Args:
         spec: of the run.
+        runner: in this process; shared by all lines.
         muted: plugins that ended a process while they observed; shared by all lines.
     """
 
-    def __init__(self, spec: WorkerSpec, muted: set[str]) -> None:
-        self.spec, self.muted = spec, muted
-        self.runner: CellRunner = spec.build()  # in this process: it finds records that are there
+    def __init__(self, spec: WorkerSpec, runner: CellRunner, muted: set[str]) -> None:
+        self.spec, self.runner, self.muted = spec, runner, muted
         self.worker: WorkerProcess | None = None
         self.stopping = False
         self._starting = threading.Lock()

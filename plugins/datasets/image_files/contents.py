@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from bench.api import CHANGED, BadData, file_stamp, stamp_of
+from bench.api import CHANGED, BadData, digest, file_stamp, stamp_of
 
 Stamps = NDArray[np.int64]
 Entries = NDArray[np.void]
@@ -55,6 +55,11 @@ def digest_files(files: Sequence[str], stamps: Stamps, index: Path, what: str) -
     return [digits[each * i : each * (i + 1)] if stamp else "" for i, stamp in enumerate(stamps.tolist())]
 
 
+def index_of(folder: Path, data_dir: Path) -> Path:
+    """Return where the digests of the files in a folder are kept."""
+    return data_dir / "digests" / f"{digest(str(folder.resolve()))}.bin"
+
+
 def refuse_changed(name: str, stamps: Mapping[Path, int]) -> None:
     """Refuse files, when they have been read, that are not those any more that a fingerprint is of.
 
@@ -67,7 +72,12 @@ def refuse_changed(name: str, stamps: Mapping[Path, int]) -> None:
     """
     changed = next((path for path, stamp in stamps.items() if file_stamp(path) != stamp), None)
     if changed is not None:
-        raise BadData(f"{name}: {changed} cannot be used: {CHANGED}. Run it again.")
+        raise change_error(name, changed)
+
+
+def change_error(name: str, path: str | Path) -> BadData:
+    """Return the error about a file that is not the one any more that a fingerprint is of."""
+    return BadData(f"{name}: {path} cannot be used: {CHANGED}. Run it again.")
 
 
 def _look_up(known: Entries, entries: Entries) -> NDArray[np.bool_]:
@@ -94,8 +104,8 @@ def _read_files(files: Sequence[str], unread: Places, entries: Entries, what: st
     def work(start: int) -> None:
         began = time.time_ns()
         for i in unread[start : start + CHUNK].tolist():
-            digest, last_change = digest_file(files[i], int(entries["stamp"][i]))
-            entries["digest"][i] = np.frombuffer(digest, dtype=np.uint8)
+            content, last_change = digest_file(files[i], int(entries["stamp"][i]))
+            entries["digest"][i] = np.frombuffer(content, dtype=np.uint8)
             settled[i] = last_change is not None and last_change + SETTLED_NS < began
         bar.update(min(CHUNK, len(unread) - start))
 
