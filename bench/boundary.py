@@ -2,7 +2,8 @@
 
 A plugin may raise anything, `SystemExit` and `KeyboardInterrupt` too, but only the user may end a run. So the
 interrupt of the user is a class of its own, which the handler of the signal raises. What ends a whole process
-(`os._exit`, a segmentation fault) is contained by `bench.execution.executors.processes`.
+(`os._exit`, a segmentation fault) is contained by `bench.execution.executors.processes` while cells are made,
+elsewhere by a process that waits for this one, `bench.cli.supervisor`, and reads in its journal where it was.
 """
 
 from __future__ import annotations
@@ -12,12 +13,16 @@ import functools
 import inspect
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from bench.errors import BadPlugin, BenchError, Unsupported, one_line
+from bench.system.journal import survived
+
+ECHO_S = 0.5  # one Ctrl-C may come twice: from the terminal, and from the process that waits for this one
 
 
 class UserInterrupt(KeyboardInterrupt):
@@ -31,15 +36,19 @@ def tell_interrupts_apart() -> Iterator[None]:
     if not is_ours or threading.current_thread() is not threading.main_thread():
         yield
         return
-    signal.signal(signal.SIGINT, _interrupt)
+    heard = -ECHO_S
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        nonlocal heard
+        is_echo, heard = time.monotonic() - heard < ECHO_S, time.monotonic()
+        if not is_echo:
+            raise UserInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise UserInterrupt
 
 
 def is_from_user(error: BaseException) -> bool:
@@ -50,19 +59,21 @@ def is_from_user(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def plugin_call(what: str) -> Iterator[None]:
+def plugin_call(what: str, among: object = "") -> Iterator[None]:
     """Turn what a plugin raises in the block into one error that names it.
 
     What it says to the user (a `BenchError`) goes through as it is.
 
     Args:
         what: the plugin and what is called, e.g. `simclr: views()`.
+        among: tells this call from others of the name; see `survived`.
 
     Raises:
-        BadPlugin: it raised something else.
+        BadPlugin: it raised something else, or ended an earlier process of this command.
     """
     try:
-        yield
+        with survived(what, among=among):
+            yield
     except BenchError:
         raise
     except BaseException as error:
@@ -96,17 +107,22 @@ class Contained:
         inner: the class or object; what is read of it, and is no function, is handed out as it is.
         name: of the plugin, for errors.
         within: a context for each call, such as one that explains an OSError.
+        made_of: what the object was made of, which tells its calls from those of others.
     """
 
     def __init__(
-        self, inner: Any, name: str, within: Callable[[], AbstractContextManager[None]] = nullcontext
+        self,
+        inner: Any,
+        name: str,
+        within: Callable[[], AbstractContextManager[None]] = nullcontext,
+        made_of: tuple[Any, ...] = (),
     ) -> None:
-        self._inner, self._name, self._within = inner, name, within
+        self._inner, self._name, self._within, self._made_of = inner, name, within, made_of
 
     def __call__(self, *args: Any) -> Contained:
         """Return an object of the class, contained as well."""
         made = self._call(f"{self._name}: {self._inner.__name__}()", self._inner, *args)
-        return Contained(made, self._name, self._within)
+        return Contained(made, self._name, self._within, args)
 
     def __getattr__(self, attribute: str) -> Any:
         what = f"{self._name}: {attribute}"
@@ -114,5 +130,5 @@ class Contained:
         return functools.partial(self._call, f"{what}()", value) if inspect.isroutine(value) else value
 
     def _call(self, what: str, function: Callable[..., Any], *args: Any) -> Any:
-        with plugin_call(what), self._within():
+        with plugin_call(what, (*self._made_of, *args)), self._within():
             return function(*args)

@@ -27,8 +27,8 @@ WITHOUT_TORCH = (
 LAYERS = (
     ("errors", "keys", "hookspecs"),
     ("nn",),
-    ("boundary", "config", "system", "metrics", "storage"),
-    ("augmentation", "splits", "reporting"),
+    ("config", "system", "metrics", "storage"),
+    ("boundary", "augmentation", "splits", "reporting"),
     ("contracts",),
     ("registry", "pretraining", "evaluation"),
     ("api", "planning", "testing"),

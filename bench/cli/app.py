@@ -6,7 +6,7 @@ import functools
 import io
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TextIO
@@ -14,11 +14,14 @@ from typing import Any, TextIO
 import click
 
 from bench.boundary import tell_interrupts_apart
+from bench.cli.supervisor import FAILED, supervise
 from bench.errors import BenchError, UnknownName, UsageError, suggest
+from bench.registry.discovery import has_foreign_plugins
 from bench.registry.registry import Registry
+from bench.system.journal import finish_journal
 from bench.system.streams import show_crashes, take_stdout
 
-FAILED, MISUSED, INTERRUPTED = 1, 2, 130  # exit statuses; 130 is what a shell gives Ctrl-C
+MISUSED, INTERRUPTED = 2, 130  # exit statuses; 130 is what a shell gives Ctrl-C
 
 
 class Commands(click.Group):
@@ -53,16 +56,29 @@ class Shell(Commands):
             click.echo(f"Error: {error}", err=True)
             return MISUSED if isinstance(error, UsageError) else FAILED
 
-    def main(self, *args: Any, standalone_mode: bool = True, **more: Any) -> Any:
+    def main(
+        self, args: Sequence[str] | None = None, *more: Any, standalone_mode: bool = True, **extra: Any
+    ) -> Any:
         """Run the command line, and exit with its status.
 
         A command returns its exit status, or none for success.
+
+        Args:
+            args: none are those of this process, which is then the command's own.
+            *more: click's.
+            standalone_mode: click's.
+            **extra: click's.
         """
-        run = functools.partial(super().main, *args, **more)
+        session = Session(owns_process=args is None)
+        run = functools.partial(super().main, args, *more, **{"obj": session, **extra})
         if not standalone_mode:
             return run(standalone_mode=False)
-        with tell_interrupts_apart():
-            status = self._run(run)
+        status = FAILED
+        try:
+            with tell_interrupts_apart():
+                status = self._run(run)
+        finally:
+            finish_journal(status)
         sys.exit(status)
 
     def _run(self, run: Callable[..., Any]) -> int:
@@ -94,11 +110,13 @@ class Session:
     Args:
         by_option: plugins that `-p` disables.
         by_environment: plugins that the environment disables; unlike the others, they need not be installed.
+        owns_process: nothing but this command runs in the process, which may fork.
         stdout: where the result of the command goes; none is standard output as it stands.
     """
 
     by_option: tuple[str, ...] = ()
     by_environment: tuple[str, ...] = ()
+    owns_process: bool = False
     stdout: TextIO | None = None
 
     @cached_property
@@ -110,6 +128,7 @@ class Session:
         Raises:
             UnknownName: `-p` names a plugin that is not installed.
         """
+        self.supervise()
         self.stdout = take_stdout()
         show_crashes()  # a plugin may end this process, too: what is known then is where
         registry = Registry.load(self.blocked)
@@ -118,6 +137,15 @@ class Session:
                 known = {n for p in registry.plugins for n in (p.id, p.name, p.dist)}
                 raise UnknownName(f"-p no:{name}: no plugin is named {name!r}.{suggest(name, known)}")
         return registry
+
+    def supervise(self) -> None:
+        """Go on in a child process where there are plugins that did not come with bench, and might end it.
+
+        A command that imports torch calls it before: a process that forks must have no other threads.
+        """
+        if self.owns_process and has_foreign_plugins(self.blocked):
+            supervise()
+        self.owns_process = False
 
     def echo(self, result: object) -> None:
         """Print what the command was asked for: the only thing on standard output."""

@@ -55,7 +55,9 @@ def main(ctx: click.Context, disabled: tuple[str, ...], traceback: bool) -> None
     bench show method simclr    its settings, where their defaults are from, its recipe
     """  # noqa: D301
     names = os.environ.get("BENCH_DISABLE", "").split(",")
-    ctx.obj = Session(disabled, tuple(name.strip() for name in names if name.strip()))
+    session = ctx.ensure_object(Session)
+    session.by_option = disabled
+    session.by_environment = tuple(name.strip() for name in names if name.strip())
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 

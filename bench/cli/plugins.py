@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from bench.cli.app import FAILED, Commands, Session, session
+from bench.cli.app import Commands, Session, session
+from bench.cli.supervisor import FAILED
 
 
 @click.group(cls=Commands, invoke_without_command=True)
@@ -46,6 +47,7 @@ def check(session: Session, name: str) -> int:
     bench plugins check simclr
     bench plugins check resnet18
     """  # noqa: D301
+    session.supervise()
     from bench.testing import check_named
 
     failed = False

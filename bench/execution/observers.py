@@ -19,6 +19,7 @@ from typing import Any
 from bench.boundary import is_from_user
 from bench.errors import one_line
 from bench.registry.registry import Plugin, Registry
+from bench.system.journal import OBSERVER, survived
 from bench.system.stage_watch import Tell, tell_nobody
 
 STEPS_WAITING = 1_000  # events in a queue from which on steps are dropped
@@ -157,7 +158,8 @@ class _Observer:
     def _call(self, hook: str, values: Mapping[str, Any]) -> Any:
         self.tell("observing", self.plugin.id)
         try:
-            return self.hooks[hook](**values)
+            with survived(f"{self.plugin.id}: an observer", OBSERVER):
+                return self.hooks[hook](**values)
         except BaseException as error:
             if is_from_user(error):
                 raise

@@ -16,8 +16,9 @@ import pluggy
 
 from bench import hookspecs
 from bench.boundary import is_from_user
-from bench.errors import one_line, suggest
+from bench.errors import BenchError, one_line, suggest
 from bench.hookspecs import PROJECT, Family, Offer
+from bench.system.journal import survived
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # no dot, colon, comma or slash: they have a meaning
 _TARGET = re.compile(r"(\.+|\.*\w+(\.\w+)*):\w+(\.\w+)*")
@@ -170,6 +171,12 @@ def discover(blocked: tuple[str, ...]) -> Discovery:
     return discovery
 
 
+def has_foreign_plugins(blocked: tuple[str, ...]) -> bool:
+    """Tell whether a plugin is installed, and not blocked, that did not come with bench; none is imported."""
+    found = _list_entry_points(Discovery(pluggy.PluginManager(PROJECT)))
+    return any(not plugin.built_in and not any(map(plugin.answers_to, blocked)) for plugin, _ in found)
+
+
 @contextlib.contextmanager
 def contain_failure(discovery: Discovery, plugin: Plugin, phase: str) -> Iterator[None]:
     """Turn whatever a plugin raises in the block into a `Failure`; the user's Ctrl-C goes through."""
@@ -183,7 +190,8 @@ def contain_failure(discovery: Discovery, plugin: Plugin, phase: str) -> Iterato
 
 def describe_failure(plugin: Plugin, phase: str, error: BaseException) -> Failure:
     """Return the record of an exception."""
-    return Failure(plugin, phase, one_line(error), "".join(traceback.format_exception(error)))
+    said = str(error) if isinstance(error, BenchError) else one_line(error)
+    return Failure(plugin, phase, said, "".join(traceback.format_exception(error)))
 
 
 def same_dist(one: str, other: str) -> bool:
@@ -234,7 +242,7 @@ def _read_entry_points(dist: Distribution) -> list[tuple[Plugin, EntryPoint]]:
 
 
 def _register(discovery: Discovery, plugin: Plugin, point: EntryPoint) -> None:
-    with contain_failure(discovery, plugin, "import"):
+    with contain_failure(discovery, plugin, "import"), survived(f"{plugin.id}: the import"):
         module = point.load()
         with contain_failure(discovery, plugin, "register"):
             discovery.manager.register(module, plugin.id)
@@ -257,7 +265,7 @@ def _find_mistaken_hooks(discovery: Discovery, plugin: Plugin, module: Any) -> I
 def _collect_offers(discovery: Discovery, plugin: Plugin, kind: str) -> None:
     """Add the offers of one hook call; what is wrong with one of them leaves the others."""
     hook = f"bench_{kind}"
-    with contain_failure(discovery, plugin, hook):
+    with contain_failure(discovery, plugin, hook), survived(f"{plugin.id}: {hook}"):
         for offers in discovery.hook_of(plugin, hook)():
             for offer in offers:
                 _add_offer(discovery, plugin, kind, offer)

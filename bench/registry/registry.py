@@ -27,6 +27,7 @@ from bench.registry.discovery import (
     discover,
     same_dist,
 )
+from bench.system.journal import survived
 
 __all__ = ["CELL_KINDS", "KINDS", "Entry", "Failure", "Plugin", "Registry", "singular"]
 
@@ -107,7 +108,8 @@ class Registry:
         """Return every name that a family serves; none, and one more failure, if it cannot tell."""
         if entry not in self._names:
             self._names[entry] = ()
-            with contain_failure(self._discovery, entry.plugin, "names"):
+            called = survived(f"{entry.plugin.id}: {entry.names}")
+            with contain_failure(self._discovery, entry.plugin, "names"), called:
                 self._names[entry] = tuple(map(str, import_target(entry.names)()))
         return self._names[entry]
 
@@ -130,7 +132,8 @@ class Registry:
         where = f"{entry.name} (of {entry.dist} {entry.version})"
         base = getattr(importlib.import_module("bench.api"), KINDS[entry.kind])
         try:
-            cls = import_target(entry.target)
+            with survived(f"{where}: the import of {entry.target}"):
+                cls = import_target(entry.target)
         except BaseException as error:
             if is_from_user(error):
                 raise

@@ -144,6 +144,52 @@ def test_what_ends_a_process_fails_the_cell_that_it_was_at_and_no_other(
     assert ("harmful.py" in done.stderr) is ("segfault" in in_method + in_evaluator)  # where it crashed
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [(("method", "views os._exit"), ("dataset", "fingerprint segfault")),
+     (("backbone", "about segfault"), ("evaluator", "features os._exit"))],
+)  # fmt: skip
+def test_what_ends_the_process_while_the_grid_is_planned_fails_its_cells_and_no_other(
+    one: tuple[str, str], other: tuple[str, str], tmp_path: Path
+) -> None:
+    roles = {"method": "harm-method", "eval": "harm-evaluator"}
+    harms = [word for role, harm in (one, other) for word in harm_axis(role, [harm])]
+    done = bench(*arguments(tmp_path, roles, *harms))
+    records = list(RecordStore(tmp_path).records())
+
+    assert done.returncode == 1, done.stderr
+    assert NOISE not in done.stdout
+    assert len(records) == 4
+    for record in records:
+        harm = {role: record["settings"][f"harm-{role}.harm"] for role, _ in (one, other)}
+        ended = [f"harm-{role}: {does.split()[0]}() ended its process" for role, does in (one, other)
+                 if harm[role] == does]  # fmt: skip
+        assert (record["status"] == "failed") is bool(ended)
+        assert not ended or record["reason"].startswith(tuple(ended))
+
+
+@pytest.mark.parametrize("harm", ["import os._exit", "bench_methods segfault", "names os._exit"])
+def test_what_ends_the_process_in_a_catalogue_is_its_failure_and_the_others_are_listed(harm: str) -> None:
+    listed = bench("list", "backbones", "res*", HARM=harm)
+
+    assert listed.returncode == 0, listed.stderr
+    assert "resnet18" in listed.stdout
+    assert "Failed to load: harmful:harmful. See `bench plugins doctor`." in listed.stderr
+
+
+def test_in_process_what_ends_it_fails_the_cell_that_it_was_at_and_no_other(tmp_path: Path) -> None:
+    axes = {"method": "random,harm-method", "eval": "harm-evaluator,knn"}
+    harms = harm_axis("evaluator", ["evaluate os._exit"])
+    done = bench(*arguments(tmp_path, axes, *harms, "--executor", "in-process", "--profile"))
+    records = list(RecordStore(tmp_path).records())
+    reasons = [record["reason"] for record in records if record["status"] != "ok"]
+
+    assert done.returncode == 1, done.stderr
+    assert len(records) == 6
+    assert len(reasons) == 2
+    assert all(reason.startswith("its process ended (exit status 0). A plugin or ") for reason in reasons)
+
+
 def test_an_observer_that_ends_the_process_ends_no_cell(tmp_path: Path) -> None:
     args = arguments(tmp_path, {"method": "harm-method", "eval": "knn,harm-evaluator"})
     done = bench(*args, HARM="bench_step_interval os._exit")

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 from bench.contracts.executor import Executor, WorkerSpec
 from bench.errors import BadValue
+from bench.execution.endings import explain_end
+from bench.planning.cells import Cell
 from bench.storage.records import Record
+from bench.system.journal import CELL, how_ended, survived
 
 
 class InProcess(Executor):
-    """Runs all cells in this process, in their order."""
+    """Runs all cells in this process, in their order.
+
+    Those that an earlier process of the command ended at fail, without being tried again.
+    """
 
     def check(self, spec: WorkerSpec) -> None:
         """Refuse several jobs; a profile is fine.
@@ -26,6 +31,18 @@ class InProcess(Executor):
                 "Leave --jobs out, or use --executor processes."
             )
 
-    def run(self, spec: WorkerSpec, groups: Sequence[Sequence[Any]]) -> Iterator[Record]:
-        """Yield the records in the order of the cells."""
-        yield from spec.build().run(itertools.chain.from_iterable(groups))
+    def run(self, spec: WorkerSpec, groups: Sequence[Sequence[Cell]]) -> Iterator[Record]:
+        """Yield the records in the order of the cells, after those of the cells that ended a process."""
+        runner, cells = spec.build(), list(itertools.chain.from_iterable(groups))
+        endings = {cell.keys.score: how_ended(cell.title, cell.keys.score) for cell in cells}
+        for cell in cells:
+            if ended := endings[cell.keys.score]:
+                yield runner.record_failure(cell, explain_end(ended))
+        yield from runner.run(note_each(cell for cell in cells if not endings[cell.keys.score]))
+
+
+def note_each(cells: Iterable[Cell]) -> Iterator[Cell]:
+    """Yield cells, each noted as what this process is at until the next one is asked for."""
+    for cell in cells:
+        with survived(cell.title, CELL, cell.keys.score):
+            yield cell

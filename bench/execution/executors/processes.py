@@ -10,11 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.contracts.executor import CellRunner, Executor, WorkerSpec
+from bench.execution.endings import explain_end
 from bench.execution.worker_process import Task, WorkerProcess
 from bench.storage.records import Record
-
-KILLED = "It was killed or out of memory: use fewer --jobs."
-BROKEN = "A plugin or a library ended it: report it to its authors, or leave it out."
 
 Arrival = Record | BaseException | None  # none is the end of a thread
 
@@ -181,8 +179,7 @@ class _Line:
 
 def _fail(tasks: list[Task], ended: str, stage: str, *, whole: bool) -> None:
     """Have the first task fail, or all of them, with what ended the process."""
-    place = f"in the stage {stage}" if stage else "in the middle"
-    reason = f"its process ended {place} ({ended}). {KILLED if ended == 'SIGKILL' else BROKEN}"
+    reason = explain_end(ended, stage)
     for number, (cell, failure) in enumerate(tasks):
         if number == 0 or whole:
             tasks[number] = (cell, failure or reason)

@@ -1,0 +1,101 @@
+"""A process that waits for a command in a child, so that a plugin that ends the child ends no more than that.
+
+The child notes in a journal what it is at. Where it ends before its command is done, the next child takes
+what that was for broken, and does the rest. So a plugin that calls `os._exit` while it is imported is one
+that failed to load, and one that crashes in `views()` fails the cells that it is in.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from bench.system.journal import Journal, keep_journal
+
+FAILED = 1  # exit status
+HANDED_ON = ("SIGINT", "SIGTERM", "SIGHUP")  # what ends the child by these ends this process, too
+
+
+def supervise() -> None:
+    """Return in a child process; this process waits for it, and exits as its command does.
+
+    Nothing may run in other threads yet. It does nothing where processes cannot fork (Windows).
+    """
+    if not hasattr(os, "fork"):
+        return
+    journal = Journal()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    while True:
+        watched, held = os.pipe()
+        child = os.fork()
+        if not child:
+            os.close(held)
+            _end_with_parent(watched)
+            keep_journal(journal)
+            return
+        os.close(watched)
+        code = _wait_for(child)
+        os.close(held)
+        if journal.status is not None:
+            sys.exit(journal.status)
+        _note_ending(journal, code)
+
+
+def _wait_for(child: int) -> int:
+    """Return the exit code of a child, or minus the signal that ended it.
+
+    A signal that asks this process to end is handed on to the child.
+    """
+
+    def hand_on(number: int, _frame: FrameType | None) -> None:
+        os.kill(child, number)
+
+    numbers = [number for name in HANDED_ON if (number := getattr(signal, name)) and _is_heard(number)]
+    before = {number: signal.signal(number, hand_on) for number in numbers}
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _is_heard(number: int) -> bool:
+    return signal.getsignal(number) not in (signal.SIG_IGN, None)
+
+
+def _note_ending(journal: Journal, code: int) -> None:
+    """Note what ended a child, for the next one; exit where that is not known, or was not a plugin."""
+    name = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+    if name in HANDED_ON:
+        _end_by(-code)
+    what = journal.blamed.partition("\0")[0]
+    if not what:
+        said = f"a plugin or a library ended the process ({name}). See which there are with `bench plugins`."
+        click.echo(f"Error: {said}", err=True)
+        sys.exit(FAILED)
+    click.echo(f"{what} ended the process ({name}). Going on without it.", err=True)
+    journal.endings[journal.blamed] = name
+
+
+def _end_by(number: int) -> NoReturn:
+    """End as the child did, so that whoever started this process sees the same."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    raise AssertionError
+
+
+def _end_with_parent(watched: int) -> None:
+    """End this process when the one that waits for it is gone, whose end of the pipe is then closed."""
+
+    def wait() -> None:
+        os.read(watched, 1)
+        os._exit(FAILED)
+
+    threading.Thread(target=wait, daemon=True).start()
