@@ -7,6 +7,7 @@ that failed to load, and one that crashes in `views()` fails the cells that it i
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -55,7 +56,8 @@ def _wait_for(child: int) -> int:
     """
 
     def hand_on(number: int, _frame: FrameType | None) -> None:
-        os.kill(child, number)
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.kill(child, number)
 
     numbers = [number for name in HANDED_ON if (number := getattr(signal, name)) and _is_heard(number)]
     before = {number: signal.signal(number, hand_on) for number in numbers}

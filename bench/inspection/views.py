@@ -134,12 +134,11 @@ def _write_off(view: View) -> str:
 
 
 def _write_normalisation(info: DatasetInfo) -> str:
-    if not (info.mean and info.std):
-        return (
-            "then normalised by the mean and standard deviation of the training images, measured by the run"
-        )
-    mean, std = (", ".join(f"{value:g}" for value in values) for values in (info.mean, info.std))
-    return f"then normalised: (value - mean) / std, mean {mean}, std {std}"
+    said = "then normalised by the mean and standard deviation of the training images, measured by the run"
+    if info.mean and info.std:
+        mean, std = (", ".join(f"{value:g}" for value in values) for values in (info.mean, info.std))
+        said = f"then normalised: (value - mean) / std, mean {mean}, std {std}"
+    return f"{said}\n(where a backbone starts from weights: by those that the weights expect)"
 
 
 # ---- parameters of an operation, in words
