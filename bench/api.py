@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     from bench.reporting.formats.base import Table, TableFormat
     from bench.splits.selection import Selection, choose, chosen_classes
     from bench.splits.stratified import stratified_holdout
-    from bench.system.device import auto_precision
+    from bench.system.device import auto_precision, exact_device, move_like
     from bench.system.file_stamps import CHANGED, file_stamp, stamp_of
     from bench.system.processes import end_with_parent
 
@@ -119,7 +119,7 @@ _HOMES = {
     "bench.reporting.formats.base": ("Table", "TableFormat"),
     "bench.splits.selection": ("Selection", "choose", "chosen_classes"),
     "bench.splits.stratified": ("stratified_holdout",),
-    "bench.system.device": ("auto_precision",),
+    "bench.system.device": ("auto_precision", "exact_device", "move_like"),
     "bench.system.file_stamps": ("CHANGED", "file_stamp", "stamp_of"),
     "bench.system.processes": ("end_with_parent",),
 }  # fmt: skip
@@ -192,6 +192,7 @@ __all__ = [
     "each_size",
     "embedding_std",
     "end_with_parent",
+    "exact_device",
     "file_stamp",
     "first_largest",
     "fit_range",
@@ -201,6 +202,7 @@ __all__ = [
     "lidar",
     "linear_schedule",
     "masked_mean",
+    "move_like",
     "multi_block_masks",
     "multi_crop",
     "name_folds",

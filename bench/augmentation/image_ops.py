@@ -18,6 +18,7 @@ from torch import Tensor
 
 from bench.augmentation.resampling import Taps, gaussian, triangle
 from bench.augmentation.view import GREY
+from bench.system.device import to_device
 
 DARK = 128 / 255 - 2**-24  # the float32 before the threshold of BYOL and VICReg, 128 on bytes
 CONTRAST, SATURATION, HUE = 1, 2, 3  # in `Draws.order`; brightness, 0, needs no case of its own
@@ -35,7 +36,7 @@ def change_some_(x: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], T
     """
     index = chosen.nonzero()[:, 0]
     if len(index):
-        at = index.to(x.device, non_blocking=True)
+        at = to_device(index, x.device)
         x.index_copy_(0, at, change(x.index_select(0, at), at))
 
 

@@ -66,7 +66,7 @@ def per_class_recall(predictions: Tensor, labels: Tensor, classes: int) -> Tenso
     """
     rows = torch.bincount(labels, minlength=classes)
     right = torch.bincount(labels[predictions == labels], minlength=classes)
-    return 100 * right.double() / rows.double()
+    return 100 * right.cpu().double() / rows.cpu().double()
 
 
 def balanced_accuracy(predictions: Tensor, labels: Tensor, classes: int) -> float:
@@ -81,7 +81,7 @@ def nll(logits: Tensor, labels: Tensor) -> float:
         logits: (n, classes), log-probabilities up to a constant a row.
         labels: (n,), int64.
     """
-    return float(F.cross_entropy(logits.double(), labels))
+    return float(F.cross_entropy(logits.cpu().double(), labels.cpu()))
 
 
 def ece(logits: Tensor, labels: Tensor, bins: int = ECE_BINS) -> float:
@@ -97,10 +97,10 @@ def ece(logits: Tensor, labels: Tensor, bins: int = ECE_BINS) -> float:
 
     Source: Guo 2017, section 2, equation 3.
     """
-    confidence, predictions = logits.double().softmax(1).max(1)
+    confidence, predictions = logits.cpu().double().softmax(1).max(1)
     bin_of = (confidence * bins).ceil().long().clamp(1, bins) - 1
-    gap = (predictions == labels).double() - confidence
-    sums = torch.zeros(bins, dtype=gap.dtype, device=gap.device).index_add_(0, bin_of, gap)
+    gap = (predictions == labels.cpu()).double() - confidence
+    sums = torch.zeros(bins, dtype=gap.dtype).index_add_(0, bin_of, gap)
     return 100 * float(sums.abs().sum()) / len(labels)
 
 

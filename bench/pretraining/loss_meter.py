@@ -49,7 +49,7 @@ class LossMeter:
     def _read(self) -> None:
         if not self.unread:
             return
-        rows = torch.stack(self.unread).double().cpu()
+        rows = torch.stack(self.unread).cpu().double()
         start = self.first + sum(map(len, self.read_rows))
         broken = (~torch.isfinite(rows)).any(dim=1).nonzero()
         if len(broken):

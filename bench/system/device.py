@@ -58,10 +58,30 @@ def free_memory(device: torch.device) -> int:
 
 
 def to_device(x: Tensor, device: torch.device) -> Tensor:
-    """Return `x` on `device`, without making the host wait for a copy to a GPU."""
-    if device.type == "cuda" and x.device.type == "cpu":
+    """Return `x` on `device`, without making the host wait for a copy to a GPU.
+
+    MPS may read from memory that was freed meanwhile (pytorch #189690), so the host waits there.
+    """
+    if device.type != "cuda":
+        return x.to(device)
+    if x.device.type == "cpu":
         x = x.pin_memory()  # a copy from other memory would make it wait
     return x.to(device, non_blocking=True)
+
+
+def exact_device(device: torch.device) -> torch.device:
+    """Return where float64 is computed for a device: there, or on the CPU if it has none (MPS)."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
+def move_like(x: Tensor, other: Tensor) -> Tensor:
+    """Return `x` on the device and in the type of `other`, each in a step of its own.
+
+    A copy that changes both at once is refused by MPS where one of them is float64.
+    """
+    if other.dtype == torch.float64:
+        return x.to(other.device).to(other.dtype)
+    return x.to(other.dtype).to(other.device)
 
 
 def threads_on(device: torch.device) -> list[int]:

@@ -41,6 +41,7 @@ from bench.api import (
     correlation,
     covariance,
     embedding_std,
+    exact_device,
     fit_range,
     lidar,
     nesum,
@@ -92,7 +93,7 @@ class Geometry(Evaluator):
         """Measure the test features; the training features and all labels are not looked at."""
         network = task.needed_network("geometry")
         _refuse(task)
-        exact = torch.device("cpu") if task.device.type == "mps" else task.device
+        exact = exact_device(task.device)
         x = task.test.x[draw_indices(len(task.test), self.config.rows, task.seed, "rows")].to(exact)
         views = self._views(network, task.seed).to(exact)
         spread = covariance(x)

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bench.api import exact_device, move_like
+
 from .descent import RESOLUTION, State, change_penalty, have_converged, minimise, start
 
 BLOCK = 2**20  # float32 features or logits at a time: 4 MB, which fit a processor's cache
@@ -134,7 +136,7 @@ def fit_all(
             weight, bias = head.convert_to(rows.mean, rows.scale)
             at[index, :, : rows.axes.shape[1]], at[index, :, -1] = weight[0] @ rows.axes, bias[0]
     end = None
-    for strength in l2.to(at):
+    for strength in l2.to(at.device):
         first = change_penalty(end, strength) if end else start(loss, loss.variance, strength, at)
         end = minimise(loss, first, tolerance, loss.noise, max_iter)
         converged = have_converged(end, tolerance, loss.noise)
@@ -172,20 +174,19 @@ class Rows:
     variance: Tensor
 
     @classmethod
-    def of(cls, x: Tensor, y: Tensor, device: torch.device, like: Rows | None = None) -> Rows:
+    def of(cls, x: Tensor, y: Tensor, device: torch.device, near: Rows | None = None) -> Rows:
         """Standardise features.
 
         Args:
             x: (n, dim), float32.
             y: (n,), int64.
             device: where passes over the features run. Float64 goes to the CPU where it has none.
-            like: most of these rows, whose axes will do: they only have to be near.
+            near: most of these rows, whose axes will do: they only have to be near.
         """
-        exact = torch.device("cpu") if device.type == "mps" else device
-        x = x.to(exact)
+        x = x.to(exact_device(device))
         mean, scale = moments(x)
-        if like is not None and len(x) >= x.shape[1] == like.axes.shape[1]:
-            axes, variance = like.axes, like.variance
+        if near is not None and len(x) >= x.shape[1] == near.axes.shape[1]:
+            axes, variance = near.axes, near.variance
         else:
             axes, variance = principal_axes(x, mean, scale)
         wide = len(x) >= x.shape[1]
@@ -195,7 +196,7 @@ class Rows:
 
     def sharpen(self) -> Rows:
         """Return the rows in float64 where they are few and the device has it, for fits to their very end."""
-        if self.x.numel() > EXACT or self.x.device.type == "mps":
+        if self.x.numel() > EXACT or exact_device(self.x.device) != self.x.device:
             return self
         return replace(self, x=self.x.double())
 
@@ -270,8 +271,8 @@ class _Loss:
         for rows, heads_here in self._group_heads(problem.tolist()):
             axes = rows.axes.shape[1]
             weight = at[heads_here, :, :axes] if rows.is_turned else at[heads_here, :, :axes] @ rows.axes.T
-            sums = self._sum_over_rows(rows, weight.to(rows.x), at[heads_here, :, -1:].to(rows.x))
-            value, slope, curved = (part.to(at) / len(rows.y) for part in sums)
+            sums = self._sum_over_rows(rows, move_like(weight, rows.x), move_like(at[heads_here, :, -1:], rows.x))
+            value, slope, curved = (move_like(part, at) / len(rows.y) for part in sums)
             loss[heads_here], curvature[heads_here] = value, curved
             gradient[heads_here, :, :axes] = (
                 slope[..., :-1] if rows.is_turned else slope[..., :-1] @ rows.axes
