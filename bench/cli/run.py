@@ -24,7 +24,7 @@ from bench.cli.options import axis
 @axis("--epochs", metavar="N,…", text="Short for --set train.epochs=N.  [default: 100]")
 @axis("--batch-size", metavar="N,…", text="Short for --set train.batch_size=N.  [default: 256]")
 @axis("--image-size", metavar="N,…", text="Short for --set train.image_size=N.  [default: the data's]")
-@axis("--precision", metavar="NAME,…", text="Of training: auto, float32, bfloat16 or float16.")
+@axis("--precision", metavar="NAME,…", text="Of training: auto, float32, tf32, bfloat16 or float16.")
 @click.option("--set", "set_", multiple=True, metavar="PART.FIELD=VALUE,…",
               help="Any setting. PART is method, backbone, dataset, eval_dataset, train, views or a plugin's "
                    "name; `bench show` lists the fields. More values are an axis.")  # fmt: skip
@@ -36,6 +36,9 @@ from bench.cli.options import axis
               help="Threads of each process. On a CPU another number rounds otherwise; with one number, "
                    "results are the same to the bit whatever --jobs is.  [default: the processor's, "
                    "shared out over --jobs]")  # fmt: skip
+@click.option("--deterministic/--no-deterministic", default=None,
+              help="On a GPU, use algorithms that repeat themselves to the bit wherever torch has them; they "
+                   "are slower. A CPU repeats itself as it is.")  # fmt: skip
 @click.option("--executor", metavar="NAME",
               help="How cells are shared out: a name of `bench list executors`.  [default: processes where "
                    "there are several --jobs, --threads or plugins that did not come with bench, else "

@@ -115,7 +115,9 @@ class TrainConfig:
         None, "side of what the backbone sees; none is the data's own, at least 16", least=8, most=1024
     )
     precision: str = setting(
-        "auto", "of the backbone's arithmetic", choices=("auto", "float32", "bfloat16", "float16")
+        "auto",
+        "of the backbone's arithmetic; auto is bfloat16 where the device computes in it, else float32",
+        choices=("auto", "float32", "tf32", "bfloat16", "float16"),
     )
     optimizer: str | None = setting(None, "optimiser", choices=OPTIMIZERS)
     lr: float | None = setting(None, "base learning rate, before lr_scaling", above=0)
@@ -164,7 +166,7 @@ class Training:
         epochs: passes over the training images.
         batch_size: images the loss sees at once.
         image_size: side of what the backbone sees, in pixels.
-        precision: `float32`, `bfloat16` or `float16`.
+        precision: `float32`, `tf32`, `bfloat16` or `float16`.
         optimizer: `lars`, `sgd` or `adamw`.
         lr: at its highest.
         weight_decay: of parameters with two dimensions or more.
@@ -238,7 +240,7 @@ def resolve(
         recipe: the method's.
         config: what is set.
         image_size: side of what the backbone sees, in pixels.
-        precision: `float32`, `bfloat16` or `float16`.
+        precision: `float32`, `tf32`, `bfloat16` or `float16`.
         where: what an error about the recipe starts with.
 
     Raises:

@@ -33,6 +33,7 @@ from bench.splits.label_pool import labelled_rows, pooled_groups
 from bench.storage.artifact_files import ABOUT, BACKBONE, read_about, write_json
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.tensors import cpu_copies
+from bench.system.arithmetic import float32_as
 from bench.system.stage_watch import StageWatch
 
 
@@ -164,7 +165,8 @@ class BackboneStage:
                 rows = labelled_rows(source.labels.cpu(), cell.label_share, cell.seed, groups)
                 run = replace(run, rows=rows, epoch_images=cell.epoch_images)
             run = replace(run, on_start=observed.start, on_epoch=observed.end_epoch, on_step=on_step)
-            return pretrain(method, source, run)
+            with float32_as(run.training.precision):
+                return pretrain(method, source, run)
 
     def _knn_sample(self, cell: Cell) -> KnnSample | None:
         """Return the labelled images that a training is watched on: of train and val, never of test."""

@@ -29,6 +29,7 @@ from bench.registry.registry import Registry
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.records import Record, RecordStore
 from bench.storage.writable import refuse_unwritable
+from bench.system.arithmetic import refuse_precision
 from bench.system.device import auto_precision, choose_device
 from bench.system.profiler import Profiler
 from bench.system.stage_timer import StageTimer
@@ -121,6 +122,8 @@ def plan_experiment(
     runtime = Runtime(**options.runtime)
     device = choose_device(runtime.device)
     request = options.request(auto_precision(device))
+    for precision in request.settings.get("train.precision", ()):
+        refuse_precision(precision, device)
     name = choose_executor(runtime, isolate=isolate and has_foreign_plugins(request, registry))
     if name == "in-process" and runtime.threads:
         raise BadValue(
@@ -138,6 +141,7 @@ def plan_experiment(
         blocked=tuple(blocked),
         packed=runtime.packed,
         profile=runtime.profile,
+        deterministic=runtime.deterministic,
     )
     with plugin_call(f"{name}: check()"):
         executor.check(spec)

@@ -28,6 +28,7 @@ from bench.planning.open_datasets import Datasets
 from bench.registry.registry import Registry
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.records import Record, RecordStore
+from bench.system.arithmetic import float32_as, repeat_to_the_bit
 from bench.system.malloc import keep_freed_pages
 from bench.system.stage_watch import StageWatch, Tell, tell_nobody
 
@@ -67,6 +68,7 @@ class PipelineSpec:
         blocked: plugins that are disabled.
         packed: decoded images are kept in a file, even where they would fit into memory.
         profile: the stages are profiled; the profiler is one of the `local` parts.
+        deterministic: a GPU takes algorithms that repeat themselves, where torch has them.
         live: the process has the terminal to itself, and may draw on it.
         local: what is at hand in this process; it is not sent to another, which opens its own.
     """
@@ -79,6 +81,7 @@ class PipelineSpec:
     blocked: tuple[str, ...] = ()
     packed: bool = False
     profile: bool = False
+    deterministic: bool = False
     live: bool = True
     local: LocalParts | None = None
 
@@ -88,6 +91,8 @@ class PipelineSpec:
 
     def build(self) -> Pipeline:
         """Return a pipeline with nothing in memory."""
+        if self.deterministic and self.device != "cpu":
+            repeat_to_the_bit()
         parts, device = self.local or self._open_parts(), torch.device(self.device)
         artifacts = ArtifactStore(self.results)
         images = ImageCache(parts.datasets, parts.watch.timer)
@@ -176,7 +181,8 @@ class Pipeline:
         if cell.skip:
             return {**record, "status": "skipped", "reason": cell.skip}
         try:
-            return {**record, **self.scores.get(cell), "status": "ok"}
+            with float32_as("float32"):
+                return {**record, **self.scores.get(cell), "status": "ok"}
         except StageFailed as failed:
             return {**record, **failure_fields(cell, failed.report)}
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from bench.registry.registry import Registry
+from bench.system.arithmetic import describe_arithmetic
 from bench.system.device import describe_device
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn")
@@ -26,6 +27,7 @@ def describe_provenance(device: torch.device, registry: Registry) -> dict[str, A
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "device": describe_device(device),
+        **describe_arithmetic(device),
         **_describe_code(),
     }
 

@@ -14,12 +14,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 ROWS, BANK = 256, 65_536  # a block of similarities: 64 MB
+UNIT = 4_096  # rows that are brought to length one at a time
 
 
 def unit_rows(x: Tensor) -> Tensor:
-    """Return (n, dim) features at length one; a row of zeros stays one, alike to nothing."""
-    largest = x.abs().amax(1, keepdim=True)
-    return F.normalize(x / torch.where(largest > 0, largest, 1.0))  # squares of 1e-30 would vanish
+    """Return (n, dim) features at length one, in one copy; a row of zeros stays one, alike to nothing."""
+    unit = torch.empty_like(x)
+    for part, place in zip(x.split(UNIT), unit.split(UNIT), strict=True):
+        largest = part.abs().amax(1, keepdim=True)
+        scaled = part / torch.where(largest > 0, largest, 1.0)  # squares of 1e-30 would vanish
+        place.copy_(F.normalize(scaled))
+    return unit
 
 
 def votes(near: Tensor, labels: Tensor, classes: int, temperature: float) -> Tensor:

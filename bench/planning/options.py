@@ -26,6 +26,7 @@ class Runtime:
         device: as `bench.system.device.choose` takes it.
         jobs: number of processes.
         threads: of each process; none is the processor's, shared out over the jobs.
+        deterministic: a GPU takes algorithms that repeat themselves, where torch has them.
         executor: how cells are shared out; none is chosen by what is run.
         download: what is missing may be downloaded.
         packed: decoded images are kept in a file, even where they would fit into memory.
@@ -37,6 +38,7 @@ class Runtime:
     device: str = "auto"
     jobs: int = 1
     threads: int | None = None
+    deterministic: bool = False
     executor: str | None = None
     download: bool = False
     packed: bool = False
@@ -235,6 +237,7 @@ RUNTIME: dict[str, Callable[[Any, str], Any]] = {
     "device": _read_name,
     "jobs": _read_count,
     "threads": _read_count,
+    "deterministic": _read_flag,
     "executor": _read_name,
     "download": _read_flag,
     "packed": _read_flag,

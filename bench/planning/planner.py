@@ -42,7 +42,7 @@ def plan(request: Request, registry: Registry, datasets: Datasets) -> list[Cell]
         UsageError: something cannot be done whatever the combination, or no combination can work;
             found here, before any training.
     """
-    plugins = PluginChoices(registry, datasets)
+    plugins = PluginChoices(registry, datasets, request.auto_precision)
     check_request(request, plugins)
     cells: dict[str, Cell] = {}
     planner = Planner(request, plugins)

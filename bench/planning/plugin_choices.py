@@ -34,10 +34,11 @@ class PluginChoices:
     Args:
         registry: of plugins.
         datasets: where datasets are opened.
+        auto_precision: what `auto` is on the device at hand, for a plugin whose Config has a `precision`.
     """
 
-    def __init__(self, registry: Registry, datasets: Datasets) -> None:
-        self.registry, self.datasets = registry, datasets
+    def __init__(self, registry: Registry, datasets: Datasets, auto_precision: str = "float32") -> None:
+        self.registry, self.datasets, self.auto_precision = registry, datasets, auto_precision
         self.memo: dict[Any, Any] = {}
 
     def plugin(self, kind: str, name: str) -> Any:
@@ -56,7 +57,7 @@ class PluginChoices:
         """Return a plugin as `choose` does, but without its identity: no data is opened."""
         values, root = self._values_and_root(kind, name, role, settings)
         with plugin_call(f"{name}: Config()"):
-            config = build(self.plugin(kind, name).Config, values, name)
+            config = self._resolve_precision(build(self.plugin(kind, name).Config, values, name))
         return PluginChoice(
             kind=kind,
             name=name,
@@ -64,6 +65,12 @@ class PluginChoices:
             identity={},
             root=Path(str(root)).expanduser() if root is not None else None,
         )
+
+    def _resolve_precision(self, config: Any) -> Any:
+        """Return a config whose `precision` is no longer `auto` where that is not float32: it is in keys."""
+        if getattr(config, "precision", None) != "auto" or self.auto_precision == "float32":
+            return config
+        return dataclasses.replace(config, precision=self.auto_precision)
 
     def _values_and_root(
         self, kind: str, name: str, role: str, settings: Mapping[str, Any]

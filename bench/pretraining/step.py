@@ -19,7 +19,7 @@ from bench.pretraining.prefetch import ReadyBatch
 from bench.pretraining.training_run import TrainingRun
 from bench.system.profiler import mark
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}  # others are float32, in full or in TF32
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ class Stepper:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context in which a network computes in the precision of the training."""
-        dtype = DTYPES[self.run.training.precision]
-        return nullcontext() if dtype == torch.float32 else torch.autocast(self.run.device.type, dtype)
+        dtype = DTYPES.get(self.run.training.precision)
+        return torch.autocast(self.run.device.type, dtype) if dtype else nullcontext()
 
     def _add_gradient(self, ready: ReadyBatch, step: Step) -> tuple[Embeddings, dict[str, Tensor]]:
         """Add the gradient of a batch; return its embeddings, without their graph, and its terms."""

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from bench.errors import BadValue
 
+AMPERE = 8  # compute capability from which on a GPU has bfloat16 and TF32
+
 
 def choose_device(name: str) -> torch.device:
     """Return the device called `name`; `auto` is the first of cuda, mps and cpu that is available.
@@ -38,8 +40,8 @@ def auto_precision(device: torch.device) -> str:
 
     Never float16: it needs its loss scaled, and overflows where bfloat16 does not.
     """
-    if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    if device.type == "cuda":  # of this device: torch.cuda.is_bf16_supported asks the current one
+        return "bfloat16" if torch.cuda.get_device_properties(device).major >= AMPERE else "float32"
     if device.type == "cpu":
         read = getattr(torch.cpu, "get_capabilities", dict)  # newer than the oldest torch we run on
         features: Mapping[str, Any] = read()

@@ -43,7 +43,7 @@ from bench.api import (
 
 from .fitting.choice import is_near_best
 from .fitting.last_scores import reuse_scores
-from .fitting.logistic import Heads, Rows, fit_all
+from .fitting.logistic import Frame, Heads, Rows, fit_all
 
 FAR = 3  # standard errors behind the best, where a weaker penalty is not tried; our choice
 
@@ -107,13 +107,14 @@ class Linear(Evaluator):
     def _evaluate(self, task: Task) -> Scores:
         self.check(len(task.train), len(task.classes))
         refuse_not_finite("linear", task)
-        rows = Rows.of(task.train.x, task.train.y, task.device)
-        choice = self._choose(task, rows)
+        frame = Frame.of(task.train.x, task.device)
+        choice = self._choose(task, frame)  # the rows of its folds are gone when all rows are copied
+        rows = Rows.of(task.train.x, task.train.y, task.device, frame)
         ((heads,),) = self._fit(task, [rows.sharpen()], [[choice.l2]], self.config.tolerance, [choice.near])
         return _score(task, self.config.spec, choice, heads)
 
-    def _choose(self, task: Task, every: Rows) -> Choice:
-        """Return the choice of a task, given all its training rows."""
+    def _choose(self, task: Task, every: Frame) -> Choice:
+        """Return the choice of a task, given what all its training rows are standardised by."""
         if not task.folds:
             nothing = {**describe_no_choice(task, 0), "grid": [], "grid_edge": False}
             return Choice(self.config.default_l2, None, nothing)
@@ -199,12 +200,13 @@ class _Fold:
         self.scores[index] = torch.stack((100 * right, F.cross_entropy(logits, labels)))
 
 
-def _prepare_folds(task: Task, every: Rows) -> list[_Fold]:
+def _prepare_folds(task: Task, every: Frame) -> list[_Fold]:
     """Return the folds of a task, standardised each by its own rows, with the axes of all."""
-    return [
-        _Fold(Rows.of(task.train.x[rows], task.train.y[rows], task.device, every), task.train.take(held_out))
-        for rows, held_out in task.folds
-    ]
+    folds, (x, y) = [], (task.train.x, task.train.y)
+    for index, held_out in task.folds:
+        frame = Frame.of(x, task.device, index, every)
+        folds.append(_Fold(Rows.of(x, y, task.device, frame, index), task.train.take(held_out)))
+    return folds
 
 
 def _average_scores(folds: Sequence[_Fold], indices: Iterable[int]) -> dict[int, list[float]]:

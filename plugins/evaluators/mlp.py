@@ -158,10 +158,10 @@ class MLP(Evaluator):
         Returns:
             (2, epochs, pairs), float64; a likelihood that is not a number is infinitely bad.
         """
-        part, val = task.train.take(rows), task.train.take(held_out)
-        standard = Standard.of(part.x)
-        x, y = standard.apply(part.x, task.device), part.y.to(task.device)
-        val_x, val_y = standard.apply(val.x, task.device), val.y.to(task.device)
+        every, labels = task.train.x, task.train.y
+        standard = Standard.of(every, task.device, rows)
+        x, y = standard.apply(every, task.device, rows), labels[rows].to(task.device)
+        val_x, val_y = standard.apply(every, task.device, held_out), labels[held_out].to(task.device)
         scores = []
         for settings in torch.tensor(pairs).split(self._heads_at_once(task, x)):
             model, optimizer = self._start(task, x.shape[1], settings)
@@ -171,7 +171,7 @@ class MLP(Evaluator):
 
     def predict(self, task: Task, choice: Choice) -> Tensor:
         """Fit all training rows and return the logits of the test rows, (n, classes), on the CPU."""
-        standard = Standard.of(task.train.x)
+        standard = Standard.of(task.train.x, task.device)
         x, y = standard.apply(task.train.x, task.device), task.train.y.to(task.device)
         model, optimizer = self._start(task, x.shape[1], torch.tensor([[choice.lr, choice.weight_decay]]))
         for epoch in descend(model, x, y, optimizer, **self._schedule(task)):

@@ -14,6 +14,10 @@ from torch.nn import functional as F
 CPU = torch.device("cpu")
 
 
+def rows_of(x: Tensor, y: Tensor) -> logistic.Rows:
+    return logistic.Rows.of(x, y, CPU, logistic.Frame.of(x, CPU))
+
+
 def problem(name: str) -> tuple[Tensor, Tensor, int]:
     noisy, separable = draw_problem(300, 8, 4, 4.0), draw_problem(200, 10, 3, 0.0)
     wide, two = draw_problem(30, 100, 3, 1.0), draw_problem(100, 5, 2, 1.0)
@@ -75,8 +79,8 @@ def steep(n: int = 60, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
 @pytest.mark.parametrize("l2", [1e-6, 3e-5, 1e-3])
 def test_what_a_fit_predicts_depends_neither_on_its_start_nor_on_what_is_beside_it(l2: float) -> None:
     x, y, others = steep()
-    rows = logistic.Rows.of(x, y, CPU).sharpen()
-    beside = [logistic.Rows.of(*steep(n, seed)[:2], CPU).sharpen() for n, seed in ((50, 1), (200, 2))]
+    rows = rows_of(x, y).sharpen()
+    beside = [rows_of(*steep(n, seed)[:2]).sharpen() for n, seed in ((50, 1), (200, 2))]
 
     def fit_last(problems: list[logistic.Rows], strengths: list[float], **options: Any) -> logistic.Heads:
         l2s = torch.tensor(strengths, dtype=torch.float64)[:, None].expand(-1, len(problems))
@@ -111,7 +115,7 @@ def test_a_fit_that_starts_near_ends_at_the_same_optimum_sooner() -> None:
     x, y, classes = problem("noisy")
     l2 = torch.tensor([1e-3], dtype=torch.float64)
     near = fit_heads(5 * x[:270] + 2, y[:270], classes, GRID).take(4)
-    rows = logistic.Rows.of(5 * x + 2, y, CPU)
+    rows = rows_of(5 * x + 2, y)
     ((moved,),) = logistic.fit_all([rows], classes, l2[None], tolerance=1e-7, max_iter=1000, near=[near])
     alone = fit_heads(5 * x + 2, y, classes, l2)
 

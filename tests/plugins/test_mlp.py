@@ -87,7 +87,7 @@ def test_what_lies_along_directions_of_little_variance_is_found() -> None:
 
 def test_standardised_features_are_uncorrelated_along_orthonormal_axes() -> None:
     x = faint(1500).train.x
-    standard = perceptron.Standard.of(x)
+    standard = perceptron.Standard.of(x, CPU)
     turned = standard.apply(x, CPU).double()
     covariance = turned.T @ turned / len(x)
 
@@ -268,7 +268,7 @@ def start_by_hand(task: Task, x: Tensor, choice: Choice) -> tuple[perceptron.Per
 @pytest.mark.parametrize("epochs", [1, 3, 5])
 def test_the_refit_stops_at_the_epoch_that_was_chosen_along_the_whole_schedule(epochs: int) -> None:
     task, choice = made(), Choice(1e-2, 1.0, epochs)
-    standard = perceptron.Standard.of(task.train.x)
+    standard = perceptron.Standard.of(task.train.x, CPU)
     x = standard.apply(task.train.x, CPU)
     model, optimizer = start_by_hand(task, x, choice)
     steps = perceptron.descend(
@@ -286,7 +286,7 @@ def test_a_fold_is_standardised_by_its_fit_rows_and_judged_on_the_held_out_ones(
     task, choice = made(), Choice(1e-2, 1.0, 5)
     ((fit, val),) = task.folds
     task.train.x[val] *= torch.linspace(1, 30, 8)  # rows that would change what they are standardised by
-    standard = perceptron.Standard.of(task.train.x[fit])
+    standard = perceptron.Standard.of(task.train.x[fit], CPU)
     x, val_x = (standard.apply(task.train.x[rows], CPU) for rows in (fit, val))
     model, optimizer = start_by_hand(task, x, choice)
     expected = [

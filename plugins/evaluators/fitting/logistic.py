@@ -8,7 +8,7 @@ and the solver (`descent`) profits from. That is done once for all strengths.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -53,8 +53,8 @@ class Heads:
     def logits(self, x: Tensor, head: int) -> Tensor:
         """Return what one head says of features (n, dim), as (n, classes), float64."""
         weight, bias = self.weight[head].T, self.bias[head]
-        parts = (_standardise(part, self.mean, self.scale) for part in x.split(ROWS))
-        return torch.cat([part @ weight + bias for part in parts])
+        blocks = Part(x, None, self.mean.device).blocks()
+        return torch.cat([((block - self.mean) / self.scale) @ weight + bias for block in blocks])
 
     def take(self, head: int) -> Heads:
         """Return one head."""
@@ -92,7 +92,7 @@ def fit(
         device: where passes over the features run. Float64 goes to the CPU where it has none.
         block: features or logits at a time, for a processor.
     """
-    order, rows = l2.argsort(descending=True), Rows.of(x, y, device).sharpen()
+    order, rows = l2.argsort(descending=True), Rows.of(x, y, device, Frame.of(x, device)).sharpen()
     ends = fit_all([rows], classes, l2[order, None], tolerance=tolerance, max_iter=max_iter, block=block)
     by_strength = [end for (end,) in ends]
     every = [by_strength[index] for index in order.argsort().tolist()]
@@ -100,7 +100,7 @@ def fit(
         name: torch.cat([getattr(one, name) for one in every])
         for name in ("weight", "bias", "loss", "steps", "converged")
     }
-    return Heads(mean=rows.mean, scale=rows.scale, **joined)
+    return Heads(mean=rows.frame.mean, scale=rows.frame.scale, **joined)
 
 
 def fit_all(
@@ -133,8 +133,8 @@ def fit_all(
     at = loss.variance.new_zeros(len(problems), classes, loss.variance.shape[1] + 1)
     for index, (rows, head) in enumerate(zip(problems, near, strict=False)):
         if head is not None:
-            weight, bias = head.convert_to(rows.mean, rows.scale)
-            at[index, :, : rows.axes.shape[1]], at[index, :, -1] = weight[0] @ rows.axes, bias[0]
+            weight, bias = head.convert_to(rows.frame.mean, rows.frame.scale)
+            at[index, :, : rows.frame.axes.shape[1]], at[index, :, -1] = weight[0] @ rows.frame.axes, bias[0]
     end = None
     for strength in l2.to(at.device):
         first = change_penalty(end, strength) if end else start(loss, loss.variance, strength, at)
@@ -148,8 +148,80 @@ def fit_all(
 
 def _head(rows: Rows, end: State, converged: Tensor) -> Heads:
     """Return the head of a problem, given where it ended."""
-    weight = end.at[..., : rows.axes.shape[1]] @ rows.axes.T
-    return Heads(rows.mean, rows.scale, weight, end.at[..., -1], end.loss, end.steps, converged)
+    weight = end.at[..., : rows.frame.axes.shape[1]] @ rows.frame.axes.T
+    return Heads(rows.frame.mean, rows.frame.scale, weight, end.at[..., -1], end.loss, end.steps, converged)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What features are standardised by, and their principal axes.
+
+    Args:
+        mean: (dim,), float64.
+        scale: (dim,), float64.
+        axes: (dim, rank), float64, orthonormal.
+        variance: (rank,), float64, of the standardised features along them.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    axes: Tensor
+    variance: Tensor
+
+    @classmethod
+    def of(
+        cls, x: Tensor, device: torch.device, index: Tensor | None = None, near: Frame | None = None
+    ) -> Frame:
+        """Measure features, a block at a time.
+
+        Args:
+            x: (n, dim), float32; may be in a mapped file.
+            device: where to compute; float64 goes to the CPU where it has none.
+            index: (m,), int64, of the rows that count; none is all.
+            near: of most of these rows, whose axes will do: they only have to be near.
+        """
+        part = Part(x, index, exact_device(device))
+        mean, scale = moments(part)
+        if near is not None and len(part) >= x.shape[1] == near.axes.shape[1]:
+            return cls(mean, scale, near.axes, near.variance)
+        return cls(mean, scale, *principal_axes(part, mean, scale))
+
+    def standardise(self, x: Tensor) -> Tensor:
+        """Return features (n, dim), float64, less their mean and over their scale."""
+        return (x - self.mean) / self.scale
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows of features, which are copied and sent to a device a block at a time.
+
+    Args:
+        x: (n, dim), float32.
+        index: (m,), int64, of the rows; none is all.
+        device: where they are wanted.
+    """
+
+    x: Tensor
+    index: Tensor | None
+    device: torch.device
+
+    def __len__(self) -> int:
+        return len(self.x if self.index is None else self.index)
+
+    def blocks(self) -> Iterator[Tensor]:
+        """Yield the rows in order, at most `ROWS` at a time, in float64."""
+        blocks = self.x.split(ROWS) if self.index is None else map(self._take, self.index.split(ROWS))
+        for block in blocks:
+            yield block.to(self.device).double()
+
+    def write(self, change: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+        """Write what `change` makes of each block into `rows`, on any device and in float32; return them."""
+        for block, place in zip(self.blocks(), rows.split(ROWS), strict=True):
+            place.copy_(change(block).float())
+        return rows
+
+    def _take(self, index: Tensor) -> Tensor:
+        return self.x[index]
 
 
 @dataclass(frozen=True)
@@ -160,39 +232,31 @@ class Rows:
         x: (n, dim), standardised; (n, rank), along `axes`, where rows are fewer than dimensions. What it is
             computed in, float32 or float64, is what passes over the rows are made in.
         y: (n,), int64.
-        mean: (dim,), float64.
-        scale: (dim,), float64.
-        axes: (dim, rank), float64, orthonormal.
-        variance: (rank,), float64, of the standardised features along them.
+        frame: what they are standardised by, and the axes.
     """
 
     x: Tensor
     y: Tensor
-    mean: Tensor
-    scale: Tensor
-    axes: Tensor
-    variance: Tensor
+    frame: Frame
 
     @classmethod
-    def of(cls, x: Tensor, y: Tensor, device: torch.device, near: Rows | None = None) -> Rows:
-        """Standardise features.
+    def of(
+        cls, x: Tensor, y: Tensor, device: torch.device, frame: Frame, index: Tensor | None = None
+    ) -> Rows:
+        """Standardise features, a block at a time: beside them there is one copy.
 
         Args:
-            x: (n, dim), float32.
+            x: (n, dim), float32; may be in a mapped file.
             y: (n,), int64.
-            device: where passes over the features run. Float64 goes to the CPU where it has none.
-            near: most of these rows, whose axes will do: they only have to be near.
+            device: where passes over the features run.
+            frame: of these rows.
+            index: (m,), int64, of the rows that are taken; none is all.
         """
-        x = x.to(exact_device(device))
-        mean, scale = moments(x)
-        if near is not None and len(x) >= x.shape[1] == near.axes.shape[1]:
-            axes, variance = near.axes, near.variance
-        else:
-            axes, variance = principal_axes(x, mean, scale)
-        wide = len(x) >= x.shape[1]
-        parts = [_standardise(part, mean, scale) for part in x.split(ROWS)]
-        blocks = [(part if wide else part @ axes).float().to(device) for part in parts]
-        return cls(torch.cat(blocks), y.to(device), mean, scale, axes, variance)
+        part = Part(x, index, frame.mean.device)
+        wide = len(part) >= x.shape[1]
+        rows = torch.empty(len(part), *(x if wide else frame.axes).shape[1:], device=device)
+        part.write(frame.standardise if wide else lambda z: frame.standardise(z) @ frame.axes, rows)
+        return cls(rows, (y if index is None else y[index]).to(device), frame)
 
     def sharpen(self) -> Rows:
         """Return the rows in float64 where they are few and the device has it, for fits to their very end."""
@@ -203,40 +267,40 @@ class Rows:
     @property
     def is_turned(self) -> bool:
         """Tell whether `x` is along `axes`: there are fewer than dimensions."""
-        return self.axes.shape[1] < self.axes.shape[0]
+        return self.frame.axes.shape[1] < self.frame.axes.shape[0]
 
 
-def moments(x: Tensor) -> tuple[Tensor, Tensor]:
+def moments(part: Part) -> tuple[Tensor, Tensor]:
     """Return the mean and the deviation of each feature, (dim,), float64; infinite for a constant one."""
-    mean = x.mean(0, dtype=torch.float64)
-    squares = sum(((part.double() - mean).square().sum(0) for part in x.split(ROWS)), torch.zeros_like(mean))
-    scale = (squares / len(x)).sqrt()
+    mean = torch.zeros(part.x.shape[1], dtype=torch.float64).to(part.device)
+    for block in part.blocks():
+        mean += block.sum(0) / len(part)
+    squares = torch.zeros_like(mean)
+    for block in part.blocks():
+        squares += (block - mean).square().sum(0)
+    scale = (squares / len(part)).sqrt()
     return mean, torch.where(scale > RESOLVED * mean.abs(), scale, torch.inf)
 
 
-def principal_axes(x: Tensor, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+def principal_axes(part: Part, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     """Return orthonormal axes (dim, rank) of the standardised features and their variances (rank,).
 
     Where there are fewer rows than dimensions only axes on which the rows differ are kept: the
     optimum has no weight on the others.
     """
-    n, dim = x.shape
+    n, dim = len(part), len(mean)
     if n >= dim:
-        covariance = torch.zeros(dim, dim, dtype=torch.float64, device=x.device)
-        for part in x.split(ROWS):
-            z = _standardise(part, mean, scale).float()  # any orthonormal axes do: precision is for n < dim
+        covariance = mean.new_zeros(dim, dim)
+        for block in part.blocks():
+            z = ((block - mean) / scale).float()  # any orthonormal axes do: precision is for n < dim
             covariance += z.T @ z / n
         variance, axes = torch.linalg.eigh(covariance)
         return axes, variance.clamp_min(0)
-    z = _standardise(x, mean, scale)
+    z = torch.cat([(block - mean) / scale for block in part.blocks()])
     variance, left = torch.linalg.eigh(z @ z.T / n)
     kept = variance > max(RANK * float(variance[-1]), torch.finfo(variance.dtype).tiny)
     variance = variance[kept]
     return z.T @ left[:, kept] / (n * variance).sqrt(), variance
-
-
-def _standardise(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-    return (x.to(mean.device).double() - mean) / scale
 
 
 class _Loss:
@@ -250,9 +314,10 @@ class _Loss:
 
     def __init__(self, problems: Sequence[Rows], classes: int, block: int) -> None:
         self.problems, self.classes, self.block = problems, classes, block
-        rank = max(rows.axes.shape[1] for rows in problems)
+        rank = max(rows.frame.axes.shape[1] for rows in problems)
         # along an axis that a problem has not got there is no gradient: it stays at zero
-        self.variance = torch.stack([F.pad(p.variance, (0, rank - len(p.variance))) for p in problems])
+        variances = [rows.frame.variance for rows in problems]
+        self.variance = torch.stack([F.pad(one, (0, rank - len(one))) for one in variances])
         self.noise = self.variance.new_tensor([RESOLUTION[p.x.dtype] for p in problems])
 
     def __call__(self, at: Tensor, problem: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -263,19 +328,17 @@ class _Loss:
             problem: (heads,), int64, the features of each.
         """
         heads, classes = len(at), self.classes
-        loss, gradient, curvature = (
-            at.new_zeros(heads),
-            torch.zeros_like(at),
-            at.new_zeros(heads, classes, classes),
-        )
+        loss, gradient = at.new_zeros(heads), torch.zeros_like(at)
+        curvature = at.new_zeros(heads, classes, classes)
         for rows, heads_here in self._group_heads(problem.tolist()):
-            axes = rows.axes.shape[1]
-            weight = at[heads_here, :, :axes] if rows.is_turned else at[heads_here, :, :axes] @ rows.axes.T
-            sums = self._sum_over_rows(rows, move_like(weight, rows.x), move_like(at[heads_here, :, -1:], rows.x))
-            value, slope, curved = (move_like(part, at) / len(rows.y) for part in sums)
+            axes = rows.frame.axes.shape[1]
+            weight, bias = at[heads_here, :, :axes], move_like(at[heads_here, :, -1:], rows.x)
+            weight = weight if rows.is_turned else weight @ rows.frame.axes.T
+            sums = self._sum_over_rows(rows, move_like(weight, rows.x), bias)
+            value, slope, curved = (part / len(rows.y) for part in sums)
             loss[heads_here], curvature[heads_here] = value, curved
             gradient[heads_here, :, :axes] = (
-                slope[..., :-1] if rows.is_turned else slope[..., :-1] @ rows.axes
+                slope[..., :-1] if rows.is_turned else slope[..., :-1] @ rows.frame.axes
             )
             gradient[heads_here, :, -1] = slope[..., -1]
         return loss, gradient, curvature
@@ -289,10 +352,14 @@ class _Loss:
         return list(groups.values())
 
     def _sum_over_rows(self, rows: Rows, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
-        """Return the sums over rows of heads, weight (heads, classes, dim) and bias (heads, classes, 1)."""
-        heads, flat = len(weight), weight.flatten(0, 1)
-        size = self._size(rows, heads)
-        sums = []
+        """Return the sums over rows of heads, weight (heads, classes, dim) and bias (heads, classes, 1).
+
+        They are added block by block, in float64: at no time is there more than one block's.
+        """
+        heads, classes, dim = weight.shape
+        flat, size = weight.flatten(0, 1), self._size(rows, heads)
+        shapes = (heads,), (heads, classes, dim + 1), (heads, classes, classes)
+        totals = tuple(rows.frame.mean.new_zeros(shape) for shape in shapes)
         for x, y in zip(rows.x.split(size), rows.y.split(size), strict=True):
             log_p = ((flat @ x.T).view(heads, self.classes, -1) + bias).log_softmax(1)
             label = y.expand(heads, 1, -1)
@@ -302,8 +369,10 @@ class _Loss:
             curvature = torch.diag_embed(total[..., 0]) - p @ p.transpose(1, 2)
             p.scatter_add_(1, label, p.new_full((), -1).expand_as(label))
             slope = (p.flatten(0, 1) @ x).view(heads, self.classes, -1)
-            sums.append((loss, torch.cat((slope, p.sum(2, keepdim=True)), 2), curvature))
-        return tuple(torch.stack(parts).sum(0) for parts in zip(*sums, strict=True))
+            sums = (loss, torch.cat((slope, p.sum(2, keepdim=True)), 2), curvature)
+            for so_far, more in zip(totals, sums, strict=True):
+                so_far.add_(move_like(more, so_far))
+        return totals
 
     def _size(self, rows: Rows, heads: int) -> int:
         """Return the rows of a block."""

@@ -20,16 +20,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.api import seed_of
+from bench.api import exact_device, seed_of
 
-from .logistic import moments, principal_axes
+from .logistic import ROWS, Part, moments, principal_axes
 
 BETAS, EPS = (0.9, 0.999), 1e-8  # AdamW's, as in torch
 MOMENTUM = 0.1  # of the running statistics, as in torch
 SHARE = 10  # of the rows a step at most, a tenth
 STEPS = 20  # an epoch at least: 10 epochs of one step teach a small set nothing
 FEWEST = 32  # rows a step, where there are as many: statistics of fewer are noise
-ROWS = 1024  # computed at a time where nothing is trained
 HELD = 2**26  # float32 numbers that are held at a time: 256 MB
 
 
@@ -51,18 +50,25 @@ class Standard:
     axes: Tensor
 
     @classmethod
-    def of(cls, x: Tensor) -> Standard:
-        """Measure features (n, dim)."""
-        x = x.cpu()  # for float64, which not every device has
-        mean, scale = moments(x)
-        axes, _ = principal_axes(x, mean, scale)
+    def of(cls, x: Tensor, device: torch.device, index: Tensor | None = None) -> Standard:
+        """Measure features (n, dim), or the rows of them at an index (m,), a block at a time on `device`."""
+        part = Part(x, index, exact_device(device))
+        mean, scale = moments(part)
+        axes, _ = principal_axes(part, mean, scale)
         ends = axes.gather(0, axes.abs().argmax(0, keepdim=True))
         return cls(mean, scale, axes * ends.sign())  # eigenvectors come with a sign of any kind
 
-    def apply(self, x: Tensor, device: torch.device) -> Tensor:
-        """Return features (n, dim) standardised and turned, (n, rank), float32, on `device`."""
-        parts = (((part.cpu().double() - self.mean) / self.scale) @ self.axes for part in x.split(ROWS))
-        return torch.cat([part.float().to(device) for part in parts])
+    def apply(self, x: Tensor, device: torch.device, index: Tensor | None = None) -> Tensor:
+        """Return features (n, dim) standardised and turned, (n, rank), float32, on `device`.
+
+        Args:
+            x: (n, dim), float32.
+            device: where they are wanted.
+            index: (m,), int64, of the rows that are taken; none is all.
+        """
+        part = Part(x, index, self.mean.device)
+        rows = torch.empty(len(part), self.axes.shape[1], device=device)
+        return part.write(lambda block: ((block - self.mean) / self.scale) @ self.axes, rows)
 
 
 class Perceptrons(nn.Module):
