@@ -8,7 +8,8 @@
     │   └── BadPlugin       a plugin that is installed but cannot be loaded, or breaks when it is asked
     ├── Unsupported         this combination cannot work: a skipped cell, with this reason
     └── CellError           exit 1: this cell failed, the others go on
-        └── Diverged        the loss is not a finite number
+        ├── Diverged        the loss is not a finite number
+        └── DeviceLost      the device does nothing more in this process
 
 Each message is one line: where, what is wrong, what to do.
 """
@@ -54,6 +55,10 @@ class CellError(BenchError):
 
 class Diverged(CellError):
     """The loss became infinite or not a number."""
+
+
+class DeviceLost(CellError):
+    """A device does nothing more in this process: an error on it stays until the process ends."""
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bench.config import NoSettings, check_fields
 from bench.errors import BadData
-from bench.system.device import free_memory
+from bench.system.memory import free_memory
 
 
 @dataclass(frozen=True, kw_only=True)

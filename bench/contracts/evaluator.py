@@ -19,6 +19,7 @@ from bench.contracts.backbone import Backbone, BackboneInfo, Tokens
 from bench.contracts.dataset import DatasetInfo, Images
 from bench.errors import BadValue, Unsupported, suggest
 from bench.splits import stratified as splits
+from bench.system.device import to_device
 
 Pool = Literal["class", "mean", "class+mean"]
 Needs = Literal["features", "backbone"]
@@ -170,7 +171,7 @@ class Network:
         Returns:
             (n, channels, image_size, image_size), float32, normalised.
         """
-        return self._normalise(resize(pixels.to(self.device), self.image_size))
+        return self._normalise(resize(to_device(pixels, self.device), self.image_size))
 
     def augment(self, pixels: Tensor, view: View, generator: torch.Generator) -> Tensor:
         """Return one view of each image, without what would change a label.
@@ -184,7 +185,7 @@ class Network:
             As `clean`.
         """
         view = view.label_preserving(self.data)
-        return self._normalise(augment(pixels.to(self.device), view, self.image_size, generator))
+        return self._normalise(augment(to_device(pixels, self.device), view, self.image_size, generator))
 
     def _normalise(self, x: Tensor) -> Tensor:
         return normalise(match_channels(x, self.channels), self.mean, self.std)

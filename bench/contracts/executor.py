@@ -49,6 +49,9 @@ class WorkerSpec(Protocol):
     def profile(self) -> bool:
         """The run is to be profiled, which takes one process."""
 
+    def place(self, number: int) -> WorkerSpec:
+        """Return what the worker of a number, from 0, is to know: each may have a GPU of its own."""
+
     def build(self) -> CellRunner:
         """Return what turns cells into records in this process."""
 

@@ -17,11 +17,12 @@ from bench.augmentation.clean import match_channels, normalise, resize
 from bench.contracts.evaluator import Features, FeatureSpec
 from bench.errors import CellError
 from bench.system.device import to_device
+from bench.system.memory import give_back, is_out_of_memory
 from bench.system.profiler import mark
 
 # Of a chunk's images, at the backbone's resolution.
 CPU_PIXELS = 1 << 18  # 256 of 32 px, 5 of 224 px: more do not fit the caches
-CUDA_PIXELS = 1 << 24  # 16,384 of 32 px, 334 of 224 px: halved until they fit
+CUDA_PIXELS = 1 << 22  # 4,096 of 32 px, 83 of 224 px: enough to keep a GPU busy; halved until they fit
 OTHER_PIXELS = 1 << 20  # not every device says with an error of its own that its memory is full
 FILE = "features.safetensors"
 
@@ -122,6 +123,7 @@ def _forward_chunks(
     while len(part):
         output = _forward_if_it_fits(forward, part)
         if output is None:
+            give_back(device)
             chunk = len(part) // 2
             part = part[:chunk]
             continue
@@ -144,10 +146,10 @@ def _forward_if_it_fits(forward: Callable[[Tensor], Tensor], part: Tensor) -> Te
     """Return what `forward` makes of a chunk, or none: what it held by then is free on return."""
     try:
         return forward(part)
-    except torch.OutOfMemoryError:
-        if len(part) == 1:
+    except (RuntimeError, MemoryError) as error:
+        if len(part) == 1 or not is_out_of_memory(error):
             raise
-        return None
+    return None
 
 
 def _encode_header(count: int, dim: int) -> bytes:

@@ -34,6 +34,7 @@ from bench.storage.artifact_files import ABOUT, BACKBONE, read_about, write_json
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.tensors import cpu_copies
 from bench.system.arithmetic import float32_as
+from bench.system.memory import forget_peak, peak_mb
 from bench.system.stage_watch import StageWatch
 
 
@@ -107,7 +108,9 @@ class BackboneStage:
             if cell.training is not None:
                 run = build_training_run(cell, statistics, self.device, folder)
                 run = replace(run, live=self.live, knn=self._knn_sample(cell))
+                forget_peak(self.device)
                 about |= asdict(self._train(cell, method, images, run))
+                about["peak_mb"] = peak_mb(self.device)
             # one entry: safetensors writes several in an order that is another in each process
             stated = {"normalisation": json.dumps({"mean": statistics[0], "std": statistics[1]})}
             save_file(cpu_copies(exported_state(method)), folder / BACKBONE, metadata=stated)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def cost_fields(
-    passes: Sequence[Mapping[str, Any]], evaluate_s: float, peak_mb: float, threads: Sequence[int]
+    passes: Sequence[Mapping[str, Any]], evaluate_s: float, evaluate_mb: float, threads: Sequence[int]
 ) -> dict[str, Any]:
     """Return what a cell cost by stage, whether a stage was run now or in an earlier run.
 
@@ -21,7 +19,7 @@ def cost_fields(
         passes: what the features' artifacts say of each split; older ones do not say how many images there
             were, and how many threads.
         evaluate_s: seconds in the evaluator.
-        peak_mb: the most memory that was held, in MB.
+        evaluate_mb: the most memory that was held in the evaluator, in MB.
         threads: that the evaluator had.
     """
     backbone, features_s = passes[0]["backbone"], sum(about["seconds"] for about in passes)
@@ -30,21 +28,17 @@ def cost_fields(
         "seconds": {"pretrain": backbone["seconds"], "features": features_s, "evaluate": evaluate_s},
         **{name: backbone[name] for name in ("images_per_s", "params", "flops")},
         "features_images_per_s": sum(about["images"] for about in passes) / features_s if counted else None,
-        "peak_mb": peak_mb,
+        "peak_mb": {
+            "pretrain": backbone.get("peak_mb"),
+            "features": max((about["peak_mb"] for about in passes if "peak_mb" in about), default=None),
+            "evaluate": evaluate_mb,
+        },
         "threads": {
             "pretrain": backbone.get("threads"),
             "features": sorted({count for about in passes for count in about.get("threads", ())}),
             "evaluate": list(threads),
         },
     }
-
-
-def peak_mb(device: torch.device) -> float:
-    """Return the most memory this process has held so far, in MB: the device's, or its own."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e6
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB on Linux
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def forward_flops(backbone: nn.Module, channels: int, image_size: int, device: torch.device) -> int:

@@ -113,8 +113,9 @@ def plan_experiment(
         registry: of plugins.
         blocked: plugins that are disabled, for other processes.
         download: what is missing may be downloaded; none is what the options say.
-        isolate: run plugins that did not come with bench in a process of their own, so that one that ends it
-            ends no more. A script that asks for it guards its start with `if __name__ == "__main__"`.
+        isolate: run plugins that did not come with bench, and whatever runs on an NVIDIA GPU, in a process of
+            their own: what ends it, or leaves the GPU of no use in it, ends no more. A script that asks for
+            it guards its start with `if __name__ == "__main__"`.
 
     Raises:
         UsageError: something that was asked for cannot be done.
@@ -124,7 +125,8 @@ def plan_experiment(
     request = options.request(auto_precision(device))
     for precision in request.settings.get("train.precision", ()):
         refuse_precision(precision, device)
-    name = choose_executor(runtime, isolate=isolate and has_foreign_plugins(request, registry))
+    may_end = has_foreign_plugins(request, registry) or device.type == "cuda"
+    name = choose_executor(runtime, isolate=isolate and may_end)
     if name == "in-process" and runtime.threads:
         raise BadValue(
             "--threads: in-process has those that this process began with. Leave --executor out, or set "

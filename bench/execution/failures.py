@@ -5,12 +5,20 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from bench.boundary import is_from_user
 from bench.planning.cells import Cell
 from bench.planning.failure_report import FailureReport
+from bench.system.memory import is_out_of_memory
+
+MORE_ROOM = {  # what needs less memory in a stage
+    "data": "Use fewer --jobs, or --packed.",
+    "pretrain": "Set train.chunk_size to the images that fit, or use a smaller --batch-size or fewer --jobs.",
+    "features": "Use a smaller --image-size or fewer --jobs.",
+    "evaluate": "Use fewer --jobs, a smaller --label-frac, or --device cpu.",
+}
 
 log = logging.getLogger("bench")
 
@@ -33,7 +41,11 @@ def in_stage(name: str) -> Iterator[None]:
     except BaseException as error:
         if is_from_user(error):
             raise
-        raise StageFailed(FailureReport.of(name, error)) from error
+        report = FailureReport.of(name, error)
+        if is_out_of_memory(error):
+            said = " ".join(str(error).split()).partition(". ")[0]
+            report = replace(report, reason=f"out of memory in {name} ({said}). {MORE_ROOM[name]}")
+        raise StageFailed(report) from error
 
 
 def failure_fields(cell: Cell, report: FailureReport) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from bench.planning.cells import Cell
 from bench.storage.artifact_files import ABOUT, read_about, write_json
 from bench.storage.artifacts import ArtifactStore
 from bench.system.device import threads_on
+from bench.system.memory import forget_peak, give_back, peak_mb
 from bench.system.stage_watch import StageWatch
 
 
@@ -91,9 +92,12 @@ class FeaturesStage:
         rows = feature_files.finite(rows, f"{cell.training_title}: the features of {split}")
         with self.artifacts.write(key) as folder:
             with self.watch.stage("features", key, cell.training_title, of=cell.keys.backbone):
+                forget_peak(self.backbones.device)
                 started = time.monotonic()
                 feature_files.save(rows, images.labels, folder)
                 seconds = time.monotonic() - started
             threads = threads_on(self.backbones.device)
             own = {"seconds": seconds, "images": len(images), "threads": threads}
+            own["peak_mb"] = peak_mb(self.backbones.device)
+            give_back(self.backbones.device)
             write_json(folder / ABOUT, {**own, "backbone": about})

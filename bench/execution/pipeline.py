@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from bench.errors import DeviceLost
 from bench.execution.backbone_stage import BackboneStage
 from bench.execution.cell_record import blank_record
 from bench.execution.failures import StageFailed, failure_fields
@@ -29,7 +30,9 @@ from bench.registry.registry import Registry
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.records import Record, RecordStore
 from bench.system.arithmetic import float32_as, repeat_to_the_bit
+from bench.system.device import is_lost, list_devices
 from bench.system.malloc import keep_freed_pages
+from bench.system.memory import share_memory
 from bench.system.stage_watch import StageWatch, Tell, tell_nobody
 
 
@@ -69,6 +72,7 @@ class PipelineSpec:
         packed: decoded images are kept in a file, even where they would fit into memory.
         profile: the stages are profiled; the profiler is one of the `local` parts.
         deterministic: a GPU takes algorithms that repeat themselves, where torch has them.
+        sharers: processes that share the memory of the device.
         live: the process has the terminal to itself, and may draw on it.
         local: what is at hand in this process; it is not sent to another, which opens its own.
     """
@@ -82,6 +86,7 @@ class PipelineSpec:
     packed: bool = False
     profile: bool = False
     deterministic: bool = False
+    sharers: int = 1
     live: bool = True
     local: LocalParts | None = None
 
@@ -103,6 +108,16 @@ class PipelineSpec:
         scores = ScoreStage(parts.registry, features, images, artifacts, parts.watch)
         return Pipeline(parts.registry, RecordStore(self.results), scores, parts.observers)
 
+    def place(self, number: int) -> PipelineSpec:
+        """Return the specification for one of the workers: where there are several GPUs, they take turns.
+
+        Args:
+            number: of the worker, counted from 0.
+        """
+        devices = list_devices(torch.device(self.device))
+        others = max(1, -(-self.jobs // len(devices)))
+        return replace(self, device=str(devices[number % len(devices)]), sharers=others)
+
     def work(self, cells: Sequence[Cell]) -> list[Record]:
         """Return the records of cells; called in a process of its own, which it holds to its threads."""
         return list(replace(self, live=False).open_worker().run(cells))
@@ -116,6 +131,7 @@ class PipelineSpec:
         """
         logging.basicConfig(format="%(message)s")
         torch.set_num_threads(self.threads)
+        share_memory(torch.device(self.device), self.sharers)
         parts = self._open_parts(StageWatch(tell=tell), muted)
         return replace(self, live=self.live and self.jobs == 1, local=parts).build()
 
@@ -148,11 +164,20 @@ class Pipeline:
 
         Args:
             cells: those of one backbone one after the other, so that its features are in memory.
+
+        Raises:
+            DeviceLost: a cell failed, and every other would in this process.
         """
         keep_freed_pages()
         try:
             for cell in cells:
-                yield self.find_record(cell) or self._store(cell, self._make(cell))
+                record = self.find_record(cell) or self._store(cell, self._make(cell))
+                yield record
+                if record["status"] == "failed" and is_lost(self.scores.device):
+                    raise DeviceLost(
+                        f"{self.scores.device}: it does nothing more in this process after an error of "
+                        f"{cell.title}. Run again for the other cells."
+                    )
         finally:
             self.observers.drain()
 

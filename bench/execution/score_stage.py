@@ -14,7 +14,7 @@ from torch import Tensor
 from bench.contracts.dataset import DatasetInfo
 from bench.contracts.evaluator import Evaluator, Features, Network, Scores, Task
 from bench.evaluation.tasks import build_network, build_task
-from bench.execution.cost import cost_fields, peak_mb
+from bench.execution.cost import cost_fields
 from bench.execution.failures import in_stage
 from bench.execution.features_stage import FeaturesStage
 from bench.execution.image_cache import ImageCache
@@ -25,6 +25,7 @@ from bench.storage.artifact_files import PREDICTIONS
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.record_json import encode
 from bench.system.device import threads_on
+from bench.system.memory import forget_peak, peak_mb
 from bench.system.stage_watch import StageWatch
 
 USUAL_PROTOCOL = {"features": "frozen", "probe": "offline", "checkpoint": "last epoch"}
@@ -93,6 +94,7 @@ class ScoreStage:
         """Return the evaluator's scores, and the seconds it took."""
         cls: type[Evaluator] = self.registry.load_class("evaluators", cell.evaluator.name)
         with self.watch.stage(f"evaluate {cell.evaluator.name}", cell.keys.score, cell.training_title):
+            forget_peak(self.device)
             started = time.monotonic()
             scores = cls(cell.evaluator.config).evaluate(task)
             return scores, time.monotonic() - started

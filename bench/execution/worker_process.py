@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.boundary import tell_interrupts_apart
 from bench.contracts.executor import CellRunner, WorkerSpec
-from bench.errors import BenchError, CellError, one_line
+from bench.errors import BenchError, CellError, DeviceLost, one_line
 from bench.system.processes import begin_worker
 from bench.system.streams import show_crashes, take_stdout
 
@@ -33,7 +33,8 @@ class WorkerProcess:
     """A process that loads everything anew, held to its threads; what it does is read as messages.
 
     Messages are `("begin", None)` before each cell, `("stage", its name)` and `("stage", "")` around a stage,
-    `("observing", plugin)` and `("observed", plugin)` around the call of an observer, `("record", record)`.
+    `("observing", plugin)` and `("observed", plugin)` around the call of an observer, `("record", record)`,
+    and `("lost", None)` where the device does nothing more in the process.
 
     Args:
         spec: of the run.
@@ -115,6 +116,8 @@ def serve(connection: Connection, threads: int) -> None:
                 make_records(runner, connection.recv(), send)
         except EOFError:
             return
+        except DeviceLost:
+            send("lost", None)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
         except Exception as error:  # noqa: BLE001 - what cannot be recorded of a cell ends the run

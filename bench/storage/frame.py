@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 RESCALED = frozenset({"train.lr", "train.warmup_epochs"})  # recorded after scaling, unlike what is set
 USUAL_STAGES = ("pretrain", "features", "evaluate")
-OTHER_COSTS = ("peak_mb", "params", "features_images_per_s")
+OTHER_COSTS = ("params", "features_images_per_s")
 
 
 def results(folder: str | Path = "results") -> pd.DataFrame:
@@ -41,7 +41,8 @@ def results(folder: str | Path = "results") -> pd.DataFrame:
     settings = sorted({name for record in records for name in record.get("settings") or {}})
     stages = _list_stages(records)
     columns = [*IDENTITY, "configuration", "status", "metric", "value", *settings, "images_per_s"]
-    columns += [*(f"seconds_{stage}" for stage in stages), *OTHER_COSTS]
+    columns += [f"seconds_{stage}" for stage in stages]
+    columns += [*(f"peak_mb_{stage}" for stage in USUAL_STAGES), "peak_mb", *OTHER_COSTS]
     rows = [row for record in records for row in _list_rows(record, settings, stages)]
     frame: pd.DataFrame = pd.DataFrame(rows, columns=pd.Index(columns))
     return frame
@@ -59,12 +60,14 @@ def _list_rows(record: Record, settings: Sequence[str], stages: Sequence[str]) -
     identity = {**cell, "eval_dataset": cell.get("eval_dataset") or cell["dataset"]}
     config = {name: value for name, value in flatten(record).items() if name not in RESCALED}
     values = {**config, **settings_of(record)}
-    seconds = cost.get("seconds") or {}
+    seconds, peaks = cost.get("seconds") or {}, _peaks_of(cost)
     start = (*(identity.get(name) for name in IDENTITY), _digest_configuration(record), record["status"])
     end = (
         *(values.get(name) for name in settings),
         cost.get("images_per_s", math.nan),
         *(seconds.get(stage, math.nan) for stage in stages),
+        *(peaks.get(stage, math.nan) for stage in USUAL_STAGES),
+        max(peaks.values(), default=math.nan),
         *(cost.get(name, math.nan) for name in OTHER_COSTS),
     )
     metrics = record.get("metrics") or {}
@@ -77,6 +80,13 @@ def _list_rows(record: Record, settings: Sequence[str], stages: Sequence[str]) -
 def _digest_configuration(record: Record) -> str:
     """Return what only records share that differ in their seed alone: these may be averaged."""
     return digest([{**record["cell"], "seed": None}, record.get("config")])
+
+
+def _peaks_of(cost: Mapping[str, Any]) -> dict[str, float]:
+    """Return the most memory by stage; older records have one number, of the whole process."""
+    peak = cost.get("peak_mb")
+    by_stage = peak if isinstance(peak, Mapping) else {"": peak}
+    return {stage: value for stage, value in by_stage.items() if value is not None}
 
 
 def _cost_of(record: Record) -> dict[str, Any]:

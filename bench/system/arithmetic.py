@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from bench.errors import BadValue
-from bench.system.device import AMPERE
+from bench.system.device import has_ampere, list_devices
 
 TF32 = "tf32"  # a precision of trainings
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"  # without it, cuBLAS may sum in another order each time
@@ -40,7 +40,7 @@ def refuse_precision(precision: str, device: torch.device) -> None:
     """
     if precision != TF32:
         return
-    if device.type != "cuda" or torch.cuda.get_device_properties(device).major < AMPERE:
+    if device.type != "cuda" or not all(map(has_ampere, list_devices(device))):
         raise BadValue(
             f"train.precision: tf32 is of NVIDIA GPUs from Ampere on, not of {device}. Use float32 or auto."
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import platform
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -40,8 +39,8 @@ def auto_precision(device: torch.device) -> str:
 
     Never float16: it needs its loss scaled, and overflows where bfloat16 does not.
     """
-    if device.type == "cuda":  # of this device: torch.cuda.is_bf16_supported asks the current one
-        return "bfloat16" if torch.cuda.get_device_properties(device).major >= AMPERE else "float32"
+    if device.type == "cuda":
+        return "bfloat16" if all(map(has_ampere, list_devices(device))) else "float32"
     if device.type == "cpu":
         read = getattr(torch.cpu, "get_capabilities", dict)  # newer than the oldest torch we run on
         features: Mapping[str, Any] = read()
@@ -49,14 +48,30 @@ def auto_precision(device: torch.device) -> str:
     return "float32"
 
 
-def free_memory(device: torch.device) -> int:
-    """Return the bytes that are free on the device; on the CPU, where images are anyway, no limit."""
-    if device.type == "cuda":
-        free: int = torch.cuda.mem_get_info(device)[0]
-        return free
-    if device.type == "mps":
-        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
-    return sys.maxsize
+def list_devices(device: torch.device) -> list[torch.device]:
+    """Return the devices that a name stands for: `cuda` is every GPU, any other itself."""
+    if device.type != "cuda" or ":" in str(device):
+        return [device]
+    return [torch.device("cuda", number) for number in range(max(1, torch.cuda.device_count()))]
+
+
+def has_ampere(device: torch.device) -> bool:
+    """Tell whether a GPU computes in bfloat16 and TF32; `is_bf16_supported` of torch asks the current one."""
+    if getattr(torch.version, "hip", None):  # AMD's
+        return True
+    major: int = torch.cuda.get_device_properties(device).major
+    return major >= AMPERE
+
+
+def is_lost(device: torch.device) -> bool:
+    """Tell whether an error that stays, such as a failed assertion, has left a GPU of no use here."""
+    if device.type != "cuda":
+        return False
+    try:
+        torch.cuda.synchronize(device)
+    except RuntimeError:
+        return True
+    return False
 
 
 def to_device(x: Tensor, device: torch.device) -> Tensor:

@@ -37,6 +37,10 @@ class NamedSpec:
     threads: int = 1
     profile: bool = False
 
+    def place(self, number: int) -> NamedSpec:
+        """Return the run: its workers are alike."""
+        return self
+
     def build(self) -> NamedCells:
         """Return what makes records of names."""
         return NamedCells()

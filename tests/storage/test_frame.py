@@ -21,19 +21,28 @@ def test_the_frame_has_a_row_a_metric_and_the_promised_columns(tmp_path: Path) -
     both = {name: {"value": 1.0, "higher_is_better": True, "n": 1} for name in ("top1", "top5")}
     store = RecordStore(tmp_path)
     store.write(full_record("s0", metrics=both, settings={"train.epochs": 100, "method.temperature": 0.5}))
-    cost = {"seconds": {"finetune": 2.0, "evaluate": 3.0}, "peak_mb": 4.0}
+    cost = {"seconds": {"finetune": 2.0, "evaluate": 3.0}, "peak_mb": {"pretrain": None, "evaluate": 4.0}}
     store.write(full_record("s1", evaluator="linear", status="failed", metrics={}, cost=cost))
     frame = results(tmp_path)
 
     assert list(frame.columns) == [
         *FIRST_COLUMNS, "method.temperature", "train.epochs", "images_per_s", "seconds_pretrain",
-        "seconds_features", "seconds_evaluate", "seconds_finetune", "peak_mb", "params",
-        "features_images_per_s",
+        "seconds_features", "seconds_evaluate", "seconds_finetune", "peak_mb_pretrain",
+        "peak_mb_features", "peak_mb_evaluate", "peak_mb", "params", "features_images_per_s",
     ]  # fmt: skip
     assert frame["metric"].tolist()[:2] == ["top1", "top5"]
     assert frame["status"].tolist() == ["ok", "ok", "failed"]
     assert frame[["metric", "value"]].iloc[2].isna().all()
     assert frame["seconds_finetune"].tolist()[2] == 2.0
+    assert frame["peak_mb_evaluate"].tolist()[2] == frame["peak_mb"].tolist()[2] == 4.0
+
+
+def test_the_peak_of_an_older_record_is_the_process_s(tmp_path: Path) -> None:
+    RecordStore(tmp_path).write(full_record("s0", cost={"peak_mb": 5.0}))
+    frame = results(tmp_path)
+
+    assert frame["peak_mb"].tolist()[0] == 5.0
+    assert frame[["peak_mb_pretrain", "peak_mb_features", "peak_mb_evaluate"]].isna().all(axis=None)
 
 
 def test_a_setting_that_was_left_out_has_its_default_in_the_frame(tmp_path: Path) -> None:

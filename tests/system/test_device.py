@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from bench.contracts.dataset import Images
 from bench.errors import BadValue
-from bench.system.device import auto_precision, choose_device, describe_device, free_memory, to_device
+from bench.system.arithmetic import float32_as, refuse_precision
+from bench.system.device import auto_precision, choose_device, describe_device, to_device
+from bench.system.memory import free_memory
 
 
 def have(monkeypatch: pytest.MonkeyPatch, *, cuda: int = 0, mps: bool = False) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+
+def have_gpus(monkeypatch: pytest.MonkeyPatch, majors: list[int]) -> None:
+    """Have GPUs of these compute capabilities."""
+    have(monkeypatch, cuda=len(majors))
+    properties = [SimpleNamespace(major=major) for major in majors]
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties[device.index or 0])
 
 
 @pytest.mark.parametrize(
@@ -74,20 +85,36 @@ def test_a_torch_that_cannot_tell_computes_in_float32(monkeypatch: pytest.Monkey
     assert auto_precision(torch.device("cpu")) == "float32"
 
 
-@pytest.mark.parametrize(("can", "precision"), [(True, "bfloat16"), (False, "float32")])
-def test_a_gpu_computes_in_bfloat16_where_it_does_so_itself(
-    monkeypatch: pytest.MonkeyPatch, precision: str, *, can: bool
+@pytest.mark.parametrize(
+    ("name", "majors", "precision"),
+    [("cuda", [8], "bfloat16"), ("cuda", [7], "float32"), ("cuda:1", [7, 9], "bfloat16"),
+     ("cuda:0", [7, 9], "float32"), ("cuda", [9, 7], "float32")],
+)  # fmt: skip
+def test_a_gpu_computes_in_bfloat16_where_that_one_can_and_any_where_all_can(
+    monkeypatch: pytest.MonkeyPatch, name: str, majors: list[int], precision: str
 ) -> None:
-    arguments = []
+    have_gpus(monkeypatch, majors)
 
-    def supported(including_emulation: bool = True) -> bool:  # noqa: FBT001, FBT002  as torch has it
-        arguments.append(including_emulation)
-        return can
+    assert auto_precision(torch.device(name)) == precision
 
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
 
-    assert auto_precision(torch.device("cuda")) == precision
-    assert arguments == [False]
+def test_tf32_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    have_gpus(monkeypatch, [7, 8])
+    refuse_precision("tf32", torch.device("cuda:1"))
+    refuse_precision("float32", torch.device("cpu"))
+
+    for name in ("cpu", "mps", "cuda:0", "cuda"):
+        with pytest.raises(BadValue, match=f"train.precision: tf32 is of NVIDIA GPUs .* not of {name}"):
+            refuse_precision("tf32", torch.device(name))
+
+
+def test_float32_is_float32_and_tf32_is_tf32_while_a_block_runs() -> None:
+    flags = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = [part.allow_tf32 for part in flags]
+    for precision, expected in (("float32", False), ("tf32", True), ("bfloat16", False)):
+        with float32_as(precision):
+            assert [part.allow_tf32 for part in flags] == [expected, expected]
+    assert [part.allow_tf32 for part in flags] == before
 
 
 def test_mps_computes_in_float32() -> None:

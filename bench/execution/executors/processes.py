@@ -35,7 +35,7 @@ class Processes(Executor):
         arrived: queue.SimpleQueue[Arrival] = queue.SimpleQueue()
         muted: set[str] = set()
         runner = spec.build()  # in this process: it finds records that are there
-        lines = [_Line(spec, runner, muted) for _ in range(min(spec.jobs, len(groups)))]
+        lines = [_Line(spec.place(n), runner, muted) for n in range(min(spec.jobs, len(groups)))]
         threads = [threading.Thread(target=line.work, args=(waiting, arrived)) for line in lines]
         for thread in threads:
             thread.start()
@@ -152,6 +152,10 @@ class _Line:
                 if what == "record":
                     del tasks[0]
                     yield value
+                elif what == "lost":  # its device: the next process does the rest
+                    self.worker.close()
+                    self.worker = None
+                    return
         except EOFError:
             if not self.stopping:
                 yield from self._recover(tasks, where, is_new=is_new)
