@@ -12,7 +12,8 @@ import torch
 from conftest import Lab, without_times
 from threadpoolctl import threadpool_info
 
-from bench.execution.executors.processes import KILLED, Processes
+from bench.execution.endings import KILLED
+from bench.execution.executors.processes import Processes
 from bench.execution.pipeline import PipelineSpec
 from bench.storage.records import Record
 from bench.system.processes import VARIABLES
