@@ -71,6 +71,7 @@ DEEDS: dict[str, Callable[[], object]] = {
     "os._exit": lambda: os._exit(0),
     "segfault": lambda: ctypes.string_at(0),
     "hang": hang,
+    "assert": lambda: torch.zeros(1, device="cuda")[torch.ones(1, dtype=torch.long, device="cuda")],
 }
 
 

@@ -1,0 +1,39 @@
+"""The device that the tests of this folder run on: a GPU, or what BENCH_GPU names.
+
+make gpu                    on CUDA or MPS; each test is skipped where there is neither
+make gpu BENCH_GPU=cpu      the tests themselves, on a CPU
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+
+from bench.system.device import choose_device
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of this folder."""
+    for item in items:
+        if item.path.parent.name == "gpu":
+            item.add_marker(pytest.mark.gpu)
+
+
+@pytest.fixture(scope="session")
+def device() -> torch.device:
+    """Return the device."""
+    name = os.environ.get("BENCH_GPU", "auto")
+    chosen = choose_device(name)
+    if name == "auto" and chosen.type == "cpu":
+        pytest.skip("there is no GPU here")
+    return torch.device("cuda", torch.cuda.current_device()) if str(chosen) == "cuda" else chosen
+
+
+@pytest.fixture
+def cuda(device: torch.device) -> torch.device:
+    """Return the device if it is one of CUDA."""
+    if device.type != "cuda":
+        pytest.skip("of CUDA alone")
+    return device
