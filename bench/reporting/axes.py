@@ -148,7 +148,7 @@ def _place_on_axes(
         settings: what was set for each record, by role.
         explicit: the names of all settings that were set for any record.
     """
-    configs = [flatten(record) for record in records]
+    configs = _flatten_all(records)
     pairs = list(zip(settings, configs, strict=True))
     set_by_all = {name for name in explicit if all(name in own for own, config in pairs if name in config)}
     for record, (own, config) in zip(records, pairs, strict=True):
@@ -158,6 +158,18 @@ def _place_on_axes(
         for name, value in _values_of_settings(own, config, set_by_all).items():
             axes[name] = NULL if value is None else value
         yield axes
+
+
+def _flatten_all(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return what `flatten` does of each record; those that share their config share it, too."""
+    flat: dict[tuple[int, str], Mapping[str, Any]] = {}
+    configs = []
+    for record in records:
+        key = id(record.get("config")), record["cell"]["evaluator"]
+        if key not in flat:
+            flat[key] = flatten(record)
+        configs.append(flat[key])
+    return configs
 
 
 def _values_of_settings(

@@ -6,6 +6,7 @@ by a failing disk is not taken for a result.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -22,6 +23,8 @@ NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}  # JSON has n
 NOT_FINITE_BYTES = tuple(f'"{word}"'.encode() for word in NOT_FINITE)
 FLAT_LIST = re.compile(r"\[\n *([^\[\]{}]*?)\n *\]")
 NEW_LINE = re.compile(r"\n *")
+FIELD, END = b'\n "', b"\n}\n"  # one blank: of the record itself, not of a part
+SHARED = frozenset({b"classes", b"config", b"notes", b"protocol", b"provenance", b"settings"})
 DIGEST = "digest"
 DIGEST_LINE = re.compile(rb'\n "digest": "[0-9a-f]*",')  # one blank: of the record itself, not of a part
 
@@ -30,6 +33,33 @@ def encode(record: Mapping[str, Any]) -> bytes:
     """Return a record as JSON with its digest; the same record is the same bytes, however it was built."""
     content = {name: part for name, part in record.items() if name != DIGEST}
     return _encode({**content, DIGEST: _hash(_encode(content))})
+
+
+def decode(content: bytes) -> Any:
+    """Return what `json.loads` does; parts that many records have alike are one object, and stay unchanged.
+
+    Of a large folder, that is faster and takes less memory.
+
+    Raises:
+        ValueError: it is no JSON.
+        RecursionError: it is nested too deep.
+    """
+    head, *fields = content.removesuffix(END).split(FIELD)
+    if head != b"{" or not content.endswith(END):  # it was laid out anew
+        return json.loads(content)
+    own, alike = [], {}
+    for field in fields:
+        name, _, value = field.removesuffix(b",").partition(b'": ')
+        if name in SHARED:
+            alike[name.decode()] = _decode_shared(value)
+        else:
+            own.append(b'"' + name + b'": ' + value)
+    return {**json.loads(b"{" + b",".join(own) + b"}"), **alike}
+
+
+@functools.lru_cache(maxsize=4096)
+def _decode_shared(value: bytes) -> Any:
+    return json.loads(value)
 
 
 def matches_digest(record: Record, content: bytes) -> bool:

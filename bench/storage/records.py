@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import logging
 import os
 import re
@@ -23,7 +22,15 @@ from bench.errors import BadData, CellError, UsageError
 from bench.keys import digest
 from bench.storage.durable import written_beside
 from bench.storage.record_fields import natural_sort_key
-from bench.storage.record_json import DIGEST, Record, encode, is_record, matches_digest, restore_numbers
+from bench.storage.record_json import (
+    DIGEST,
+    Record,
+    decode,
+    encode,
+    is_record,
+    matches_digest,
+    restore_numbers,
+)
 from bench.storage.set_aside import set_aside
 from bench.storage.withdrawn_directions import withdraw_directions
 
@@ -94,7 +101,7 @@ class RecordStore:
         """
         try:
             content = path.read_bytes()
-            record = json.loads(content)
+            record = decode(content)
         except OSError as error:
             raise BadData(f"{path}: the record cannot be read ({error.strerror}).") from None
         except (ValueError, RecursionError) as error:
@@ -170,8 +177,12 @@ class RecordStore:
             BadData: it does.
         """
         cell, key = record["cell"], record["keys"]["score"]
+        folders = (_to_file_name(str(cell[name])) for name in ("method", "backbone", "dataset"))
+        name = f"{_to_file_name(str(cell['evaluator']))}-{key}.json"
+        if str(path) == os.path.join(self.root, *folders, name):  # noqa: PTH118 - of every record: Path is slow
+            return
         own = self.path(cell, key)
-        if path != own and path.resolve() != own.resolve():
+        if path.resolve() != own.resolve():
             title = f"{cell['method']}, {cell['evaluator']}, seed {cell.get('seed')}"
             raise BadData(
                 f"{path}: holds the record of another cell ({title}), whose place is "
@@ -205,7 +216,12 @@ class RecordStore:
             for name in names
             if name.endswith(".json") and not name.startswith(".")
         )
-        return sorted(paths, key=lambda path: [natural_sort_key(part) for part in path.parts])
+        return sorted(paths, key=lambda path: [_sort_part(part) for part in path.parts])
+
+
+@functools.lru_cache(maxsize=4096)
+def _sort_part(part: str) -> list[str | int]:
+    return natural_sort_key(part)  # folders come once for each record in them
 
 
 @functools.cache

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from made_records import full_record
 
 from bench.storage.frame import results
+from bench.storage.record_json import decode, encode
 from bench.storage.records import RecordStore
 
 
@@ -56,3 +58,35 @@ def test_odd_text_survives(tmp_path: Path) -> None:
 
     assert RecordStore(tmp_path).read(path)["classes"] == classes
     assert RecordStore(tmp_path).read(path)["notes"] == ["a ] , [ b"]
+
+
+@pytest.mark.parametrize(
+    "lay_out",
+    [
+        lambda content: content,
+        lambda content: json.dumps(json.loads(content)).encode(),
+        lambda content: json.dumps(json.loads(content), indent=4).encode(),
+        lambda content: content.replace(b"\n", b"\r\n"),
+    ],
+    ids=["as written", "on one line", "indented by four", "with other ends of lines"],
+)
+def test_a_record_is_decoded_as_json_has_it_however_it_is_laid_out(lay_out: Callable[[bytes], bytes]) -> None:
+    odd = {"notes": ['a "quoted" word,', '\n "config": {}', "}\n}"], "reason": '\n "status": "ok",'}
+    content = lay_out(encode(full_record("s0", **odd)))
+
+    assert decode(content) == json.loads(content)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b'{\n "config": {]\n}\n', b'{\n "config": \n}\n', b"[" * 100_000]
+)
+def test_what_is_no_json_is_refused_as_ever(content: bytes) -> None:
+    with pytest.raises((ValueError, RecursionError)):
+        decode(content)
+
+
+def test_what_records_have_alike_is_one_object() -> None:
+    one, other = (decode(encode(full_record(name, seed=seed))) for seed, name in enumerate(("s0", "s1")))
+
+    assert one["config"] is other["config"]
+    assert one["metrics"] is not other["metrics"]
