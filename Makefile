@@ -6,6 +6,8 @@ demo: $(READY)
 	.venv/bin/bench run --method simclr,vicreg,supervised,random --eval linear,knn --label-frac 0.01,0.1,1 $(DEMO)
 test: $(READY)
 	.venv/bin/python -m pytest -q -n 2 -p no:benchmark
+gpu: $(READY)
+	BENCH_GPU=$(or $(BENCH_GPU),auto) .venv/bin/python -m pytest -q -p no:benchmark tests/gpu
 bench: $(READY)
 	.venv/bin/pip install -q -e '.[peers]' && .venv/bin/python -m pytest -q benchmarks -o 'python_files=bench_*.py' --benchmark-sort=name --report docs/performance.md
 lint: $(READY)
@@ -17,4 +19,4 @@ clean:
 $(READY): setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && touch $@
 
-.PHONY: demo test bench lint types clean
+.PHONY: demo test bench gpu lint types clean
