@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     from bench.reporting.formats.base import Table, TableFormat
     from bench.splits.selection import Selection, choose, chosen_classes
     from bench.splits.stratified import stratified_holdout
-    from bench.system.device import auto_precision, exact_device, move_like
+    from bench.system.device import auto_precision, exact_device, move_like, to_device
     from bench.system.file_stamps import CHANGED, file_stamp, stamp_of
     from bench.system.processes import end_with_parent
 
@@ -119,7 +119,7 @@ _HOMES = {
     "bench.reporting.formats.base": ("Table", "TableFormat"),
     "bench.splits.selection": ("Selection", "choose", "chosen_classes"),
     "bench.splits.stratified": ("stratified_holdout",),
-    "bench.system.device": ("auto_precision", "exact_device", "move_like"),
+    "bench.system.device": ("auto_precision", "exact_device", "move_like", "to_device"),
     "bench.system.file_stamps": ("CHANGED", "file_stamp", "stamp_of"),
     "bench.system.processes": ("end_with_parent",),
 }  # fmt: skip
@@ -228,6 +228,7 @@ __all__ = [
     "stamp_of",
     "stratified_holdout",
     "suggest",
+    "to_device",
     "unit_rows",
     "unpatchify",
     "visible",

@@ -29,7 +29,7 @@ from bench.pretraining.step import Stepper, StepResult
 from bench.pretraining.training_run import TrainingCost, TrainingRun
 from bench.pretraining.view_sources import open_view_source
 from bench.system.compile import compile_or_warn
-from bench.system.device import threads_on, to_device
+from bench.system.device import threads_on, to_device, wait_for
 from bench.system.profiler import mark
 from bench.system.progress import Progress
 
@@ -142,6 +142,7 @@ class TrainingLoop:
             progress.step(epoch + 1, number + 1, step_images, meter.latest)
             self.run.on_step(step.number + 1, meter.latest)
         means = meter.close()
+        wait_for(self.run.device)  # the losses are read before the last step is done
         seconds = time.monotonic() - started
         progress.epoch_end(epoch + 1, means)
         return {

@@ -74,6 +74,14 @@ def is_lost(device: torch.device) -> bool:
     return False
 
 
+def wait_for(device: torch.device) -> None:
+    """Wait until a device has done what it was given, such as the last step that is timed."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 def to_device(x: Tensor, device: torch.device) -> Tensor:
     """Return `x` on `device`, without making the host wait for a copy to a GPU.
 

@@ -37,6 +37,7 @@ from bench.api import (
     score_logits,
     seed_of,
     setting,
+    to_device,
 )
 
 from .fitting.sgd import cosine, crop_and_flip, draw_views, shuffle_rows
@@ -187,7 +188,7 @@ class Finetune(Evaluator):
                         group["lr"] = share * rate
                     x = draw_views(network, batch, view, seed, "finetune", "views", epoch, step)
                     torch.manual_seed(seed_of(seed, "finetune", "dropout", epoch, step))
-                    loss = descend(model, optimizer, x, labels[batch], c.precision)
+                    loss = descend(model, optimizer, x, labels[to_device(batch, task.device)], c.precision)
                     done += 1
                 if not loss.isfinite():
                     break  # the weights are no numbers any more

@@ -36,6 +36,7 @@ from bench.api import (
     require_finite,
     score_logits,
     setting,
+    to_device,
 )
 
 from .fitting.sgd import cosine, crop_and_flip, draw_views, shuffle_rows
@@ -165,8 +166,11 @@ class LinearSGD(Evaluator):
         done = 0
         for epoch in range(c.epochs):
             order = shuffle_rows(torch.arange(len(y)), task.seed, NAME, "order", epoch)
-            for step, rows in enumerate(order.split(c.batch_size)):
-                gradients = heads.gradients(features(rows, epoch, step), y[rows], used[rows])
+            placed = to_device(order, task.device).split(
+                c.batch_size
+            )  # an index on the CPU would be waited for
+            for step, (rows, at) in enumerate(zip(order.split(c.batch_size), placed, strict=True)):
+                gradients = heads.gradients(features(rows, epoch, step), y[at], used[at])
                 for group, rate, gradient in zip(optimizer.param_groups, rates, gradients, strict=True):
                     group["lr"] = rate * cosine(done, steps)
                     group["params"][0].grad = gradient
