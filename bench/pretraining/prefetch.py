@@ -83,7 +83,10 @@ class SideStream:
         """Yield the batches of an epoch, of which there is at least one, with their views made ahead."""
         first = next(batches)  # sends the epoch's order to the device, which the views are made from
         self.stream.wait_stream(torch.cuda.current_stream(self.device))
-        yield from stay_one_ahead(itertools.chain([first], batches), self.begin)
+        try:
+            yield from stay_one_ahead(itertools.chain([first], batches), self.begin)
+        finally:
+            self.stream.synchronize()  # it may be at work on images that are let go, where a step raised
 
     def begin(self, make: Make) -> Make:
         """Launch `make` on this stream. The training's stream waits for it when it takes the views."""

@@ -166,9 +166,7 @@ class LinearSGD(Evaluator):
         done = 0
         for epoch in range(c.epochs):
             order = shuffle_rows(torch.arange(len(y)), task.seed, NAME, "order", epoch)
-            placed = to_device(order, task.device).split(
-                c.batch_size
-            )  # an index on the CPU would be waited for
+            placed = to_device(order, task.device).split(c.batch_size)  # one on the CPU would be waited for
             for step, (rows, at) in enumerate(zip(order.split(c.batch_size), placed, strict=True)):
                 gradients = heads.gradients(features(rows, epoch, step), y[at], used[at])
                 for group, rate, gradient in zip(optimizer.param_groups, rates, gradients, strict=True):
@@ -192,7 +190,7 @@ class LinearSGD(Evaluator):
         """Return what gives the features of labelled rows at an epoch and step, (n, dim)."""
         if not self.config.augment:
             clean = task.train.x.to(task.device)
-            return lambda rows, _epoch, _step: clean[rows]
+            return lambda rows, _epoch, _step: clean[to_device(rows, task.device)]
         network, view = task.needed_network(NAME), crop_and_flip(self.config.crop_min)
         backbone = network.backbone()
 
