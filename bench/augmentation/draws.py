@@ -10,6 +10,7 @@ RandomGrayscale, GaussianBlur, RandomSolarize and RandomAffine, whose translatio
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -50,6 +51,11 @@ class Draws:
     solarise: Tensor
     affine: Tensor
     maps: Tensor
+
+    @classmethod
+    def join(cls, parts: Sequence[Draws]) -> Draws:
+        """Return the draws of several batches as those of one."""
+        return cls(**{name: torch.cat([getattr(part, name) for part in parts]) for name in vars(parts[0])})
 
     def rows(self, index: slice | Tensor) -> Draws:
         """Return the draws of the images at `index`."""

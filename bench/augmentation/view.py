@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -77,6 +77,18 @@ class View:
         if data.channels == RGB and data.colour:
             return view
         return replace(view, saturation=0.0, hue=0.0, grey=0.0)
+
+
+def join_views(views: Sequence[View]) -> View:
+    """Return a view in which every operation is on that is on in one of several: they can be applied as one.
+
+    What is applied to an image is in its draws, which are each view's own.
+    """
+    chances = {
+        name: max(getattr(view, name) for view in views)
+        for name in ("affine", "jitter", "grey", "blur", "solarise")
+    }
+    return replace(views[0], **chances)
 
 
 def relative_cost(views: Iterable[View], image_size: int) -> float:

@@ -15,6 +15,7 @@ from torch import Tensor
 from bench.augmentation.apply import apply
 from bench.augmentation.clean import normalise
 from bench.augmentation.draws import Draws, draw
+from bench.augmentation.view import join_views
 from bench.contracts.dataset import FileStream, Images
 from bench.keys import seed_of
 from bench.pretraining.crop_workers import Cropper, Crops, Piece, Unreadable, crop_in_workers, split_pieces
@@ -176,13 +177,21 @@ def _keep_whole(draws: Draws, size: int) -> Draws:
 def _augment(run: TrainingRun, pixels: Sequence[Tensor], draws: Sequence[Draws]) -> list[Tensor]:
     """Return the views, normalised, each at its own size.
 
+    Those of one size are made as one batch, so that fewer operations are dispatched, if the hue is shifted in
+    all of them or in none: a shift by 0 would round.
+
     Args:
         run: its views, image size, mean and standard deviation.
         pixels: what each view is made of, (n, channels, h, w), uint8, on the run's device.
         draws: of each view.
     """
-    views = []
-    for x, drawn, view in zip(pixels, draws, run.views, strict=True):
-        augmented = apply(x, drawn, view, view.side(run.training.image_size))
-        views.append(normalise(augmented, run.mean, run.std))
-    return views
+    kinds = [(view.side(run.training.image_size), view.jitter > 0 and view.hue > 0) for view in run.views]
+    views: dict[int, Tensor] = {}
+    for kind in dict.fromkeys(kinds):
+        side, alike = kind[0], [number for number, own in enumerate(kinds) if own == kind]
+        joined = torch.cat([pixels[number] for number in alike])
+        drawn = Draws.join([draws[number] for number in alike])
+        made = apply(joined, drawn, join_views([run.views[number] for number in alike]), side)
+        parts = normalise(made, run.mean, run.std).split(len(pixels[0]))
+        views |= dict(zip(alike, parts, strict=True))
+    return [views[number] for number in range(len(kinds))]

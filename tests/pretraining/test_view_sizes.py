@@ -27,6 +27,7 @@ from torch import Tensor
 
 from bench.augmentation.apply import augment
 from bench.augmentation.clean import normalise
+from bench.augmentation.view import View
 from bench.contracts.dataset import Images
 from bench.contracts.method import Batch, Embeddings, Method
 from bench.keys import seed_of
@@ -149,3 +150,16 @@ def test_a_view_counts_by_its_area_for_how_often_the_sample_is_classified(
     _, lines = train(images, run)
 
     assert [line["epoch"] for line in lines if "online_knn_top1" in line] == epochs
+
+
+def test_views_that_differ_are_made_as_one_batch_to_the_bit(tmp_path: Path, images: Images) -> None:
+    plain, strong = View(hue=0.0), View(blur=0.5, solarise=0.3, affine=0.5, grey=0.5)
+    views = (strong, replace(strong, solarise=0.0, blur=1.0), replace(strong, jitter=0.0), plain)
+    run = run_in(tmp_path / "run", views=views)
+    (index,) = next(two_batches(0))
+    made = MemoryViews(images, run).views(index, 3, 5)(slice(0, 20))
+    for number, (view, found) in enumerate(zip(views, made, strict=True)):
+        generator = torch.Generator().manual_seed(seed_of(run.seed, "views", 3, 5, number))
+        expected = augment(images.pixels[index], view, SIZE, generator)
+
+        assert torch.equal(found, normalise(expected, run.mean, run.std))
