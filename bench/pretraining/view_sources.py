@@ -178,14 +178,15 @@ def _augment(run: TrainingRun, pixels: Sequence[Tensor], draws: Sequence[Draws])
     """Return the views, normalised, each at its own size.
 
     Those of one size are made as one batch, so that fewer operations are dispatched, if the hue is shifted in
-    all of them or in none: a shift by 0 would round.
+    all of them or in none, as a shift by 0 rounds.
 
     Args:
         run: its views, image size, mean and standard deviation.
         pixels: what each view is made of, (n, channels, h, w), uint8, on the run's device.
         draws: of each view.
     """
-    kinds = [(view.side(run.training.image_size), view.jitter > 0 and view.hue > 0) for view in run.views]
+    image_size = run.training.image_size
+    kinds = [(view.side(image_size), view.hue > 0, view.jitter > 0) for view in run.views]
     views: dict[int, Tensor] = {}
     for kind in dict.fromkeys(kinds):
         side, alike = kind[0], [number for number, own in enumerate(kinds) if own == kind]
