@@ -36,6 +36,7 @@ COUNTS = {  # cells, and backbones among them
     "epochs": (20, 10),
     "few-labels": (24, 8),
     "imagenet-init-to-cifar100": (2, 2),
+    "knn-90": (1, 1),
     "linear-vs-mlp": (12, 4),
     "one-gpu-large-batch": (2, 1),
     "transformations": (11, 11),
@@ -182,6 +183,16 @@ def test_vicreg_hyperparameters_are_three_and_transfer_to_signs(planned: Planned
     assert settings == set(itertools.product((5, 25), (1, 10)))
     assert widths == {512, 2048}
     assert of(cells, lambda cell: cell.eval_dataset.name) == {"cifar10", "gtsrb"}
+
+
+def test_knn_90_is_the_recipe_of_the_open_challenge(planned: Planned) -> None:
+    (cell,) = planned("knn-90")
+    training, (view, _) = cell.training, cell.views
+
+    assert (training.optimizer, training.lr, training.weight_decay) == ("sgd", 0.06, 5e-4)
+    assert (training.epochs, training.batch_size, training.precision) == (500, 512, "bfloat16")
+    assert (cell.method.config.temperature, cell.evaluator.config.k) == (0.5, 10)
+    assert (view.crop_min, view.brightness, view.hue, view.grey, view.blur) == (0.2, 0.4, 0.1, 0.1, 0)
 
 
 def test_imagenet_init_trains_simclr_for_25_epochs_from_pretrained_weights(planned: Planned) -> None:
