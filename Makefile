@@ -7,7 +7,8 @@ demo: $(READY)
 test: $(READY)
 	.venv/bin/python -m pytest -q -n 2 -p no:benchmark
 gpu: $(READY)
-	BENCH_GPU=$(or $(BENCH_GPU),auto) .venv/bin/python -m pytest -q -p no:benchmark tests/gpu
+	.venv/bin/python -m pytest -q -p no:benchmark tests/gpu
+	.venv/bin/python -m pytest -q benchmarks/gpu_speed.py -o 'python_files=gpu_*.py' --report docs/performance-gpu.md
 bench: $(READY)
 	.venv/bin/pip install -q -e '.[peers]' && .venv/bin/python -m pytest -q benchmarks -o 'python_files=bench_*.py' --benchmark-sort=name --report docs/performance.md
 lint: $(READY)

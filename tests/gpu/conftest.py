@@ -1,7 +1,7 @@
 """The device that the tests of this folder run on: a GPU, or what BENCH_GPU names.
 
 make gpu                    on CUDA or MPS; each test is skipped where there is neither
-make gpu BENCH_GPU=cpu      the tests themselves, on a CPU
+BENCH_GPU=cpu make gpu      the tests themselves, on a CPU
 """
 
 from __future__ import annotations
