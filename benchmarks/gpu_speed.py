@@ -1,8 +1,8 @@
 """What a GPU does with it: `make gpu` on CUDA or MPS writes docs/performance-gpu.md.
 
-Where there is neither, everything is run at a tiny size on the CPU, to see that it runs, and nothing is written:
-those numbers say nothing. Times are of the clock on the wall, with the device waited for. Ratios are of two things
-done in turn; seconds are of the device that the table names.
+Where there is neither, everything is run at a tiny size on the CPU, to see that it runs, and nothing is
+written: those numbers say nothing. Times are of the clock on the wall, with the device waited for. Ratios are
+of two things done in turn; seconds are of the device that the table names.
 """
 
 from __future__ import annotations
