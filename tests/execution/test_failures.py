@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import PROBE, PROBES, SMALL, Lab, modified_times, without_times
 from environment import environment
 from photos import photos
 
 from bench.evaluation import features
+from bench.execution.failures import StageFailed, in_stage
 from bench.storage.artifact_files import BACKBONE
 
 
@@ -218,3 +220,33 @@ def test_a_cell_in_whose_place_lies_another_seeds_record_is_made_again(
     assert [record["metrics"] for record in again] == [record["metrics"] for record in made]
     assert "holds the record of another cell (probe, knn, seed 0)" in caplog.text
     assert second.with_name(f"{second.name}.rejected").read_bytes() == first.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 1 GiB free."),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9 GB). Tried to allocate 2 GB."),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory: 9 bytes"
+        ),
+        MemoryError(),
+    ],
+    ids=["CUDA", "cuBLAS", "MPS", "CPU", "Python"],
+)
+@pytest.mark.parametrize(("stage", "advice"), [("pretrain", "train.chunk_size"), ("evaluate", "--jobs")])
+def test_a_stage_that_runs_out_of_memory_says_what_to_set(error: Exception, stage: str, advice: str) -> None:
+    with pytest.raises(StageFailed) as raised, in_stage(stage):
+        raise error
+
+    assert raised.value.report.reason.startswith(f"out of memory in {stage} (")
+    assert advice in raised.value.report.reason
+    assert len(raised.value.report.reason) < 220
+
+
+def test_an_error_of_another_kind_is_not_taken_for_a_lack_of_memory() -> None:
+    with pytest.raises(StageFailed) as raised, in_stage("pretrain"):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    assert raised.value.report.reason == "RuntimeError: mat1 and mat2 shapes cannot be multiplied"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ import torch
 from conftest import Lab, without_times
 from threadpoolctl import threadpool_info
 
+from bench.errors import DeviceLost
 from bench.execution.endings import KILLED
 from bench.execution.executors.processes import Processes
 from bench.execution.pipeline import PipelineSpec
@@ -96,3 +98,70 @@ def test_no_library_of_a_process_has_more_threads_than_its_share(monkeypatch: py
 
     assert {library["user_api"] for library in record["libraries"]} >= {"blas", "openmp"}
     assert {library["num_threads"] for library in record["libraries"]} == {1}
+
+
+class Losing(NamedCells):
+    """Loses its device at the cell `bad`; says in each record which process made it."""
+
+    def run(self, cells: Iterable[str]) -> Iterator[Record]:
+        for cell in cells:
+            yield {"cell": cell, "process": os.getpid()}
+            if cell == "bad":
+                raise DeviceLost("it does nothing more")
+
+
+@dataclass(frozen=True)
+class LosingSpec(NamedSpec):
+    """A run whose workers lose their device."""
+
+    def open_worker(self, tell: Callable[[str, str], None], muted: Collection[str]) -> NamedCells:
+        return Losing()
+
+
+def test_a_process_whose_device_is_lost_is_replaced_for_the_other_cells() -> None:
+    records = list(Processes().run(LosingSpec(), [["a", "bad", "b"], ["c"]]))
+    first, lost, second, third = (record["process"] for record in records)
+
+    assert [record["cell"] for record in records] == ["a", "bad", "b", "c"]
+    assert first == lost != second == third
+
+
+def test_a_cell_that_loses_the_device_is_recorded_before_the_run_ends(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = lab.plan(method="random", evaluator=("knn", "linear"))
+    monkeypatch.setattr("bench.execution.pipeline.is_lost", lambda _device: True)
+    monkeypatch.setattr("bench.execution.score_stage.ScoreStage._evaluate", fail)
+    with pytest.raises(
+        DeviceLost, match=r"cpu: it does nothing more in this process after an error of random"
+    ):
+        lab.run(cells)
+
+    assert [record["status"] for record in lab.store.records()] == ["failed"]
+
+
+def fail(*_: object) -> None:
+    raise RuntimeError("device-side assert triggered")
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "jobs", "places"),
+    [
+        ("cpu", 0, 2, [("cpu", 2), ("cpu", 2)]),
+        ("cuda", 4, 4, [("cuda:0", 1), ("cuda:1", 1), ("cuda:2", 1), ("cuda:3", 1)]),
+        ("cuda", 2, 3, [("cuda:0", 2), ("cuda:1", 2), ("cuda:0", 2)]),
+        ("cuda:1", 2, 2, [("cuda:1", 2), ("cuda:1", 2)]),
+    ],
+)
+def test_workers_take_the_gpus_in_turn_and_share_one_that_is_named(
+    lab: Lab,
+    monkeypatch: pytest.MonkeyPatch,
+    device: str,
+    gpus: int,
+    jobs: int,
+    places: list[tuple[str, int]],
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    spec = lab.spec(jobs=jobs, device=device)
+
+    assert [(own.device, own.sharers) for own in map(spec.place, range(jobs))] == places

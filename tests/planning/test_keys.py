@@ -21,6 +21,7 @@ from bench.api import Evaluator
 from bench.keys import canonical, digest, seed_of
 from bench.planning.cells import Cell
 from bench.planning.open_datasets import Datasets
+from bench.planning.planner import plan
 from bench.planning.request import Request
 
 # ---- the digest
@@ -269,3 +270,17 @@ def test_the_key_of_an_evaluator_holds_the_settings_of_another_that_it_fits(
     (after,) = lab.plan(evaluator="mlp")
 
     assert after.keys.score != before.keys.score
+
+
+def test_what_auto_stands_for_is_in_the_key_of_an_evaluator_that_computes_in_it(lab: Lab) -> None:
+    def plan_in(precision: str, **settings: tuple[str, ...]) -> Cell:
+        request = Request(method=("random",), evaluator=("mlp",), settings=settings, auto_precision=precision)
+        (cell,) = plan(request, lab.registry, lab.datasets)
+        return cell
+
+    half, whole = plan_in("bfloat16"), plan_in("float32")
+    named = plan_in("float32", **{"mlp.precision": ("bfloat16",)})
+
+    assert half.evaluator.config.precision == "bfloat16"
+    assert half.keys.score == named.keys.score != whole.keys.score
+    assert half.keys.features == whole.keys.features

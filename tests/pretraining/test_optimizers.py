@@ -158,6 +158,18 @@ def test_a_cpu_gets_the_fused_optimizer_that_is_faster_there(name: str, fused: b
     assert build_optimizer(network(), training(name)).defaults["fused"] is fused
 
 
+@pytest.mark.parametrize(("name", "fused"), [("sgd", False), ("adamw", True)])
+def test_no_momentum_is_memory_that_was_never_written(
+    monkeypatch: pytest.MonkeyPatch, name: str, *, fused: bool
+) -> None:
+    """Torch's fused SGD leaves its momentum as it was allocated where the scaler skips the first step."""
+    monkeypatch.setattr(optimizers, "FUSED", {"sgd": ("cpu",), "adamw": ("cpu",)})
+    half, whole = (training(name, precision=precision) for precision in ("float16", "float32"))
+
+    assert build_optimizer(network(), half).defaults["fused"] is fused
+    assert build_optimizer(network(), whole).defaults["fused"] is True
+
+
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_a_device_without_fused_optimizers_gets_the_others(name: str) -> None:
     assert build_optimizer(network().to("meta"), training(name)).defaults["fused"] is None
