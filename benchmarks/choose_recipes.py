@@ -7,8 +7,8 @@ other published values of one setting of its own.
 
     python benchmarks/choose_recipes.py CIFAR10 --results choice --seed 0,1
 
-CIFAR10 is a folder with `train/<class>/*.png`. A default is kept unless another value is better by more than
-a point in the mean over two seeds: about two standard errors of such a difference on 10,000 images.
+CIFAR10 is a folder with `train/<class>/*.png`. What was found, what follows from it and what does not is in
+docs/decisions, number 9.
 """
 
 from __future__ import annotations

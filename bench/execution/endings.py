@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-KILLED = "It was killed or out of memory: use fewer --jobs."
+KILLED = "It was killed, or memory ran out: use fewer --jobs, or set train.chunk_size."
 BROKEN = "A plugin or a library ended it: report it to its authors, or leave it out."
 
 

@@ -45,7 +45,7 @@ class SimCLR(Method):
         temperature: float = setting(
             0.2,
             "softmax temperature",
-            source="solo-learn, CIFAR; B.9: 0.5 is best beyond 300 epochs",
+            source="solo-learn, CIFAR; kept on held-out images (decision 9); B.9: 0.5 beyond 300 epochs",
             above=0,
         )
         hidden_dim: int = setting(2048, "projector's hidden width", source="Chen 2020, 2.1", least=1)
