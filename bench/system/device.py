@@ -87,9 +87,9 @@ def to_device(x: Tensor, device: torch.device) -> Tensor:
 
     MPS may read from memory that was freed meanwhile (pytorch #189690), so the host waits there.
     """
-    if device.type != "cuda":
+    if device.type == "mps":
         return x.to(device)
-    if x.device.type == "cpu":
+    if device.type == "cuda" and x.device.type == "cpu":
         x = x.pin_memory()  # a copy from other memory would make it wait
     return x.to(device, non_blocking=True)
 
