@@ -20,6 +20,7 @@ import click
 from bench.system.journal import Journal, keep_journal
 
 FAILED = 1  # exit status
+MOST = 100  # calls of one name that are refused: more are one that cannot be told from itself
 HANDED_ON = ("SIGINT", "SIGTERM", "SIGHUP")  # what ends the child by these ends this process, too
 
 
@@ -34,6 +35,7 @@ def supervise() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     while True:
+        journal.clear()
         watched, held = os.pipe()
         child = os.fork()
         if not child:
@@ -78,7 +80,8 @@ def _note_ending(journal: Journal, code: int) -> None:
     if name in HANDED_ON:
         _end_by(-code)
     what = journal.blamed.partition("\0")[0]
-    if not what:
+    before = sum(ended.partition("\0")[0] == what for ended in journal.endings)
+    if not what or journal.blamed in journal.endings or before == MOST:
         said = f"a plugin or a library ended the process ({name}). See which there are with `bench plugins`."
         click.echo(f"Error: {said}", err=True)
         sys.exit(FAILED)

@@ -196,7 +196,7 @@ def refuse_unwritable_records(store: RecordStore, cells: Sequence[Cell]) -> None
     """
     folders: dict[Path, None] = {}
     for cell in cells:
-        if find_record(store, cell) is None:
+        if find_record(store, cell, tell=False) is None:  # the run tells
             folders[store.path(cell.names, cell.keys.score).parent] = None
     refuse_unwritable(folders, store.folder)
 

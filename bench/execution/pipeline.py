@@ -226,9 +226,15 @@ class Pipeline:
         return blank_record(cell, describe_provenance(self.scores.device, self.registry))
 
 
-def find_record(store: RecordStore, cell: Cell) -> Record | None:
-    """Return the stored record of a cell that is not to be tried again, if there is one."""
-    record = store.find(cell.names, cell.keys.score)
+def find_record(store: RecordStore, cell: Cell, *, tell: bool = True) -> Record | None:
+    """Return the stored record of a cell that is not to be tried again, if there is one.
+
+    Args:
+        store: of records.
+        cell: whose record it is.
+        tell: warn of a record that is refused.
+    """
+    record = store.find(cell.names, cell.keys.score, tell=tell)
     if record is None or record["status"] == "failed":
         return None
     return record if record["status"] == "ok" or record["reason"] == cell.skip else None

@@ -120,12 +120,13 @@ class RecordStore:
         result: Record = record
         return result
 
-    def find(self, cell: Mapping[str, Any], score_key: str) -> Record | None:
+    def find(self, cell: Mapping[str, Any], score_key: str, *, tell: bool = True) -> Record | None:
         """Return the record of a cell, none if there is none or it is refused, which is told in a warning.
 
         Args:
             cell: its names, as in a record's `cell`.
             score_key: the key of its score.
+            tell: leave it out where the record is asked for again, so that the warning comes once.
 
         Raises:
             UsageError: a newer bench wrote it.
@@ -136,7 +137,8 @@ class RecordStore:
         try:
             return self._read_of(cell, path)
         except BadData as error:
-            log.warning("%s", error)
+            if tell:
+                log.warning("%s", error)
             return None
 
     def records(self) -> Iterator[Record]:

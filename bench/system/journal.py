@@ -42,6 +42,10 @@ class Journal:
         length = self._HEAD.unpack_from(self._memory)[2]
         return self._memory[self._HEAD.size : self._HEAD.size + length].decode(errors="replace")
 
+    def clear(self) -> None:
+        """Forget what the last process was at, for the next."""
+        self._HEAD.pack_into(self._memory, 0, False, 0, 0)  # noqa: FBT003 - the struct's own
+
     def finish(self, status: int) -> None:
         """Note that the command is done."""
         self._HEAD.pack_into(self._memory, 0, True, status, 0)  # noqa: FBT003 - the struct's own

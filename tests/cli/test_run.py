@@ -85,6 +85,22 @@ def test_a_second_run_makes_nothing_and_prints_the_same_table(results: Path) -> 
     assert first.stdout == bench("table", "--results", str(results)).stdout
 
 
+def test_a_record_that_is_refused_is_told_of_once_and_made_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    args = ("run", "--method", "random", *SMALL, "--results", str(tmp_path))
+    bench(*args)
+    (path,) = tmp_path.rglob("records/**/*.json")
+    path.write_text(path.read_text().replace('"random"', '"simclr"'))
+    caplog.clear()
+    result = bench(*args)
+    told = [message for message in caplog.messages if message.startswith(str(path))]
+
+    assert result.exit_code == 0, result.output
+    assert len(told) == 2, told
+    assert told[1] == f"{path}: made again; what was there is now {path.name}.rejected."
+
+
 def test_a_grid_file_and_the_same_options_are_the_same_cells(results: Path, tmp_path: Path) -> None:
     grid = tmp_path / "grid.yaml"
     grid.write_text(

@@ -117,6 +117,32 @@ sys.exit(1)
     ]
 
 
+def test_a_call_that_ends_the_process_although_it_is_refused_ends_the_command() -> None:
+    status, _, err = run(
+        """
+try:
+    with plugin_call("a: views()"):
+        os._exit(0)
+except BenchError:
+    os._exit(0)
+"""
+    )
+
+    assert status == 1
+    assert [line.partition(" ended the process (exit status 0)")[0] for line in err.splitlines()] == [
+        "a: views()",
+        "Error: a plugin or a library",
+    ]
+
+
+def test_a_call_that_is_another_in_each_process_is_not_tried_for_ever() -> None:
+    status, _, err = run("with plugin_call('a: views()', among=os.getpid()):\n    os._exit(0)")
+
+    assert status == 1
+    assert len(err.splitlines()) == 101
+    assert err.splitlines()[-1].startswith("Error: a plugin or a library ended the process (exit status 0).")
+
+
 def test_an_observer_is_blamed_before_a_cell_and_a_cell_before_a_call_in_it() -> None:
     status, out, _ = run(
         """

@@ -21,7 +21,7 @@ DEFAULTS = dict.fromkeys(("train.batch_size", "train.epochs", "train.image_size"
 def trained_records() -> list[dict[str, Any]]:
     """Return a committed record of each backbone that was trained without labels.
 
-    `supervised` has had other views and another order of its images since.
+    The key of `supervised` has which labels it saw, too, which a record only counts.
     """
     records = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*/records/**/*.json"))]
     trained = {
