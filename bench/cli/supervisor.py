@@ -20,7 +20,7 @@ import click
 from bench.system.journal import Journal, keep_journal
 
 FAILED = 1  # exit status
-MOST = 100  # calls of one name that are refused: more are one that cannot be told from itself
+MOST = 20  # calls of one name that are refused: more are one that cannot be told from itself
 HANDED_ON = ("SIGINT", "SIGTERM", "SIGHUP")  # what ends the child by these ends this process, too
 
 
