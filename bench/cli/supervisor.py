@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -31,47 +31,62 @@ def supervise() -> None:
     """
     if not hasattr(os, "fork"):
         return
-    journal = Journal()
+    journal, relay = Journal(), _Relay()
     sys.stdout.flush()
     sys.stderr.flush()
     while True:
         journal.clear()
         watched, held = os.pipe()
+        relay.begin()
         child = os.fork()
         if not child:
+            relay.end()
             os.close(held)
             _end_with_parent(watched)
             keep_journal(journal)
             return
         os.close(watched)
-        code = _wait_for(child)
+        relay.send_to(child)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        relay.end()
         os.close(held)
         if journal.status is not None:
             sys.exit(journal.status)
         _note_ending(journal, code)
 
 
-def _wait_for(child: int) -> int:
-    """Return the exit code of a child, or minus the signal that ended it.
+class _Relay:
+    """Hands the signals that ask this process to end on to its child, those before it is there as well."""
 
-    A signal that asks this process to end is handed on to the child.
-    """
+    def __init__(self) -> None:
+        self._child, self._early = 0, list[int]()
+        self._before: dict[int, Any] = {}
 
-    def hand_on(number: int, _frame: FrameType | None) -> None:
+    def begin(self) -> None:
+        """Take the signals, unless they are ignored."""
+        self._child, self._early = 0, []
+        for name in HANDED_ON:
+            number = getattr(signal, name)
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                self._before[number] = signal.signal(number, self._hand_on)
+
+    def send_to(self, child: int) -> None:
+        """Send signals to a child from now on, and those that have come already."""
+        self._child = child
+        for number in self._early:
+            self._hand_on(number, None)
+
+    def end(self) -> None:
+        """Leave the signals to whoever had them before."""
+        while self._before:
+            signal.signal(*self._before.popitem())
+
+    def _hand_on(self, number: int, _frame: FrameType | None) -> None:
+        if not self._child:
+            self._early.append(number)
+            return
         with contextlib.suppress(ProcessLookupError):  # it has just ended
-            os.kill(child, number)
-
-    numbers = [number for name in HANDED_ON if (number := getattr(signal, name)) and _is_heard(number)]
-    before = {number: signal.signal(number, hand_on) for number in numbers}
-    try:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _is_heard(number: int) -> bool:
-    return signal.getsignal(number) not in (signal.SIG_IGN, None)
+            os.kill(self._child, number)
 
 
 def _note_ending(journal: Journal, code: int) -> None:
