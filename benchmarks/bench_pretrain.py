@@ -69,11 +69,11 @@ def loop_of(name: str, folder: Path, steps: int = STEPS, precision: str = "auto"
 def bare_steps(loop: TrainingLoop, views: list[Tensor]) -> None:
     """Take as many steps as an epoch has, on one batch of views that is there already."""
     method, optimizer = loop.method, loop.stepper.optimizer
-    dtype = DTYPES[loop.run.training.precision]
+    dtype = DTYPES.get(loop.run.training.precision)
     batch = Batch(torch.arange(BATCH), torch.zeros(BATCH, dtype=torch.int64))
     for _ in range(STEPS):
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        with torch.autocast("cpu", dtype, enabled=dtype is not None):
             embeddings = method.embed(views, batch)
         terms = method.terms({name: z.float() for name, z in embeddings.items()}, batch)
         torch.stack(list(terms.values())).sum().backward()
