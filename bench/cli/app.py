@@ -16,7 +16,7 @@ import click
 from bench.boundary import tell_interrupts_apart
 from bench.cli.supervisor import FAILED, supervise
 from bench.errors import BenchError, UnknownName, UsageError, suggest
-from bench.registry.discovery import has_foreign_plugins
+from bench.registry.discovery import has_foreign_points
 from bench.registry.registry import Registry
 from bench.system.journal import finish_journal
 from bench.system.streams import show_crashes, take_stdout
@@ -143,7 +143,7 @@ class Session:
 
         A command that imports torch calls it before: a process that forks must have no other threads.
         """
-        if self.owns_process and has_foreign_plugins(self.blocked):
+        if self.owns_process and has_foreign_points(self.blocked):
             supervise()
         self.owns_process = False
 

@@ -74,10 +74,8 @@ class ScoreStage:
     def _build_task(self, cell: Cell, features: Mapping[str, Features]) -> Task:
         """Return what the evaluator of a cell may see."""
         cls: type[Evaluator] = self.registry.load_class("evaluators", cell.evaluator.name)
-        classes, groups = (
-            self._info(cell).classes,
-            pooled_groups(self.images.datasets.open(cell.eval_dataset)),
-        )
+        classes = self._info(cell).classes
+        groups = pooled_groups(self.images.datasets.open(cell.eval_dataset))
         task = build_task(
             features,
             classes,

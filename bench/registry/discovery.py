@@ -171,7 +171,7 @@ def discover(blocked: tuple[str, ...]) -> Discovery:
     return discovery
 
 
-def has_foreign_plugins(blocked: tuple[str, ...]) -> bool:
+def has_foreign_points(blocked: tuple[str, ...]) -> bool:
     """Tell whether a plugin is installed, and not blocked, that did not come with bench; none is imported."""
     found = _list_entry_points(Discovery(pluggy.PluginManager(PROJECT)))
     return any(not plugin.built_in and not any(map(plugin.answers_to, blocked)) for plugin, _ in found)

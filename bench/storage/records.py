@@ -59,10 +59,14 @@ class RecordStore:
 
     def path(self, cell: Mapping[str, Any], score_key: str) -> Path:
         """Return where the record of a cell belongs, whether or not it is there."""
+        return Path(self._locate(cell, score_key))
+
+    def _locate(self, cell: Mapping[str, Any], score_key: str) -> str:
+        """Return the path as text: to make a `Path` of it takes longer than all else."""
         method, backbone, dataset, evaluator = (
             _to_file_name(str(cell[name])) for name in ("method", "backbone", "dataset", "evaluator")
         )
-        return self.root.joinpath(method, backbone, dataset, f"{evaluator}-{score_key}.json")
+        return os.path.join(self.root, method, backbone, dataset, f"{evaluator}-{score_key}.json")  # noqa: PTH118
 
     def write(self, record: Mapping[str, Any]) -> Path:
         """Write `record` whole or not at all, in place of an older one of its cell; return its path.
@@ -179,9 +183,7 @@ class RecordStore:
             BadData: it does.
         """
         cell, key = record["cell"], record["keys"]["score"]
-        folders = (_to_file_name(str(cell[name])) for name in ("method", "backbone", "dataset"))
-        name = f"{_to_file_name(str(cell['evaluator']))}-{key}.json"
-        if str(path) == os.path.join(self.root, *folders, name):  # noqa: PTH118 - of every record: Path is slow
+        if str(path) == self._locate(cell, key):
             return
         own = self.path(cell, key)
         if path.resolve() != own.resolve():

@@ -70,32 +70,29 @@ class Journal:
         self._HEAD.pack_into(self._memory, 0, False, 0, len(said))  # noqa: FBT003 - the struct's own
 
 
-_journals: list[Journal] = []  # of this process: one, where another process waits for it
+_kept: dict[str, Journal] = {}  # under "own" the one of this process, where another waits for it
 
 
 def keep_journal(journal: Journal) -> None:
     """Have this process note in a journal what it is at."""
-    _journals.append(journal)
+    _kept["own"] = journal
 
 
 def finish_journal(status: int) -> None:
     """Note that the command of this process is done."""
-    for journal in _journals:
+    if journal := _kept.get("own"):
         journal.finish(status)
 
 
 def how_ended(what: str, among: object = "") -> str | None:
     """Return how an earlier process of this command ended in a block of `survived`, if one did."""
-    return _find_ending(_identify(what, among))
+    journal = _kept.get("own")
+    return journal.endings.get(_identify(what, among)) if journal else None
 
 
 def _identify(what: str, among: object) -> str:
     """Return what tells a call from others, whatever the process; its first part is for people."""
     return re.sub(r" at 0x[0-9a-f]+", "", f"{what}\0{among!r}" if among else what)
-
-
-def _find_ending(which: str) -> str | None:
-    return next((journal.endings[which] for journal in _journals if which in journal.endings), None)
 
 
 @contextlib.contextmanager
@@ -110,15 +107,15 @@ def survived(what: str, rank: int = CALL, among: object = "") -> Iterator[None]:
     Raises:
         BadPlugin: an earlier process of this command ended there.
     """
-    if not _journals:
+    journal = _kept.get("own")
+    if journal is None:
         yield
         return
     which = _identify(what, among)
-    ended = _find_ending(which)
-    if ended:
+    if ended := journal.endings.get(which):
         raise BadPlugin(f"{what} ended its process ({ended}). Report it to its authors, or leave it out.")
-    with contextlib.ExitStack() as stack:
-        for journal in _journals:
-            journal.enter(rank, which)
-            stack.callback(journal.leave, rank, which)
+    journal.enter(rank, which)
+    try:
         yield
+    finally:
+        journal.leave(rank, which)

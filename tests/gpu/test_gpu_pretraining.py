@@ -131,9 +131,7 @@ def test_a_step_waits_for_nothing(cuda: torch.device, changes: dict[str, object]
                 loop.stepper.take(islice(batches, 1), Step(number=number, total=8, epoch=0, epochs=1))
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    allowed = (
-        6 if changes else 0
-    )  # the scaler asks each step whether it overflowed, if the optimiser is not fused
+    allowed = 6 if changes else 0  # of an optimiser that is not fused the scaler asks whether it overflowed
 
     assert sum("synchroniz" in str(warning.message) for warning in caught) <= allowed
 

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.api import exact_device, seed_of
+from bench.api import seed_of
 
-from .logistic import ROWS, Part, moments, principal_axes
+from .logistic import ROWS, Frame, Part
 
 BETAS, EPS = (0.9, 0.999), 1e-8  # AdamW's, as in torch
 MOMENTUM = 0.1  # of the running statistics, as in torch
@@ -52,11 +52,10 @@ class Standard:
     @classmethod
     def of(cls, x: Tensor, device: torch.device, index: Tensor | None = None) -> Standard:
         """Measure features (n, dim), or the rows of them at an index (m,), a block at a time on `device`."""
-        part = Part(x, index, exact_device(device))
-        mean, scale = moments(part)
-        axes, _ = principal_axes(part, mean, scale)
-        ends = axes.gather(0, axes.abs().argmax(0, keepdim=True))
-        return cls(mean, scale, axes * ends.sign())  # eigenvectors come with a sign of any kind
+        frame = Frame.of(x, device, index)
+        ends = frame.axes.gather(0, frame.axes.abs().argmax(0, keepdim=True))
+        signed = frame.axes * ends.sign()  # eigenvectors come with a sign of any kind
+        return cls(frame.mean, frame.scale, signed)
 
     def apply(self, x: Tensor, device: torch.device, index: Tensor | None = None) -> Tensor:
         """Return features (n, dim) standardised and turned, (n, rank), float32, on `device`.
