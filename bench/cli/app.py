@@ -128,7 +128,6 @@ class Session:
         Raises:
             UnknownName: `-p` names a plugin that is not installed.
         """
-        self.supervise()
         self.stdout = take_stdout()
         show_crashes()  # a plugin may end this process, too: what is known then is where
         registry = Registry.load(self.blocked)
@@ -141,7 +140,7 @@ class Session:
     def supervise(self) -> None:
         """Go on in a child process where there are plugins that did not come with bench, and might end it.
 
-        A command that imports torch calls it before: a process that forks must have no other threads.
+        Nothing may have imported torch yet: a process that forks must have no other threads.
         """
         if self.owns_process and has_foreign_points(self.blocked):
             supervise()
@@ -157,4 +156,12 @@ class Session:
         return self.by_option + self.by_environment
 
 
-session = click.make_pass_decorator(Session)
+def session(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a command called with the session, in a child process where a plugin might end it."""
+
+    @functools.wraps(command)
+    def call(session: Session, /, *args: Any, **options: Any) -> Any:
+        session.supervise()
+        return command(session, *args, **options)
+
+    return click.make_pass_decorator(Session)(call)

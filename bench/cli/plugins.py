@@ -47,7 +47,6 @@ def check(session: Session, name: str) -> int:
     bench plugins check simclr
     bench plugins check resnet18
     """  # noqa: D301
-    session.supervise()
     from bench.testing import check_named
 
     failed = False

@@ -73,7 +73,6 @@ def run(session: Session, /, grid: Path | None, dry_run: bool, **options: Any) -
 
     options["set"] = options.pop("set_")
     merged = merge_options(grid, options)  # its errors come before a second is spent on importing torch
-    session.supervise()
     from bench.cli.run_grid import run_grid
 
     ask = sys.stdin.isatty() and sys.stderr.isatty()

@@ -57,7 +57,6 @@ def show(session: Session, /, kind: str, name: str, **options: Any) -> None:
     bench show evaluator knn
     bench show views simclr --dataset cifar10 --set views.blur=0.5
     """  # noqa: D301
-    session.supervise()
     options["set"] = options.pop("set_")
     if kind.lower() in ("view", "views"):
         from bench.inspection.views import show_views
@@ -90,7 +89,6 @@ def preview(session: Session, /, count: int, draws: int, seed: int, output: Path
     bench preview --method vicreg --dataset cifar10 --set views.blur=0.5 --output blurred.png
     bench preview --dataset image_folder --set dataset.root=photos --image-size 96
     """  # noqa: D301
-    session.supervise()
     options["set"] = options.pop("set_")
     from bench.inspection.preview import Sheet, write
 

@@ -35,7 +35,6 @@ def table(session: Session, /, results: Path, output: Path | None, **options: An
     bench table --metric top1,balanced_accuracy
     bench table --rows method --cols label_frac --format latex --output table.tex
     """  # noqa: D301
-    session.supervise()
     from bench.reporting.table import table as format_table
     from bench.storage.records import RecordStore
 
