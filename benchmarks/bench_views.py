@@ -1,25 +1,35 @@
 """Views a second and core: ours, and torchvision's and kornia's, of the same images by the same recipe.
 
 Torchvision's take the PIL image of a dataset at a time, as most training codes have them do; kornia's take a
-batch, and are measured where kornia is installed. Everything runs on one thread, in turns.
+batch, and are measured where kornia is installed. Everything runs on one thread, in turns. Then what a host
+has to do for the views of a step: it is to be done before a fast GPU has trained the step before.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import itertools
+import statistics
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from side_by_side import side_by_side
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision import transforms
 
 from bench.augmentation.apply import augment
 from bench.augmentation.image_ops import blur_radius
 from bench.augmentation.view import View
+from bench.contracts.dataset import Images
+from bench.contracts.recipe import Training
+from bench.pretraining.training_run import TrainingRun
+from bench.pretraining.view_sources import MemoryViews
 from bench.system.malloc import keep_freed_pages
 
 PLAIN = View(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)  # SimCLR's for CIFAR
@@ -62,6 +72,80 @@ def test_against_kornia(benchmark: Any, name: str) -> None:
     case = CASES[name]
     pixels = random_pixels(case)
     compare(benchmark, case, pixels, kornia(case, pixels), "kornia's", 3)
+
+
+class Dispatched(TorchDispatchMode):
+    """Counts the operators that are dispatched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+def two_views(tmp_path: Path, device: str, images: int, side: int) -> MemoryViews:
+    """Return what makes SimCLR's two views of a batch."""
+    training = Training(
+        epochs=1, batch_size=images, image_size=side, precision="float32", optimizer="lars", lr=0.1,
+        weight_decay=0.0, momentum=0.9, warmup_epochs=0.0,
+    )  # fmt: skip
+    run = TrainingRun(
+        what="views", key="", training=training, views=(PLAIN, PLAIN), mean=(0.5,) * 3, std=(0.25,) * 3,
+        seed=0, device=torch.device(device), folder=tmp_path,
+    )  # fmt: skip
+    pixels = torch.zeros(images, 3, side, side, dtype=torch.uint8, device=device)
+    return MemoryViews(Images(pixels, torch.zeros(images, dtype=torch.int64, device=device)), run)
+
+
+def test_operators_of_a_step(benchmark: Any, tmp_path: Path) -> None:
+    """Count what the views of a batch dispatch to an accelerator, on one that has nothing to compute."""
+    source = two_views(tmp_path, "meta", images=256, side=32)
+    index = torch.arange(256, device="meta")
+    source.views(index, 0, 0)(slice(0, 256))
+
+    def count() -> int:
+        with Dispatched() as dispatched:
+            source.views(index, 0, 1)(slice(0, 256))
+        return dispatched.count
+
+    operators = benchmark.pedantic(count, rounds=1)
+    source.close()
+    benchmark.extra_info.update(
+        what="operators dispatched for SimCLR's two views of a batch", ratio=operators, goal="at most 330"
+    )
+
+
+def test_host_time_of_a_step(benchmark: Any, tmp_path: Path) -> None:
+    """Time the thread that trains while it makes views of images so small that all of it is dispatching."""
+    source = two_views(tmp_path, "cpu", images=12, side=8)
+    index = torch.arange(12)
+    numbers = itertools.count()
+
+    def step() -> float:
+        begun = time.thread_time()
+        source.views(index, 0, next(numbers))(slice(0, 12))
+        taken = time.thread_time() - begun
+        time.sleep(0.005)  # the rest of a step, in which the next batch is drawn
+        return taken
+
+    def add() -> float:
+        begun = time.thread_time()
+        for _ in range(1000):
+            small.add_(1.0)
+        return (time.thread_time() - begun) / 1000
+
+    small = torch.zeros(1)
+    times = benchmark.pedantic(lambda: [(step(), add()) for _ in range(100)], rounds=1, warmup_rounds=1)
+    source.close()
+    ours, addition = (statistics.median(column) for column in zip(*times, strict=True))
+    benchmark.extra_info.update(
+        what="host time of SimCLR's two views of a batch, against an addition of two numbers",
+        ratio=ours / addition,
+        goal="at most 1100",
+    )
 
 
 def random_pixels(case: Case) -> Tensor:

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from bench.augmentation.draws import Draws, draw
-from bench.augmentation.image_ops import (
-    NEVER,
-    blend_weights,
-    blur_taps,
-    change_some_,
-    crop_taps,
-    hue_turn,
-    jitter_,
-    luminance,
-    solarise,
-    warp,
-)
-from bench.augmentation.resampling import Taps, resample
+from bench.augmentation.image_ops import blur_taps, change_some_, jitter_, make_grey, solarise, warp
+from bench.augmentation.preparation import Index, Numbers, Preparation, prepare
+from bench.augmentation.resampling import crop_weights, resample
 from bench.augmentation.view import RGB, View
-from bench.system.device import to_device
-
-# Values that a CPU works on at a time: few enough that its cache still holds some of them.
-BLOCK = 2**20
 
 
 def augment(pixels: Tensor, view: View, size: int, generator: torch.Generator) -> Tensor:
@@ -48,110 +34,43 @@ def apply(pixels: Tensor, draws: Draws, view: View, size: int) -> Tensor:
     """Return the images changed by the parameters of `draws`; what `view` switches off is not computed.
 
     Args:
-        pixels: (n, channels, h, w), uint8, on any device.
-        draws: best on the CPU, whatever device the images are on: then nothing waits for the device.
+        pixels: (m, channels, h, w), uint8, on any device.
+        draws: of n results, m or a multiple of it: result i is of image i % m.
         view: the recipe that was drawn from.
         size: side of the result, in pixels. The view's own size does not count here.
 
     Returns:
         (n, channels, size, size), float32 in [0, 1].
     """
-    n, channels, height, width = pixels.shape
-    fitting = max(1, BLOCK // (channels * max(height * width, size * size)))
-    block = max(1, min(n, fitting) if pixels.device.type == "cpu" else n)
-    turn = hue_turn(draws.order, draws.jitter & (view.jitter > 0))
-    order = (torch.arange(n) // block * (NEVER + 1) + turn).argsort()  # by turn within a block
-    sources, back = (to_device(x, pixels.device) for x in (order, order.argsort()))
-    prepared = _Prepared.of(draws.rows(order), turn[order], view, pixels, size)
-    out = torch.empty(n, channels, size, size, device=pixels.device)
-    for start in range(0, n, block):
-        rows = slice(start, start + block)
-        x = _apply(pixels.index_select(0, sources[rows]), prepared.rows(rows), view)
+    return apply_prepared(pixels, prepare(draws, view, pixels.shape, size, pixels.device))
+
+
+def apply_prepared(pixels: Tensor, prepared: Preparation) -> Tensor:
+    """Return what `apply` returns, of images (m, channels, h, w) of which all else is prepared."""
+    channels, height, width = pixels.shape[1:]
+    numbers = Numbers(*prepared.numbers.on(pixels.device))
+    size = prepared.size
+    crops = None if prepared.whole else crop_weights(*numbers[:3], height, width, size)
+    blurs = blur_taps(numbers.sigma, size) if prepared.view.blur else None
+    out = torch.empty(len(numbers.sigma), channels, size, size, device=pixels.device)
+    for block in prepared.blocks:
+        rows, index = block.rows, Index(*block.index.on(pixels.device))
+        x = pixels.index_select(0, index.image).float().div_(255)
+        if len(index.affine):
+            change_some_(x, index.affine, partial(warp, maps=numbers.maps[rows][index.affine]))
+        if crops is None:
+            change_some_(x, index.flip, partial(torch.flip, dims=(3,)))
+        else:
+            x = resample(x, *(taps[rows] for taps in crops))
+        if block.ends[-1]:
+            offsets = numbers.offsets[rows] if prepared.shifts_hue else None
+            jitter_(x, block.ends, numbers.weights[:, :, rows], offsets)
+        if channels == RGB:
+            change_some_(x, index.grey, make_grey)
+        if blurs is not None:
+            taps = blurs[rows][index.blur]
+            change_some_(x, index.blur, partial(resample, rows=taps, columns=taps))
+        change_some_(x, index.solarise, solarise)
         x.clamp_(0, 1)  # weights that add up to 1 do so only nearly
-        torch.index_select(x, 0, back[rows] - start, out=out[rows])
+        torch.index_select(x, 0, index.back, out=out[rows])
     return out
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Prepared:
-    """What is computed of a batch's draws before its images are touched, a row an image.
-
-    The first six are on the CPU, the others where the images are.
-
-    Args:
-        turn: (n,), of `hue_turn`.
-        affine: (n,), bool, which images are changed; likewise the next four.
-        grey: (n,), bool.
-        blur: (n,), bool.
-        solarise: (n,), bool.
-        flip: (n,), bool.
-        maps: (n, 2, 3), of `affine_maps`.
-        rows_taps: of the crops; none where each crop is its whole image at its own size.
-        columns_taps: likewise; they mirror the images that are flipped.
-        blur_taps: none where nothing is blurred.
-        weights: (n, 3, 3), of `blend_weights`.
-        hue: (n,), shift; none where no hue is shifted.
-    """
-
-    turn: Tensor
-    affine: Tensor
-    grey: Tensor
-    blur: Tensor
-    solarise: Tensor
-    flip: Tensor
-    maps: Tensor
-    rows_taps: Taps | None
-    columns_taps: Taps | None
-    blur_taps: Taps | None
-    weights: Tensor
-    hue: Tensor | None
-
-    @classmethod
-    def of(cls, draws: Draws, turn: Tensor, view: View, pixels: Tensor, size: int) -> _Prepared:
-        _, channels, height, width = pixels.shape
-        needed = (draws.box, draws.flip, draws.maps, draws.sigma, draws.hue)
-        box, flip, maps, sigma, hue = (to_device(x, pixels.device) for x in needed)
-        whole = height == width == size and bool(
-            (draws.box == draws.box.new_tensor([0, 0, size, size])).all()
-        )
-        rows, columns = (None, None) if whole else crop_taps(box, flip, height, width, size)
-        shifts_hue = channels == RGB and view.jitter > 0 and bool(draws.hue.any())
-        return cls(
-            turn=turn,
-            affine=draws.affine,
-            grey=draws.grey,
-            blur=draws.sigma > 0,
-            solarise=draws.solarise,
-            flip=draws.flip,
-            maps=maps,
-            rows_taps=rows,
-            columns_taps=columns,
-            blur_taps=blur_taps(sigma, size) if view.blur else None,
-            weights=to_device(blend_weights(draws.factors, draws.order), pixels.device),
-            hue=hue if shifts_hue else None,
-        )
-
-    def rows(self, index: slice) -> _Prepared:
-        """Return what belongs to some of the images."""
-        present = {name: value for name, value in vars(self).items() if value is not None}
-        return replace(self, **{name: value[index] for name, value in present.items()})
-
-
-def _apply(pixels: Tensor, prepared: _Prepared, view: View) -> Tensor:
-    """Return what `apply` makes of a block, within [0, 1] but for rounding."""
-    x = pixels.float().div_(255)
-    if view.affine:
-        change_some_(x, prepared.affine, lambda chosen, at: warp(chosen, prepared.maps[at]))
-    if prepared.rows_taps is not None and prepared.columns_taps is not None:
-        x = resample(x, prepared.rows_taps, prepared.columns_taps)
-    else:
-        change_some_(x, prepared.flip, lambda chosen, _: chosen.flip(3))
-    if view.jitter:
-        jitter_(x, prepared.turn, prepared.weights, prepared.hue)
-    if view.grey and x.shape[1] == RGB:
-        change_some_(x, prepared.grey, lambda chosen, _: luminance(chosen).expand_as(chosen))
-    if (taps := prepared.blur_taps) is not None:
-        change_some_(x, prepared.blur, lambda chosen, at: resample(chosen, taps[at], taps[at]))
-    if view.solarise:
-        change_some_(x, prepared.solarise, lambda chosen, _: solarise(chosen))
-    return x

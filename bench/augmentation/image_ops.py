@@ -4,21 +4,23 @@ Given the same parameters, each returns what torchvision.transforms.v2.functiona
 arithmetic on the whole batch: on a CPU, comparing values and choosing by the result costs ten times a
 product.
 
-Which images an operation changes is read from the parameters. These are best left on the CPU, where they
-were drawn: then nothing waits for the device that the images are on.
+What is worked out of the parameters alone is worked out on the CPU, where they were drawn: so nothing waits
+for the device that the images are on, and little is dispatched to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.augmentation.resampling import Taps, gaussian, triangle
+from bench.augmentation.resampling import Taps, gaussian
 from bench.augmentation.view import GREY
-from bench.system.device import to_device
 
 DARK = 128 / 255 - 2**-24  # the float32 before the threshold of BYOL and VICReg, 128 on bytes
 CONTRAST, SATURATION, HUE = 1, 2, 3  # in `Draws.order`; brightness, 0, needs no case of its own
@@ -26,35 +28,16 @@ NEVER = 4  # the turn of an image that is not jittered
 TINY = 1e-30  # instead of a chroma of 0
 
 
-def change_some_(x: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], Tensor]) -> None:
+def change_some_(x: Tensor, at: Tensor, change: Callable[[Tensor], Tensor]) -> None:
     """Change some rows of `x` in place.
 
     Args:
         x: (n, ...).
-        chosen: (n,), bool.
-        change: from the chosen rows and their indices (m,), both on the device of `x`, to the new rows.
+        at: (m,), int64, which rows, on the device of `x`.
+        change: from the chosen rows to the new ones.
     """
-    index = chosen.nonzero()[:, 0]
-    if len(index):
-        at = to_device(index, x.device)
-        x.index_copy_(0, at, change(x.index_select(0, at), at))
-
-
-def crop_taps(box: Tensor, flip: Tensor, height: int, width: int, size: int) -> tuple[Taps, Taps]:
-    """Return the taps that crop a box from each image, resize it bilinearly with antialiasing and mirror it.
-
-    Args:
-        box: (n, 4), top, left, height and width, in pixels.
-        flip: (n,), bool: which images are mirrored.
-        height: of the images, in pixels.
-        width: of the images, in pixels.
-        size: side of the result, in pixels.
-
-    Returns:
-        The taps of the rows, and those of the columns.
-    """
-    rows = triangle(box[:, 0], box[:, 2], height, size)
-    return rows, triangle(box[:, 1], box[:, 3], width, size, flip)
+    if len(at):
+        x.index_copy_(0, at, change(x.index_select(0, at)))
 
 
 def warp(x: Tensor, maps: Tensor) -> Tensor:
@@ -71,20 +54,25 @@ def luminance(x: Tensor) -> Tensor:
     return (0.2989 * red).add_(green, alpha=0.587).add_(blue, alpha=0.114).unsqueeze(1)
 
 
+def make_grey(x: Tensor) -> Tensor:
+    """Return images with their luminance as all channels."""
+    return luminance(x).expand_as(x)
+
+
 # ---- jitter
 
 
-def hue_turn(order: Tensor, chosen: Tensor) -> Tensor:
+def hue_turn(order: NDArray[np.int64], chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return (n,), the turn in which each image's hue is shifted: 0 to 3, or `NEVER` if it is not jittered.
 
     Args:
         order: (n, 4), of `Draws`.
         chosen: (n,), bool: which images are jittered.
     """
-    return torch.where(chosen, (order == HUE).int().argmax(dim=1), NEVER)
+    return np.where(chosen, (order == HUE).argmax(axis=1), NEVER)
 
 
-def jitter_(x: Tensor, turn: Tensor, weights: Tensor, hue: Tensor | None) -> None:
+def jitter_(x: Tensor, ends: Sequence[int], weights: Tensor, offsets: Tensor | None) -> None:
     """Change brightness, contrast, saturation and hue of images in place, in each image's own order.
 
     Images are sorted by the turn of their hue, so that each shift of hue works on a slice. Brightness,
@@ -92,29 +80,42 @@ def jitter_(x: Tensor, turn: Tensor, weights: Tensor, hue: Tensor | None) -> Non
 
     Args:
         x: (n, c, h, w), in [0, 1], contiguous.
-        turn: (n,), of `hue_turn`, ascending, on the CPU.
-        weights: (n, 3, 3), of `blend_weights`.
-        hue: (n,), shift as a share of the circle; none where no hue is shifted.
+        ends: how many images have their hue shifted in a turn up to the first, the second, the third and the
+            fourth: those of each turn come after one another, and those that are not jittered last.
+        weights: (3 turns, 3 weights, n), of `blend_weights`.
+        offsets: (n, 3), of `hue_offsets`; none where no hue is shifted.
     """
-    ends = [0, *turn.bincount(minlength=NEVER).cumsum(0).tolist()]
-    for number in range(NEVER):
-        rows = slice(ends[number], ends[number + 1])
-        if hue is not None and rows.start < rows.stop:
-            shift_hue_(x[rows], hue[rows])
-        if number < 3:
-            blend_(x[: ends[4]], *weights[: ends[4], number].unbind(1))
+    jittered = x[: ends[-1]]
+    blends = weights[:, :, : ends[-1], None, None].unbind(0)
+    for turn, (start, end) in enumerate(pairwise([0, *ends])):
+        if offsets is not None and start < end:
+            shift_hue_(x[start:end], offsets[start:end])
+        if turn < len(blends):
+            blend_(jittered, *blends[turn].unbind(0))
 
 
-def blend_weights(factors: Tensor, order: Tensor) -> Tensor:
-    """Return the weights of `blend_` in each of three turns, (n, 3 turns, 3 weights).
+def blend_weights(factors: NDArray[np.float32], order: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the weights of `blend_` in each of three turns, (3 turns, 3 weights, n).
 
     Args:
         factors: (n, 3), of brightness, contrast and saturation.
         order: (n, 4), of `Draws`.
     """
-    kinds = order[order != HUE].view(-1, 3)
-    factor = factors.gather(1, kinds)
-    return torch.stack([factor, (1 - factor) * (kinds == SATURATION), (1 - factor) * (kinds == CONTRAST)], 2)
+    kinds = order[order != HUE].reshape(-1, 3)
+    factor = np.take_along_axis(factors, kinds, axis=1)
+    by_grey, by_mean = ((1 - factor) * (kinds == kind) for kind in (SATURATION, CONTRAST))
+    return np.stack([factor.T, by_grey.T, by_mean.T], axis=1)
+
+
+def hue_offsets(shift: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return how far each channel's own hue lies from a hue of 0 that is shifted, (n, 3), in [-3, 3].
+
+    Args:
+        shift: (n,), as a share of the circle.
+    """
+    channels = np.arange(0, 6, 2, dtype=np.float32)
+    offsets: NDArray[np.float32] = np.remainder(6 * shift[:, None] - channels + 3, np.float32(6)) - 3
+    return offsets
 
 
 def blend_(x: Tensor, keep: Tensor, by_grey: Tensor, by_mean: Tensor) -> None:
@@ -122,11 +123,10 @@ def blend_(x: Tensor, keep: Tensor, by_grey: Tensor, by_mean: Tensor) -> None:
 
     Args:
         x: (n, c, h, w), in [0, 1], contiguous.
-        keep: (n,).
-        by_grey: (n,).
-        by_mean: (n,).
+        keep: (n, 1, 1).
+        by_grey: (n, 1, 1).
+        by_mean: (n, 1, 1).
     """
-    keep, by_grey, by_mean = (weight.view(-1, 1, 1) for weight in (keep, by_grey, by_mean))
     planes = x.flatten(2)
     grey = luminance(planes)
     reference = torch.addcmul(grey.mean(dim=2, keepdim=True) * by_mean, grey, by_grey)
@@ -134,8 +134,8 @@ def blend_(x: Tensor, keep: Tensor, by_grey: Tensor, by_mean: Tensor) -> None:
     planes.clamp_(0, 1)
 
 
-def shift_hue_(x: Tensor, shift: Tensor) -> None:
-    """Shift the hue (of HSV) of RGB images (n, 3, h, w) in place, by `shift` (n,) of the circle.
+def shift_hue_(x: Tensor, offsets: Tensor) -> None:
+    """Shift the hue (of HSV) of RGB images (n, 3, h, w) in place, by `hue_offsets` (n, 3).
 
     With the least channel at 0 and the largest at 1, each channel is the same function T of the distance
     between the hue and the channel's own hue, in sixths of the circle: 1 up to one, 0 from two on, straight
@@ -147,9 +147,7 @@ def shift_hue_(x: Tensor, shift: Tensor) -> None:
     chroma = largest - least
     from_red = (green + blue).sub_(red).add_(largest).sub_(least, alpha=2).div_(chroma.clamp(min=TINY))
     hue = torch.copysign(from_red, green - blue)  # in sixths, in [-3, 3], 0 is red
-    channels = torch.arange(0, 6, 2, device=x.device)
-    offset = torch.remainder(6 * shift.unsqueeze(1) - channels + 3, 6) - 3  # in [-3, 3]
-    distance = hue.unsqueeze(1) + offset.view(-1, 3, 1, 1)
+    distance = hue.unsqueeze(1) + offsets.view(-1, 3, 1, 1)
     share = distance.abs_().sub_(3).abs_().clamp_(1, 2)  # T + 1: the distance is in [-6, 6]
     torch.addcmul(least.sub_(chroma).unsqueeze(1), share, chroma.unsqueeze(1), out=x)
 

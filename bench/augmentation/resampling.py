@@ -37,6 +37,9 @@ class Taps:
         return Taps(*parts)
 
 
+Weights = Taps | Tensor  # taps on a CPU, else a matrix an image: (n, rows of the result, rows of the image)
+
+
 def triangle(start: Tensor, length: Tensor, source: int, size: int, mirrored: Tensor | None = None) -> Taps:
     """Return the taps that resize the rows [start, start + length) to `size` rows, bilinearly.
 
@@ -48,21 +51,40 @@ def triangle(start: Tensor, length: Tensor, source: int, size: int, mirrored: Te
         length: (n,), in rows of the image.
         source: rows of the image.
         size: rows of the result.
-        mirrored: (n,), bool: the result starts with its last row.
+        mirrored: (n,), 1 or True where the result starts with its last row, else 0.
     """
-    start, end = start.view(-1, 1, 1), (start + length).view(-1, 1, 1)
-    scale = (length / size).view(-1, 1, 1)
-    out = (torch.arange(size, device=start.device, dtype=torch.float32) + 0.5).view(1, -1, 1)
-    if mirrored is not None:
-        out = torch.where(mirrored.view(-1, 1, 1), size - out, out)
-    centre, reach = start + out * scale, scale.clamp(min=1)
     taps = min(source, math.ceil(2 * max(1.0, source / size)))  # as many as a crop of the whole side needs
+    centre, reach, start, end = _filters(start, length, size, mirrored)
     first = (centre - reach - 0.5).ceil_().clamp_(0, source - taps)
     index = first + torch.arange(taps, device=start.device)
-    at = index + 0.5
-    weight = (1 - (at - centre).abs_() / reach).clamp_(min=0)
+    return Taps(index.int(), _triangle_weights(index + 0.5, centre, reach, start, end))
+
+
+def triangle_matrix(
+    start: Tensor, length: Tensor, source: int, size: int, mirrored: Tensor | None = None
+) -> Tensor:
+    """Return the taps of `triangle` as matrices, (n, size, source)."""
+    rows = torch.arange(0.5, source, device=start.device)
+    return _triangle_weights(rows, *_filters(start, length, size, mirrored))
+
+
+def _filters(
+    start: Tensor, length: Tensor, size: int, mirrored: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the centre and the reach of each row's filter, and where the crops start and end: (n, …, 1)."""
+    start, length = start.view(-1, 1, 1), length.view(-1, 1, 1)
+    scale = length / size
+    out = torch.arange(0.5, size, device=start.device).view(1, -1, 1)
+    if mirrored is not None:
+        out = (out - mirrored.view(-1, 1, 1) * size).abs_()
+    return start + out * scale, scale.clamp(min=1), start, start + length
+
+
+def _triangle_weights(at: Tensor, centre: Tensor, reach: Tensor, start: Tensor, end: Tensor) -> Tensor:
+    weight = (at - centre).abs_().div_(reach)
+    weight = (1 - weight).clamp_(min=0)
     weight *= (at > start) & (at < end)
-    return Taps(index.int(), weight / weight.sum(dim=2, keepdim=True))
+    return weight.div_(weight.sum(dim=2, keepdim=True))
 
 
 def gaussian(sigma: Tensor, side: int, radius: int) -> Taps:
@@ -82,9 +104,34 @@ def gaussian(sigma: Tensor, side: int, radius: int) -> Taps:
     return Taps(at.int().unsqueeze(0), (kernel / kernel.sum(dim=1, keepdim=True)).unsqueeze(1))
 
 
-def resample(x: Tensor, rows: Taps, columns: Taps) -> Tensor:
-    """Return images (n, c, h, w) resampled by the taps of their rows and of their columns."""
-    if x.device.type != "cpu":
+def crop_weights(
+    start: Tensor, length: Tensor, mirrored: Tensor, height: int, width: int, size: int
+) -> tuple[Weights, Weights]:
+    """Return the weights that crop a box from each image, resize it with `triangle` and mirror it.
+
+    Args:
+        start: (2, n), down and across, in pixels.
+        length: (2, n), likewise.
+        mirrored: (2, n), 1 where it is mirrored.
+        height: of the images, in pixels.
+        width: of the images, in pixels.
+        size: side of the result, in pixels.
+
+    Returns:
+        The weights of the rows, and those of the columns.
+    """
+    weights = triangle if start.device.type == "cpu" else triangle_matrix
+    if height != width:
+        rows, columns = zip(start, length, (height, width), (size, size), mirrored, strict=True)
+        return weights(*rows), weights(*columns)
+    both = weights(start.flatten(), length.flatten(), height, size, mirrored.flatten())
+    n = start.shape[1]
+    return both[:n], both[n:]
+
+
+def resample(x: Tensor, rows: Weights, columns: Weights) -> Tensor:
+    """Return images (n, c, h, w) resampled by the weights of their rows and of their columns."""
+    if x.device.type != "cpu" or isinstance(rows, Tensor) or isinstance(columns, Tensor):
         return resample_by_matrices(x, rows, columns)
     if x.shape[3] % CONFLICT == 0:
         x = F.pad(x, (0, PADDING))  # columns that no tap reads
@@ -111,14 +158,18 @@ def mix_rows(x: Tensor, taps: Taps) -> Tensor:
     return mixed.view(n, c, index.shape[2], w)
 
 
-def resample_by_matrices(x: Tensor, rows: Taps, columns: Taps) -> Tensor:
+def resample_by_matrices(x: Tensor, rows: Weights, columns: Weights) -> Tensor:
     """Return what `resample` returns, computed as a product with two matrices an image."""
-    down, across = _matrix(rows, len(x), x.shape[2]), _matrix(columns, len(x), x.shape[3])
-    return down.unsqueeze(1) @ x @ across.unsqueeze(1).transpose(2, 3)
+    n, c, h, w = x.shape
+    down, across = as_matrices(rows, n, h), as_matrices(columns, n, w)
+    narrow = torch.bmm(x.reshape(n, c * h, w), across.transpose(1, 2))
+    return down.unsqueeze(1) @ narrow.view(n, c, h, -1)
 
 
-def _matrix(taps: Taps, n: int, source: int) -> Tensor:
+def as_matrices(taps: Weights, n: int, source: int) -> Tensor:
     """Return the weights as (n, rows of the result, source)."""
+    if isinstance(taps, Tensor):
+        return taps
     shape = (n, taps.index.shape[1])
     index, weight = (part.expand(*shape, -1) for part in (taps.index.long(), taps.weight))
     return torch.zeros(*shape, source, device=weight.device).scatter_add_(2, index, weight)

@@ -121,17 +121,15 @@ def crop_image(
     Returns:
         An element a view, (1, channels, side, side), uint8.
     """
-    boxes = torch.empty(0)
+    boxes = np.empty((0, 4), dtype=np.float32)
     whole = (0, 0)
 
     def shrink(height: int, width: int) -> float:
         """Return how many pixels may become one: as many as in the crop that needs most detail."""
         nonlocal boxes, whole
         whole = height, width
-        boxes = choose_boxes(
-            torch.from_numpy(crops), torch.tensor(ratios, dtype=torch.float64), height, width
-        )
-        sides = boxes[:, 2:].amin(dim=1).tolist()
+        boxes = choose_boxes(crops, np.array(ratios, dtype=np.float64), height, width)
+        sides = boxes[:, 2:].min(axis=1).tolist()
         return float(min(side / size for side, size in zip(sides, sizes, strict=True)))
 
     pixels = read(file, shrink)
@@ -139,8 +137,8 @@ def crop_image(
         return pixels
     # channels side by side in memory, as they were decoded: they are resized faster so
     image = torch.from_numpy(pixels).permute(2, 0, 1)[None]
-    scale = torch.tensor([image.shape[2] / whole[0], image.shape[3] / whole[1]]).repeat(2)
-    scaled = (boxes * scale).round().int().tolist()
+    scale = np.array([image.shape[2] / whole[0], image.shape[3] / whole[1]] * 2, dtype=np.float32)
+    scaled = np.rint(boxes * scale).astype(int).tolist()
     return [_resize(image, box, size) for box, size in zip(scaled, sizes, strict=True)]
 
 

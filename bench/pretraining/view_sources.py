@@ -6,19 +6,15 @@ Each view is made at its own size, or else at the run's image size.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from bench.augmentation.apply import apply
-from bench.augmentation.clean import normalise
-from bench.augmentation.draws import Draws, draw
-from bench.augmentation.view import join_views
 from bench.contracts.dataset import FileStream, Images
-from bench.keys import seed_of
 from bench.pretraining.crop_workers import Cropper, Crops, Piece, Unreadable, crop_in_workers, split_pieces
+from bench.pretraining.view_drawer import ViewDrawer, draw_views
 from bench.system.device import to_device
 from bench.system.profiler import mark
 
@@ -58,24 +54,24 @@ class MemoryViews:
 
     def __init__(self, images: Images, run: TrainingRun) -> None:
         self.pixels, self.run = images.pixels, run
+        channels, height, width = images.pixels.shape[1:]
+        self.drawer = ViewDrawer(run, [(channels, height, width)] * len(run.views), cropped=False)
 
     def views(self, index: Tensor, epoch: int, number: int) -> MakeViews:
         """Draw the views of a batch."""
-        height, width = self.pixels.shape[2:]
-        sides = [(height, width)] * len(self.run.views)
-        all_draws = _draw_views(self.run, len(index), sides, epoch, number)
+        drawn = self.drawer.draw(len(index), epoch, number)
 
         @mark("views")
         def make(rows: slice) -> list[Tensor]:
             with mark("data"):
                 pixels = to_device(self.pixels[index[rows]], self.run.device)
-            draws = [draws.rows(rows) for draws in all_draws]
-            return _augment(self.run, [pixels] * len(draws), draws)
+            return drawn.make([pixels] * len(self.run.views), rows)
 
         return make
 
     def close(self) -> None:
-        """Do nothing: nothing works ahead."""
+        """Stop drawing ahead."""
+        self.drawer.close()
 
 
 class FileViews:
@@ -88,13 +84,13 @@ class FileViews:
     def __init__(self, stream: FileStream, run: TrainingRun, plan: Plan) -> None:
         self.stream, self.run, self.plan = stream, run, plan
         self.sizes = tuple(view.side(run.training.image_size) for view in run.views)
+        channels = len(run.mean)
+        self.drawer = ViewDrawer(run, [(channels, size, size) for size in self.sizes], cropped=True)
         self.coming: ComingCrops | None = None
 
     def views(self, index: Tensor, epoch: int, number: int) -> MakeViews:
         """Draw the views of a batch, and wait for its crops."""
-        sides = [(size, size) for size in self.sizes]
-        drawn = _draw_views(self.run, len(index), sides, epoch, number)
-        all_draws = [_keep_whole(draws, size) for draws, size in zip(drawn, self.sizes, strict=True)]
+        drawn = self.drawer.draw(len(index), epoch, number)
         with mark("data"):
             all_crops = self._next_crops(index, epoch)
 
@@ -102,12 +98,13 @@ class FileViews:
         def make(rows: slice) -> list[Tensor]:
             with mark("data"):
                 crops = [to_device(crops[rows], self.run.device) for crops in all_crops]
-            return _augment(self.run, crops, [draws.rows(rows) for draws in all_draws])
+            return drawn.make(crops, rows)
 
         return make
 
     def close(self) -> None:
-        """Stop the workers."""
+        """Stop the workers, and drawing ahead."""
+        self.drawer.close()
         if self.coming is not None:
             self.coming.close()
         self.coming = None
@@ -142,57 +139,9 @@ class FileViews:
         for epoch in range(first, self.run.training.epochs):
             batches = (index for step in self.plan(epoch) for index in step)
             for number, index in enumerate(batches):
-                drawn = _draw_views(self.run, len(index), any_side, epoch, number)
-                crops = torch.stack([draws.crop for draws in drawn]).numpy()
+                drawn = draw_views(self.run, len(index), any_side, epoch, number)
+                crops = np.stack([draws.crop for draws in drawn])
                 for rows in split_pieces(len(index)):
                     files = [str(self.stream.files[position]) for position in index[rows].tolist()]
                     stamps = () if self.stream.stamps is None else self.stream.stamps[index[rows]].tolist()
                     yield Piece(files, crops[:, rows], stamps)
-
-
-def _draw_views(
-    run: TrainingRun, n: int, sides: Sequence[tuple[int, int]], epoch: int, number: int
-) -> list[Draws]:
-    """Return the parameters of each view of a batch of `n` images.
-
-    Args:
-        run: its views and seed.
-        n: images of the batch.
-        sides: height and width of the images that each view is made of.
-        epoch: counted from 0.
-        number: of the batch in the epoch.
-    """
-    drawn = []
-    for position, (view, (height, width)) in enumerate(zip(run.views, sides, strict=True)):
-        generator = torch.Generator().manual_seed(seed_of(run.seed, "views", epoch, number, position))
-        drawn.append(draw(view, n, height, width, generator))
-    return drawn
-
-
-def _keep_whole(draws: Draws, size: int) -> Draws:
-    """Return the draws with all of an image of `size` pixels as its crop."""
-    return replace(draws, box=draws.box.new_tensor([0, 0, size, size]).expand_as(draws.box))
-
-
-def _augment(run: TrainingRun, pixels: Sequence[Tensor], draws: Sequence[Draws]) -> list[Tensor]:
-    """Return the views, normalised, each at its own size.
-
-    Those of one size are made as one batch, so that fewer operations are dispatched, if the hue is shifted in
-    all of them or in none, as a shift by 0 rounds.
-
-    Args:
-        run: its views, image size, mean and standard deviation.
-        pixels: what each view is made of, (n, channels, h, w), uint8, on the run's device.
-        draws: of each view.
-    """
-    image_size = run.training.image_size
-    kinds = [(view.side(image_size), view.hue > 0, view.jitter > 0) for view in run.views]
-    views: dict[int, Tensor] = {}
-    for kind in dict.fromkeys(kinds):
-        side, alike = kind[0], [number for number, own in enumerate(kinds) if own == kind]
-        joined = torch.cat([pixels[number] for number in alike])
-        drawn = Draws.join([draws[number] for number in alike])
-        made = apply(joined, drawn, join_views([run.views[number] for number in alike]), side)
-        parts = normalise(made, run.mean, run.std).split(len(pixels[0]))
-        views |= dict(zip(alike, parts, strict=True))
-    return [views[number] for number in range(len(kinds))]

@@ -193,7 +193,7 @@ def composed(x: Tensor, draws: Draws, order: Sequence[str]) -> Tensor:
     """Return a view of one image of which each operation is torchvision's, in an order."""
     kernel = [2 * blur_radius(32) + 1] * 2
     done: dict[str, Callable[[Tensor], Tensor]] = {
-        "crop": lambda x: TVF.resized_crop(x, *draws.box[0].int().tolist(), [32, 32], antialias=True),
+        "crop": lambda x: TVF.resized_crop(x, *draws.box[0].astype(int).tolist(), [32, 32], antialias=True),
         "flip": TVF.horizontal_flip,
         "jitter": lambda x: jitter_like_torchvision(x, draws, 0),
         "grey": lambda x: TVF.rgb_to_grayscale(x, 3),
@@ -232,9 +232,10 @@ def test_operations_are_done_in_the_order_of_the_published_codes(left_out: str) 
 def test_an_affine_map_comes_before_the_crop() -> None:
     view = View(affine=1.0, flip=0.0, jitter=0.0, grey=0.0)
     x, draws = pixels(8, height=40, width=40), draw(view, 8, 40, 40, seeded())
-    warped = warp(x / 255, draws.maps)
+    warped = warp(x / 255, torch.from_numpy(draws.maps))
+    boxes = draws.box.astype(int).tolist()
     expected = [
-        TVF.resized_crop(warped[i], *draws.box[i].int().tolist(), [32, 32], antialias=True) for i in range(8)
+        TVF.resized_crop(x, *box, [32, 32], antialias=True) for x, box in zip(warped, boxes, strict=True)
     ]
 
     torch.testing.assert_close(apply(x, draws, view, 32), torch.stack(expected), atol=1e-4, rtol=0)

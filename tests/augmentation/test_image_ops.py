@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from bench.augmentation.image_ops import (
     HUE,
     blend_weights,
     blur_taps,
-    crop_taps,
+    hue_offsets,
     hue_turn,
     jitter_,
     luminance,
@@ -23,7 +24,7 @@ from bench.augmentation.image_ops import (
     solarise,
     warp,
 )
-from bench.augmentation.resampling import resample
+from bench.augmentation.resampling import crop_weights, resample
 
 ORDERS = sorted(itertools.permutations(range(4)), key=lambda order: order.index(HUE))
 
@@ -33,20 +34,25 @@ def images(n: int, channels: int, height: int, width: int) -> Tensor:
 
 
 def crop_resize_flip(x: Tensor, box: Tensor, flip: Tensor, size: int) -> Tensor:
-    return resample(x, *crop_taps(box, flip, *x.shape[2:], size))
+    mirrored = torch.stack([torch.zeros_like(flip), flip])
+    rows, columns = crop_weights(box[:, :2].T, box[:, 2:].T, mirrored, *x.shape[2:], size)
+    return resample(x, rows, columns)
 
 
 def jitter(x: Tensor, factors: Tensor, hue: Tensor) -> Tensor:
     """Return what `jitter_` makes of images in all orders."""
-    changed, order = x.clone(), torch.tensor(ORDERS)
-    turn = hue_turn(order, torch.ones(len(x), dtype=torch.bool))
-    jitter_(changed, turn, blend_weights(factors, order), hue if x.shape[1] == 3 else None)
+    changed, order = x.clone(), np.array(ORDERS)
+    turn = hue_turn(order, np.ones(len(x), dtype=bool))
+    ends = np.bincount(turn, minlength=4).cumsum().tolist()
+    weights = torch.from_numpy(blend_weights(factors.numpy(), order))
+    offsets = torch.from_numpy(hue_offsets(hue.numpy())) if x.shape[1] == 3 else None
+    jitter_(changed, ends, weights, offsets)
     return changed
 
 
 def shift_hue(x: Tensor, shift: Tensor) -> Tensor:
     changed = x.clone()
-    shift_hue_(changed, shift)
+    shift_hue_(changed, torch.from_numpy(hue_offsets(shift.numpy())))
     return changed
 
 

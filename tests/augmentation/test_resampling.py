@@ -6,7 +6,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.augmentation.resampling import Taps, gaussian, mix_rows, resample, resample_by_matrices, triangle
+from bench.augmentation.resampling import (
+    Taps,
+    as_matrices,
+    crop_weights,
+    gaussian,
+    mix_rows,
+    resample,
+    resample_by_matrices,
+    triangle,
+    triangle_matrix,
+)
 
 
 def images(n: int, channels: int, height: int, width: int) -> Tensor:
@@ -28,6 +38,29 @@ def test_taps_give_what_the_matrices_they_stand_for_give(rows: Taps, columns: Ta
     expected = resample_by_matrices(x, rows, columns)
 
     torch.testing.assert_close(resample(x, rows, columns), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("mirrored", [None, torch.tensor([True, False, True])])
+@pytest.mark.parametrize(("source", "size"), [(30, 8), (30, 64), (30, 30), (12, 1)])
+def test_a_matrix_is_made_of_the_same_filters_as_taps(
+    source: int, size: int, mirrored: Tensor | None
+) -> None:
+    start, length = torch.tensor([0.0, 3.0, 11.0]), torch.tensor([12.0, 5.0, 1.0])
+    taps, matrix = (make(start, length, source, size, mirrored) for make in (triangle, triangle_matrix))
+
+    torch.testing.assert_close(matrix, as_matrices(taps, 3, source), atol=1e-6, rtol=0)
+
+
+def test_an_accelerator_gets_matrices_of_the_same_crops() -> None:
+    start, length = torch.tensor([[1.0, 0], [3, 4]]), torch.tensor([[7.0, 9], [5, 8]])
+    mirrored = torch.tensor([[False, False], [True, False]])
+    for height, width in ((9, 12), (12, 12)):
+        x = images(2, 3, height, width)
+        taps = crop_weights(start, length, mirrored, height, width, 6)
+        ends = zip(start, length, (height, width), (6, 6), mirrored, strict=True)
+        matrices = [triangle_matrix(*end) for end in ends]
+
+        torch.testing.assert_close(resample(x, *matrices), resample(x, *taps), atol=1e-6, rtol=0)
 
 
 def test_rows_are_mixed_as_in_plain_loops() -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 from collections import Counter
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from torchvision import transforms
 from torchvision.transforms.v2 import functional as TVF
 
 from bench.augmentation.clean import match_channels, normalise, resize
-from bench.augmentation.draws import Draws, affine_maps, draw
+from bench.augmentation.draws import affine_maps, draw
 from bench.augmentation.view import View
 from bench.config import build
 from bench.errors import BadValue
@@ -42,8 +43,10 @@ def only(**changes: float) -> View:
     return dataclasses.replace(OFF, **changes)
 
 
-def draw_many(view: View, n: int = 20_000, height: int = 32, width: int = 32) -> Draws:
-    return draw(view, n, height, width, seeded())
+def draw_many(view: View, n: int = 20_000, height: int = 32, width: int = 32) -> Any:
+    """Return what is drawn, as tensors."""
+    drawn = draw(view, n, height, width, seeded())
+    return SimpleNamespace(**{name: torch.from_numpy(values) for name, values in vars(drawn).items()})
 
 
 def assert_same_distribution(ours: Tensor, theirs: Tensor) -> None:

@@ -32,7 +32,7 @@ WORK = {
         from bench.augmentation.crops import draw_crops
         from bench.pretraining.crop_workers import Cropper, Piece, crop_in_workers
         Image.new("RGB", (8, 8)).save("a.png")
-        crops = draw_crops(1, 0.5, 1.0, 4 / 3, torch.Generator()).numpy()[None]
+        crops = draw_crops(torch.rand(22).numpy(), 0.5, 1.0, 4 / 3)[None]
         pieces = (Piece(["a.png"], crops) for _ in range(100))
         pool = crop_in_workers(Cropper(partial(read, channels=3), (4 / 3,), (8,)), pieces, 1, 1, "it")
         next(pool)
