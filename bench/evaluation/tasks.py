@@ -91,9 +91,10 @@ def build_network(
     labels = torch.cat([part.labels for part in known])
     rows = labelled_rows(labels, fraction, seed, groups)
     every = len(known) == 1 and len(rows) == len(labels)  # they may be in a file larger than memory
+    train = known[0] if every else Images(gather_rows([part.pixels for part in known], rows), labels[rows])
     return Network(
         trained=trained,
-        train=known[0] if every else Images(gather_rows([part.pixels for part in known], rows), labels[rows]),
+        train=train.resident(device),  # an evaluator may go over them for many epochs
         test=images["test"],
         data=info,
         image_size=about["image_size"],

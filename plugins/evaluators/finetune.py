@@ -157,7 +157,8 @@ class Finetune(Evaluator):
         """
         fit, val = task.folds[0]
         model = self.train(task, network, fit, rates)
-        logits = predict(model, network, network.train.pixels[val], self.config.batch_size)
+        held_out = network.train.pixels[to_device(val, network.train.pixels.device)]
+        logits = predict(model, network, held_out, self.config.batch_size)
         if not logits.isfinite().all():
             return 0.0, float("inf")
         labels = task.train.y[val].cpu()

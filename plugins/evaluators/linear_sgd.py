@@ -168,7 +168,7 @@ class LinearSGD(Evaluator):
             order = shuffle_rows(torch.arange(len(y)), task.seed, NAME, "order", epoch)
             placed = to_device(order, task.device).split(c.batch_size)  # one on the CPU would be waited for
             for step, (rows, at) in enumerate(zip(order.split(c.batch_size), placed, strict=True)):
-                gradients = heads.gradients(features(rows, epoch, step), y[at], used[at])
+                gradients = heads.gradients(features(rows, at, epoch, step), y[at], used[at])
                 for group, rate, gradient in zip(optimizer.param_groups, rates, gradients, strict=True):
                     group["lr"] = rate * cosine(done, steps)
                     group["params"][0].grad = gradient
@@ -186,16 +186,19 @@ class LinearSGD(Evaluator):
         sgd = torch.optim.SGD(groups, momentum=c.momentum, weight_decay=c.weight_decay, nesterov=True)
         return sgd, rates
 
-    def _features(self, task: Task) -> Callable[[Tensor, int, int], Tensor]:
-        """Return what gives the features of labelled rows at an epoch and step, (n, dim)."""
+    def _features(self, task: Task) -> Callable[[Tensor, Tensor, int, int], Tensor]:
+        """Return what gives the features (n, dim) of labelled rows, which are on the CPU and on the device.
+
+        Beside the rows it takes the epoch and the step.
+        """
         if not self.config.augment:
             clean = task.train.x.to(task.device)
-            return lambda rows, _epoch, _step: clean[to_device(rows, task.device)]
+            return lambda _rows, at, _epoch, _step: clean[at]
         network, view = task.needed_network(NAME), crop_and_flip(self.config.crop_min)
         backbone = network.backbone()
 
         @torch.no_grad()
-        def of_views(rows: Tensor, epoch: int, step: int) -> Tensor:
+        def of_views(rows: Tensor, _at: Tensor, epoch: int, step: int) -> Tensor:
             x: Tensor = backbone(draw_views(network, rows, view, task.seed, NAME, "views", epoch, step))
             return x.float()
 

@@ -23,9 +23,9 @@ def split(count: int, first: int) -> Images:
     return Images(numbers.to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 2, 2), numbers % 2)
 
 
-def network(images: dict[str, Images], fraction: float) -> Network:
+def network(images: dict[str, Images], fraction: float, device: torch.device = CPU) -> Network:
     backbone: Any = nn.Flatten()
-    return build_network(backbone, images, INFO, ABOUT, fraction, 0, CPU)
+    return build_network(backbone, images, INFO, ABOUT, fraction, 0, device)
 
 
 @pytest.mark.parametrize("fraction", [0.25, 1.0])
@@ -50,8 +50,22 @@ def test_images_of_which_all_are_labelled_are_not_copied() -> None:
     images = {"train": split(40, 0), "test": split(8, 100)}
     found = network(images, 1.0)
 
-    assert found.train is images["train"]
+    assert found.train.pixels.data_ptr() == images["train"].pixels.data_ptr()
     assert found.test is images["test"]
+
+
+@pytest.mark.parametrize("fraction", [0.25, 1.0])
+def test_what_is_trained_on_stays_on_a_device_that_has_room_for_it(
+    fraction: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = {"train": split(40, 0), "test": split(8, 100)}
+    meta, half = torch.device("meta"), 2 * images["train"].pixels.nbytes
+    roomy = network(images, fraction, meta).train
+    monkeypatch.setattr("bench.contracts.dataset.free_memory", lambda _device: half * fraction - 2)
+    full = network(images, fraction, meta).train
+
+    assert roomy.pixels.device == meta
+    assert full.pixels.device == CPU
 
 
 def test_features_are_a_copy_that_may_be_ruined() -> None:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from bench.api import Network, View, seed_of
+from bench.api import Network, View, seed_of, to_device
 
 
 def crop_and_flip(crop_min: float) -> View:
@@ -48,4 +48,5 @@ def draw_views(network: Network, rows: Tensor, view: View, *names: int | str) ->
         (n, channels, h, w), what the backbone takes.
     """
     generator = torch.Generator().manual_seed(seed_of(*names))
-    return network.augment(network.train.pixels[rows], view, generator)
+    pixels = network.train.pixels
+    return network.augment(pixels[to_device(rows, pixels.device)], view, generator)
