@@ -26,11 +26,13 @@ def unit_rows(x: Tensor, device: torch.device | None = None) -> Tensor:
     """
     unit = torch.empty_like(x, device=device)
     for rows, place in zip(x.split(UNIT), unit.split(UNIT), strict=True):
-        part = rows.to(unit.device)
-        largest = part.abs().amax(1, keepdim=True)
-        scaled = part / torch.where(largest > 0, largest, 1.0)  # squares of 1e-30 would vanish
-        place.copy_(F.normalize(scaled))
+        place.copy_(_bring_to_length_one(rows.to(unit.device)))
     return unit
+
+
+def _bring_to_length_one(x: Tensor) -> Tensor:
+    largest = x.abs().amax(1, keepdim=True)
+    return F.normalize(x / torch.where(largest > 0, largest, 1.0))  # squares of 1e-30 would vanish
 
 
 def votes(near: Tensor, labels: Tensor, classes: int, temperature: float) -> Tensor:
