@@ -191,7 +191,7 @@ def test_the_file_is_what_safetensors_would_write_but_that_features_start_as_tor
 
 def test_features_of_earlier_versions_are_moved_to_where_torch_would_have_them(tmp_path: Path) -> None:
     """Products of rows that start elsewhere are rounded otherwise: scores would be others."""
-    x, y = torch.randn(8, 5), torch.arange(8)
+    x, y = torch.randn(9, 5), torch.arange(9)
     written = safetensors.torch.save({"x": x, "y": y})
     assert (len(written) - x.nbytes) % features.ALIGNMENT
     (tmp_path / features.FILE).write_bytes(written)
