@@ -71,9 +71,9 @@ class Size(NamedTuple):
         return 4 * (self.rows + self.test) * self.dim / 1e6
 
 
-GROWING = {  # from more rows on than `knn` compares with at a time, 65,536
-    "10 classes": [Size(rows, 512, 10, 2_000) for rows in (80_000, 120_000, 160_000)],
-    "100 classes": [Size(rows, 1_024, 100, 2_000) for rows in (70_000, 100_000)],
+GROWING = {  # a tenth of the rows is 10,000 and more: below, `label-fraction` has five folds of a draw at once
+    "10 classes": [Size(rows, 512, 10, 2_000) for rows in (110_000, 160_000, 240_000)],
+    "100 classes": [Size(rows, 1_024, 100, 2_000) for rows in (110_000, 150_000)],
 }
 IMAGENET = Size(1_281_167, 2_048, 1_000, 50_000)
 FEW = IMAGENET._replace(rows=4_000)  # its heads, test rows and logits; more to fit than dimensions
