@@ -224,6 +224,20 @@ class Task:
     network: Network | None = None
     shared: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
+    def draw_rows(self, fraction: float, seed: int) -> Tensor:
+        """Return the rows of `train` that `subset` takes, (m,) int64, ascending, of which nothing is copied.
+
+        Args:
+            fraction: as of `subset`.
+            seed: likewise.
+
+        Raises:
+            BadValue: the fraction is out of range.
+            Unsupported: it leaves a class without an example.
+        """
+        groups = None if self.train.groups is None else self.train.groups.numpy()
+        return torch.from_numpy(splits.stratified_subset(self.train.y.numpy(), fraction, seed, groups=groups))
+
     def subset(self, fraction: float, seed: int) -> Task:
         """Return the task with a share of the labels: stratified, with folds of its own.
 
@@ -240,9 +254,7 @@ class Task:
         """
         if fraction == 1:
             return self
-        groups = None if self.train.groups is None else self.train.groups.numpy()
-        rows = splits.stratified_subset(self.train.y.numpy(), fraction, seed, groups=groups)
-        train = self.train.take(torch.from_numpy(rows))
+        train = self.train.take(self.draw_rows(fraction, seed))
         drawn = () if self.seen else draw_folds(train, seed)
         return replace(self, train=train, folds=drawn, own_val=False, network=None, shared={})
 

@@ -25,6 +25,7 @@ CPU_PIXELS = 1 << 18  # 256 of 32 px, 5 of 224 px: more do not fit the caches
 CUDA_PIXELS = 1 << 22  # 4,096 of 32 px, 83 of 224 px: enough to keep a GPU busy; halved until they fit
 OTHER_PIXELS = 1 << 20  # not every device says with an error of its own that its memory is full
 FILE = "features.safetensors"
+ALIGNMENT = 64  # bytes, as of torch's own memory: of features that start elsewhere products round otherwise
 
 
 def extract(
@@ -110,9 +111,14 @@ def save(rows: Iterable[Tensor], labels: Tensor, folder: Path) -> None:
 
 
 def load(folder: Path) -> Features:
-    """Return the features in an artifact's folder, of a file that is mapped into memory."""
+    """Return the features in an artifact's folder, of a file that is mapped into memory.
+
+    Each call maps it anew, for one owner: what is written into them is seen by no other and not in the file.
+    """
     tensors = load_file(folder / FILE)
-    return Features(tensors["x"], tensors["y"])
+    x = tensors["x"]
+    aligned = x.data_ptr() % ALIGNMENT == 0  # files of earlier versions are not
+    return Features(x if aligned else x.clone(), tensors["y"])
 
 
 def _forward_chunks(
@@ -153,12 +159,12 @@ def _forward_if_it_fits(forward: Callable[[Tensor], Tensor], part: Tensor) -> Te
 
 
 def _encode_header(count: int, dim: int) -> bytes:
-    """Return how the file starts: as safetensors itself would write it, labels before features."""
+    """Return how the file starts: as safetensors' own, labels before features, which start at `ALIGNMENT`."""
     labels = 8 * count
     tensors = {
         "y": {"dtype": "I64", "shape": [count], "data_offsets": [0, labels]},
         "x": {"dtype": "F32", "shape": [count, dim], "data_offsets": [labels, labels + 4 * count * dim]},
     }
     head = json.dumps(tensors, separators=(",", ":")).encode()
-    head += b" " * (-len(head) % 8)
+    head += b" " * (-(8 + len(head) + labels) % ALIGNMENT)
     return len(head).to_bytes(8, "little") + head

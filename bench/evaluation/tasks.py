@@ -12,7 +12,7 @@ from bench.contracts.backbone import Backbone
 from bench.contracts.dataset import DatasetInfo, Images
 from bench.contracts.evaluator import Features, Network, Task, draw_folds
 from bench.splits.grouped import labelled_splits
-from bench.splits.label_pool import gather_rows, labelled_rows
+from bench.splits.label_pool import gather_rows, labelled_rows, select_rows
 
 Folds = tuple[tuple[Tensor, Tensor], ...]
 
@@ -30,8 +30,11 @@ def build_task(
 ) -> Task:
     """Return what an evaluator may see, and change: the labelled part of the pool, and the test split.
 
+    Features stay where they are, such as in a mapped file, if the labelled rows are all of one split. A label
+    fraction, or train and val together, is copied: such rows are in no file one after the other.
+
     Args:
-        parts: the features of every split.
+        parts: the features of every split. Those of `x` are the task's from now on, labels are copied.
         classes: the classes' names.
         fraction: of the labels; none is all.
         seed: of the draw, and of the evaluator.
@@ -43,7 +46,7 @@ def build_task(
     known = [parts[split] for split in labelled_splits(parts)]
     labels = torch.cat([part.y for part in known])
     rows = labelled_rows(labels, fraction, seed, groups)
-    x = gather_rows([part.x for part in known], rows)
+    x = select_rows([part.x for part in known], rows)
     train = Features(x, labels[rows], None if groups is None else groups[rows])
     own_val = len(known) > 1 and fraction in (1, None) and not seen
     own = rows >= len(known[0])
@@ -54,7 +57,7 @@ def build_task(
         folds = draw_folds(train, seed)
     return Task(
         train=train,
-        test=Features(parts["test"].x.clone(), parts["test"].y.clone()),
+        test=Features(parts["test"].x, parts["test"].y.clone()),
         folds=folds,
         classes=classes,
         seed=seed,

@@ -19,7 +19,7 @@ from bench.system.stage_watch import StageWatch
 
 
 class FeaturesStage:
-    """Extracts features and loads them; those of the last backbone and data stay in memory.
+    """Extracts features, and maps their files into memory: each time anew, for whoever asks may change them.
 
     Args:
         backbones: the stage below.
@@ -33,7 +33,7 @@ class FeaturesStage:
     ) -> None:
         self.backbones, self.images = backbones, images
         self.artifacts, self.watch = artifacts, watch
-        self._loaded: dict[str, Features] = {}
+        self._found: set[str] = set()  # keys of artifacts that are whole
 
     def get_all(self, cell: Cell) -> dict[str, Features]:
         """Return the features of every split that a cell is evaluated on.
@@ -52,14 +52,14 @@ class FeaturesStage:
             StageFailed: see `get_all`.
         """
         key = cell.keys.features[split]
-        if key not in self._loaded:
-            own = set(cell.keys.features.values())
-            self._loaded = {loaded: rows for loaded, rows in self._loaded.items() if loaded in own}
+        if key not in self._found:
+            self._found &= set(cell.keys.features.values())
             with in_stage("features"), self.watch.entered("features"), self.artifacts.locked(key):
                 if self.artifacts.find(key) is None:
                     self._extract(cell, split, key)
-                self._loaded[key] = feature_files.load(self.artifacts.folder / key)
-        return self._loaded[key]
+                self._found.add(key)
+        with in_stage("features"):
+            return feature_files.load(self.artifacts.folder / key)
 
     def about(self, cell: Cell) -> list[dict[str, Any]]:
         """Return what the artifacts of a cell's features say of them, a split at a time."""

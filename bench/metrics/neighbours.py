@@ -17,14 +17,22 @@ ROWS, BANK = 256, 65_536  # a block of similarities: 64 MB
 UNIT = 4_096  # rows that are brought to length one at a time
 
 
-def unit_rows(x: Tensor) -> Tensor:
-    """Return (n, dim) features at length one, in one copy; a row of zeros stays one, alike to nothing."""
-    unit = torch.empty_like(x)
-    for part, place in zip(x.split(UNIT), unit.split(UNIT), strict=True):
-        largest = part.abs().amax(1, keepdim=True)
-        scaled = part / torch.where(largest > 0, largest, 1.0)  # squares of 1e-30 would vanish
-        place.copy_(F.normalize(scaled))
+def unit_rows(x: Tensor, device: torch.device | None = None) -> Tensor:
+    """Return features at length one, in one copy; a row of zeros stays one, alike to nothing.
+
+    Args:
+        x: (n, dim); may be in a mapped file.
+        device: where they are wanted and computed; none is where they are.
+    """
+    unit = torch.empty_like(x, device=device)
+    for rows, place in zip(x.split(UNIT), unit.split(UNIT), strict=True):
+        place.copy_(_bring_to_length_one(rows.to(unit.device)))
     return unit
+
+
+def _bring_to_length_one(x: Tensor) -> Tensor:
+    largest = x.abs().amax(1, keepdim=True)
+    return F.normalize(x / torch.where(largest > 0, largest, 1.0))  # squares of 1e-30 would vanish
 
 
 def votes(near: Tensor, labels: Tensor, classes: int, temperature: float) -> Tensor:

@@ -37,6 +37,25 @@ def labelled_rows(labels: Tensor, fraction: float | None, seed: int, groups: Ten
     return torch.from_numpy(stratified_subset(labels.numpy(), fraction or 1.0, seed, groups=own))
 
 
+def select_rows(parts: Sequence[Tensor], rows: Tensor) -> Tensor:
+    """Return some rows of tensors that count as one pool: a copy only where they are not there as they are.
+
+    Rows that lie one after the other in one tensor, such as all of it, are a part of that tensor: in a mapped
+    file they stay there.
+
+    Args:
+        parts: as of `gather_rows`.
+        rows: likewise.
+    """
+    if len(rows) and int(rows[-1] - rows[0]) == len(rows) - 1:
+        first = int(rows[0])
+        for part in parts:
+            if 0 <= first <= len(part) - len(rows):
+                return part[first : first + len(rows)]
+            first -= len(part)
+    return gather_rows(parts, rows)
+
+
 def gather_rows(parts: Sequence[Tensor], rows: Tensor) -> Tensor:
     """Return a copy of some rows of tensors that count as one pool, of which nothing else is copied.
 

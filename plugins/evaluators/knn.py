@@ -68,8 +68,8 @@ class KNN(Evaluator):
         self.check(len(task.train), len(task.classes))
         refuse_not_finite("knn", task)
         k = self.config.k or min(DEFAULT_K, len(task.train))
-        bank = unit_rows(task.train.x.to(task.device))
-        queries = unit_rows(task.test.x.to(task.device))
+        bank = unit_rows(task.train.x, task.device)
+        queries = unit_rows(task.test.x, task.device)
         near, index = nearest(queries, bank, k)
         labels = task.train.y.to(task.device)[index]
         scores = votes(near, labels, len(task.classes), self.config.temperature).cpu()

@@ -97,10 +97,11 @@ class LabelFraction(Evaluator):
         labels: list[int] = []
         left_out = []
         for fraction, draws in zip(self.config.fractions, self.config.draws, strict=True):
-            subsets = _draw_subsets(task, fraction, draws)
-            if subsets:
-                curve[fraction] = self._fit(subsets)
-                labels.append(len(subsets[0].train))
+            seeds = [seed_of(task.seed, "label-fraction", draw) for draw in range(draws)]
+            sizes = _count_labels(task, fraction, seeds)
+            if sizes:
+                curve[fraction] = self._fit(task, fraction, seeds)
+                labels.append(sizes[0])
             else:
                 left_out.append(fraction)
         if not curve:
@@ -119,11 +120,11 @@ class LabelFraction(Evaluator):
             neither_is_better=frozenset(name for name in metrics if name.endswith("_std")),
         )
 
-    def _fit(self, subsets: list[Task]) -> list[Scores]:
-        """Return what the probe finds of each subset."""
+    def _fit(self, task: Task, fraction: float, seeds: Sequence[int]) -> list[Scores]:
+        """Return what the probe finds of each draw of a fraction."""
         (probe,) = self.uses(self.config).values()
-        # one by one: what is fitted beside a draw must not change where it ends
-        return [probe.evaluate(subset) for subset in subsets]
+        # one by one: what is fitted beside a draw must not change where it ends, and each is a copy
+        return [probe.evaluate(task.subset(fraction, seed)) for seed in seeds]
 
     def _protocol(self, curve: dict[float, list[Scores]]) -> dict[str, Any]:
         """Return what a record says of the subsets and of the choices made in them."""
@@ -168,10 +169,9 @@ def _metrics(top1: dict[float, list[float]]) -> dict[str, float]:
     return metrics
 
 
-def _draw_subsets(task: Task, fraction: float, draws: int) -> list[Task]:
-    """Return the subsets of a fraction; none where one of them leaves a class without an example."""
-    seeds = [seed_of(task.seed, "label-fraction", draw) for draw in range(draws)]
+def _count_labels(task: Task, fraction: float, seeds: Sequence[int]) -> list[int]:
+    """Return how many labels each draw of a fraction has; none where one leaves a class without any."""
     try:
-        return [task.subset(fraction, seed) for seed in seeds]
+        return [len(task.draw_rows(fraction, seed)) for seed in seeds]
     except Unsupported:
         return []

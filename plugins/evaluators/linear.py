@@ -43,7 +43,7 @@ from bench.api import (
 
 from .fitting.choice import is_near_best
 from .fitting.last_scores import reuse_scores
-from .fitting.logistic import Frame, Heads, Rows, fit_all
+from .fitting.logistic import ROWS, Frame, Heads, Part, Rows, fit_all
 
 FAR = 3  # standard errors behind the best, where a weaker penalty is not tried; our choice
 
@@ -182,22 +182,44 @@ class _Fold:
 
     Args:
         rows: to fit.
-        held_out: to judge by.
+        labelled: what the fold is of.
+        held_out: (m,), int64, the rows of it to judge by.
         heads: by the index of its l2 in the grid.
         scores: likewise, top-1 in percent and negative log-likelihood, (2,), float64.
     """
 
     rows: Rows
-    held_out: Features
+    labelled: Features
+    held_out: Tensor
     heads: dict[int, Heads] = field(default_factory=dict)
     scores: dict[int, Tensor] = field(default_factory=dict)
 
     def judge(self, index: int, head: Heads) -> None:
         """Keep a head and its scores on the held-out rows."""
-        labels, logits = self.held_out.y.cpu(), head.logits(self.held_out.x, 0).cpu()
-        right = (logits.argmax(1) == labels).double().mean()
         self.heads[index] = head
-        self.scores[index] = torch.stack((100 * right, F.cross_entropy(logits, labels)))
+        self.scores[index] = judge(head, self.labelled, self.held_out)
+
+
+def judge(head: Heads, labelled: Features, index: Tensor) -> Tensor:
+    """Return top-1 in percent and negative log-likelihood of some rows, a block at a time.
+
+    Args:
+        head: one.
+        labelled: features and labels.
+        index: (m,), int64, of the rows.
+
+    Returns:
+        (2,), float64, on the CPU.
+    """
+    part, labels = Part(labelled.x, index, head.mean.device), labelled.y[index].cpu()
+    right, likelihoods = [], []
+    for block, own in zip(head.predict(part, 0), labels.split(ROWS), strict=True):
+        logits = block.cpu()
+        right.append(logits.argmax(1) == own)
+        likelihoods.append(logits.log_softmax(1).gather(1, own[:, None]))
+    # of one column, with label 0: so rows are added in the order in which `cross_entropy` of all adds them
+    loss = F.nll_loss(torch.cat(likelihoods), torch.zeros_like(labels))
+    return torch.stack((100 * torch.cat(right).double().mean(), loss))
 
 
 def _prepare_folds(task: Task, every: Frame) -> list[_Fold]:
@@ -205,7 +227,7 @@ def _prepare_folds(task: Task, every: Frame) -> list[_Fold]:
     folds, (x, y) = [], (task.train.x, task.train.y)
     for index, held_out in task.folds:
         frame = Frame.of(x, task.device, index, every)
-        folds.append(_Fold(Rows.of(x, y, task.device, frame, index), task.train.take(held_out)))
+        folds.append(_Fold(Rows.of(x, y, task.device, frame, index), task.train, held_out))
     return folds
 
 

@@ -176,11 +176,42 @@ def test_features_are_read_back_as_they_were_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dim", [1, 5, 512])
-def test_the_file_is_what_safetensors_would_write(tmp_path: Path, dim: int) -> None:
+def test_the_file_is_what_safetensors_would_write_but_that_features_start_as_torchs_memory_does(
+    tmp_path: Path, dim: int
+) -> None:
     x, y = torch.randn(7, dim), torch.arange(7)
     features.save(x.split(2), y, tmp_path)
+    written, usual = (tmp_path / features.FILE).read_bytes(), safetensors.torch.save({"x": x, "y": y})
+    head, usual_head = (file[8 : 8 + int.from_bytes(file[:8], "little")] for file in (written, usual))
 
-    assert (tmp_path / features.FILE).read_bytes() == safetensors.torch.save({"x": x, "y": y})
+    assert head.rstrip() == usual_head.rstrip()
+    assert written[8 + len(head) :] == usual[8 + len(usual_head) :]
+    assert (len(written) - x.nbytes) % features.ALIGNMENT == 0
+    assert features.load(tmp_path).x.data_ptr() % features.ALIGNMENT == 0
+
+
+def test_features_of_earlier_versions_are_moved_to_where_torch_would_have_them(tmp_path: Path) -> None:
+    """Products of rows that start elsewhere are rounded otherwise: scores would be others."""
+    x, y = torch.randn(9, 5), torch.arange(9)
+    written = safetensors.torch.save({"x": x, "y": y})
+    assert (len(written) - x.nbytes) % features.ALIGNMENT
+    (tmp_path / features.FILE).write_bytes(written)
+    read = features.load(tmp_path)
+
+    assert read.x.data_ptr() % features.ALIGNMENT == 0
+    assert read.x.equal(x)
+
+
+def test_what_is_written_into_features_is_its_own_owners_alone(tmp_path: Path) -> None:
+    x, y = torch.ones(8, 5), torch.arange(8)
+    features.save([x], y, tmp_path)
+    one, other = features.load(tmp_path), features.load(tmp_path)
+    one.x.zero_()
+    one.y.zero_()
+
+    assert other.x.equal(x)
+    assert other.y.equal(y)
+    assert features.load(tmp_path).x.equal(x)
 
 
 def test_features_are_written_as_they_come_and_let_go(tmp_path: Path) -> None:

@@ -68,14 +68,47 @@ def test_what_is_trained_on_stays_on_a_device_that_has_room_for_it(
     assert full.pixels.device == CPU
 
 
-def test_features_are_a_copy_that_may_be_ruined() -> None:
-    features = {
-        "train": Features(torch.ones(40, 2), torch.arange(40) % 2),
-        "test": Features(torch.ones(8, 2), torch.zeros(8).long()),
-    }
+def two_classes(count: int) -> Features:
+    return Features(torch.rand(count, 2), torch.arange(count) % 2)
+
+
+def test_features_of_which_all_are_labelled_are_not_copied() -> None:
+    features = {"train": two_classes(40), "test": two_classes(8)}
+    task = build_task(features, INFO.classes, 1.0, 0, CPU)
+
+    assert task.train.x.data_ptr() == features["train"].x.data_ptr()
+    assert task.test.x.data_ptr() == features["test"].x.data_ptr()
+    assert task.train.x.equal(features["train"].x)
+
+
+def test_labels_in_front_of_and_behind_which_there_are_none_need_no_copy_of_features() -> None:
+    train = two_classes(40)
+    train.y[:4], train.y[30:] = -1, -1
+    task = build_task({"train": train, "test": two_classes(8)}, INFO.classes, None, 0, CPU)
+
+    assert task.train.x.data_ptr() == train.x[4:].data_ptr()
+    assert task.train.x.equal(train.x[4:30])
+    assert task.train.y.equal(train.y[4:30])
+
+
+@pytest.mark.parametrize("gap", [False, True])
+def test_the_labelled_part_of_train_and_val_is_a_copy(gap: bool) -> None:  # noqa: FBT001
+    features = {"train": two_classes(40), "val": two_classes(20), "test": two_classes(8)}
+    if gap:
+        features = {"train": features["train"], "test": features["test"]}
+        features["train"].y[7] = -1
+    every = torch.cat([features[split].x for split in features if split != "test"])
+    labels = torch.cat([features[split].y for split in features if split != "test"])
+    task = build_task(features, INFO.classes, None, 0, CPU)
+
+    assert task.train.x.data_ptr() != features["train"].x.data_ptr()
+    assert task.train.x.equal(every[labels >= 0])
+
+
+def test_labels_are_a_copy_that_may_be_ruined() -> None:
+    features = {"train": two_classes(40), "test": two_classes(8)}
     task = build_task(features, INFO.classes, 1.0, 0, CPU)
     for part in (task.train, task.test):
-        part.x.zero_()
         part.y.fill_(7)
 
-    assert all(part.x.all() and part.y.max() <= 1 for part in features.values())
+    assert all(part.y.max() <= 1 for part in features.values())

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 from bench_plugins.evaluators.fitting import logistic
-from bench_plugins.evaluators.linear import Linear
+from bench_plugins.evaluators.linear import Linear, judge
 from logistic_reference import draw_problem, fit_heads
 from sklearn.linear_model import LogisticRegression
 from torch.nn import functional as F
@@ -47,6 +47,19 @@ def test_a_linear_problem_is_solved() -> None:
     assert scores.confidence is not None
     assert scores.confidence.dtype == torch.float32
     assert scores.protocol["converged"] is True
+
+
+@pytest.mark.parametrize("held_out", [1, 1024, 2500])
+def test_held_out_rows_are_judged_as_all_at_once_bit_for_bit(held_out: int) -> None:
+    """A block at a time: a last bit decides between penalties."""
+    x, y = draw_problem(3000, 12, 5, 1.0)
+    index = torch.randperm(3000, generator=torch.Generator().manual_seed(0))[:held_out]
+    head = logistic.fit(x, y, 5, GRID[:1], tolerance=1e-4, max_iter=20, device=CPU)
+    logits = head.logits(x[index], 0)
+    top1, loss = judge(head, Features(x, y), index)
+
+    assert float(top1) == float(100 * (logits.argmax(1) == y[index]).double().mean())
+    assert float(loss) == float(F.cross_entropy(logits, y[index]))
 
 
 def test_the_protocol_names_the_data_s_own_validation_split() -> None:

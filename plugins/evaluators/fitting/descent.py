@@ -25,6 +25,7 @@ Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 HISTORY = (10, 40)  # pairs a head: scikit-learn's lbfgs keeps 10; 40 take a third fewer evaluations
 HELD = 2**19  # float64 numbers of all heads' moves, beyond which the history is shorter: 4 MB
+BLOCK = 2**24  # numbers of histories that are copied at a time, 128 MB: with 1,000 classes a head has 330 MB
 SUFFICIENT = 1e-4  # Nocedal and Wright 2006, section 3.1
 ROUNDING = 1e-7  # of the loss, below which a step is judged by its slope
 CAUTION = 0.5  # of the curvature that the penalty gives a pair at least
@@ -46,7 +47,7 @@ class State:
         curvature: (heads, classes, classes).
         direction: as `at`.
         step: (heads,), along the direction, to be tried next.
-        moves: (heads, history, classes, axes + 1), the latest first.
+        moves: (heads, history, classes, axes + 1), the latest first; written over by each step.
         changes: as `moves`, of the gradient.
         gain: (heads,), of the last step or expected of the next, the larger.
         steps: (heads,), evaluations.
@@ -70,6 +71,15 @@ class State:
         """Return the heads at an index or mask."""
         return State(*(getattr(self, f.name)[heads] for f in fields(self)))
 
+    def keep(self, heads: Tensor) -> State:
+        """Return the heads at a mask, whose history moves up in the memory where it is."""
+        moves, changes = (_move_up(history, heads) for history in (self.moves, self.changes))
+        return replace(self.forget().take(heads), moves=moves, changes=changes)
+
+    def forget(self) -> State:
+        """Return the heads without their history."""
+        return replace(self, moves=self.moves[:, :0], changes=self.changes[:, :0])
+
 
 def start(loss: Loss, variance: Tensor, l2: Tensor, at: Tensor) -> State:
     """Return heads that have not moved yet, one a problem.
@@ -84,7 +94,7 @@ def start(loss: Loss, variance: Tensor, l2: Tensor, at: Tensor) -> State:
     problem = torch.arange(len(l2), device=l2.device)
     value, gradient, curvature = _objective(loss, problem, at, l2)
     pairs = min(max(HELD // at.numel(), HISTORY[0]), HISTORY[1])
-    history = l2.new_zeros(len(l2), pairs, *at.shape[1:])
+    shape = len(l2), pairs, *at.shape[1:]
     return State(
         problem=problem,
         variance=variance,
@@ -95,8 +105,8 @@ def start(loss: Loss, variance: Tensor, l2: Tensor, at: Tensor) -> State:
         curvature=curvature,
         direction=-_apply_metric(gradient, curvature, variance, l2),
         step=torch.ones_like(l2),
-        moves=history,
-        changes=history,
+        moves=l2.new_zeros(shape),
+        changes=l2.new_zeros(shape),
         gain=torch.full_like(l2, torch.inf),
         steps=torch.ones_like(l2, dtype=torch.long),
     )
@@ -128,15 +138,18 @@ def change_penalty(s: State, l2: Tensor) -> State:
     )
 
 
-def minimise(loss: Loss, live: State, tolerance: float, noise: Tensor, max_iter: int) -> State:
+def minimise(
+    loss: Loss, live: State, tolerance: float, noise: Tensor, max_iter: int, *, last: bool = False
+) -> State:
     """Descend until every head has converged, or for `max_iter` evaluations.
 
     Args:
         loss: as of `start`.
-        live: where the heads start.
+        live: where the heads start; their history is written over.
         tolerance: as of `have_converged`.
         noise: likewise.
         max_iter: evaluations of the objective.
+        last: no other penalty comes after it, so that heads which are done forget their history.
     """
     order = torch.arange(len(live.l2), device=live.l2.device)
     ended: list[tuple[Tensor, State]] = []
@@ -144,11 +157,13 @@ def minimise(loss: Loss, live: State, tolerance: float, noise: Tensor, max_iter:
         live = _advance(loss, live)
         done = have_converged(live, tolerance, noise)
         if done.any():
-            ended.append((order[done], live.take(done)))
-            live, order = live.take(~done), order[~done]
+            ended.append((order[done], (live.forget() if last else live).take(done)))
+            live, order = live.keep(~done), order[~done]
         if not len(order):
             break
-    ended.append((order, live))
+    if not ended:
+        return live
+    ended.append((order, live.forget() if last else live))
     back = torch.cat([heads for heads, _ in ended]).argsort()
     states = [state for _, state in ended]
     return State(*(torch.cat([getattr(s, f.name) for s in states])[back] for f in fields(State)))
@@ -192,9 +207,8 @@ def _advance(loss: Loss, s: State) -> State:
             return new
         return torch.where(good.view(-1, *[1] * (new.ndim - 1)), new, old)
 
-    # the latest pair goes in front, the oldest falls out: (heads, history, classes, axes + 1)
-    moves = move_good(torch.cat(((trial - s.at)[:, None], s.moves[:, :-1]), 1), s.moves)
-    changes = move_good(torch.cat(((gradient - s.gradient)[:, None], s.changes[:, :-1]), 1), s.changes)
+    moves = _push(s.moves, trial - s.at, None if all_good else good)
+    changes = _push(s.changes, gradient - s.gradient, None if all_good else good)
     gained = s.loss - value
     gradient, curvature = move_good(gradient, s.gradient), move_good(curvature, s.curvature)
     # a head that stays gets the direction it had: nothing that it depends on has changed
@@ -239,7 +253,8 @@ def _inverse_hessian(
     s, y = moves.flatten(2), changes.flatten(2)  # (heads, history, classes * (axes + 1))
     products = s @ y.transpose(1, 2)  # (heads, history, history), the latest first
     own = products.diagonal(dim1=1, dim2=2)
-    least = CAUTION * l2[:, None] * moves[..., :-1].square().sum((2, 3))  # the penalty's share; less is noise
+    lengths = [part[..., :-1].square().sum((2, 3)) for part in moves.split(_heads_at_once(moves))]
+    least = CAUTION * l2[:, None] * torch.cat(lengths)  # the penalty's share of `own`; less is noise
     there = own > least
     lower = products.tril() * there[:, :, None] * there[:, None] + torch.diag_embed((~there).to(own))
     alpha = _solve(lower, there * (s @ gradient.flatten(1)[..., None])[..., 0], upper=False)
@@ -251,6 +266,35 @@ def _inverse_hessian(
     beta = _solve(lower.transpose(1, 2), left, upper=True)
     turned: Tensor = q + (beta[:, None] @ s).view_as(q)
     return turned
+
+
+def _push(history: Tensor, latest: Tensor, good: Tensor | None) -> Tensor:
+    """Put the latest of each head in front, whereby the oldest falls out; in place, a few heads at a time.
+
+    Args:
+        history: (heads, history, classes, axes + 1).
+        latest: (heads, classes, axes + 1).
+        good: (heads,), bool, of those that get it; none is all.
+    """
+    size = _heads_at_once(history)
+    for at in range(0, len(history), size):
+        old = history[at : at + size]
+        pushed = torch.cat((latest[at : at + size, None], old[:, :-1]), 1)
+        old.copy_(pushed if good is None else torch.where(_wide(good[at : at + size, None]), pushed, old))
+    return history
+
+
+def _move_up(history: Tensor, heads: Tensor) -> Tensor:
+    """Return the histories at a mask, (heads,), in place: one after the other from the first place on."""
+    kept = heads.nonzero()[:, 0].tolist()
+    for place, head in enumerate(kept):
+        if place != head:
+            history[place].copy_(history[head])
+    return history[: len(kept)]
+
+
+def _heads_at_once(history: Tensor) -> int:
+    return max(1, BLOCK // max(1, history[0].numel()))
 
 
 def _solve(triangle: Tensor, right: Tensor, *, upper: bool) -> Tensor:
@@ -282,4 +326,4 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _wide(value: Tensor) -> Tensor:
-    return value[:, None, None]
+    return value[..., None, None]

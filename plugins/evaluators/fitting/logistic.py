@@ -52,9 +52,13 @@ class Heads:
 
     def logits(self, x: Tensor, head: int) -> Tensor:
         """Return what one head says of features (n, dim), as (n, classes), float64."""
+        return torch.cat(list(self.predict(Part(x, None, self.mean.device), head)))
+
+    def predict(self, part: Part, head: int) -> Iterator[Tensor]:
+        """Yield what one head says of some rows, at most `ROWS` at a time, as (rows, classes), float64."""
         weight, bias = self.weight[head].T, self.bias[head]
-        blocks = Part(x, None, self.mean.device).blocks()
-        return torch.cat([((block - self.mean) / self.scale) @ weight + bias for block in blocks])
+        for block in part.blocks():
+            yield ((block - self.mean) / self.scale) @ weight + bias
 
     def take(self, head: int) -> Heads:
         """Return one head."""
@@ -136,12 +140,13 @@ def fit_all(
             weight, bias = head.convert_to(rows.frame.mean, rows.frame.scale)
             at[index, :, : rows.frame.axes.shape[1]], at[index, :, -1] = weight[0] @ rows.frame.axes, bias[0]
     end = None
-    for strength in l2.to(at.device):
+    strengths = l2.to(at.device)
+    for place, strength in enumerate(strengths, 1):
         first = change_penalty(end, strength) if end else start(loss, loss.variance, strength, at)
-        end = minimise(loss, first, tolerance, loss.noise, max_iter)
+        end = minimise(loss, first, tolerance, loss.noise, max_iter, last=place == len(strengths))
         converged = have_converged(end, tolerance, loss.noise)
         yield [
-            _head(rows, end.take(torch.tensor([index])), converged[index : index + 1])
+            _head(rows, end.forget().take(torch.tensor([index])), converged[index : index + 1])
             for index, rows in enumerate(problems)
         ]
 
