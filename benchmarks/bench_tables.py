@@ -79,7 +79,8 @@ from bench.cli.main import main
 try: main(["table", "--results", sys.argv[1], "--output", sys.argv[2]])
 except SystemExit as end: assert not end.code
 used = resource.getrusage(resource.RUSAGE_SELF)
-print(used.ru_utime + used.ru_stime, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6, file=sys.stderr)
+unit = 1 if sys.platform == "darwin" else 1024
+print(used.ru_utime + used.ru_stime, used.ru_maxrss * unit / 1e6, file=sys.stderr)
 """
 
 
