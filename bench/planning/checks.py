@@ -43,7 +43,7 @@ def check_request(request: Request, plugins: PluginChoices) -> None:
 
 
 def refuse_early(options: Options, registry: Registry) -> None:
-    """Refuse what can be known to be wrong from what plugins declare, before a second is spent on importing torch.
+    """Refuse what is wrong by what plugins declare, before seconds are spent on importing torch.
 
     What a plugin's own code has to say, and what only data shows, is left to planning.
 

@@ -1,12 +1,13 @@
-"""Read what a plugin's class declares, such as its settings and its recipe, without importing what it computes with.
+"""Read what a plugin's class declares, such as its settings and its recipe, without what it computes with.
 
-torch alone takes seconds to import, timm more, and a module of a plugin imports them at its top. A setting that is
-misspelt, or `bench show`, needs none of it. So of the module's source only those statements are run that the
-declarations refer to, as they stand there: imports, constants, functions, the class without its methods.
+torch alone takes seconds to import, timm more, and a module of a plugin imports them at its top. A setting
+that is misspelt, or `bench show`, needs none of it. So of the module's source only those statements are run
+that the declarations refer to, as they stand there: imports, constants, functions, the class without its
+methods.
 
-That is what the whole module would have declared only if it does nothing else at its top. Where it may (a loop, a
-condition, a decorator of the class, a name that is bound twice), nothing is read in this way, and the caller imports
-the module.
+That is what the whole module would have declared only if it does nothing else at its top. Where it may (a
+loop, a condition, a decorator of the class, a name that is bound twice), nothing is read in this way, and the
+caller imports the module.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -31,7 +32,7 @@ Statement = ast.stmt
 
 
 def read_declarations(kind: str, target: str, base: str, declared_base: type) -> type[Any] | None:
-    """Return a class with what the plugin of a target declares, or none where that cannot be told from its source.
+    """Return a class with what a plugin declares, or none where its source does not tell.
 
     Args:
         kind: a key of `DECLARED`.
@@ -65,13 +66,11 @@ def _choose_statements(
 ) -> list[Statement] | None:
     """Return the statements of a module that the declarations of its class take, in their order."""
     bound = _bind(tree.body)
-    cls = bound.get(name) if bound is not None else None
-    if bound is None or not isinstance(cls, ast.ClassDef) or not _extends(cls, bound, base):
+    chain = _list_chain(name, bound, base) if bound is not None else []
+    needed = _trim(chain, declared) if chain else None
+    if bound is None or needed is None:
         return None
-    trimmed = _trim(cls, declared)
-    if trimmed is None:
-        return None
-    needed, waiting = {name: trimmed}, list(_names_in(trimmed))
+    waiting = [word for statement in needed.values() for word in _names_in(statement)]
     while waiting:
         word = waiting.pop()
         if word in bound and word not in needed:
@@ -122,32 +121,46 @@ def _name_of(alias: ast.alias) -> str:
     return alias.asname or alias.name.partition(".")[0]
 
 
-def _extends(cls: ast.ClassDef, bound: dict[str, Statement], base: str) -> bool:
-    """Tell whether a class extends the base of its kind, directly, and nothing else changes it."""
-    if cls.decorator_list or cls.keywords or len(cls.bases) != 1 or not isinstance(cls.bases[0], ast.Name):
-        return False
-    name = cls.bases[0].id
-    origin = bound.get(name)
-    if not isinstance(origin, ast.ImportFrom) or origin.module != API:
-        return False
-    return any(_name_of(alias) == name and alias.name == base for alias in origin.names)
+def _list_chain(name: str, bound: Mapping[str, Statement], base: str) -> list[ast.ClassDef]:
+    """Return a class and those of the module that it extends, up to one that extends the base of its kind.
+
+    There are none if it does not, or if anything else takes part in making one of them.
+    """
+    chain: list[ast.ClassDef] = []
+    while True:
+        match bound.get(name):
+            case ast.ClassDef(decorator_list=[], keywords=[], bases=[ast.Name(id=above)]) as cls:
+                chain.append(cls)
+                name = above
+            case ast.ImportFrom(module=module, names=names) if module == API:
+                is_base = any(_name_of(alias) == name and alias.name == base for alias in names)
+                return chain if is_base else []
+            case _:
+                return []
 
 
-def _trim(cls: ast.ClassDef, declared: Collection[str]) -> ast.ClassDef | None:
-    """Return a class with what it declares, and what that refers to in the class; see `_bind` for none."""
-    bound = _bind(cls.body)
-    if bound is None:
-        return None
-    kept: dict[str, Statement] = {}
-    waiting = [name for name in declared if name in bound]
+def _trim(chain: Sequence[ast.ClassDef], declared: Iterable[str]) -> dict[str, Statement] | None:
+    """Return classes by name with what they declare and what that refers to; see `_bind` for none."""
+    bound = [_bind(cls.body) for cls in chain]
+    kept, waiting = set(), list(declared)
     while waiting:
         name = waiting.pop()
-        if name in bound and name not in kept:
-            kept[name] = bound[name]
-            waiting += _names_in(bound[name], attributes=True)
-    docs = [s for s in cls.body[:1] if isinstance(s, ast.Expr)]
-    body = [*docs, *(s for s in cls.body if s in kept.values())] or [ast.Pass()]
-    made = ast.ClassDef(cls.name, [ast.Name(BASE, ast.Load())], [], body, [])
+        if name not in kept:
+            kept.add(name)
+            for own in bound:
+                if own is None:
+                    return None
+                if name in own:
+                    waiting += _names_in(own[name], attributes=True)
+    bases = [*(cls.name for cls in chain[1:]), BASE]
+    return {cls.name: _keep(cls, kept, base) for cls, base in zip(chain, bases, strict=True)}
+
+
+def _keep(cls: ast.ClassDef, names: Collection[str], base: str) -> ast.ClassDef:
+    """Return a class with its docstring and what binds some names."""
+    docs = [statement for statement in cls.body[:1] if isinstance(statement, ast.Expr)]
+    binding = [s for s in cls.body if any(name in names for name in _names_bound_by(s) or ())]
+    made = ast.ClassDef(cls.name, [ast.Name(base, ast.Load())], [], [*docs, *binding, ast.Pass()], [])
     return ast.copy_location(made, cls)
 
 
