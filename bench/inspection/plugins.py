@@ -150,11 +150,8 @@ def _format_recipe(recipes: Mapping[str, Recipe]) -> str:
     """
     every = [key_fields(recipe) for recipe in recipes.values()]
     groups = {where: values.pop("groups", ()) for where, values in zip(recipes, every, strict=True)}
-    names = [name for name in dict.fromkeys(n for values in every for n in values) if name != "source"]
-    rows = [
-        (name, *(format_value(getattr(recipe, name)) for recipe in recipes.values()))
-        for name in (*names, "source")
-    ]
+    names = dict.fromkeys(name for values in every for name in values)
+    rows = [(name, *(format_value(getattr(recipe, name)) for recipe in recipes.values())) for name in names]
     if len(recipes) == 1:
         table = _format_columns(rows)
     else:

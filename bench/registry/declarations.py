@@ -101,8 +101,8 @@ def _names_bound_by(statement: Statement) -> list[str] | None:
             return [name]
         case ast.Assign(targets=targets) if all(map(_is_plain, targets)):
             return [node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)]
-        case ast.AnnAssign(target=ast.Name(id=name)):
-            return [name]
+        case ast.AnnAssign(target=ast.Name(id=name), value=value):
+            return [name] if value else []
         case ast.Expr(value=ast.Constant()) | ast.Pass():
             return []
         case ast.If(test=ast.Name(id="TYPE_CHECKING"), orelse=[]):
@@ -184,7 +184,7 @@ def _names_in(node: ast.AST, *, attributes: bool = False) -> Iterator[str]:
         node: the statement.
         attributes: yield what follows a dot, too.
     """
-    if isinstance(node, ast.Name):
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
         yield node.id
     elif isinstance(node, ast.Attribute) and attributes:
         yield node.attr
