@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from bench.augmentation.multi_crop import multi_crop
     from bench.augmentation.view import View
     from bench.contracts.backbone import Backbone, BackboneInfo, Normalisation, Tokens
-    from bench.contracts.dataset import DataLocation, Dataset, DatasetInfo, FileStream, Images
+    from bench.contracts.dataset import DataLocation, Dataset, FileStream, Images
+    from bench.contracts.dataset_info import DatasetInfo
     from bench.contracts.evaluator import Evaluator, Features, FeatureSpec, Network, Scores, Task
     from bench.contracts.executor import CellRunner, Executor, WorkerSpec
+    from bench.contracts.feature_settings import FeatureSettings
     from bench.contracts.method import Batch, Embeddings, Method, Step
     from bench.contracts.probes import (
-        FeatureSettings,
         describe_choice,
         describe_no_choice,
         is_at_edge,
@@ -83,12 +84,14 @@ _HOMES = {
     "bench.augmentation.multi_crop": ("multi_crop",),
     "bench.augmentation.view": ("View",),
     "bench.contracts.backbone": ("Backbone", "BackboneInfo", "Normalisation", "Tokens"),
-    "bench.contracts.dataset": ("DataLocation", "Dataset", "DatasetInfo", "FileStream", "Images"),
+    "bench.contracts.dataset": ("DataLocation", "Dataset", "FileStream", "Images"),
+    "bench.contracts.dataset_info": ("DatasetInfo",),
     "bench.contracts.evaluator": ("Evaluator", "FeatureSpec", "Features", "Network", "Scores", "Task"),
     "bench.contracts.executor": ("CellRunner", "Executor", "WorkerSpec"),
     "bench.contracts.method": ("Batch", "Embeddings", "Method", "Step"),
+    "bench.contracts.feature_settings": ("FeatureSettings",),
     "bench.contracts.probes": (
-        "FeatureSettings", "describe_choice", "describe_no_choice", "is_at_edge", "name_folds",
+        "describe_choice", "describe_no_choice", "is_at_edge", "name_folds",
         "refuse_not_finite", "refuse_too_few", "score_logits",
     ),
     "bench.metrics.classification": ("classification_scores", "require_finite"),

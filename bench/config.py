@@ -85,6 +85,22 @@ def build(cls: type, values: Mapping[str, Any], where: str) -> Any:
     return cls(**checked)
 
 
+def check_value(cls: type, name: str, value: Any, where: str) -> None:
+    """Refuse a value that `build` would refuse for a field, whatever the other fields are.
+
+    Args:
+        cls: the dataclass.
+        name: of the field.
+        value: as YAML gives it.
+        where: what an error starts with.
+
+    Raises:
+        BadValue: the value has the wrong type or is out of range.
+    """
+    metadata = next(f.metadata for f in dataclasses.fields(cls) if f.name == name)
+    _check_value(value, _hints(cls)[name], metadata, f"{where}.{name}")
+
+
 def check_fields(config: Any, where: str, limits: type | None = None) -> None:
     """Refuse a dataclass of settings with a value that `build` would have refused, however it was made.
 

@@ -1,8 +1,13 @@
-"""Time how long 10,000 records take to read, tabulate and frame: `pytest benchmarks/bench_tables.py`."""
+"""Time how long 10,000 records take to read, tabulate and frame: `pytest benchmarks/bench_tables.py`.
+
+`--records 100000` has the benchmark of `bench table` itself, of time and of memory, make a folder of as many.
+"""
 
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -50,10 +55,14 @@ def make_record(
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> RecordStore:
     """A store of 10,000 records, written without waiting for the disk."""
-    store = RecordStore(tmp_path_factory.mktemp("results"))
+    return fill(RecordStore(tmp_path_factory.mktemp("results")), seeds=10)
+
+
+def fill(store: RecordStore, seeds: int) -> RecordStore:
+    """Write 1,000 records a seed."""
     axes = (
         [f"m{number}" for number in range(5)], [f"d{number}" for number in range(10)],
-        ["knn", "linear"], [0.01, 1.0], [0.1, 0.2, 0.3, 0.4, 0.5], range(10),
+        ["knn", "linear"], [0.01, 1.0], [0.1, 0.2, 0.3, 0.4, 0.5], range(seeds),
     )  # fmt: skip
     for values in itertools.product(*axes):
         content = make_record(*values)
@@ -61,6 +70,44 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> RecordStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode(content))
     return store
+
+
+TABULATE = """
+import resource, sys
+from pathlib import Path
+from bench.cli.main import main
+try: main(["table", "--results", sys.argv[1], "--output", sys.argv[2]])
+except SystemExit as end: assert not end.code
+used = resource.getrusage(resource.RUSAGE_SELF)
+unit = 1 if sys.platform == "darwin" else 1024
+print(used.ru_utime + used.ru_stime, used.ru_maxrss * unit / 1e6, file=sys.stderr)
+"""
+
+
+@pytest.fixture(scope="module")
+def tabulated(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> tuple[float, float]:
+    """The processor's seconds and the most MB of `bench table`, in a process of its own."""
+    folder = tmp_path_factory.mktemp("many")
+    fill(RecordStore(folder), seeds=pytestconfig.getoption("records") // 1000)
+    command = [sys.executable, "-c", TABULATE, str(folder), str(folder / "table.md")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+    seconds, mb = map(float, done.stderr.split())
+    return seconds, mb
+
+
+@pytest.mark.parametrize(("number", "unit", "per_record"), [(0, "s", 1e-4), (1, "MB", 5e-3)])
+def test_the_command(
+    benchmark: BenchmarkFixture,
+    tabulated: tuple[float, float],
+    pytestconfig: pytest.Config,
+    number: int,
+    unit: str,
+    per_record: float,
+) -> None:
+    count = pytestconfig.getoption("records")
+    found = benchmark.pedantic(lambda: tabulated[number], rounds=1)
+    what = f"{'peak memory of ' if number else ''}`bench table` of {count:,} records"
+    say(benchmark, what=what, goal=f"at most {max(100, count) * per_record:g} {unit}", value=found)
 
 
 @CPU_TIME

@@ -15,7 +15,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from bench.augmentation.view import View
-from bench.contracts.dataset import DatasetInfo, FileStream, Images
+from bench.contracts.dataset import FileStream, Images
+from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.method import Batch, Embeddings, Method
 from bench.contracts.recipe import Training
 from bench.errors import BadData

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.augmentation.view import View
-from bench.contracts.dataset import DatasetInfo, Images
+from bench.contracts.dataset import Images
+from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.method import Batch, Embeddings, Method, Step
 from bench.contracts.recipe import Training
 from bench.pretraining.training_run import TrainingRun

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.augmentation.resampling import Taps, gaussian
-from bench.augmentation.view import GREY
+from bench.augmentation.view import GREY, blur_radius
 
 DARK = 128 / 255 - 2**-24  # the float32 before the threshold of BYOL and VICReg, 128 on bytes
 CONTRAST, SATURATION, HUE = 1, 2, 3  # in `Draws.order`; brightness, 0, needs no case of its own
@@ -162,11 +162,6 @@ def blur_taps(sigma: Tensor, side: int) -> Taps:
     least 3 (SimCLR, appendix A); borders are reflected.
     """
     return gaussian(sigma, side, blur_radius(side))
-
-
-def blur_radius(side: int) -> int:
-    """Return how far the kernel of a blur reaches on images of `side` pixels."""
-    return min(max(1, side // 20), side - 1)
 
 
 def solarise(x: Tensor) -> Tensor:

@@ -79,6 +79,11 @@ class View:
         return replace(view, saturation=0.0, hue=0.0, grey=0.0)
 
 
+def blur_radius(side: int) -> int:
+    """Return how far the kernel of a blur reaches on images of `side` pixels."""
+    return min(max(1, side // 20), side - 1)
+
+
 def join_views(views: Sequence[View]) -> View:
     """Return a view in which every operation is on that is on in one of several: they can be applied as one.
 

@@ -47,6 +47,7 @@ def check(session: Session, name: str) -> int:
     bench plugins check simclr
     bench plugins check resnet18
     """  # noqa: D301
+    session.registry.find_anywhere(name)  # refused before torch is imported
     from bench.testing import check_named
 
     failed = False

@@ -72,7 +72,10 @@ def run(session: Session, /, grid: Path | None, dry_run: bool, **options: Any) -
     from bench.planning.options import merge_options
 
     options["set"] = options.pop("set_")
-    merged = merge_options(grid, options)  # its errors come before a second is spent on importing torch
+    merged = merge_options(grid, options)
+    from bench.planning.checks import refuse_early
+
+    refuse_early(merged, session.registry)  # before seconds are spent on importing torch
     from bench.cli.run_grid import run_grid
 
     ask = sys.stdin.isatty() and sys.stderr.isatty()

@@ -17,6 +17,7 @@ from bench.reporting.table import table
 from bench.reporting.threads import describe_other_threads
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.records import Record, RecordStore
+from bench.system.arithmetic import repeat_to_the_bit
 from bench.system.profiler import Profiler
 
 
@@ -72,6 +73,8 @@ def describe_experiment(experiment: Experiment) -> str:
     parts, spec = experiment.parts, experiment.spec
     store, artifacts = RecordStore(spec.results), ArtifactStore(spec.results)
     device = torch.device(spec.device)
+    if spec.deterministic:
+        repeat_to_the_bit()
     return describe_run(experiment.cells, parts.datasets, parts.registry, store, artifacts, device)
 
 

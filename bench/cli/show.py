@@ -90,6 +90,10 @@ def preview(session: Session, /, count: int, draws: int, seed: int, output: Path
     bench preview --dataset image_folder --set dataset.root=photos --image-size 96
     """  # noqa: D301
     options["set"] = options.pop("set_")
+    from bench.planning.checks import refuse_early
+    from bench.planning.options import merge_options
+
+    refuse_early(merge_options(None, options), session.registry)  # before torch is imported
     from bench.inspection.preview import Sheet, write
 
     write(session.registry, options, Sheet(count=count, draws=draws, seed=seed), output)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 from statistics import fmean
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor, nn
 
-from bench.config import NoSettings, check_fields
+from bench.config import check_fields
+from bench.contracts.declared import Declared
 from bench.errors import BadValue, Unsupported
 
 
@@ -101,7 +102,7 @@ class Tokens:
     patches: Tensor
 
 
-class Backbone(nn.Module):
+class Backbone(Declared, nn.Module):
     """A network from images to features.
 
     `forward` takes images (n, channels, h, w), float32, normalised, and returns features (n, dim).
@@ -113,9 +114,6 @@ class Backbone(nn.Module):
         image_size: side of the images.
     """
 
-    Config: ClassVar[type] = NoSettings
-    version: ClassVar[int] = 1
-    reference: ClassVar[str] = ""
     dim: int
 
     def __init__(self, name: str, config: Any, channels: int, image_size: int) -> None:

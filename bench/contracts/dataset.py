@@ -6,44 +6,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.config import NoSettings, check_fields
+from bench.config import check_fields
+from bench.contracts.dataset_info import DatasetInfo
+from bench.contracts.declared import DeclaredDataset
 from bench.errors import BadData
 from bench.system.memory import free_memory
-
-
-@dataclass(frozen=True, kw_only=True)
-class DatasetInfo:
-    """What is known of a dataset without decoding it.
-
-    Args:
-        classes: the classes' names, in the order of their labels.
-        channels: 1 or 3.
-        size: native side in pixels; of mixed sizes, the side the images are loaded at.
-        mean: a value a channel, in [0, 1]; none is measured on the training images.
-        std: as `mean`.
-        flip: a mirrored image keeps its label.
-        colour: a changed colour keeps its label.
-        groups: what images of one group share, in the plural, e.g. tracks or patients; empty where
-            `Dataset.groups` gives none.
-        notes: what a reader of a record must know, e.g. how a split was made.
-    """
-
-    classes: tuple[str, ...]
-    channels: int
-    size: int
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    flip: bool = True
-    colour: bool = True
-    groups: str = ""
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -134,7 +108,7 @@ class DataLocation:
     packed: bool = False
 
 
-class Dataset(ABC):
+class Dataset(DeclaredDataset, ABC):
     """Labelled images in splits. Making one is cheap: nothing is decoded before `load`.
 
     Args:
@@ -147,18 +121,9 @@ class Dataset(ABC):
             known before any training.
     """
 
-    Config: ClassVar[type] = NoSettings
-    version: ClassVar[int] = 1
-    reference: ClassVar[str] = ""
-
     def __init__(self, name: str, config: Any, location: DataLocation) -> None:
         check_fields(config, name)
         self.name, self.config, self.location = name, config, location
-
-    @classmethod
-    def about(cls, config: Any) -> DatasetInfo | None:
-        """Return what of `info` is known without the files, `classes` left empty; none: nothing is."""
-        return None
 
     @property
     @abstractmethod

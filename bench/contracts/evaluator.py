@@ -14,14 +14,16 @@ from torch import Tensor, nn
 from bench.augmentation.apply import augment
 from bench.augmentation.clean import match_channels, normalise, resize
 from bench.augmentation.view import View
-from bench.config import NoSettings, check_fields
+from bench.config import check_fields
 from bench.contracts.backbone import Backbone, BackboneInfo, Tokens
-from bench.contracts.dataset import DatasetInfo, Images
+from bench.contracts.dataset import Images
+from bench.contracts.dataset_info import DatasetInfo
+from bench.contracts.declared import Declared
+from bench.contracts.feature_settings import Pool
 from bench.errors import BadValue, Unsupported, suggest
 from bench.splits import stratified as splits
 from bench.system.device import to_device
 
-Pool = Literal["class", "mean", "class+mean"]
 Needs = Literal["features", "backbone"]
 
 
@@ -306,16 +308,13 @@ class Scores:
         return None if metric in self.neither_is_better else metric not in self.lower_is_better
 
 
-class Evaluator(ABC):
+class Evaluator(Declared, ABC):
     """A measure of a trained backbone, by its features unless it needs more.
 
     Args:
         config: a `Config` of its class.
     """
 
-    Config: ClassVar[type] = NoSettings
-    version: ClassVar[int] = 1
-    reference: ClassVar[str] = ""
     needs: ClassVar[Needs] = "features"  # or `Task.network`, too
     takes_fraction: ClassVar[bool] = True  # or it is given all labels, once
     draws_subsets: ClassVar[bool] = False  # by `Task.subset`: groups of images are then in its key

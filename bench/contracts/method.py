@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bench.augmentation.view import View
-from bench.config import NoSettings, check_fields
+from bench.config import check_fields
 from bench.contracts.backbone import BackboneInfo
-from bench.contracts.dataset import DatasetInfo
-from bench.contracts.recipe import Recipe
+from bench.contracts.dataset_info import DatasetInfo
+from bench.contracts.declared import DeclaredMethod
 
 Embeddings = dict[str, Tensor]  # by name, each (n, ...); the first is the one that is monitored
 
@@ -64,7 +63,7 @@ class Batch:
         return Batch(self.index[some], self.labels[some], draws, self.step)
 
 
-class Method(nn.Module):
+class Method(DeclaredMethod, nn.Module):
     """A way to train a backbone, in two stages with the harness between them.
 
     `embed` works on each image by itself (but for batch norm); `terms` sees the embeddings of the
@@ -82,29 +81,12 @@ class Method(nn.Module):
         data: what is known of the training data.
     """
 
-    Config: ClassVar[type] = NoSettings
-    version: ClassVar[int] = 1
-    reference: ClassVar[str] = ""
-    recipe: ClassVar[Recipe | None] = None  # none: nothing is trained
-    uses_labels: ClassVar[bool] = False  # trained on the labelled images only, at each label fraction
-    fixed_backbone: ClassVar[str | None] = None  # the one it goes with, whichever is asked for
-
     def __init__(self, backbone: nn.Module, dim: int, config: Any, data: DatasetInfo) -> None:
         super().__init__()
         check_fields(config, type(self).__name__)
         self.backbone = backbone
 
     # ---- known while planning
-
-    @classmethod
-    def views(cls, config: Any, data: DatasetInfo, image_size: int) -> tuple[View, ...]:
-        """Return one augmentation recipe a view. What changes a label is dropped by the harness."""
-        return ()
-
-    @classmethod
-    def recipe_for(cls, config: Any, data: DatasetInfo, image_size: int) -> Recipe | None:
-        """Return the recipe of a training: that of the class, unless the config or the data change it."""
-        return cls.recipe
 
     @classmethod
     def check(cls, config: Any, backbone: BackboneInfo, data: DatasetInfo, image_size: int) -> None:

@@ -1,49 +1,16 @@
-"""What probes share: their features, what they refuse, scores of logits, and how a record tells a choice."""
+"""What probes share: what they refuse, scores of logits, and how a record tells a choice."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast, get_args
+from typing import Any
 
 from torch import Tensor
 
-from bench.config import setting
-from bench.contracts.evaluator import FeatureSpec, Pool, Scores, Task
+from bench.contracts.evaluator import Scores, Task
 from bench.errors import BadValue
 from bench.metrics.classification import classification_scores, require_finite
 from bench.storage.record_fields import SEEN
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeatureSettings:
-    """Settings of a probe that may read blocks of the backbone; its `Config` extends them."""
-
-    blocks: int = setting(
-        0,
-        "last blocks whose outputs are read side by side; 0 is what the backbone itself pools",
-        source="DINO, eval_linear.py: 4 of a ViT-S, 1 of a ViT-B",
-        least=0,
-        later=True,
-    )
-    pool: str = setting(
-        "class",
-        "what is read of blocks: their class tokens, their mean, or both (the mean of the last one only)",
-        source="DINO, eval_linear.py: class of a ViT-S, class+mean of a ViT-B",
-        choices=get_args(Pool),
-        later=True,
-    )
-
-    @property
-    def spec(self) -> FeatureSpec:
-        """The features that these settings ask for.
-
-        Raises:
-            BadValue: a pooling is set, but there is nothing to pool.
-        """
-        if self.pool != "class" and not self.blocks:
-            raise BadValue(f"pool is {self.pool}, but no blocks are read. Set the evaluator's blocks, too.")
-        return FeatureSpec(blocks=self.blocks, pool=cast("Pool", self.pool))
 
 
 def name_folds(task: Task) -> str:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from bench.contracts.backbone import Backbone
-from bench.contracts.dataset import DatasetInfo, Images
+from bench.contracts.dataset import Images
+from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.evaluator import Features, Network, Task, draw_folds
 from bench.splits.grouped import labelled_splits
 from bench.splits.label_pool import gather_rows, labelled_rows, select_rows

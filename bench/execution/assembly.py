@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.contracts.backbone import Backbone
-from bench.contracts.dataset import DatasetInfo
+from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.method import Method
 from bench.errors import CellError
 from bench.keys import seed_of

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from bench.contracts.backbone import Backbone
-from bench.contracts.dataset import DatasetInfo, FileStream, Images
+from bench.contracts.dataset import FileStream, Images
+from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.method import Method
 from bench.execution.assembly import build_backbone, build_method, build_training_run, exported_state
 from bench.execution.cost import forward_flops

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bench.contracts.dataset import DatasetInfo
+from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.evaluator import Evaluator, Features, Network, Scores, Task
 from bench.evaluation.tasks import build_network, build_task
 from bench.execution.cost import cost_fields

@@ -20,6 +20,7 @@ from bench.pretraining.loop import TrainingLoop
 from bench.registry.registry import Registry
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.records import RecordStore
+from bench.system.arithmetic import float32_as
 from bench.system.progress import Progress, duration
 
 SAMPLE_STEPS = 2  # timed, after as many to warm up
@@ -131,7 +132,8 @@ def estimate_seconds(
         with tempfile.TemporaryDirectory() as folder:
             run = build_training_run(cell, ((0.5,) * channels, (0.5,) * channels), device, Path(folder))
             loop, silent = TrainingLoop(method, images, run), Progress("", 1, count, out=io.StringIO())
-            speeds = [loop.epoch(0, silent)["images_per_s"] for _ in ("warm up", "time")]
+            with float32_as(cell.training.precision):
+                speeds = [loop.epoch(0, silent)["images_per_s"] for _ in ("warm up", "time")]
     except BaseException as error:
         if is_from_user(error):
             raise

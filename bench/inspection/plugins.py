@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
@@ -11,11 +12,16 @@ from typing import Any
 from tabulate import tabulate
 
 from bench.config import format_value, key_fields
-from bench.contracts.recipe import ParamGroup
+from bench.contracts.dataset_info import DatasetInfo
+from bench.contracts.declared import DeclaredMethod
+from bench.contracts.recipe import ParamGroup, Recipe
 from bench.errors import UnknownName, suggest
 from bench.registry.registry import KINDS, Entry, Failure, Plugin, Registry, singular
 
 WIDTHS = (None, None, 20, 44, 32)  # of a setting's name, default, range, meaning and source
+
+SIDES = (32, 224)  # of images, in pixels: CIFAR's and ImageNet's, for which papers have recipes
+SOURCE_WIDTH = 40  # of a recipe beside another, in letters
 
 
 def find_kind(word: str) -> str:
@@ -102,25 +108,62 @@ def show(registry: Registry, kind: str, name: str) -> str:
     """
     families = [e for e in registry.entries(kind) if e.family and name in (e.name, e.full_name)]
     entry = families[0] if families else registry.find(kind, name)
-    cls = registry.import_class(entry)
-    blocks = [_format_heading(entry, cls), _summarise(cls), _format_settings(entry, cls)]
+    cls = registry.declared_by(entry)
+    blocks = [
+        _format_heading(entry, cls),
+        _summarise(cls),
+        _format_formula(entry, cls),
+        _format_settings(entry, cls),
+    ]
     if getattr(cls, "recipe", None) is not None:
-        blocks.append(_format_recipe(cls))
+        blocks.append(_format_recipes(cls))
     return "\n\n".join(filter(None, blocks))
 
 
-def _format_recipe(cls: type[Any]) -> str:
-    """Return the recipe of a method: what every recipe says, and what else this one does."""
-    from bench.contracts.method import Method
-
-    values = key_fields(cls.recipe)
-    groups = values.pop("groups", ())
-    text = f"recipe (--set train.NAME=VALUE)\n{_format_pairs(values)}"
-    if groups:
-        rows = [(group.match, _format_group(group)) for group in groups]
-        text += f"\n\nparameters trained in another way\n{_format_columns(rows)}"
-    if cls.recipe_for.__func__ is not Method.recipe_for.__func__:  # type: ignore[attr-defined]
+def _format_recipes(cls: type[Any]) -> str:
+    """Return the recipe of a method; two where small images have another than large ones."""
+    changes = cls.recipe_for.__func__ is not DeclaredMethod.recipe_for.__func__  # type: ignore[attr-defined]
+    recipes = {f"{side} px": _choose_recipe(cls, side) for side in SIDES} if changes else {}
+    different = len(set(recipes.values())) > 1
+    shown = recipes if different else {"": next(iter(recipes.values()), cls.recipe)}
+    text = _format_recipe(shown)
+    if changes:
         text += "\n\nSettings or the data may change it; `config.training` of a record is what it came to."
+    return text
+
+
+def _choose_recipe(cls: type[Any], side: int) -> Recipe:
+    """Return the recipe of a method for colour images of a size; that of the class where it cannot tell."""
+    data = DatasetInfo(classes=tuple("0123456789"), channels=3, size=side)
+    try:
+        recipe: Recipe = cls.recipe_for(cls.Config(), data, side)
+    except Exception:  # noqa: BLE001 - a plugin's own, which a run tells
+        recipe = cls.recipe
+    return recipe
+
+
+def _format_recipe(recipes: Mapping[str, Recipe]) -> str:
+    """Return recipes beside each other, what several of them say once.
+
+    Args:
+        recipes: by what they are for, empty where there is but one.
+    """
+    every = [key_fields(recipe) for recipe in recipes.values()]
+    groups = {where: values.pop("groups", ()) for where, values in zip(recipes, every, strict=True)}
+    names = dict.fromkeys(name for values in every for name in values)
+    rows = [(name, *(format_value(getattr(recipe, name)) for recipe in recipes.values())) for name in names]
+    if len(recipes) == 1:
+        table = _format_columns(rows)
+    else:
+        widths = [None, *(SOURCE_WIDTH for _ in recipes)]
+        headers = ("", *(f"at {where}" for where in recipes))
+        table = _indent(tabulate(rows, headers, tablefmt="plain", disable_numparse=True, maxcolwidths=widths))
+    text = f"recipe (--set train.NAME=VALUE)\n{table}"
+    alike = len(set(groups.values())) == 1
+    for where, members in list(groups.items())[: 1 if alike else None]:
+        if members:
+            heading = "parameters trained in another way" + ("" if alike else f" at {where}")
+            text += f"\n\n{heading}\n{_format_columns([(g.match, _format_group(g)) for g in members])}"
     return text
 
 
@@ -141,9 +184,29 @@ def _format_heading(entry: Entry, cls: type[Any]) -> str:
 
 def _summarise(cls: type[Any]) -> str:
     """Return the first paragraph of the module's docstring, or the class's, whichever says more."""
-    module = inspect.getmodule(cls)
-    docs = [inspect.cleandoc(doc).split("\n\n")[0] for doc in (module.__doc__, cls.__doc__) if doc]
+    docs = [
+        paragraphs[0] for paragraphs in map(_list_paragraphs, (inspect.getmodule(cls), cls)) if paragraphs
+    ]
     return max(docs, key=len, default="")
+
+
+def _format_formula(entry: Entry, cls: type[Any]) -> str:
+    """Return the indented paragraphs of the docstring of a method's or an evaluator's module."""
+    if entry.kind not in ("methods", "evaluators"):
+        return ""
+    paragraphs = _list_paragraphs(inspect.getmodule(cls))
+    formulas = [p for p in paragraphs if all(line.startswith("    ") for line in p.splitlines())]
+    text = "\n\n".join(map(textwrap.dedent, formulas))
+    return f"formula\n{_indent(text)}" if text else ""
+
+
+def _list_paragraphs(what: object) -> list[str]:
+    """Return the paragraphs of a docstring, their indentation kept."""
+    return [
+        part.strip("\n")
+        for part in inspect.cleandoc(getattr(what, "__doc__", None) or "").split("\n\n")
+        if part.strip()
+    ]
 
 
 def _format_settings(entry: Entry, cls: type[Any]) -> str:

@@ -9,10 +9,9 @@ from typing import Any
 
 from tabulate import tabulate
 
-from bench.augmentation.image_ops import blur_radius
 from bench.augmentation.named_ops import IN_ORDER, Operation
-from bench.augmentation.view import RGB, View
-from bench.contracts.dataset import DatasetInfo
+from bench.augmentation.view import RGB, View, blur_radius
+from bench.contracts.dataset_info import DatasetInfo
 from bench.planning.open_datasets import Datasets
 from bench.planning.options import Runtime, merge_options
 from bench.planning.views import ChosenViews, choose_views

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from bench.augmentation.named_ops import OPS, check_ops
+from bench.config import build, check_value
 from bench.contracts.recipe import TrainConfig
-from bench.errors import BadValue, UnknownName, suggest
-from bench.planning.plugin_choices import ROOT, PluginChoices
+from bench.errors import BadPlugin, BadValue, UnknownName, suggest
+from bench.planning.open_datasets import Datasets
+from bench.planning.options import Options
+from bench.planning.plugin_choices import ROOT, PluginChoices, own_settings
 from bench.planning.request import Request
-from bench.registry.registry import singular
+from bench.registry.registry import Registry, singular
 
 PARTS = ("method", "backbone", "dataset", "eval_dataset", "train", "views")
 
@@ -26,12 +32,56 @@ def check_request(request: Request, plugins: PluginChoices) -> None:
         if not names:
             raise BadValue(f"{singular(kind)}: none was named. Name at least one.")
         for name in names:
-            plugins.plugin(kind, name)
+            plugins.registry.find(kind, name)
+            if kind != "backbones":  # a method may go with another: timm is not imported for a name
+                plugins.plugin(kind, name)
     for fraction in request.label_frac:
         if not 0 < fraction <= 1:
             raise BadValue(f"label-frac: {fraction:g} is out of range. Use more than 0 and at most 1.")
     for setting in request.settings:
         _check_setting(setting, request, plugins)
+
+
+def refuse_early(options: Options, registry: Registry) -> None:
+    """Refuse what is wrong by what plugins declare, before seconds are spent on importing torch.
+
+    What a plugin's own code has to say, and what only data shows, is left to planning.
+
+    Raises:
+        UsageError: a name is unknown, or a value cannot be used.
+    """
+    request = options.request(auto_precision="float32")
+    plugins = PluginChoices(registry, Datasets(registry), declared=True)
+    check_request(request, plugins)
+    if executor := options.runtime.get("executor"):
+        registry.find("executors", executor)
+    for settings in _combine(request, lambda part: part == "train"):
+        build(TrainConfig, own_settings(TrainConfig, "train", "train", settings), "train")
+    _check_views(request)
+    roles = {**_list_roles(request), "evaluator": ("evaluators", request.evaluator)}
+    for role, (kind, names) in roles.items():
+        for name in names:
+            for settings in _combine(request, {role, name}.__contains__):
+                with contextlib.suppress(BadPlugin):  # its cells fail, and no others
+                    plugins.configure(kind, name, role, settings)
+
+
+def _combine(request: Request, is_wanted: Callable[[str], bool]) -> Iterator[dict[str, Any]]:
+    """Yield each combination of the values of some parts of `--set`."""
+    axes = {name: values for name, values in request.settings.items() if is_wanted(name.partition(".")[0])}
+    for point in itertools.product(*axes.values()):
+        yield dict(zip(axes, point, strict=True))
+
+
+def _check_views(request: Request) -> None:
+    """Refuse a value that no view can have."""
+    from bench.augmentation.view import View
+
+    for setting, values in request.settings.items():
+        part, _, name = setting.partition(".")
+        if part == "views" and name != OPS:
+            for value in values:
+                check_value(View, name, value, "views")
 
 
 def _check_setting(setting: str, request: Request, plugins: PluginChoices) -> None:
@@ -63,14 +113,19 @@ def _find_configs(part: str, request: Request, plugins: PluginChoices) -> list[t
     return [TrainConfig] if part == "train" else [cls.Config for cls in _find_classes(part, request, plugins)]
 
 
-def _find_classes(part: str, request: Request, plugins: PluginChoices) -> list[Any]:
-    """Return the classes that a part of `--set` may mean: those of its role, or of its name."""
-    roles = {
+def _list_roles(request: Request) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Return the kind and the names of the plugins that have a role, by the role."""
+    return {
         "method": ("methods", request.method),
         "backbone": ("backbones", request.backbone),
         "dataset": ("datasets", request.dataset),
         "eval_dataset": ("datasets", request.eval_dataset or request.dataset),
     }
+
+
+def _find_classes(part: str, request: Request, plugins: PluginChoices) -> list[Any]:
+    """Return the classes that a part of `--set` may mean: those of its role, or of its name."""
+    roles = _list_roles(request)
     if part in roles:
         kind, names = roles[part]
         return [plugins.plugin(kind, name) for name in names]

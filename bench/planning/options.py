@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from bench.errors import BadValue
 from bench.planning.grid_file import read_grid, read_value, split
 from bench.planning.request import Request
 
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]+)?")
 Where = Callable[[str], str]  # from an option's name to what an error about it starts with
 
 
@@ -215,6 +217,13 @@ def _read_folder(value: Any, where: str) -> Path:
         raise BadValue(f"{where}: {value} is the home of nobody here. Write the whole path.") from None
 
 
+def _read_device(value: Any, where: str) -> str:
+    name = _read_name(value, where)
+    if not DEVICE.fullmatch(name):
+        raise BadValue(f"{where}: {name} is not the name of a device. Use auto, cpu, cuda, cuda:N or mps.")
+    return name
+
+
 def _read_flag(value: Any, where: str) -> bool:
     if not isinstance(value, bool):
         raise BadValue(f"{where}: {value!r} is neither true nor false.")
@@ -234,7 +243,7 @@ TRAINING = ("epochs", "batch_size", "image_size", "precision")  # each short for
 RUNTIME: dict[str, Callable[[Any, str], Any]] = {
     "data_dir": _read_folder,
     "results": _read_folder,
-    "device": _read_name,
+    "device": _read_device,
     "jobs": _read_count,
     "threads": _read_count,
     "deterministic": _read_flag,

@@ -35,16 +35,25 @@ class PluginChoices:
         registry: of plugins.
         datasets: where datasets are opened.
         auto_precision: what `auto` is on the device at hand, for a plugin whose Config has a `precision`.
+        declared: take of each class what it declares, which costs no import of torch; no key is made of it.
     """
 
-    def __init__(self, registry: Registry, datasets: Datasets, auto_precision: str = "float32") -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        datasets: Datasets,
+        auto_precision: str = "float32",
+        *,
+        declared: bool = False,
+    ) -> None:
+        self._load = registry.declared if declared else registry.load_class
         self.registry, self.datasets, self.auto_precision = registry, datasets, auto_precision
         self.memo: dict[Any, Any] = {}
 
     def plugin(self, kind: str, name: str) -> Any:
         """Return the class of a plugin, each call of which is contained."""
         memo = ("class", kind, name)
-        return self.remember(memo, lambda: Contained(self.registry.load_class(kind, name), name))
+        return self.remember(memo, lambda: Contained(self._load(kind, name), name))
 
     def choose(self, kind: str, name: str, role: str, settings: Mapping[str, Any]) -> PluginChoice:
         """Return a plugin with what `settings` say of its role (`method.x`) or its name (`simclr.x`)."""

@@ -20,7 +20,7 @@ from bench.planning.request import Request
 from bench.registry.registry import Registry
 
 if TYPE_CHECKING:
-    from bench.contracts.dataset import DatasetInfo
+    from bench.contracts.dataset_info import DatasetInfo
 
 SMALLEST_IMAGE = 16  # pixels: smaller data is enlarged, or a network has nothing left to convolve
 
@@ -127,12 +127,14 @@ def choose_views(options: Options, registry: Registry, datasets: Datasets, *, op
     """
     request = options.request(auto_precision="float32")
     _refuse_several(request)
-    parts = PluginChoices(registry, datasets)
+    parts = PluginChoices(registry, datasets, declared=not open_data)
     check_request(request, parts)
     settings = {name: values[0] for name, values in request.settings.items()}
     method = parts.choose("methods", request.method[0], "method", settings)
     data = parts.configure("datasets", request.dataset[0], "dataset", settings)
     known = None if open_data else parts.plugin("datasets", data.name).about(data.config)
+    if known is None and not open_data:
+        return choose_views(options, registry, datasets, open_data=True)
     with refuse_unreadable():
         info = known or datasets.open(data).info
     return ChosenViews(

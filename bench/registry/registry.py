@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import functools
 import importlib
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.boundary import is_from_user
 from bench.errors import BadPlugin, UnknownName, one_line, suggest
+from bench.registry.declarations import read_declarations
 from bench.registry.discovery import (
     CELL_KINDS,
     KINDS,
@@ -28,6 +30,8 @@ from bench.registry.discovery import (
     same_dist,
 )
 from bench.system.journal import survived
+
+CHECKED_KINDS = (*CELL_KINDS, "executors")
 
 __all__ = ["CELL_KINDS", "KINDS", "Entry", "Failure", "Plugin", "Registry", "singular"]
 
@@ -43,6 +47,7 @@ class Registry:
 
     _discovery: Discovery
     _names: dict[Entry, tuple[str, ...]] = field(default_factory=dict)
+    _declared: dict[Entry, type[Any]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, blocked: Iterable[str] = ()) -> Registry:
@@ -104,6 +109,23 @@ class Registry:
             )
         return matches[0]
 
+    def find_anywhere(self, name: str) -> list[Entry]:
+        """Return what a name means, of whatever kind a conformance kit checks.
+
+        Raises:
+            UnknownName: nothing is offered under that name.
+        """
+        found, unknown = [], []
+        for kind in CHECKED_KINDS:
+            try:
+                found.append(self.find(kind, name))
+            except UnknownName as error:
+                unknown.append(str(error))
+        if not found:
+            likely = [said for said in unknown if "Did you mean" in said or "are named" in said]
+            raise UnknownName((likely or [f"no plugin is named {name!r}. See `bench list`."])[0])
+        return found
+
     def family_names(self, entry: Entry) -> tuple[str, ...]:
         """Return every name that a family serves; none, and one more failure, if it cannot tell."""
         if entry not in self._names:
@@ -122,6 +144,43 @@ class Registry:
         """
         entry = self.find(kind, name)
         return self.import_class(entry)
+
+    def declared(self, kind: str, name: str) -> type[Any]:
+        """Return what the class that `name` means declares: without torch, where it can be told without.
+
+        Raises:
+            UnknownName: see `find`.
+            BadPlugin: see `import_class`.
+        """
+        return self.declared_by(self.find(kind, name))
+
+    def declared_by(self, entry: Entry) -> type[Any]:
+        """Return a class with the declarations of an offer: of its source, or the class itself.
+
+        It is the class itself where torch is there already, where the source does not tell, and where
+        reading it fails: the import then says why.
+
+        Raises:
+            BadPlugin: see `import_class`.
+        """
+        if entry.kind not in CELL_KINDS or "torch" in sys.modules:
+            return self.import_class(entry)
+        from bench.contracts.declared import BY_KIND
+
+        if entry not in self._declared:
+            found = None
+            try:
+                with survived(
+                    f"{entry.name} (of {entry.dist} {entry.version}): the import of {entry.target}"
+                ):
+                    found = read_declarations(
+                        entry.kind, entry.target, KINDS[entry.kind], BY_KIND[entry.kind]
+                    )
+            except BaseException as error:
+                if is_from_user(error):
+                    raise
+            self._declared[entry] = found or self.import_class(entry)
+        return self._declared[entry]
 
     def import_class(self, entry: Entry) -> type[Any]:
         """Import the class of an offer, a family's too.

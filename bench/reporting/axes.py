@@ -7,14 +7,17 @@ learning rate from the batch size) does not.
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from bench.storage.record_fields import flatten, natural_sort_key, settings_of
 
 CELL_FIELDS = ("method", "backbone", "dataset", "eval_dataset", "evaluator", "label_frac")
+OWN = {*CELL_FIELDS, "seed"}  # axes that are in a record's cell
 TRAINED_FIELDS = ("method", "backbone", "dataset")  # what a training may depend on
 TRAINING_PREFIXES = ("method.", "backbone.", "dataset.", "train.", "views.")
 RESOLVED = "resolved "  # before the name of a setting that resolved to another value than was set
@@ -23,12 +26,48 @@ NULL = "null"  # as YAML writes it; None on an axis means that there is no such 
 MISSING = object()
 
 
-@dataclass(frozen=True)
-class RecordPoint:
-    """One record and its value on every axis, by the axis's name."""
+class Axes(Mapping[str, Any]):
+    """The value of a record on every axis, by the axis's name.
 
-    axes: Mapping[str, Any]
+    Args:
+        own: the names of its cell.
+        settings: what was set or resolved; the same object in all records that were made alike, of which
+            there may be a hundred thousand.
+    """
+
+    __slots__ = ("own", "settings")
+
+    def __init__(self, own: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+        self.own, self.settings = own, settings
+
+    def __getitem__(self, name: str) -> Any:
+        return self.own[name] if name in self.own else self.settings[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the value on an axis, `default` where there is none."""
+        return self.own[name] if name in self.own else self.settings.get(name, default)
+
+    def __iter__(self) -> Iterator[str]:
+        return itertools.chain(self.own, self.settings)
+
+    def __len__(self) -> int:
+        return len(self.own) + len(self.settings)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordPoint:
+    """One record and its value on every axis.
+
+    Args:
+        axes: the values.
+        record: as it was stored.
+        kind: the same in points of one survey that differ in their seeds alone. They are many, and what is
+            asked of every other axis is asked of one of them.
+    """
+
+    axes: Axes
     record: Mapping[str, Any]
+    kind: int
 
     @property
     def is_transfer(self) -> bool:
@@ -58,21 +97,29 @@ class Survey:
     explicit: tuple[str, ...]
     ambiguous_count: int
 
+    @cached_property
+    def kinds(self) -> tuple[RecordPoint, ...]:
+        """The first point of each kind."""
+        return _first_of_kinds(self.points)
+
     def axis_names(self) -> set[str]:
         """Return the names of all axes."""
         names = {*CELL_FIELDS, "seed", "metric"}
-        names.update(name for point in self.points for name in point.axes)
+        for settings in {id(point.axes.settings): point.axes.settings for point in self.kinds}.values():
+            names.update(settings)
+        names.update(name for point in self.kinds for name in point.axes.own)
         return {name for name in names if not name.startswith(RESOLVED) or name in self.distinguishing}
 
     def resolve_axis(self, name: str) -> str:
         """Return the axis that `name` means: `simclr.temperature` is the axis `method.temperature`."""
         known = self.axis_names()
-        roles = (resolve_role(name, point.record["cell"]) for point in self.points)
+        roles = (resolve_role(name, point.record["cell"]) for point in self.kinds)
         return next((role for role in roles if role != name and role in known), name)
 
     def values_on(self, axis: str) -> list[Any]:
         """Return the values on `axis`: numbers ascend, names stay in the order of the records."""
-        distinct = list(dict.fromkeys(point.axes.get(axis) for point in self.points))
+        points = self.points if axis == "seed" else self.kinds
+        distinct = list(dict.fromkeys(point.axes.get(axis) for point in points))
         values = [value for value in distinct if value is not None]
         if axis not in CELL_FIELDS or axis == "label_frac":
             values = sorted(values, key=_sort_key)
@@ -83,32 +130,34 @@ class Survey:
 
         That some evaluators take no label fraction does not make it vary among those that do.
         """
-        values = {point.axes.get(axis) for point in self.points}
+        values = {point.axes.get(axis) for point in self.kinds}
         if axis != "label_frac" or None not in values:
             return len(values) > 1
-        pairs = {(point.axes["evaluator"], point.axes[axis]) for point in self.points}
+        pairs = {(point.axes["evaluator"], point.axes[axis]) for point in self.kinds}
         evaluators = {evaluator for evaluator, _ in pairs}
         return len(values) > 2 or len(pairs) > len(evaluators)
 
     @property
     def has_transfer(self) -> bool:
         """Tell whether any record is evaluated on another data set than it was trained on."""
-        return any(point.is_transfer for point in self.points)
+        return any(point.is_transfer for point in self.kinds)
 
 
 def survey_records(records: Iterable[Mapping[str, Any]]) -> Survey:
     """Give all records their values on the axes, and find which settings tell them apart."""
     records = list(records)
-    settings = [_settings_by_role(record) for record in records]
-    explicit = tuple(sorted({name for by_name in settings for name in by_name}))
-    axes = _place_on_axes(records, settings, explicit)
-    points = [RecordPoint(values, record) for values, record in zip(axes, records, strict=True)]
-    distinguishing = _find_distinguishing(points, explicit)
+    origins = _find_origins(records)
+    explicit = tuple(sorted({name for origin in origins for name in origin.set_by_role}))
+    points = _number_kinds(zip(_place_on_axes(records, origins, explicit), records, strict=True))
+    distinguishing = _find_distinguishing(_first_of_kinds(points), explicit)
     ambiguous = _find_ambiguous(points, (*CELL_FIELDS, *distinguishing))
     if ambiguous:
-        points = [_with_key(point) if index in ambiguous else point for index, point in enumerate(points)]
+        points = _number_kinds(
+            (_with_key(point) if index in ambiguous else point.axes, point.record)
+            for index, point in enumerate(points)
+        )
         distinguishing = (*distinguishing, "key")
-    return Survey(tuple(points), distinguishing, explicit, len(ambiguous))
+    return Survey(points, distinguishing, explicit, len(ambiguous))
 
 
 def resolve_role(name: str, cell: Mapping[str, Any]) -> str:
@@ -136,40 +185,73 @@ def _settings_by_role(record: Mapping[str, Any]) -> dict[str, Any]:
     return {**by_role, **by_plugin}
 
 
+@dataclass(frozen=True, eq=False)
+class _Origin:
+    """What a record was made of: what was set, by role, and its resolved config, both by `--set` names."""
+
+    set_by_role: Mapping[str, Any]
+    config: Mapping[str, Any]
+
+
+def _find_origins(records: Sequence[Mapping[str, Any]]) -> list[_Origin]:
+    """Return the origin of each record: one object for those that share their settings and their config."""
+    known: dict[tuple[Any, ...], _Origin] = {}
+    origins = []
+    for record in records:
+        plugins = (record["cell"].get(name) for name in CELL_FIELDS if name != "label_frac")
+        key = (id(record.get("settings")), id(record.get("config")), *plugins)
+        if key not in known:
+            known[key] = _Origin(_settings_by_role(record), flatten(record))
+        origins.append(known[key])
+    return origins
+
+
 def _place_on_axes(
-    records: Sequence[Mapping[str, Any]],
-    settings: Sequence[Mapping[str, Any]],
-    explicit: Sequence[str],
-) -> Iterator[dict[str, Any]]:
+    records: Sequence[Mapping[str, Any]], origins: Sequence[_Origin], explicit: Sequence[str]
+) -> Iterator[Axes]:
     """Yield each record's value on every axis.
 
     Args:
         records: all of the table.
-        settings: what was set for each record, by role.
+        origins: of each record.
         explicit: the names of all settings that were set for any record.
     """
-    configs = _flatten_all(records)
-    pairs = list(zip(settings, configs, strict=True))
-    set_by_all = {name for name in explicit if all(name in own for own, config in pairs if name in config)}
-    for record, (own, config) in zip(records, pairs, strict=True):
+    distinct = list(dict.fromkeys(origins))
+    set_by_all = {
+        name for name in explicit if all(name in one.set_by_role for one in distinct if name in one.config)
+    }
+    alike: dict[tuple[Any, ...], dict[str, Any]] = {}
+    settings = {}
+    for origin in distinct:
+        values = {
+            name: NULL if value is None else value
+            for name, value in _values_of_settings(origin.set_by_role, origin.config, set_by_all).items()
+        }
+        typed = tuple((name, type(value), value) for name, value in values.items())  # 1 is not true
+        settings[origin] = alike.setdefault(typed, values)
+    for record, origin in zip(records, origins, strict=True):
         cell = record["cell"]
-        axes = {name: cell.get(name) for name in (*CELL_FIELDS, "seed")}
-        axes["eval_dataset"] = cell.get("eval_dataset") or cell["dataset"]
-        for name, value in _values_of_settings(own, config, set_by_all).items():
-            axes[name] = NULL if value is None else value
-        yield axes
+        if cell.keys() != OWN or not cell["eval_dataset"]:  # of an older record
+            own = {name: cell.get(name) for name in OWN}
+            cell = {**own, "eval_dataset": own["eval_dataset"] or cell["dataset"]}
+        yield Axes(cell, settings[origin])
 
 
-def _flatten_all(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return what `flatten` does of each record; those that share their config share it, too."""
-    flat: dict[tuple[int, str], Mapping[str, Any]] = {}
-    configs = []
-    for record in records:
-        key = id(record.get("config")), record["cell"]["evaluator"]
-        if key not in flat:
-            flat[key] = flatten(record)
-        configs.append(flat[key])
-    return configs
+def _number_kinds(pairs: Iterable[tuple[Axes, Mapping[str, Any]]]) -> tuple[RecordPoint, ...]:
+    """Return the points of records and their axes, each with the number of its kind."""
+    numbers: dict[tuple[Any, ...], int] = {}
+    points = []
+    for axes, record in pairs:
+        key = (record["status"], id(axes.settings), *map(axes.own.get, (*CELL_FIELDS, "key")))
+        points.append(RecordPoint(axes, record, numbers.setdefault(key, len(numbers))))
+    return tuple(points)
+
+
+def _first_of_kinds(points: Sequence[RecordPoint]) -> tuple[RecordPoint, ...]:
+    first: dict[int, RecordPoint] = {}
+    for point in points:
+        first.setdefault(point.kind, point)
+    return tuple(first.values())
 
 
 def _values_of_settings(
@@ -206,8 +288,9 @@ def _find_distinguishing(points: Sequence[RecordPoint], explicit: Sequence[str])
 
 def _list_candidates(points: Sequence[RecordPoint], explicit: Sequence[str]) -> list[str]:
     """Return the settings that are not constant, first what was set, last what was only resolved."""
-    names = {name for point in points for name in point.axes} - {*CELL_FIELDS, "seed"}
-    varying = (name for name in names if len({point.axes.get(name, MISSING) for point in points}) > 1)
+    by_origin = {id(point.axes.settings): point.axes.settings for point in points}.values()
+    names = {name for settings in by_origin for name in settings}
+    varying = (n for n in names if len({settings.get(n, MISSING) for settings in by_origin}) > 1)
     return sorted(varying, key=lambda name: (name.startswith(RESOLVED), name not in explicit, name))
 
 
@@ -241,9 +324,11 @@ def _splits(points: Sequence[RecordPoint], groups: Sequence[int], values: Sequen
 
 def _find_ambiguous(points: Sequence[RecordPoint], axes: Sequence[str]) -> set[int]:
     """Return the indices of all records whose cell has two records of one seed."""
+    kinds = _first_of_kinds(points)
+    cell_of = dict(zip((point.kind for point in kinds), _group_by(kinds, axes), strict=True))
     cells: dict[int, list[int]] = defaultdict(list)
-    for index, group in enumerate(_group_by(points, axes)):
-        cells[group].append(index)
+    for index, point in enumerate(points):
+        cells[cell_of[point.kind]].append(index)
     ambiguous: set[int] = set()
     for indices in cells.values():
         if len({points[index].axes["seed"] for index in indices}) < len(indices):
@@ -259,5 +344,5 @@ def _sort_key(value: Any) -> tuple[bool, float, list[str | int]]:
     return True, length, natural_sort_key(str(value))
 
 
-def _with_key(point: RecordPoint) -> RecordPoint:
-    return RecordPoint({**point.axes, "key": point.record["keys"]["score"][:KEY_DIGITS]}, point.record)
+def _with_key(point: RecordPoint) -> Axes:
+    return Axes({**point.axes.own, "key": point.record["keys"]["score"][:KEY_DIGITS]}, point.axes.settings)

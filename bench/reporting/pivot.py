@@ -168,12 +168,12 @@ def lay_out(
 
 def pivot_records(survey: Survey, layout: Layout) -> Pivot:
     """Group the records of each cell, none of which differ in more than their seeds."""
+    places = {point.kind: list(_list_places(layout, point)) for point in survey.kinds}
+    by_seed = "seed" in (*layout.rows, *layout.cols)
     points: dict[tuple[AxisValues, AxisValues, str], list[RecordPoint]] = defaultdict(list)
     for point in survey.points:
-        for metric in layout.metric_choice.by_evaluator[point.axes["evaluator"]]:
-            row = _values_on(layout.rows, point, metric)
-            column = _values_on(layout.cols, point, metric)
-            points[row, column, metric].append(point)
+        for place in _list_places(layout, point) if by_seed else places[point.kind]:
+            points[place].append(point)
     groups = {
         (row, column): SeedGroup(
             tuple(members), metric, layout.has_transfer and members[0].is_on_training_data
@@ -218,6 +218,12 @@ def _list_varying(survey: Survey, metric_choice: MetricChoice) -> list[str]:
     if len(metric_choice.metrics) > 1:
         axes.append("metric")
     return axes
+
+
+def _list_places(layout: Layout, point: RecordPoint) -> Iterator[tuple[AxisValues, AxisValues, str]]:
+    """Yield the row and the column of a record under each of its metrics, and the metric."""
+    for metric in layout.metric_choice.by_evaluator[point.axes["evaluator"]]:
+        yield _values_on(layout.rows, point, metric), _values_on(layout.cols, point, metric), metric
 
 
 def _values_on(axes: tuple[str, ...], point: RecordPoint, metric: str) -> AxisValues:

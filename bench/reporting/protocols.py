@@ -15,7 +15,12 @@ from bench.reporting.axes import RecordPoint
 from bench.reporting.headings import format_label, head_column
 from bench.reporting.pivot import AxisValues, Pivot, is_of_task
 
-USUAL_TAGS = {"features": "frozen", "probe": "offline", "checkpoint": "last epoch", "selected_split": None}
+USUAL_TAGS: Mapping[str, str | None] = {
+    "features": "frozen",
+    "probe": "offline",
+    "checkpoint": "last epoch",
+    "selected_split": None,
+}
 NOTHING = "nothing"
 SELECTED_ON = {
     "train": "chosen on held-out training labels",
@@ -94,8 +99,10 @@ def describe_mixture(pivot: Pivot) -> str:
     return f"{'a column mixes' if len(mixtures) == 1 else 'columns mix'} {description}"
 
 
-def _tags_of(record: Mapping[str, Any]) -> dict[str, str | None]:
-    recorded = record.get("protocol") or {}
+def _tags_of(record: Mapping[str, Any]) -> Mapping[str, str | None]:
+    recorded = record.get("protocol")
+    if not recorded:
+        return USUAL_TAGS
     return {name: recorded.get(name) or usual for name, usual in USUAL_TAGS.items()}
 
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.keys import KEY_LENGTH
@@ -23,8 +23,13 @@ NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}  # JSON has n
 NOT_FINITE_BYTES = tuple(f'"{word}"'.encode() for word in NOT_FINITE)
 FLAT_LIST = re.compile(r"\[\n *([^\[\]{}]*?)\n *\]")
 NEW_LINE = re.compile(r"\n *")
-FIELD, END = b'\n "', b"\n}\n"  # one blank: of the record itself, not of a part
-SHARED = frozenset({b"classes", b"config", b"notes", b"protocol", b"provenance", b"settings"})
+FIELD = b'\n "'  # one blank: of the record itself, not of a part
+START, END = b"{" + FIELD, b"\n}\n"
+BROKEN = (ValueError, RecursionError)  # no JSON, nested too deep
+SHARED = {  # as they start, in the order of a record
+    name: FIELD + f'{name}": '.encode()
+    for name in ("classes", "config", "notes", "protocol", "provenance", "settings")
+}
 DIGEST = "digest"
 DIGEST_LINE = re.compile(rb'\n "digest": "[0-9a-f]*",')  # one blank: of the record itself, not of a part
 
@@ -44,17 +49,60 @@ def decode(content: bytes) -> Any:
         ValueError: it is no JSON.
         RecursionError: it is nested too deep.
     """
-    head, *fields = content.removesuffix(END).split(FIELD)
-    if head != b"{" or not content.endswith(END):  # it was laid out anew
+    parts = _split_parts(content)
+    if parts is None:
         return json.loads(content)
-    own, alike = [], {}
-    for field in fields:
-        name, _, value = field.removesuffix(b",").partition(b'": ')
-        if name in SHARED:
-            alike[name.decode()] = _decode_shared(value)
-        else:
-            own.append(b'"' + name + b'": ' + value)
-    return {**json.loads(b"{" + b",".join(own) + b"}"), **alike}
+    own, alike = parts
+    return {**json.loads(own), **alike}
+
+
+def decode_all(contents: Sequence[bytes | OSError]) -> list[Any]:
+    """Return what `decode` does of each content, or the error that it raises.
+
+    They are decoded in one: the names of fields are then one object in all of them, a third of their memory.
+
+    Args:
+        contents: of files; why a file could not be read is handed on.
+    """
+    parts = [None if isinstance(content, OSError) else _split_parts(content) for content in contents]
+    owns = [part[0] for part in parts if part is not None]
+    try:
+        decoded = json.loads(b"[" + b",".join(owns) + b"]")
+    except BROKEN:
+        decoded = []
+    if len(decoded) != len(owns):  # one of them is broken
+        return [_decode_or_explain(content) for content in contents]
+    own = iter(decoded)
+    return [
+        _decode_or_explain(content) if part is None else {**next(own), **part[1]}
+        for content, part in zip(contents, parts, strict=True)
+    ]
+
+
+def _decode_or_explain(content: bytes | OSError) -> Any:
+    try:
+        return content if isinstance(content, OSError) else decode(content)
+    except BROKEN as error:
+        return error
+
+
+def _split_parts(content: bytes) -> tuple[bytes, dict[str, Any]] | None:
+    """Return the text of what is a record's own, and what it shares; none if it was laid out anew."""
+    if not (content.startswith(START) and content.endswith(END)):
+        return None
+    own, alike, done = [], {}, 1  # the first line ends here
+    for name, field in SHARED.items():
+        start = content.find(field, done - 1)
+        end = content.find(FIELD, start + 1)
+        if -1 in (start, end):  # it is not there, or last: then a comma would be left
+            continue
+        own.append(content[done:start])
+        try:
+            alike[name] = _decode_shared(content[start + len(field) : end - 1])
+        except BROKEN:
+            return None
+        done = end
+    return b"{" + b"".join((*own, content[done:])), alike
 
 
 @functools.lru_cache(maxsize=4096)
@@ -70,7 +118,8 @@ def matches_digest(record: Record, content: bytes) -> bool:
         content: what it was read from. Where it is as it was written, less has to be done; one that was only
             laid out anew (indented, other ends of lines) matches, too.
     """
-    if _hash(DIGEST_LINE.sub(b"", content, count=1)) == record[DIGEST]:
+    line = DIGEST_LINE.search(content)
+    if line and _hash(content[: line.start()] + content[line.end() :]) == record[DIGEST]:
         return True
     rest = {name: part for name, part in record.items() if name != DIGEST}
     return bool(_hash(_encode(rest)) == record[DIGEST])
@@ -109,7 +158,8 @@ def restore_numbers(record: Record, content: bytes) -> None:
         record: as JSON gave it.
         content: what it was read from, which rarely has such a word: looking there first is quick.
     """
-    if not any(word in content for word in NOT_FINITE_BYTES):
+    nan, inf, minus_inf = NOT_FINITE_BYTES
+    if nan not in content and inf not in content and minus_inf not in content:
         return
     for metric in (record.get("metrics") or {}).values():
         metric["value"] = _to_number(metric["value"])

@@ -23,9 +23,10 @@ from bench.keys import digest
 from bench.storage.durable import written_beside
 from bench.storage.record_fields import natural_sort_key
 from bench.storage.record_json import (
+    BROKEN,
     DIGEST,
     Record,
-    decode,
+    decode_all,
     encode,
     is_record,
     matches_digest,
@@ -39,6 +40,8 @@ __all__ = ["IDENTITY", "SCHEMA", "Record", "RecordStore"]
 SCHEMA = 2
 WITHOUT_DIGEST = 1  # the schema of records that have no digest, and a direction for every metric
 NAME_LENGTH = 100  # of a folder; with key and suffix well below the 255 bytes of file systems
+AT_ONCE = 256  # records that are read and decoded together
+USUAL_SIZE = 1 << 16  # bytes; a record with the recall of 1,000 classes has 20,000
 STALE_S = 3600.0  # a record is written in milliseconds: a temporary file this old has no writer
 IDENTITY = ("method", "backbone", "dataset", "eval_dataset", "evaluator", "label_frac", "seed")  # of a cell
 
@@ -55,6 +58,7 @@ class RecordStore:
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         self.root = self.folder / "records"
+        self._root = str(self.root)
         self._cleaned: set[Path] = set()
 
     def path(self, cell: Mapping[str, Any], score_key: str) -> Path:
@@ -63,10 +67,8 @@ class RecordStore:
 
     def _locate(self, cell: Mapping[str, Any], score_key: str) -> str:
         """Return the path as text: to make a `Path` of it takes longer than all else."""
-        method, backbone, dataset, evaluator = (
-            _to_file_name(str(cell[name])) for name in ("method", "backbone", "dataset", "evaluator")
-        )
-        return os.path.join(self.root, method, backbone, dataset, f"{evaluator}-{score_key}.json")  # noqa: PTH118
+        folder = _folder_of(self._root, *(str(cell[name]) for name in ("method", "backbone", "dataset")))
+        return f"{folder}{os.sep}{_to_file_name(str(cell['evaluator']))}-{score_key}.json"
 
     def write(self, record: Mapping[str, Any]) -> Path:
         """Write `record` whole or not at all, in place of an older one of its cell; return its path.
@@ -103,13 +105,25 @@ class RecordStore:
             BadData: the file cannot be read, holds no record or another cell's, or was changed.
             UsageError: a newer bench wrote it.
         """
-        try:
-            content = path.read_bytes()
-            record = decode(content)
-        except OSError as error:
-            raise BadData(f"{path}: the record cannot be read ({error.strerror}).") from None
-        except (ValueError, RecursionError) as error:
-            raise BadData(f"{path}: damaged, no JSON ({error}). Restore or delete it.") from None
+        content = _read_bytes(str(path))
+        return self._accept(str(path), content, decode_all([content])[0])
+
+    def _accept(self, path: str, content: bytes | OSError, record: Any) -> Record:
+        """Return the record of a file, as `read` does.
+
+        Args:
+            path: of the file. As text: to make a `Path` of each takes longer than to decode it.
+            content: of the file, or why it cannot be read.
+            record: what is decoded of it, or why it cannot be.
+
+        Raises:
+            BadData: as `read`.
+            UsageError: as `read`.
+        """
+        if isinstance(content, OSError):
+            raise BadData(f"{path}: the record cannot be read ({content.strerror}).")
+        if isinstance(record, BROKEN):
+            raise BadData(f"{path}: damaged, no JSON ({record}). Restore or delete it.")
         schema = record.get("schema") if isinstance(record, dict) else None
         if isinstance(schema, int) and schema > SCHEMA:
             raise UsageError(f"{path}: has schema {schema}, this bench reads {SCHEMA}. Upgrade ssl-bench.")
@@ -151,13 +165,17 @@ class RecordStore:
         Raises:
             UsageError: a newer bench wrote one of them.
         """
-        for path in self._list_paths():
-            try:
-                record = self.read(path)
-            except BadData as error:
-                log.warning("%s", error)
-            else:
-                yield record
+        paths = self._list_paths()
+        for start in range(0, len(paths), AT_ONCE):
+            some = paths[start : start + AT_ONCE]
+            contents = [_read_bytes(path) for path in some]
+            for path, content, decoded in zip(some, contents, decode_all(contents), strict=True):
+                try:
+                    record = self._accept(path, content, decoded)
+                except BadData as error:
+                    log.warning("%s", error)
+                else:
+                    yield record
 
     def _read_of(self, cell: Mapping[str, Any], path: Path) -> Record:
         """Return the record in the file of a cell.
@@ -176,17 +194,17 @@ class RecordStore:
                 )
         return record
 
-    def _refuse_displaced(self, path: Path, record: Record) -> None:
+    def _refuse_displaced(self, path: str, record: Record) -> None:
         """Refuse a record that lies in another cell's place: it would be counted as that cell's.
 
         Raises:
             BadData: it does.
         """
         cell, key = record["cell"], record["keys"]["score"]
-        if str(path) == self._locate(cell, key):
+        if path == self._locate(cell, key):
             return
         own = self.path(cell, key)
-        if path.resolve() != own.resolve():
+        if Path(path).resolve() != own.resolve():
             title = f"{cell['method']}, {cell['evaluator']}, seed {cell.get('seed')}"
             raise BadData(
                 f"{path}: holds the record of another cell ({title}), whose place is "
@@ -213,19 +231,42 @@ class RecordStore:
                 if time.time() - path.stat().st_mtime > STALE_S:
                     path.unlink()
 
-    def _list_paths(self) -> list[Path]:
-        paths = (
-            Path(folder, name)
-            for folder, _, names in os.walk(self.root)
-            for name in names
-            if name.endswith(".json") and not name.startswith(".")
-        )
-        return sorted(paths, key=lambda path: [_sort_part(part) for part in path.parts])
+    def _list_paths(self) -> list[str]:
+        """Return the paths of all records as text, in the natural order of their parts."""
+        keys: dict[str, Any] = {}
+        for folder, _, names in os.walk(self._root):
+            above = [natural_sort_key(part) for part in Path(folder).parts]
+            keys |= {
+                f"{folder}{os.sep}{name}": [*above, natural_sort_key(name)]
+                for name in names
+                if name.endswith(".json") and not name.startswith(".")
+            }
+        return sorted(keys, key=keys.__getitem__)
+
+
+def _read_bytes(path: str) -> bytes | OSError:
+    """Return the content of a file, or why it cannot be read."""
+    try:
+        file = os.open(path, os.O_RDONLY)  # `open` asks the system thrice as much about it
+        try:
+            return _read_all(file)
+        finally:
+            os.close(file)
+    except OSError as error:
+        return error
+
+
+def _read_all(file: int) -> bytes:
+    content = os.read(file, USUAL_SIZE)
+    if len(content) < USUAL_SIZE:
+        return content
+    with open(file, "rb", closefd=False) as rest:
+        return content + rest.read()
 
 
 @functools.lru_cache(maxsize=4096)
-def _sort_part(part: str) -> list[str | int]:
-    return natural_sort_key(part)  # folders come once for each record in them
+def _folder_of(root: str, *names: str) -> str:
+    return os.path.join(root, *map(_to_file_name, names))  # noqa: PTH118 - as text
 
 
 @functools.cache
@@ -243,7 +284,7 @@ def _identity(cell: Mapping[str, Any]) -> dict[str, Any]:
     return {**names, "eval_dataset": names["eval_dataset"] or names["dataset"]}
 
 
-def _refuse_changed(path: Path, record: Record, content: bytes) -> None:
+def _refuse_changed(path: str, record: Record, content: bytes) -> None:
     """Refuse a record that is not what was written.
 
     Raises:

@@ -19,7 +19,6 @@ from bench.contracts.dataset import DataLocation, Dataset
 from bench.contracts.evaluator import Evaluator
 from bench.contracts.executor import Executor
 from bench.contracts.method import Method
-from bench.errors import UnknownName
 from bench.registry.registry import Registry
 from bench.testing import backbones, datasets, evaluators, executors, methods
 from bench.testing.checks import Outcome
@@ -106,17 +105,9 @@ def check_named(registry: Registry, name: str) -> Iterator[Outcome]:
         UnknownName: nothing is.
         BadPlugin: it cannot be imported.
     """
-    unknown = []
-    for kind in _SUITES:
-        try:
-            entry = registry.find(kind, name)
-        except UnknownName as error:
-            unknown.append(str(error))
-        else:
-            yield from check(kind, registry.import_class(entry), entry.name)
-    if len(unknown) == len(_SUITES):
-        likely = [said for said in unknown if "Did you mean" in said or "are named" in said]
-        raise UnknownName((likely or [f"no plugin is named {name!r}. See `bench list`."])[0])
+    for entry in registry.find_anywhere(name):
+        if entry.kind in _SUITES:
+            yield from check(entry.kind, registry.import_class(entry), entry.name)
 
 
 def _demand(outcomes: Iterator[Outcome], name: str) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.contracts.dataset import DataLocation, Dataset, DatasetInfo, FileStream, Images
+from bench.contracts.dataset import DataLocation, Dataset, FileStream, Images
+from bench.contracts.dataset_info import DatasetInfo
 from bench.errors import BadData
 from bench.splits.grouped import labelled_splits, number_groups
 from bench.testing.checks import Check, Outcome, class_checks, require, run

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from bench.contracts.backbone import Backbone
-from bench.contracts.dataset import DatasetInfo, Images
+from bench.contracts.dataset import Images
+from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.evaluator import Evaluator, Features, FeatureSpec, Network, Scores, Task
 from bench.errors import UsageError
 from bench.testing.checks import Check, Outcome, class_checks, finite_scalars, require, run

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from bench.augmentation.view import View
 from bench.config import build
 from bench.contracts.backbone import Backbone
-from bench.contracts.dataset import DatasetInfo
+from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.method import Batch, Embeddings, Method, Step
 from bench.contracts.recipe import Recipe, TrainConfig, resolve
 from bench.errors import Unsupported

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -50,15 +51,17 @@ class Digits(Dataset):
             )
         self._classes = chosen_classes(NAMES, config, name)
 
+    @classmethod
+    def about(cls, config: Any) -> DatasetInfo:
+        """Return `info` without classes and notes."""
+        return DatasetInfo(classes=(), channels=1, size=8, flip=False, colour=False)
+
     @property
     def info(self) -> DatasetInfo:
         """What is known without decoding."""
-        return DatasetInfo(
+        return replace(
+            self.about(self.config),
             classes=self._classes,
-            channels=1,
-            size=8,
-            flip=False,
-            colour=False,
             notes=("the test split is a fifth of each class, drawn with seed 0",),
         )
 

@@ -36,8 +36,9 @@ from .knn import KNN
 from .linear import Linear
 from .mlp import MLP
 
-# By name, since a plugin cannot look one up: any that scores features by top1. An entry is all it takes.
-PROBES: dict[str, type[Evaluator]] = {"linear": Linear, "knn": KNN, "mlp": MLP}
+# By name, since a plugin cannot look one up: any that scores features by top1. Both lines are all it takes.
+NAMES = ("linear", "knn", "mlp")
+PROBES: dict[str, type[Evaluator]] = dict(zip(NAMES, (Linear, KNN, MLP), strict=True))
 
 
 class LabelFraction(Evaluator):
@@ -56,7 +57,7 @@ class LabelFraction(Evaluator):
             (0.001, 0.01, 0.1, 1.0), "shares of each class's labels, ascending", above=0, most=1
         )
         draws: tuple[int, ...] = setting((5, 5, 3, 1), "subsets drawn of each fraction", least=1)
-        probe: str = setting("linear", "the evaluator that is fitted, by its defaults", choices=tuple(PROBES))
+        probe: str = setting("linear", "the evaluator that is fitted, by its defaults", choices=NAMES)
 
     config: Config
 

@@ -14,9 +14,9 @@ from torchvision.transforms.v2 import functional as TVF
 from bench.augmentation.apply import apply, augment
 from bench.augmentation.clean import resize
 from bench.augmentation.draws import Draws, draw
-from bench.augmentation.image_ops import blur_radius, warp
+from bench.augmentation.image_ops import warp
 from bench.augmentation.named_ops import NAMES
-from bench.augmentation.view import View
+from bench.augmentation.view import View, blur_radius
 
 OFF = View(crop_min=1.0, crop_ratio=1.0, flip=0.0, jitter=0.0, grey=0.0, blur=0.0, solarise=0.0, affine=0.0)
 EVERYTHING = View(blur=1.0, solarise=1.0, affine=1.0, grey=0.5, jitter=1.0)

@@ -85,7 +85,7 @@ pytestmark = pytest.mark.usefixtures("folder")
         ),
         ("--jobs 0", "--jobs: 0 is not a whole number of at least 1."),
         ("--device cuda:99", "--device: cuda:99 is not available here."),
-        ("--device gpu", "--device: gpu is not available here."),
+        ("--device gpu", "--device: gpu is not the name of a device."),
         ("--dataset cifar10", "is not there or not complete. Use --download, or set dataset.root"),
         ("--dataset cifar10,digits --dry-run", "Use --download"),
         ("--dataset image_folder", "image_folder: no folder was given. Set dataset.root=FOLDER."),

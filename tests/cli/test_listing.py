@@ -245,3 +245,58 @@ def test_listing_imports_neither_torch_nor_pandas(args: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def imported_by(args: list[str], status: int) -> set[str]:
+    """Return which of the heavy modules a command imports that ends with a status."""
+    code = (
+        "import sys\nfrom bench.cli.main import main\n"
+        f"try: main({args!r})\nexcept SystemExit as stop: assert stop.code == {status}, stop.code\n"
+        "print(*{'torch', 'timm', 'pandas', 'sklearn'} & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    return set(done.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        "run --method simclrr", "run --dataset digit", "run --eval linea", "run --backbone resnet1",
+        "run --executor nope", "run --device gpu", "run --epochs 0", "run --precision half",
+        "run --set method.temp=1", "run --set method.temperature=-1", "run --set simclr.temperature=a",
+        "run --set train.lr=-1", "run --set views.blur=2", "run --set views.ops=[spin]",
+        "run --set linear.l2_steps=0", "run --set backbone.stem=big", "run --set dataset.max_train=-1",
+        "show method nope", "show views simclr --set views.blurr=1", "preview --method nope",
+        "plugins check nope", "table --results nowhere", "table --format nope",
+    ],
+)  # fmt: skip
+def test_what_is_wrong_by_what_plugins_declare_is_refused_without_torch(args: str) -> None:
+    assert imported_by(args.split(), 2) == set()
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        *(f"show method {name}" for name in ("simclr", "byol", "mae", "swav", "random", "supervised")),
+        *(f"show evaluator {name}" for name in ("linear", "knn", "label-fraction")),
+        "show backbone resnet18", "show backbone timm", "show dataset cifar10", "show dataset image_folder",
+        "show views simclr", "show views swav --dataset cifar10",
+    ],
+)  # fmt: skip
+def test_showing_imports_no_torch(args: str) -> None:
+    assert imported_by(args.split(), 0) == set()
+
+
+def test_timm_is_imported_only_where_one_of_its_backbones_is_used() -> None:
+    dry = ["run", "--dry-run", "--epochs", "1"]
+
+    assert "timm" not in imported_by([*dry, "--method", "pixels", "--backbone", "resnet18"], 0)
+    assert "timm" in imported_by([*dry, "--method", "random", "--backbone", "test_resnet"], 0)
+
+
+def test_settings_that_are_right_together_are_not_refused_one_by_one() -> None:
+    request = "--method random --backbone test_vit --set linear.pool=mean --set linear.blocks=1"
+
+    assert bench("run", "--dry-run", *request.split()).exit_code == 0

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from bench.contracts.dataset import DatasetInfo, Images
+from bench.contracts.dataset import Images
+from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.evaluator import Features, Network
 from bench.evaluation.tasks import build_network, build_task
 

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from bench.augmentation.view import View
-from bench.contracts.dataset import DatasetInfo, Images
+from bench.contracts.dataset import Images
+from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.method import Method
 from bench.contracts.recipe import Training
 from bench.pretraining.loop import pretrain

@@ -143,3 +143,21 @@ def test_what_cannot_be_timed_is_said_to_be_unknown(probing: Lab, probes: Any, h
     assert describe(probing, cells)[-1] == (
         "Pretraining left: 0 s, and 1 that could not be timed. Nothing was made."
     )
+
+
+@pytest.mark.parametrize("precision", ["tf32", "float32"])
+def test_steps_are_timed_in_the_arithmetic_of_the_training(
+    probing: Lab, probes: Any, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    seen, terms = set(), probes.Probe.terms
+
+    def watch(self: Any, *args: Any) -> Any:
+        seen.add((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
+        return terms(self, *args)
+
+    monkeypatch.setattr(probes.Probe, "terms", watch)
+    (cell,) = probing.plan({"train.precision": precision}, method="probe", backbone="tiny")
+    seconds = estimate_seconds(cell, probing.datasets, probing.registry, torch.device("cpu"))
+
+    assert seconds is not None
+    assert seen == {(precision == "tf32",) * 2}

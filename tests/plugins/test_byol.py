@@ -11,7 +11,7 @@ import torch
 from sines import exactly, figures, sine
 from torch import Tensor, nn
 
-from bench.contracts.dataset import DatasetInfo
+from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.method import Batch, Step
 from bench.registry.registry import Registry
 from bench.testing import check_method

@@ -14,7 +14,7 @@ from sines import exactly, figures, sine
 from torch import Tensor
 
 from bench.api import patchify
-from bench.contracts.dataset import DatasetInfo
+from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.method import Batch
 from bench.registry.registry import Registry
 from bench.testing import check_method

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.contracts.dataset import DatasetInfo
+from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.method import Step
 from bench.registry.registry import Registry
 

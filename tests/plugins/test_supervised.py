@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from bench.augmentation.apply import augment
-from bench.contracts.dataset import DatasetInfo
+from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.method import Batch
 from bench.contracts.recipe import Recipe
 from bench.registry.registry import Registry

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.contracts.dataset import DatasetInfo, Images
+from bench.contracts.dataset import Images
+from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.method import Batch
 from bench.metrics.collapse import embedding_std, rankme
 from bench.metrics.retrieval import contrastive_monitors, positive_ranks

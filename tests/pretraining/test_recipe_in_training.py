@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from bench.augmentation.view import View
 from bench.contracts.backbone import Backbone
-from bench.contracts.dataset import DatasetInfo, Images
+from bench.contracts.dataset import Images
+from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.method import Batch, Embeddings, Method, Step
 from bench.contracts.recipe import ParamGroup, Training
 from bench.pretraining.loop import pretrain

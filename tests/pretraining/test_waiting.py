@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench.contracts.dataset import DatasetInfo, Images
+from bench.contracts.dataset import Images
+from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.method import Embeddings, Method, Step
 from bench.contracts.recipe import Training
 from bench.pretraining.loop import TrainingLoop

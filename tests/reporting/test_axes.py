@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from made_records import caption, cells, make, sweep
 
+from bench.reporting.axes import survey_records
 from bench.reporting.table import table
 
 
@@ -115,3 +117,27 @@ def test_shorter_lists_come_first() -> None:
     records = [make(settings={"views.ops": list(names)}, value=len(names)) for names in ops]
 
     assert [row[0] for row in cells(table(records))[1:]] == ["[]", "grey", "crop,flip", "crop,flip,jitter"]
+
+
+def test_records_that_were_made_alike_share_their_values_however_they_were_read() -> None:
+    records = [make(seed=seed, config={"method": {"temperature": 0.1}}) for seed in range(3)]
+    records.append(make(seed=3, config={"method": {"temperature": 0.2}}))
+    survey = survey_records(copy.deepcopy(record) for record in records)
+
+    assert len({id(point.axes.settings) for point in survey.points}) == 2
+    assert [point.kind for point in survey.points] == [0, 0, 0, 1]
+    assert [point.axes["seed"] for point in survey.kinds] == [0, 3]
+    assert survey.values_on("seed") == [0, 1, 2, 3]
+
+
+def test_true_and_one_are_two_values_of_a_setting() -> None:
+    records = [make(seed=seed, config={"method": {"x": value}}) for seed, value in enumerate((True, 1, 1.0))]
+
+    values = [point.axes["method.x"] for point in survey_records(records).points]
+    assert list(map(type, values)) == [bool, int, float]
+
+
+def test_seeds_may_be_rows_of_records_that_are_else_alike() -> None:
+    records = [make(seed=seed, value=seed) for seed in range(3)]
+
+    assert [row[0] for row in cells(table(records, rows="seed"))[1:]] == ["0", "1", "2"]

@@ -10,7 +10,7 @@ import pytest
 from made_records import full_record
 
 from bench.storage.frame import results
-from bench.storage.record_json import decode, encode
+from bench.storage.record_json import decode, decode_all, encode
 from bench.storage.records import RecordStore
 
 
@@ -90,3 +90,29 @@ def test_what_records_have_alike_is_one_object() -> None:
 
     assert one["config"] is other["config"]
     assert one["metrics"] is not other["metrics"]
+
+
+def test_the_names_of_fields_are_one_object_in_records_that_are_decoded_together() -> None:
+    contents = [encode(full_record(f"s{seed}", seed=seed)) for seed in range(2)]
+    one, other = decode_all(contents)
+
+    for part in ("cell", "keys", "metrics"):
+        assert all(a is b for a, b in zip(one[part], other[part], strict=True))
+    assert [one, other] == [json.loads(content) for content in contents]
+
+
+@pytest.mark.parametrize(
+    "broken", [b"{", b"", b"[" * 100_000, b'{\n "a": 1},{"b": 2\n}\n', b'{\n "config": x,\n "d": 1\n}\n']
+)
+def test_what_is_broken_among_records_is_an_error_and_the_others_are_decoded(broken: bytes) -> None:
+    whole = [encode(full_record(f"s{seed}", seed=seed)) for seed in range(2)]
+    first, error, last = decode_all([whole[0], broken, whole[1]])
+
+    assert isinstance(error, (ValueError, RecursionError))
+    assert [first, last] == [json.loads(content) for content in whole]
+
+
+def test_a_record_that_ends_with_a_part_that_is_shared_is_decoded() -> None:
+    content = b'{\n "a": 1,\n "settings": {"b": 2}\n}\n'
+
+    assert decode_all([content]) == [{"a": 1, "settings": {"b": 2}}]

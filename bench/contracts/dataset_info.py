@@ -1,0 +1,33 @@
+"""What is known of a dataset without decoding it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetInfo:
+    """What is known of a dataset without decoding it.
+
+    Args:
+        classes: the classes' names, in the order of their labels.
+        channels: 1 or 3.
+        size: native side in pixels; of mixed sizes, the side the images are loaded at.
+        mean: a value a channel, in [0, 1]; none is measured on the training images.
+        std: as `mean`.
+        flip: a mirrored image keeps its label.
+        colour: a changed colour keeps its label.
+        groups: what images of one group share, in the plural, e.g. tracks or patients; empty where
+            `Dataset.groups` gives none.
+        notes: what a reader of a record must know, e.g. how a split was made.
+    """
+
+    classes: tuple[str, ...]
+    channels: int
+    size: int
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    flip: bool = True
+    colour: bool = True
+    groups: str = ""
+    notes: tuple[str, ...] = ()
