@@ -27,6 +27,7 @@ def cost_fields(
     return {
         "seconds": {"pretrain": backbone["seconds"], "features": features_s, "evaluate": evaluate_s},
         **{name: backbone[name] for name in ("images_per_s", "params", "flops")},
+        "passes": backbone.get("passes"),
         "features_images_per_s": sum(about["images"] for about in passes) / features_s if counted else None,
         "peak_mb": {
             "pretrain": backbone.get("peak_mb"),

@@ -6,8 +6,10 @@ import logging
 import statistics
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import chain, islice
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +26,7 @@ from bench.pretraining.checkpoint import Checkpoint, TrainingProgress
 from bench.pretraining.epoch_log import METRICS, append_line, write_lines
 from bench.pretraining.loss_meter import LossMeter
 from bench.pretraining.online_knn import KnnSample, eval_mode, knn_interval, knn_monitors
+from bench.pretraining.passes import Passes, count_passes
 from bench.pretraining.prefetch import ReadyBatch, open_side_stream
 from bench.pretraining.step import Stepper, StepResult
 from bench.pretraining.training_run import TrainingCost, TrainingRun
@@ -86,7 +89,7 @@ def pretrain(method: Method, images: Images | FileStream, run: TrainingRun) -> T
     checkpoint.forget()
     speeds = [metrics["images_per_s"] for metrics in log]
     seconds = sum(metrics["seconds"] for metrics in log)
-    return TrainingCost(seconds, statistics.harmonic_mean(speeds), threads)
+    return TrainingCost(seconds, statistics.harmonic_mean(speeds), threads, loop.total_passes())
 
 
 def _add_threads(before: tuple[int, ...], run: TrainingRun) -> tuple[int, ...]:
@@ -123,6 +126,7 @@ class TrainingLoop:
         self.view_source = open_view_source(images, run, self.batches)
         self.stepper = Stepper(method, run)
         self.side = open_side_stream(run.device, len(self.stepper.chunks))
+        self.passes: Passes | None = None  # of a step, once one was taken
 
     def epoch(self, epoch: int, progress: Progress) -> dict[str, float]:
         """Train on the images of an epoch and return its line of `metrics.jsonl`.
@@ -137,7 +141,8 @@ class TrainingLoop:
         batches = self.ready_batches(epoch)
         for number in range(self.steps):
             step = self._step(epoch, number)
-            result = self.stepper.take(islice(batches, self.run.training.accumulate), step)
+            with self._counting():
+                result = self.stepper.take(islice(batches, self.run.training.accumulate), step)
             meter.add(result.terms)
             progress.step(epoch + 1, number + 1, step_images, meter.latest)
             self.run.on_step(step.number + 1, meter.latest)
@@ -155,6 +160,24 @@ class TrainingLoop:
             "images_per_s": self.steps * step_images / max(seconds, 1e-9),
             "seconds": time.monotonic() - started,
         }
+
+    def _counting(self) -> AbstractContextManager[Any]:
+        """Return the context of a step in which its passes are counted: of the first, as all take as many."""
+        training = self.run.training
+        if self.passes is not None or training.compile:  # where it is watched it would be compiled anew
+            return nullcontext()
+        self.passes = Passes()
+        return count_passes(self.method, training.image_size, self.passes)
+
+    def total_passes(self) -> dict[str, dict[str, float]] | None:
+        """Return how many images a step, an epoch and the run see in all views, forward and backward."""
+        if self.passes is None:
+            return None
+        training = self.run.training
+        views = training.step_images * relative_cost(self.run.views, training.image_size)
+        step = {"views": views, "forward": self.passes.forward, "backward": self.passes.backward}
+        steps = {"step": 1, "epoch": self.steps, "run": self.steps * training.epochs}
+        return {of: {name: count * number for name, number in step.items()} for of, count in steps.items()}
 
     def ready_batches(self, epoch: int) -> Iterator[ReadyBatch]:
         """Yield the batches of all steps in turn, with views made ahead where the device allows."""

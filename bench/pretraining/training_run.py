@@ -69,8 +69,12 @@ class TrainingCost:
         images_per_s: training images a second, an image counted once however many views it gives,
             while no monitor was at work.
         threads: of the processor, of each process in turn; none where a GPU computed.
+        passes: of a `step`, an `epoch` and the `run`: how many images the method saw in all `views`, and how
+            many went `forward` and `backward` through its backbones, momentum networks too; in images of the
+            run's size, a view of half the side being a quarter. None: not counted, in what is compiled.
     """
 
     seconds: float
     images_per_s: float
     threads: tuple[int, ...] = ()
+    passes: Mapping[str, Mapping[str, float]] | None = None

@@ -12,7 +12,28 @@ USUAL_METRIC = "top1"
 GAP = "nonlinear_gap"  # a difference of two accuracies
 PERCENT_DECIMALS, OTHER_DECIMALS = 2, 4
 
+COSTS = {  # by the name they are asked for: where a record's cost has them
+    "views_seen": ("passes", "run", "views"),
+    "forward_passes": ("passes", "run", "forward"),
+    "backward_passes": ("passes", "run", "backward"),
+    "images_per_s": ("images_per_s",),
+    "params": ("params",),
+    "flops": ("flops",),
+    "seconds_pretrain": ("seconds", "pretrain"),
+}
+
 MetricsByEvaluator = dict[str, set[str]]
+
+
+def metric_of(record: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    """Return a metric of a record, or what its cost has under that name; none if it has neither."""
+    own: Mapping[str, Any] | None = (record.get("metrics") or {}).get(name)
+    if own is not None or name not in COSTS:
+        return own
+    value: Any = record.get("cost")
+    for part in COSTS[name]:
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return None if value is None else {"value": value, "higher_is_better": None}
 
 
 @dataclass(frozen=True)
@@ -47,20 +68,24 @@ def choose_metrics(records: Sequence[Mapping[str, Any]], names: tuple[str, ...] 
 
     Args:
         records: at least one.
-        names: the metrics asked for; none is `top1` of each evaluator that has it, and the headline
-            of others.
+        names: the metrics asked for, or of `COSTS`; none is `top1` of each evaluator that has it, and the
+            headline of others.
 
     Raises:
         UnknownName: no record has a metric that is asked for.
     """
     available: MetricsByEvaluator = {}
     for record in records:
-        available.setdefault(record["cell"]["evaluator"], set()).update(record.get("metrics") or {})
+        found = available.setdefault(record["cell"]["evaluator"], set())
+        found.update(record.get("metrics") or {})
+        found.update(name for name in names or () if name in COSTS and metric_of(record, name) is not None)
     return _choose_headlines(records, available) if names is None else _choose_named(names, available)
 
 
 def decimals_of(metric: str) -> int:
     """Return how many decimals a metric is shown with."""
+    if metric in COSTS:
+        return 0
     return PERCENT_DECIMALS if is_in_percent(metric) else OTHER_DECIMALS
 
 
@@ -92,7 +117,7 @@ def _choose_named(names: tuple[str, ...], available: MetricsByEvaluator) -> Metr
     known = set().union(*available.values())
     for name in names:
         if known and name not in known:  # where every cell failed, any metric shows the failures
-            raise UnknownName(f"--metric: no record has a metric {name!r}.{suggest(name, known)}")
+            raise UnknownName(f"--metric: no record has a metric {name!r}.{suggest(name, {*known, *COSTS})}")
     by_evaluator = {
         evaluator: tuple(name for name in names if name in metrics or not metrics)
         for evaluator, metrics in available.items()

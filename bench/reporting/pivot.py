@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.errors import BadValue, UnknownName, suggest
 from bench.reporting.axes import CELL_FIELDS, RecordPoint, Survey, is_of_training
-from bench.reporting.metric_choice import MetricChoice
+from bench.reporting.metric_choice import MetricChoice, metric_of
 
 AxisValues = tuple[Any, ...]  # of a row or a column: its value on each of its axes
 Position = tuple[AxisValues, AxisValues]  # of a cell: its row and its column
@@ -54,7 +54,7 @@ class SeedGroup:
     @cached_property
     def by_seed(self) -> dict[Any, float]:
         """The metric of each record that has it, by the record's seed."""
-        metrics = ((point, (point.record.get("metrics") or {}).get(self.metric)) for point in self.points)
+        metrics = ((point, metric_of(point.record, self.metric)) for point in self.points)
         return {point.axes["seed"]: metric["value"] for point, metric in metrics if metric is not None}
 
     @property
@@ -94,7 +94,7 @@ class SeedGroup:
     @cached_property
     def higher_is_better(self) -> bool | None:
         """Tell the metric's direction; none where there is none, or records disagree on it."""
-        metrics = ((point.record.get("metrics") or {}).get(self.metric) for point in self.points)
+        metrics = (metric_of(point.record, self.metric) for point in self.points)
         directions = {metric.get("higher_is_better", True) for metric in metrics if metric}
         return directions.pop() if len(directions) == 1 else None
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 RESCALED = frozenset({"train.lr", "train.warmup_epochs"})  # recorded after scaling, unlike what is set
 USUAL_STAGES = ("pretrain", "features", "evaluate")
 OTHER_COSTS = ("params", "features_images_per_s")
+PASSES = {"views_seen": "views", "forward_passes": "forward", "backward_passes": "backward"}  # of the run
 
 
 def results(folder: str | Path = "results") -> pd.DataFrame:
@@ -42,7 +43,7 @@ def results(folder: str | Path = "results") -> pd.DataFrame:
     stages = _list_stages(records)
     columns = [*IDENTITY, "configuration", "status", "metric", "value", *settings, "images_per_s"]
     columns += [f"seconds_{stage}" for stage in stages]
-    columns += [*(f"peak_mb_{stage}" for stage in USUAL_STAGES), "peak_mb", *OTHER_COSTS]
+    columns += [*(f"peak_mb_{stage}" for stage in USUAL_STAGES), "peak_mb", *OTHER_COSTS, *PASSES]
     rows = [row for record in records for row in _list_rows(record, settings, stages)]
     frame: pd.DataFrame = pd.DataFrame(rows, columns=pd.Index(columns))
     return frame
@@ -69,6 +70,7 @@ def _list_rows(record: Record, settings: Sequence[str], stages: Sequence[str]) -
         *(peaks.get(stage, math.nan) for stage in USUAL_STAGES),
         max(peaks.values(), default=math.nan),
         *(cost.get(name, math.nan) for name in OTHER_COSTS),
+        *(((cost.get("passes") or {}).get("run") or {}).get(name, math.nan) for name in PASSES.values()),
     )
     metrics = record.get("metrics") or {}
     for name, metric in metrics.items():

@@ -45,7 +45,7 @@ def test_a_record_has_its_costs(lab: Lab) -> None:
 
     assert set(trained) == {
         "seconds", "images_per_s", "features_images_per_s", "params", "flops", "peak_mb",
-        "threads",
+        "threads", "passes",
     }  # fmt: skip
     assert set(trained["seconds"]) == {"pretrain", "features", "evaluate"}
     assert all(value > 0 for value in trained["seconds"].values())

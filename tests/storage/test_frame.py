@@ -29,6 +29,7 @@ def test_the_frame_has_a_row_a_metric_and_the_promised_columns(tmp_path: Path) -
         *FIRST_COLUMNS, "method.temperature", "train.epochs", "images_per_s", "seconds_pretrain",
         "seconds_features", "seconds_evaluate", "seconds_finetune", "peak_mb_pretrain",
         "peak_mb_features", "peak_mb_evaluate", "peak_mb", "params", "features_images_per_s",
+        "views_seen", "forward_passes", "backward_passes",
     ]  # fmt: skip
     assert frame["metric"].tolist()[:2] == ["top1", "top5"]
     assert frame["status"].tolist() == ["ok", "ok", "failed"]
