@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from bench.contracts.backbone import Backbone, BackboneInfo, Normalisation, Tokens
     from bench.contracts.dataset import DataLocation, Dataset, FileStream, Images
     from bench.contracts.dataset_info import DatasetInfo
-    from bench.contracts.evaluator import Evaluator, Features, FeatureSpec, Network, Scores, Task
+    from bench.contracts.evaluator import Evaluator, Features, Network, Scores, Task
     from bench.contracts.executor import CellRunner, Executor, WorkerSpec
-    from bench.contracts.feature_settings import FeatureSettings
+    from bench.contracts.feature_spec import FeatureSettings, FeatureSpec
     from bench.contracts.method import Batch, Embeddings, Method, Step
     from bench.contracts.probes import (
         describe_choice,
@@ -86,10 +86,10 @@ _HOMES = {
     "bench.contracts.backbone": ("Backbone", "BackboneInfo", "Normalisation", "Tokens"),
     "bench.contracts.dataset": ("DataLocation", "Dataset", "FileStream", "Images"),
     "bench.contracts.dataset_info": ("DatasetInfo",),
-    "bench.contracts.evaluator": ("Evaluator", "FeatureSpec", "Features", "Network", "Scores", "Task"),
+    "bench.contracts.evaluator": ("Evaluator", "Features", "Network", "Scores", "Task"),
     "bench.contracts.executor": ("CellRunner", "Executor", "WorkerSpec"),
     "bench.contracts.method": ("Batch", "Embeddings", "Method", "Step"),
-    "bench.contracts.feature_settings": ("FeatureSettings",),
+    "bench.contracts.feature_spec": ("FeatureSettings", "FeatureSpec"),
     "bench.contracts.probes": (
         "describe_choice", "describe_no_choice", "is_at_edge", "name_folds",
         "refuse_not_finite", "refuse_too_few", "score_logits",

@@ -71,7 +71,7 @@ class Size(NamedTuple):
         return 4 * (self.rows + self.test) * self.dim / 1e6
 
 
-GROWING = {  # a tenth of the rows is 10,000 and more: below, `label-fraction` has five folds of a draw at once
+GROWING = {  # of which a tenth is 10,000 or more: below, `label-fraction` has five folds of a draw at once
     "10 classes": [Size(rows, 512, 10, 2_000) for rows in (110_000, 160_000, 240_000)],
     "100 classes": [Size(rows, 1_024, 100, 2_000) for rows in (110_000, 150_000)],
 }

@@ -6,107 +6,25 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, cast, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.augmentation.apply import augment
 from bench.augmentation.clean import match_channels, normalise, resize
 from bench.augmentation.view import View
 from bench.config import check_fields
-from bench.contracts.backbone import Backbone, BackboneInfo, Tokens
+from bench.contracts.backbone import Backbone
 from bench.contracts.dataset import Images
 from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.declared import Declared
-from bench.contracts.feature_settings import Pool
-from bench.errors import BadValue, Unsupported, suggest
+from bench.contracts.feature_spec import FeatureSpec
+from bench.errors import BadValue, suggest
 from bench.splits import stratified as splits
 from bench.system.device import to_device
 
 Needs = Literal["features", "backbone"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeatureSpec:
-    """Which features of the backbone an evaluator is given.
-
-    Args:
-        blocks: how many of the last blocks or stages are read; 0 is what `forward` returns, pooled in the
-            backbone's own way.
-        pool: what is taken of blocks: the `class` token of each, the `mean` over each one's patches or map,
-            or the class token of each and the mean over the patches of the last (`class+mean`).
-
-    Source: DINO, eval_linear.py; for several blocks `class+mean` is DINOv2's, eval/linear.py.
-    """
-
-    blocks: int = 0
-    pool: Pool = "class"
-
-    def __post_init__(self) -> None:
-        if self.pool not in get_args(Pool):
-            raise BadValue(f"features.pool: {self.pool!r} is unknown.{suggest(self.pool, get_args(Pool))}")
-        if self.blocks < 0:
-            raise BadValue(f"features.blocks: {self.blocks} is less than 0. Use 0 for the pooled features.")
-
-    def check(self, name: str, info: BackboneInfo) -> None:
-        """Refuse a backbone that does not have these features.
-
-        Args:
-            name: of the backbone.
-            info: what is known of it.
-
-        Raises:
-            Unsupported: it has fewer blocks, or no class token.
-        """
-        if self.blocks > info.blocks:
-            raise Unsupported(
-                f"{name}: the outputs of {self.blocks} blocks are asked for, but it offers {info.blocks}. "
-                "Set fewer blocks, or use another backbone."
-            )
-        if self.blocks and self.pool != "mean" and not info.class_token:
-            raise Unsupported(
-                f"{name}: it has no class token, which pool={self.pool} is about. Set pool to mean."
-            )
-
-    def key_fields(self) -> dict[str, Any]:
-        """Return what the key of features says of them: nothing of those that `forward` returns."""
-        return {"blocks": self.blocks, "pool": self.pool} if self.blocks else {}
-
-    def describe(self) -> dict[str, str]:
-        """Return what a record's protocol says of the features: nothing of those that `forward` returns."""
-        if not self.blocks:
-            return {}
-        tokens = {"class": "class token", "mean": "mean", "class+mean": "class token"}[self.pool]
-        which = "the last block" if self.blocks == 1 else f"each of the last {self.blocks} blocks"
-        patches = ", and mean over the last one's patches" if self.pool == "class+mean" else ""
-        return {"layer": f"{tokens} of {which}{patches}"}
-
-    def read(self, backbone: nn.Module, images: Tensor) -> Tensor:
-        """Return the features of images, (n, dim); those of several blocks stand side by side.
-
-        Args:
-            backbone: a `Backbone`; where `blocks` is 0, any network.
-            images: (n, channels, h, w), as of `Backbone.forward`.
-
-        Raises:
-            Unsupported: the backbone does not have that many blocks.
-        """
-        if not self.blocks:
-            pooled: Tensor = backbone(images)
-            return pooled
-        outputs = cast("Backbone", backbone).blocks(images, self.blocks)
-        if self.pool == "mean":
-            return torch.cat([_mean_patches(output) for output in outputs], 1)
-        parts = [output.prefix[:, 0] for output in outputs if isinstance(output, Tokens)]
-        if self.pool == "class+mean":
-            parts.append(_mean_patches(outputs[-1]))
-        return torch.cat(parts, 1)
-
-
-def _mean_patches(output: Tensor | Tokens) -> Tensor:
-    """Return the mean over the patches of a block, or over its map (n, c, h, w), as (n, c)."""
-    return output.patches.mean(1) if isinstance(output, Tokens) else output.mean((2, 3))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bench.augmentation.clean import match_channels, normalise, resize
-from bench.contracts.evaluator import Features, FeatureSpec
+from bench.contracts.evaluator import Features
+from bench.contracts.feature_spec import FeatureSpec
 from bench.errors import CellError
 from bench.system.device import to_device
 from bench.system.memory import give_back, is_out_of_memory

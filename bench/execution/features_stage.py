@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from bench.contracts.evaluator import Evaluator, Features, FeatureSpec
+from bench.contracts.evaluator import Evaluator, Features
+from bench.contracts.feature_spec import FeatureSpec
 from bench.evaluation import features as feature_files
 from bench.execution.backbone_stage import BackboneStage
 from bench.execution.failures import in_stage

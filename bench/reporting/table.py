@@ -18,6 +18,7 @@ from bench.reporting.metric_choice import choose_metrics, decimals_of
 from bench.reporting.pivot import Pivot, Position, SeedGroup, lay_out, pivot_records
 from bench.reporting.protocols import protocol_tags, refuse_mixed
 from bench.storage.artifacts import ArtifactStore
+from bench.storage.collector import paused_collector
 from bench.storage.predictions import read_predictions
 
 Names = str | Sequence[str] | None
@@ -57,6 +58,7 @@ def table(
     )
 
 
+@paused_collector()
 def build_table(
     records: Iterable[Mapping[str, Any]],
     *,

@@ -13,13 +13,14 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from bench.errors import BadData, CellError, UsageError
 from bench.keys import digest
+from bench.storage.collector import paused_collector
 from bench.storage.durable import written_beside
 from bench.storage.record_fields import natural_sort_key
 from bench.storage.record_json import (
@@ -167,15 +168,20 @@ class RecordStore:
         """
         paths = self._list_paths()
         for start in range(0, len(paths), AT_ONCE):
-            some = paths[start : start + AT_ONCE]
-            contents = [_read_bytes(path) for path in some]
-            for path, content, decoded in zip(some, contents, decode_all(contents), strict=True):
-                try:
-                    record = self._accept(path, content, decoded)
-                except BadData as error:
-                    log.warning("%s", error)
-                else:
-                    yield record
+            with paused_collector():
+                some = self._read_several(paths[start : start + AT_ONCE])
+            yield from some
+
+    def _read_several(self, paths: Sequence[str]) -> list[Record]:
+        """Return the records of some files, as `records` does."""
+        contents = [_read_bytes(path) for path in paths]
+        records = []
+        for path, content, decoded in zip(paths, contents, decode_all(contents), strict=True):
+            try:
+                records.append(self._accept(path, content, decoded))
+            except BadData as error:
+                log.warning("%s", error)
+        return records
 
     def _read_of(self, cell: Mapping[str, Any], path: Path) -> Record:
         """Return the record in the file of a cell.

@@ -12,7 +12,8 @@ from torch import Tensor
 from bench.contracts.backbone import Backbone
 from bench.contracts.dataset import Images
 from bench.contracts.dataset_info import DatasetInfo
-from bench.contracts.evaluator import Evaluator, Features, FeatureSpec, Network, Scores, Task
+from bench.contracts.evaluator import Evaluator, Features, Network, Scores, Task
+from bench.contracts.feature_spec import FeatureSpec
 from bench.errors import UsageError
 from bench.testing.checks import Check, Outcome, class_checks, finite_scalars, require, run
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -151,3 +152,18 @@ def test_the_store_and_the_tables_start_without_torch_and_pandas() -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert result.stdout.strip() == "set()"
+
+
+def test_the_search_for_circles_goes_on_after_records_were_read(tmp_path: Path) -> None:
+    store = RecordStore(tmp_path)
+    store.write(full_record())
+    seen = [gc.isenabled() for _ in store.records()]
+    gc.disable()
+    try:
+        list(store.records())
+        still_off = not gc.isenabled()
+    finally:
+        gc.enable()
+
+    assert seen == [True]
+    assert still_off
