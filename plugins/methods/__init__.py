@@ -18,6 +18,7 @@ def bench_methods() -> Iterator[Offer]:
     yield Offer("barlow_twins", ".barlow_twins:BarlowTwins", "Correlate each dimension with itself alone.")
     yield Offer("dino", ".dino:DINO", "Predict what a centred, sharpened teacher makes of other views.")
     yield Offer("simsiam", ".simsiam:SimSiam", "Predict the other view, which takes no gradient.")
+    yield Offer("lejepa", ".lejepa:LeJEPA", "Make views agree and spread them like a Gaussian.")
     yield Offer(
         "supervised", ".supervised:Supervised", "Train with the labels: what SSL is measured against."
     )
