@@ -20,6 +20,7 @@ def bench_methods() -> Iterator[Offer]:
     yield Offer("simsiam", ".simsiam:SimSiam", "Predict the other view, which takes no gradient.")
     yield Offer("lejepa", ".lejepa:LeJEPA", "Make views agree and spread them like a Gaussian.")
     yield Offer("dcl", ".dcl:DCL", "Contrast two views of an image against the other images alone.")
+    yield Offer("vibcreg", ".vibcreg:VIbCReg", "VICReg on whitened embeddings, with correlations.")
     yield Offer(
         "supervised", ".supervised:Supervised", "Train with the labels: what SSL is measured against."
     )
