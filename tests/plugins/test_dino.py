@@ -224,8 +224,8 @@ def test_the_last_layers_rows_have_length_1_and_stand_still_at_first() -> None:
     assert float(logits.detach().abs().max()) <= 1 + 1e-6
     assert names == ["head.last.weight"]
     for size in (32, 224):
-        (group,) = DINO.recipe_for(DINO.Config(freeze_epochs=2), DATA, size).groups
-        assert group == ParamGroup(match="head.last.*", freeze_epochs=2)
+        first, *_ = DINO.recipe_for(DINO.Config(freeze_epochs=2), DATA, size).groups
+        assert (first.match, first.freeze_epochs) == ("head.last.*", 2)
     assert "head.last.scale" in dict(method(norm_last_layer=False).named_parameters())
 
 
@@ -248,7 +248,7 @@ def test_small_views_go_through_the_student_only() -> None:
     assert all(z.shape == (4, 6) for z in embeddings.values())
 
 
-def test_the_views_are_the_authors_on_large_images_and_solo_learns_on_small_ones() -> None:
+def test_the_views_are_the_authors_without_blur_and_small_crops_on_small_images() -> None:
     large, small = (DINO.views(DINO.Config(), DATA, size) for size in (224, 64))
     asked = DINO.views(DINO.Config(local_views=2, crop_split=0.3), DATA, 64)
 
@@ -256,7 +256,7 @@ def test_the_views_are_the_authors_on_large_images_and_solo_learns_on_small_ones
     assert [view.blur for view in large] == [1.0, 0.1] + [0.5] * 8
     assert [view.solarise for view in large] == [0.0, 0.2] + [0.0] * 8
     assert [(v.crop_min, v.crop_max) for v in large] == [(0.4, 1.0)] * 2 + [(0.05, 0.4)] * 8
-    assert [(v.crop_min, v.blur, v.solarise) for v in small] == [(0.08, 0.0, 0.0), (0.08, 0.0, 0.2)]
+    assert [(v.crop_min, v.blur, v.solarise) for v in small] == [(0.4, 0.0, 0.0), (0.4, 0.0, 0.2)]
     assert [(v.crop_min, v.size) for v in asked] == [(0.3, None)] * 2 + [(0.05, 27)] * 2
     assert {(v.brightness, v.contrast, v.saturation, v.hue) for v in (*large, *small)} == {
         (0.4, 0.4, 0.2, 0.1)
@@ -312,9 +312,13 @@ def test_every_number_of_the_papers_recipe_is_pinned() -> None:
 def test_every_number_of_the_recipe_of_small_images_is_pinned() -> None:
     recipe = DINO.recipe_for(DINO.Config(), DATA, 64)
 
-    assert (recipe.optimizer, recipe.lr, recipe.lr_scaling, recipe.min_lr) == ("lars", 0.3, "linear", 0.0)
-    assert (recipe.weight_decay, recipe.weight_decay_end, recipe.warmup_epochs) == (1e-6, None, 10)
+    assert (recipe.optimizer, recipe.lr, recipe.lr_scaling, recipe.min_lr) == ("sgd", 0.12, "linear", 0.0)
+    assert (recipe.weight_decay, recipe.weight_decay_end, recipe.warmup_epochs) == (5e-4, None, 0)
     assert (recipe.momentum, recipe.clip_norm) == (0.9, None)
+    assert recipe.groups == (
+        ParamGroup(match="head.last.*", freeze_epochs=1, decay=True),
+        ParamGroup(match="*", decay=True),
+    )
 
 
 def test_the_defaults_are_those_of_their_sources() -> None:
