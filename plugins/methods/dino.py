@@ -60,7 +60,7 @@ from bench.api import (
 SMALL = 64  # pixels up to which the recipe of lightly's CIFAR-10 benchmark is used
 GLOBAL = 2  # views that the teacher sees
 LOCAL = 8  # of main_dino.py; the paper's 2x224 + 10x96 is for its largest
-LOCAL_SHARE, SMALLEST_CROP = 96 / 224, 0.05  # of the side, and of the area
+LOCAL_SHARE, SMALLEST_CROP = 96 / 224, 0.05  # of the side, to the next 8 pixels (a patch), and of the area
 
 
 class DINO(Method):
@@ -81,7 +81,7 @@ class DINO(Method):
         norm_last_layer: bool = setting(default=True, doc="prototypes of length 1", source="main_dino.py")
         freeze_epochs: int = setting(1, "epochs of still prototypes", source="main_dino.py", least=0)
         local_views: int | None = setting(None, "none: 8, 0 up to 64 px", source="main_dino.py", least=0)
-        crop_split: float = setting(0.4, "largest local area", source="main_dino.py", above=0.05, most=1)
+        crop_split: float = setting(0.4, "local from global area", source="main_dino.py", above=0.05, most=1)
 
     reference = "Caron et al. 2021, arXiv:2104.14294"
     recipe = Recipe(
@@ -118,7 +118,7 @@ class DINO(Method):
         local = replace(view, crop_min=SMALLEST_CROP, crop_max=split, blur=blurs[2])
         first = replace(view, crop_min=split, blur=blurs[0])
         second = replace(view, crop_min=split, blur=blurs[1], solarise=0.2)
-        counts = {"small_count": count, "small_size": max(8, round(LOCAL_SHARE * image_size))}
+        counts = {"small_count": count, "small_size": 8 * max(1, round(LOCAL_SHARE * image_size / 8))}
         return (first, *multi_crop(second, local, large_count=1, **counts))
 
     @classmethod

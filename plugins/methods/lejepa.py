@@ -90,7 +90,8 @@ class LeJEPA(Method):
         count = usual if config.local_views is None else config.local_views
         view = replace(view, solarise=0.1) if image_size <= SMALL else replace(view, blur=0.5, solarise=0.2)
         local = replace(view, crop_min=SMALLEST_CROP, crop_max=SPLIT)
-        counts = {"small_count": count, "small_size": max(8, round(LOCAL_SHARE * image_size))}
+        unit = 8 if image_size <= SMALL else 1  # pixels: patches of small images divide it
+        counts = {"small_count": count, "small_size": unit * max(1, round(LOCAL_SHARE * image_size / unit))}
         return multi_crop(replace(view, crop_min=least), local, large_count=GLOBAL, **counts)
 
     def draw(self, count: int, generator: torch.Generator) -> Mapping[str, Tensor]:

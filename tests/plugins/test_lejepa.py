@@ -265,7 +265,7 @@ def test_the_views_are_the_readmes_on_large_images_and_eb_jepas_on_small_ones() 
     assert [(v.crop_min, v.crop_max) for v in large] == [(0.3, 1.0)] * 2 + [(0.05, 0.3)] * 6
     assert {(v.blur, v.solarise) for v in large} == {(0.5, 0.2)}
     assert [(v.crop_min, v.crop_max, v.blur, v.solarise) for v in small] == [(0.2, 1.0, 0.0, 0.1)] * 2
-    assert [view.size for view in asked] == [None, None, 28]
+    assert [view.size for view in asked] == [None, None, 32]
     assert {(v.brightness, v.contrast, v.saturation, v.hue, v.grey) for v in (*large, *small)} == {
         (0.4, 0.4, 0.2, 0.1, 0.2)
     }
