@@ -178,7 +178,7 @@ def test_up_to_64_dimensions_whitening_is_batch_norm_and_beyond_it_takes_out_cor
     assert abs(float(torch.corrcoef(iter_norm(z).T)[0, 1])) < 0.1  # five iterations
 
 
-@pytest.mark.parametrize(("d", "width"), [(64, 1), (65, 1), (96, 2), (2048, 32)])
+@pytest.mark.parametrize(("d", "width"), [(64, 1), (65, 1), (96, 2), (520, 4), (2048, 32)])
 def test_a_group_has_as_many_dimensions_as_the_authors(d: int, width: int) -> None:
     z = torch.randn(8, d, generator=torch.Generator().manual_seed(0)).double().requires_grad_()
     iter_norm(z)[:, 0].square().square().sum().backward()
