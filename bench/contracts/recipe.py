@@ -27,8 +27,8 @@ class ParamGroup:
         max_ndim: only parameters of at most so many dimensions; 1 is biases and norms.
         lr_factor: what the learning rate is multiplied by.
         constant_lr: the learning rate has no warm-up and does not decay.
-        weight_decay: of those with two dimensions or more, in place of the recipe's, and constant;
-            0 is none.
+        weight_decay: of those that are decayed, in place of the recipe's, and constant; 0 is none.
+        decay: whether weight decay is applied; none is by dimension, as elsewhere.
         adapt: whether lars adapts the step; none is by dimension, as elsewhere.
         freeze_epochs: epochs at the start in which they do not change: no step, no decay, no momentum.
     """
@@ -38,6 +38,7 @@ class ParamGroup:
     lr_factor: float = setting(1.0, "of the learning rate", later=True, least=0)
     constant_lr: bool = setting(default=False, doc="no warm-up and no decay", later=True)
     weight_decay: float | None = setting(None, "in place of the recipe's", later=True, least=0)
+    decay: bool | None = setting(None, "apply weight decay", later=True)
     adapt: bool | None = setting(None, "by lars", later=True)
     freeze_epochs: int = setting(0, "at the start", later=True, least=0)
 
@@ -57,7 +58,7 @@ class Recipe:
         optimizer: `lars`, `sgd` or `adamw`.
         lr: base learning rate, before `lr_scaling`.
         lr_scaling: `linear` is lr * batch / 256, `sqrt` is lr * sqrt(batch), `none` is lr.
-        weight_decay: not applied to biases and norms (parameters of one dimension).
+        weight_decay: not applied to biases and norms (parameters of one dimension), unless a group says so.
         momentum: of lars and sgd.
         warmup_epochs: linear warm-up, capped at a tenth of a short run.
         source: paper and section.

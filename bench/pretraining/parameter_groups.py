@@ -43,13 +43,14 @@ def _group_options(
 ) -> dict[str, Any]:
     """Return a group without parameters; what torch's optimisers do not know is for `begin_step`."""
     decay = training.weight_decay if pattern.weight_decay is None else pattern.weight_decay
+    decays = is_weight if pattern.decay is None else pattern.decay
     return {
         "params": [],
-        "weight_decay": decay if is_weight else 0.0,
+        "weight_decay": decay if decays else 0.0,
         "adapt": is_weight if pattern.adapt is None else pattern.adapt,
         "lr_factor": pattern.lr_factor * layer_factor,
         "constant_lr": pattern.constant_lr,
-        "scheduled_decay": is_weight and pattern.weight_decay is None,
+        "scheduled_decay": decays and pattern.weight_decay is None,
         "freeze_epochs": pattern.freeze_epochs,
     }
 

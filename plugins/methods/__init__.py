@@ -15,6 +15,12 @@ def bench_methods() -> Iterator[Offer]:
     yield Offer("byol", ".byol:BYOL", "Predict what a momentum network makes of the other view.")
     yield Offer("swav", ".swav:SwAV", "Predict the prototypes of one view from the others.")
     yield Offer("mae", ".mae:MAE", "Predict the pixels of hidden patches.")
+    yield Offer("barlow_twins", ".barlow_twins:BarlowTwins", "Correlate each dimension with itself alone.")
+    yield Offer("dino", ".dino:DINO", "Predict what a centred, sharpened teacher makes of other views.")
+    yield Offer("simsiam", ".simsiam:SimSiam", "Predict the other view, which takes no gradient.")
+    yield Offer("lejepa", ".lejepa:LeJEPA", "Make views agree and spread them like a Gaussian.")
+    yield Offer("dcl", ".dcl:DCL", "Contrast two views of an image against the other images alone.")
+    yield Offer("vibcreg", ".vibcreg:VIbCReg", "VICReg on whitened embeddings, with correlations.")
     yield Offer(
         "supervised", ".supervised:Supervised", "Train with the labels: what SSL is measured against."
     )

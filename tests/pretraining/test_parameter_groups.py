@@ -162,6 +162,23 @@ def test_a_pattern_may_be_of_biases_and_norms_only() -> None:
     }
 
 
+def test_a_pattern_decides_whether_weight_decay_is_applied() -> None:
+    """SimSiam: biases and norms are decayed like weights, and follow the same schedule."""
+    groups = (
+        ParamGroup(match="predictor.*", decay=False),
+        ParamGroup(match="backbone.norm.*", decay=True, weight_decay=0.5),
+        ParamGroup(match="*", decay=True),
+    )
+    options = options_by_name(Headed(Layered()), groups=groups)
+
+    assert {options[name]["weight_decay"] for name in ("predictor.weight", "predictor.bias")} == {0.0}
+    assert not options["predictor.weight"]["scheduled_decay"]
+    assert options["backbone.norm.bias"]["weight_decay"] == 0.5
+    assert not options["backbone.norm.bias"]["scheduled_decay"]
+    assert options["backbone.blocks.0.bias"]["weight_decay"] == 0.01
+    assert options["backbone.blocks.0.bias"]["scheduled_decay"]
+
+
 def test_a_pattern_decides_whether_lars_adapts() -> None:
     groups = (ParamGroup(match="predictor.*", adapt=False), ParamGroup(match="backbone.norm.*", adapt=True))
     options = options_by_name(Headed(Layered()), groups=groups)
