@@ -17,6 +17,7 @@ def bench_methods() -> Iterator[Offer]:
     yield Offer("mae", ".mae:MAE", "Predict the pixels of hidden patches.")
     yield Offer("mocov2", ".mocov2:MoCoV2", "Find an image's key among a queue of earlier ones.")
     yield Offer("mocov3", ".mocov3:MoCoV3", "Find an image's key among the batch's.")
+    yield Offer("nnclr", ".nnclr:NNCLR", "Find the neighbour of the image's other view.")
     yield Offer(
         "supervised", ".supervised:Supervised", "Train with the labels: what SSL is measured against."
     )
