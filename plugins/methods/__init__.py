@@ -18,6 +18,7 @@ def bench_methods() -> Iterator[Offer]:
     yield Offer("mocov2", ".mocov2:MoCoV2", "Find an image's key among a queue of earlier ones.")
     yield Offer("mocov3", ".mocov3:MoCoV3", "Find an image's key among the batch's.")
     yield Offer("nnclr", ".nnclr:NNCLR", "Find the neighbour of the image's other view.")
+    yield Offer("supcon", ".supcon:SupCon", "Pull the views of a class together: it looks at labels.")
     yield Offer(
         "supervised", ".supervised:Supervised", "Train with the labels: what SSL is measured against."
     )
