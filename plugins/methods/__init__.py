@@ -19,6 +19,7 @@ def bench_methods() -> Iterator[Offer]:
     yield Offer("mocov3", ".mocov3:MoCoV3", "Find an image's key among the batch's.")
     yield Offer("nnclr", ".nnclr:NNCLR", "Find the neighbour of the image's other view.")
     yield Offer("supcon", ".supcon:SupCon", "Pull the views of a class together: it looks at labels.")
+    yield Offer("ressl", ".ressl:ReSSL", "Keep how similar an image is to earlier ones.")
     yield Offer(
         "supervised", ".supervised:Supervised", "Train with the labels: what SSL is measured against."
     )
