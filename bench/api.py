@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     )
     from bench.nn.masking import block_mask, multi_block_masks, patchify, random_mask, unpatchify, visible
     from bench.nn.momentum import MomentumEncoder
+    from bench.nn.negatives import synthetic_negatives
     from bench.nn.positions import sincos_positions
     from bench.nn.prototypes import Centre, Prototypes, sinkhorn
     from bench.nn.queue import FeatureQueue, MemoryBank
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
         schedule,
         warmup_schedule,
     )
+    from bench.nn.shares import in_shares
     from bench.nn.transformer import TokenDecoder
     from bench.reporting.formats.base import Table, TableFormat
     from bench.splits.selection import Selection, choose, chosen_classes
@@ -112,12 +114,14 @@ _HOMES = {
         "block_mask", "multi_block_masks", "patchify", "random_mask", "unpatchify", "visible",
     ),
     "bench.nn.momentum": ("MomentumEncoder",),
+    "bench.nn.negatives": ("synthetic_negatives",),
     "bench.nn.positions": ("sincos_positions",),
     "bench.nn.prototypes": ("Centre", "Prototypes", "sinkhorn"),
     "bench.nn.queue": ("FeatureQueue", "MemoryBank"),
     "bench.nn.schedules": (
         "constant_schedule", "cosine_schedule", "linear_schedule", "schedule", "warmup_schedule",
     ),
+    "bench.nn.shares": ("in_shares",),
     "bench.nn.transformer": ("TokenDecoder",),
     "bench.reporting.formats.base": ("Table", "TableFormat"),
     "bench.splits.selection": ("Selection", "choose", "chosen_classes"),
@@ -200,6 +204,7 @@ __all__ = [
     "first_largest",
     "fit_range",
     "hookimpl",
+    "in_shares",
     "info_nce",
     "is_at_edge",
     "lidar",
@@ -231,6 +236,7 @@ __all__ = [
     "stamp_of",
     "stratified_holdout",
     "suggest",
+    "synthetic_negatives",
     "to_device",
     "unit_rows",
     "unpatchify",

@@ -78,6 +78,7 @@ def info_nce(
     temperature: float,
     queue: Tensor | None = None,
     valid: Tensor | None = None,
+    own: Tensor | None = None,
 ) -> Tensor:
     """Return the cross-entropy of each query with its key among all keys, or among the rows of a queue.
 
@@ -93,24 +94,30 @@ def info_nce(
         temperature: T, divides the cosine similarities.
         queue: (size, d), negatives of all queries; takes no gradient.
         valid: (size,), bool, rows of the queue that hold something.
+        own: (n, m, d), negatives of each query beside the queue's; take no gradient.
 
     Returns:
         (), the mean over queries.
 
     Raises:
-        ValueError: `valid` came without a queue.
+        ValueError: `valid` or `own` came without a queue.
 
     Source: He 2020 (MoCo), arXiv:1911.05722, equation 1, facebookresearch/moco moco/builder.py; Chen 2021
     (MoCo v3), arXiv:2104.02057, algorithm 1, facebookresearch/moco-v3 moco/builder.py.
     """
     q, k = F.normalize(queries, dim=1), F.normalize(keys, dim=1)
     if queue is None:
-        if valid is not None:
-            raise ValueError("info_nce: `valid` came, but no queue that it is of. Give both, or none.")
+        if valid is not None or own is not None:
+            raise ValueError(
+                "info_nce: `valid` or `own` came, but no queue that it is of. Give a queue, or none."
+            )
         return F.cross_entropy(q @ k.T / temperature, torch.arange(len(q), device=q.device))
     others = q @ F.normalize(queue.detach(), dim=1).T
     if valid is not None:
         others = others.masked_fill(~valid, -torch.inf)
+    if own is not None:
+        made = F.normalize(own.detach(), dim=2) @ q.unsqueeze(2)
+        others = torch.cat([others, made.squeeze(2)], dim=1)
     logits = torch.cat([(q * k).sum(dim=1, keepdim=True), others], dim=1) / temperature
     return F.cross_entropy(logits, torch.zeros(len(q), dtype=torch.int64, device=q.device))
 

@@ -216,9 +216,16 @@ def _labels(s: _Subject) -> None:
     if s.cls.uses_labels:
         return
     method, other = s.fresh().eval(), replace(s.batch, labels=s.batch.labels.flip(0))
-    given, changed = (method.terms(method.embed(s.images, b), b) for b in (s.batch, other))
+    given, changed = (_seeded_terms(s, method, batch) for batch in (s.batch, other))
     same = all(alike(given[name], changed[name]) for name in given)
     require(same, "other labels give other terms. Set uses_labels = True, or leave batch.labels alone")
+
+
+def _seeded_terms(s: _Subject, method: Method, batch: Batch) -> dict[str, Tensor]:
+    """Return the terms of a batch; what they draw is the same each time, as in a training."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return method.terms(method.embed(s.images, batch), batch)
 
 
 def _monitors(s: _Subject) -> None:

@@ -118,6 +118,28 @@ def test_info_nce_knows_no_scale_and_gives_the_queue_no_gradient() -> None:
     assert queue.grad is None
     with pytest.raises(ValueError, match="no queue that it is of"):
         info_nce(q, k, 0.2, valid=torch.ones(6, dtype=torch.bool))
+    with pytest.raises(ValueError, match="no queue that it is of"):
+        info_nce(q, k, 0.2, own=random(4, 2, 5))
+
+
+def test_info_nce_contrasts_each_query_with_negatives_of_its_own() -> None:
+    q, k, queue, own = random(4, 5).requires_grad_(), random(4, 5), random(6, 5), random(4, 3, 5)
+    own.requires_grad_()
+    loss = info_nce(q, k, 0.3, queue, own=own)
+    alone = [info_nce(q[[i]], k[[i]], 0.3, torch.cat([queue, own[i]])) for i in range(4)]
+    loss.backward()
+
+    torch.testing.assert_close(loss, torch.stack(alone).mean())
+    assert own.grad is None
+
+
+def test_info_nce_leaves_the_empty_rows_of_a_queue_out_beside_a_querys_own() -> None:
+    q, k, queue, own = random(4, 5), random(4, 5), random(6, 5), random(4, 3, 5)
+    valid = torch.arange(6) < 2
+
+    torch.testing.assert_close(
+        info_nce(q, k, 0.3, queue, valid, own), info_nce(q, k, 0.3, queue[:2], own=own)
+    )
 
 
 @pytest.mark.parametrize(("eps", "expected"), [(1e-5, 5.22932331733), (0.0, 5.22919829476)])

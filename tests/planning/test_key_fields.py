@@ -110,7 +110,7 @@ def test_every_field_of_every_plugin_moves_the_keys_of_its_stage(
     location = {"dataset.root": str(photos(tmp_path / "photos"))} if name == "image_folder" else {}
     large = {"train.image_size": 64} if kind == "backbones" else {}  # pretrained weights halve it five times
     few = {**location, **large, "dataset.max_train": 32, **TOGETHER.get(f"{name}.{field}", {})}
-    names = {axis: name} | ({"backbone": "test_vit"} if name == "mae" else {})  # which needs patches
+    names = {axis: name} | ({"backbone": "test_vit"} if name == "mae" or field == "vit" else {})  # of patches
     before = plan_one(lab, few, **names)
     file = tmp_path / "weights.safetensors"
     save_file(build_backbone(before, lab.registry, 1).state_dict(), file)

@@ -78,6 +78,13 @@ class Peeking(Plain):
         return {"peek": (embeddings["a"].mean(dim=1) * batch.labels).sum() * 100}
 
 
+class Drawing(Plain):
+    """Weigh the distance by a number that is drawn for each loss."""
+
+    def terms(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
+        return {"distance": torch.rand(()) * super().terms(embeddings, batch)["distance"]}
+
+
 class Hasty(Plain):
     """Move a centre before the gradient is there."""
 
@@ -138,6 +145,10 @@ def failed(kind: str, cls: type[Any]) -> set[str]:
 
 def test_a_method_that_keeps_the_contract_passes() -> None:
     check_method(Plain, "plain")
+
+
+def test_a_loss_that_draws_is_not_taken_for_one_that_looks_at_labels() -> None:
+    check_method(Drawing, "drawing")
 
 
 @pytest.mark.parametrize(
