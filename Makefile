@@ -11,6 +11,10 @@ gpu: $(READY)
 	.venv/bin/python -m pytest -q benchmarks/gpu_speed.py -o 'python_files=gpu_*.py' --report docs/performance-gpu.md
 bench: $(READY)
 	.venv/bin/pip install -q -e '.[peers]' && .venv/bin/python -m pytest -q benchmarks -o 'python_files=bench_*.py' --benchmark-sort=name --report docs/performance.md
+methods-page: $(READY)
+	.venv/bin/python docs/make_methods.py
+method-costs: $(READY)
+	.venv/bin/python -m pytest -q benchmarks/bench_methods.py -k costs --method-costs benchmarks/method_costs.json
 lint: $(READY)
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .
 types: $(READY)
@@ -20,4 +24,4 @@ clean:
 $(READY): setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && touch $@
 
-.PHONY: demo test bench gpu lint types clean
+.PHONY: demo test bench gpu methods-page method-costs lint types clean

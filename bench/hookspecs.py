@@ -26,11 +26,14 @@ class Offer:
         name: its name on the command line, in records and in tables.
         target: `module:attribute` of the class; a leading dot is relative to the offering package.
         summary: one sentence for `bench list`.
+        group: what sort of plugin it is, in a word, which `bench list` shows where one of its kind has it; of
+            methods the field's families: contrastive, distillation, decorrelation, clustering, masked, ….
     """
 
     name: str
     target: str
     summary: str
+    group: str = ""
 
 
 @dataclass(frozen=True)

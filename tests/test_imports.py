@@ -25,7 +25,7 @@ WITHOUT_TORCH = (
 
 # From the lowest. A package may import those of lower rows, and none of its own row.
 LAYERS = (
-    ("errors", "keys", "hookspecs"),
+    ("errors", "keys", "hookspecs", "published"),
     ("nn",),
     ("config", "system", "metrics", "storage"),
     ("boundary", "augmentation", "splits", "reporting"),

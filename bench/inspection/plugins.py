@@ -68,22 +68,29 @@ def list_plugins(registry: Registry, kind: str | None = None, pattern: str | Non
     }
     if pattern and not any(rows.values()):
         raise UnknownName(f"nothing that is listed matches {pattern!r}. Leave the pattern out to see all.")
-    blocks = [f"{k}\n{_format_columns(rows[k]) or '  none'}" for k in kinds if rows[k] or not pattern]
+    shown = {k: _without_empty(rows[k]) for k in kinds}
+    blocks = [f"{k}\n{_format_columns(shown[k]) or '  none'}" for k in kinds if rows[k] or not pattern]
     return "\n\n".join(blocks)
 
 
 def _offer_rows(registry: Registry, entry: Entry, pattern: str | None) -> Iterable[Sequence[str]]:
-    """Yield the name, summary and origin of an offer, or of the members of a family that match."""
+    """Yield the name, group, summary and origin of an offer, or of the members of a family that match."""
     origin = "" if entry.plugin.built_in else f"({entry.dist} {entry.version})"
     if not entry.family:
         if _matches(entry.name, pattern):
-            yield entry.name, entry.summary, origin
+            yield entry.name, entry.group, entry.summary, origin
     elif pattern is None:
-        yield f"{entry.name} (family)", f"{entry.summary} {_describe_size(registry, entry)}", origin
+        yield f"{entry.name} (family)", "", f"{entry.summary} {_describe_size(registry, entry)}", origin
     else:
         for name in registry.family_names(entry):
             if _matches(name, pattern):
-                yield name, f"of {entry.name}", origin
+                yield name, "", f"of {entry.name}", origin
+
+
+def _without_empty(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return the rows without columns in which nothing is."""
+    columns = [column for column in zip(*rows, strict=True) if any(column)]
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
 def _describe_size(registry: Registry, entry: Entry) -> str:
@@ -174,7 +181,12 @@ def _format_group(group: ParamGroup) -> str:
 
 def _format_heading(entry: Entry, cls: type[Any]) -> str:
     what = f"family of {entry.kind}" if entry.family else singular(entry.kind)
-    facts = {"summary": entry.summary, "family": entry.member_of, "reference": getattr(cls, "reference", "")}
+    facts = {
+        "summary": entry.summary,
+        "group": entry.group,
+        "family": entry.member_of,
+        "reference": getattr(cls, "reference", ""),
+    }
     origin = {
         "version": getattr(cls, "version", None),
         "from": f"{entry.dist} {entry.version}, {entry.target}",

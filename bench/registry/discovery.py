@@ -104,6 +104,7 @@ class Entry:
         family: it stands for many names, and is not itself one of them.
         names: `module:function` of a family's names.
         member_of: the family's name, of a name that one serves.
+        group: as of `bench.hookspecs.Offer`.
     """
 
     kind: str
@@ -114,6 +115,7 @@ class Entry:
     family: bool = False
     names: str = ""
     member_of: str = ""
+    group: str = ""
 
     @property
     def dist(self) -> str:
@@ -311,7 +313,8 @@ def _make_entry(plugin: Plugin, kind: str, offer: Offer | Family, package: str) 
     names = _make_absolute(offer.names, package) if isinstance(offer, Family) else ""
     target = _make_absolute(offer.target, package)
     family = isinstance(offer, Family)
-    return Entry(kind, offer.name, plugin, target, offer.summary, family=family, names=names)
+    group = "" if isinstance(offer, Family) else offer.group
+    return Entry(kind, offer.name, plugin, target, offer.summary, family=family, names=names, group=group)
 
 
 def _make_absolute(target: str, package: str) -> str:

@@ -1,0 +1,1 @@
+"""Results that others have published, with their source and as much of their protocol as it says."""
