@@ -30,9 +30,7 @@ GOAL = re.compile(r"(at least|at most) ([0-9.]+)(.*)")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--report", type=Path, help="Write the table of ratios into this file.")
-    parser.addoption(
-        "--method-costs", type=Path, help="Write what a step of each method costs into this file."
-    )
+    parser.addoption("--method-costs", type=Path, help="Write what a step of each costs into this file.")
     parser.addoption("--records", type=int, default=10_000, help="Of the folder that `bench table` reads.")
 
 
