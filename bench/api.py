@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from bench.config import NoSettings, setting
-from bench.contracts.recipe import ParamGroup, Recipe
+from bench.contracts.recipe import ParamGroup, Recipe, Training
 from bench.errors import BadData, BadPlugin, BadValue, Unsupported, UsageError, suggest
 from bench.hookspecs import Family, Offer, hookimpl
 from bench.keys import digest, seed_of
@@ -168,6 +168,7 @@ __all__ = [
     "Task",
     "TokenDecoder",
     "Tokens",
+    "Training",
     "UnitLinear",
     "Unsupported",
     "UsageError",

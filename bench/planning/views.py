@@ -134,7 +134,7 @@ def choose_views(options: Options, registry: Registry, datasets: Datasets, *, op
     data = parts.configure("datasets", request.dataset[0], "dataset", settings)
     known = None if open_data else parts.plugin("datasets", data.name).about(data.config)
     with refuse_unreadable():
-        info = known or datasets.open(data).info
+        info = known or parts.training_info(method, data)
     return ChosenViews(
         method=method.name,
         dataset=data,
