@@ -113,12 +113,17 @@ class _Subject:
         """Make another backbone."""
         return self.network()
 
-    def fresh(self) -> Method:
-        """Make another method, as it is when the images of the first step are embedded."""
+    def unstepped(self) -> Method:
+        """Make another method, as it is before the first step."""
         method = self.cls(self.backbone(), DIM, self.config, self.data)
         if self.cls.first_pass is not Method.first_pass:
             with torch.no_grad():
                 method.first_pass(self.embedded(method), self.batch)
+        return method
+
+    def fresh(self) -> Method:
+        """Make another method, as it is when the images of the first step are embedded."""
+        method = self.unstepped()
         method.before_step(Step())
         return method
 
@@ -268,7 +273,7 @@ def _monitors(s: _Subject) -> None:
 
 
 def _steps(s: _Subject) -> None:
-    method, steps = s.fresh(), 3
+    method, steps = s.unstepped(), 3
     for number in range(steps):
         step = Step(number=number, total=steps, epoch=number, epochs=steps)
         method.before_step(step)
@@ -280,8 +285,8 @@ def _steps(s: _Subject) -> None:
 
 def _chunks(s: _Subject) -> None:
     """Take a step with statistics of batch norm as they are: in chunks, those would be each chunk's own."""
-    whole = s.fresh().eval()
-    chunked = s.fresh().eval()
+    whole = s.unstepped().eval()
+    chunked = s.unstepped().eval()
     chunked.load_state_dict(whole.state_dict())
     for method, chunk_size in ((whole, None), (chunked, _chunk_size(s))):
         _step(s, method, chunk_size)

@@ -16,6 +16,7 @@ def bench_methods() -> Iterator[Offer]:
     yield Offer("swav", ".swav:SwAV", "Predict the prototypes of one view from the others.")
     yield Offer("mae", ".mae:MAE", "Predict the pixels of hidden patches.")
     yield Offer("wmse", ".wmse:WMSE", "Pull whitened views together.")
+    yield Offer("rotnet", ".rotnet:RotNet", "Tell by how many quarter turns an image was turned.")
     yield Offer(
         "supervised", ".supervised:Supervised", "Train with the labels: what SSL is measured against."
     )

@@ -173,6 +173,18 @@ def test_what_has_collapsed_has_no_loss_but_nan() -> None:
     assert torch.isnan(whitened_distance(line, 16, 0.0))
 
 
+def test_where_rounding_leaves_a_covariance_no_factor_what_is_whitened_is_nan() -> None:
+    """Embeddings of rank 2 in 4 dimensions: a pivot that is 0 comes out as a little more, or less."""
+    drawn = torch.Generator().manual_seed(0)
+    flat = torch.randn(40, 16, 2, generator=drawn).double() @ torch.randn(40, 2, 4, generator=drawn).double()
+    failed = torch.linalg.cholesky_ex(torch.stack([z.T.cov() for z in flat])).info > 0
+    white = whiten(flat)
+
+    assert 0 < int(failed.sum()) < 40
+    assert int(white.isnan().flatten(1).all(dim=1).sum()) > 0
+    assert bool(white[~white.isnan().flatten(1).any(dim=1)].isfinite().all())
+
+
 def test_windows_are_drawn_anew_each_time_and_alike_in_both_views() -> None:
     wmse, z = method(), normal(1, 24, 4)
     torch.manual_seed(0)
