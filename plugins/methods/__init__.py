@@ -17,6 +17,7 @@ def bench_methods() -> Iterator[Offer]:
     yield Offer("mae", ".mae:MAE", "Predict the pixels of hidden patches.")
     yield Offer("wmse", ".wmse:WMSE", "Pull whitened views together.")
     yield Offer("rotnet", ".rotnet:RotNet", "Tell by how many quarter turns an image was turned.")
+    yield Offer("npid", ".npid:NPID", "Tell each image from all others by what they were when last seen.")
     yield Offer(
         "supervised", ".supervised:Supervised", "Train with the labels: what SSL is measured against."
     )
