@@ -19,6 +19,9 @@ def bench_methods() -> Iterator[Offer]:
     yield Offer("rotnet", ".rotnet:RotNet", "Tell by how many quarter turns an image was turned.")
     yield Offer("npid", ".npid:NPID", "Tell each image from all others by what they were when last seen.")
     yield Offer(
+        "deepcluster_v2", ".deepcluster_v2:DeepClusterV2", "Predict the clusters of the epoch before."
+    )
+    yield Offer(
         "supervised", ".supervised:Supervised", "Train with the labels: what SSL is measured against."
     )
     yield Offer("random", ".random:Random", "Train nothing: the floor every method has to beat.")

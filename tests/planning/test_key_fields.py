@@ -34,9 +34,11 @@ OF_FEATURES = ("blocks", "pool")  # move the keys of features: see evaluation/te
 OTHERS = {  # fields whose values have to agree with those of another field
     "fractions": [0.01, 0.02, 0.1, 1],
     "draws": [4, 4, 2, 1],
+    "prototypes": 20,
     "window": 320,
 }
 NEEDED_BY = {  # what is set before and after, for a plugin to work with so little data
+    "deepcluster_v2": {"method.prototypes": 8},
     "wmse": {"method.window": 160, "train.batch_size": 320, "dataset.max_train": 320},
 }
 TOGETHER = {"linear-sgd.optimizer": {"linear-sgd.lr_grid": [1e-3, 1e-2]}}  # set before and after
