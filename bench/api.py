@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         nesum,
         spectrum,
     )
+    from bench.nn.clustering import spherical_kmeans
     from bench.nn.crops import each_size
     from bench.nn.heads import DINOHead, UnitLinear, projector
     from bench.nn.losses import (
@@ -99,6 +100,7 @@ _HOMES = {
         "LIDAR_DELTA", "LIDAR_EPS", "alpha_req", "correlation", "covariance", "fit_range",
         "lidar", "nesum", "spectrum",
     ),
+    "bench.nn.clustering": ("spherical_kmeans",),
     "bench.nn.crops": ("each_size",),
     "bench.nn.heads": ("DINOHead", "UnitLinear", "projector"),
     "bench.nn.losses": (
@@ -226,6 +228,7 @@ __all__ = [
     "sinkhorn",
     "soft_cross_entropy",
     "spectrum",
+    "spherical_kmeans",
     "stamp_of",
     "stratified_holdout",
     "suggest",

@@ -52,8 +52,8 @@ class Batch:
     """What belongs to a batch beside its views.
 
     Args:
-        index: (n,), int64, the images' places in what is trained on, below `DatasetInfo.images`: the training
-            split, or train and val one after the other for a method that uses labels, whichever have one.
+        index: (n,), int64, the images' places in the training split, below `DatasetInfo.images`; for a method
+            that uses labels in train and val, one after the other, whichever of their images it sees.
         labels: (n,), int64. SSL methods do not look at them.
         draws: what `Method.draw` drew for these images, by name, each (n, ...).
         step: where the training is.

@@ -46,14 +46,13 @@ from bench.api import (
     multi_crop,
     projector,
     setting,
+    spherical_kmeans,
 )
 
 SMALL = 64  # pixels up to which solo-learn's CIFAR recipe is used
-GLOBAL = 2  # views that have banks
-LOCAL = 6  # of the published 2x224 + 6x96
+GLOBAL, LOCAL = 2, 6  # views, of the published 2x224 + 6x96; the global ones have banks
 LOCAL_SHARE, CROP_SPLIT, SMALLEST_CROP = 96 / 224, 0.14, 0.05  # of the side, and of the area
 NONE = -100  # the cluster of an image that has none
-ROWS = 4096  # of the similarities at a time: 50 MB at 3,000 prototypes
 SCRIPT = "facebookresearch/swav scripts/deepclusterv2_800ep_pretrain.sh"
 
 
@@ -67,9 +66,7 @@ class DeepClusterV2(Method):
     @dataclass(frozen=True, kw_only=True)
     class Config:
         temperature: float = setting(0.1, "softmax temperature", source=SCRIPT, above=0)
-        prototypes: int = setting(
-            3000, "clusters of a head; at most as many as images", source=SCRIPT, least=2
-        )
+        prototypes: int = setting(3000, "clusters of a head; not more than images", source=SCRIPT, least=2)
         heads: int = setting(3, "clusterings, each with prototypes of its own", source=SCRIPT, least=1)
         kmeans_iterations: int = setting(10, "of each clustering", source="main_deepclusterv2.py", least=1)
         local_views: int | None = setting(None, "none: 6, 0 up to 64 px", source=SCRIPT, least=0)
@@ -83,7 +80,6 @@ class DeepClusterV2(Method):
         lr_scaling="linear",
         weight_decay=1e-6,
         min_lr=0.0048 * 256 / 4096,
-        warmup_epochs=10,
         source=f"{SCRIPT}: 4.8 to 0.0048 at a batch of 4,096",
     )
 
@@ -111,8 +107,8 @@ class DeepClusterV2(Method):
         """Return the authors' recipe, or solo-learn's for small images."""
         if image_size > SMALL:
             return cls.recipe
-        source = "solo-learn, CIFAR: deepclusterv2.yaml"
-        return replace(cls.recipe, lr=0.6, min_lr=0.0006, warmup_epochs=11, source=source)
+        cifar = "solo-learn, CIFAR: deepclusterv2.yaml"
+        return replace(cls.recipe, lr=0.6, min_lr=0.0006, warmup_epochs=11, source=cifar)
 
     @classmethod
     def check_training(cls, config: Any, training: Training, data: DatasetInfo) -> None:
@@ -123,10 +119,6 @@ class DeepClusterV2(Method):
                 f"deepcluster_v2: an epoch has {images} images, too few for {config.prototypes} clusters. "
                 f"Set method.prototypes to at most {images}; a tenth of that is a start."
             )
-
-    def first_pass(self, embeddings: Embeddings, batch: Batch) -> None:
-        """Fill the banks with what the network makes of the images before it is trained."""
-        self.after_batch(embeddings, batch)
 
     @torch.no_grad()
     def before_step(self, step: Step) -> None:
@@ -166,36 +158,16 @@ class DeepClusterV2(Method):
             bank.update(batch.index, z, momentum=0.0)
         self.seen.index_fill_(0, batch.index, value=True)
 
+    first_pass = after_batch  # what the network makes of the images before it is trained
+
     def monitors(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
         """Return how well global views find each other, and how evenly prototypes are used, in percent."""
-        used = torch.stack([perplexity(row, self.config.prototypes) for row in self.assignments]).mean()
-        alike = contrastive_monitors(embeddings["view_0"], embeddings["view_1"])
-        return {**alike, "prototypes_used": 100 * used / self.config.prototypes}
+        used = torch.stack([evenness(row, self.config.prototypes) for row in self.assignments]).mean()
+        return contrastive_monitors(embeddings["view_0"], embeddings["view_1"]) | {"prototypes_used": used}
 
 
-def spherical_kmeans(rows: Tensor, start: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
-    """Return the centroids (count, d) of unit rows (n, d), of length 1, and the nearest one of each, (n,).
-
-    A centroid that is nearest to none stays where it is.
-    """
-    centroids = start
-    for _ in range(iterations):
-        nearest = assign(rows, centroids)
-        sums = torch.zeros_like(centroids).index_add_(0, nearest, rows)
-        filled = torch.zeros(len(sums), dtype=torch.bool, device=rows.device).index_fill_(
-            0, nearest, value=True
-        )
-        centroids = F.normalize(torch.where(filled[:, None], sums, centroids), dim=1)
-    return centroids, assign(rows, centroids)
-
-
-def assign(rows: Tensor, centroids: Tensor) -> Tensor:
-    """Return the most similar centroid of each row, (n,) int64."""
-    return torch.cat([(part @ centroids.T).argmax(dim=1) for part in rows.split(ROWS)])
-
-
-def perplexity(assignments: Tensor, count: int) -> Tensor:
-    """Return how many of `count` clusters would be used if they were used evenly."""
+def evenness(assignments: Tensor, count: int) -> Tensor:
+    """Return how many of `count` clusters would be in use if they were used evenly, in percent of them."""
     counts = torch.bincount(assignments[assignments != NONE], minlength=count).float()
     entropy: Tensor = torch.special.entr(counts / counts.sum()).sum()
-    return entropy.exp()
+    return 100 * entropy.exp() / count

@@ -7,13 +7,13 @@ arXiv:1805.01978. Code followed: zhirongw/lemniscate.pytorch cifar.py, lib/Linea
     M_i <- n( m M_i + (1 - m) f_i ),   M a row for each image of the training set, n division by the length
 
 One view of an image, and all images as negatives: the softmax is the full one (the code's `nce_k` = 0), as
-the authors train on CIFAR-10.
+the authors train on CIFAR-10. On images up to 64 pixels nothing is mirrored, as there.
 
 Differs from the paper: for ImageNet it estimates the softmax by 4,096 noise samples (NCE) with a proximal
 term, which is not in the authors' code either: here a batch of 256 on a million images has logits of 1 GB.
 The learning rate decays as a cosine, there in steps.
 Differs from the authors' code: the bank is moved after the gradient is there, in the code during it: the
-same rows. On images up to 64 pixels nothing is mirrored there, and here.
+same rows.
 
 Traps: an image's own row takes no gradient, and moves only after the loss has seen it; f comes of a linear
 layer, not of an MLP; the bank is in checkpoints; an image comes once in a batch. At first the loss rises

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 import torch
-from bench_plugins.methods.deepcluster_v2 import NONE, perplexity, spherical_kmeans
+from bench_plugins.methods.deepcluster_v2 import NONE, evenness
 from conftest import Lab
 from kept_state import largest_difference, stopped, trained
 from sines import exactly, figures, sine, units
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from bench.contracts.dataset import DatasetInfo
 from bench.contracts.method import Batch, Method, Step
+from bench.nn.clustering import spherical_kmeans
 from bench.registry.registry import Registry
 from bench.testing import check_method
 
@@ -56,47 +57,6 @@ def named(views: Sequence[Tensor]) -> dict[str, Tensor]:
 
 def unit(row: list[float]) -> list[float]:
     return [x / math.hypot(*row) for x in row]
-
-
-def plain_kmeans(
-    rows: list[list[float]], centroids: list[list[float]], iterations: int
-) -> tuple[list[list[float]], list[int]]:
-    """Return centroids of length 1 and the nearest one of each row, number by number."""
-
-    def nearest() -> list[int]:
-        cosines = [[sum(a * b for a, b in zip(row, c, strict=True)) for c in centroids] for row in rows]
-        return [row.index(max(row)) for row in cosines]
-
-    for _ in range(iterations):
-        members: dict[int, list[list[float]]] = {}
-        for row, cluster in zip(rows, nearest(), strict=True):
-            members.setdefault(cluster, []).append(row)
-        centroids = [
-            unit([sum(column) for column in zip(*members[k], strict=True)]) if k in members else centroid
-            for k, centroid in enumerate(centroids)
-        ]
-    return centroids, nearest()
-
-
-@pytest.mark.parametrize(("n", "d", "count", "iterations"), [(40, 4, 3, 10), (60, 8, 12, 2), (30, 3, 30, 5)])
-def test_clusters_are_those_of_plain_loops(n: int, d: int, count: int, iterations: int) -> None:
-    rows = nn.functional.normalize(
-        torch.randn(n, d, generator=torch.Generator().manual_seed(n)).double(), dim=1
-    )
-    centroids, nearest = spherical_kmeans(rows, rows[:count], iterations)
-    wanted, assigned = plain_kmeans(rows.tolist(), rows[:count].tolist(), iterations)
-
-    assert nearest.tolist() == assigned
-    assert torch.allclose(centroids, torch.tensor(wanted, dtype=torch.float64), rtol=0, atol=1e-12)
-
-
-def test_a_cluster_that_loses_all_its_images_stays_where_it_was() -> None:
-    rows = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8]])
-    far = torch.tensor([[0.9, 0.436], [-1.0, 0.0]])
-    centroids, nearest = spherical_kmeans(rows, far, 4)
-
-    assert centroids[1].tolist() == [-1.0, 0.0]
-    assert nearest.tolist() == [0, 0, 0]
 
 
 def clustered(
@@ -270,8 +230,8 @@ def test_more_prototypes_than_an_epoch_has_images_are_refused(lab: Lab) -> None:
 
 
 def test_how_evenly_prototypes_are_used_is_told() -> None:
-    assert float(perplexity(torch.tensor([0, 1, 2, 3, NONE]), 4)) == pytest.approx(4)
-    assert float(perplexity(torch.tensor([2, 2, 2, NONE]), 4)) == pytest.approx(1)
+    assert float(evenness(torch.tensor([0, 1, 2, 3, NONE]), 4)) == pytest.approx(100)
+    assert float(evenness(torch.tensor([2, 2, 2, NONE]), 4)) == pytest.approx(25)
 
 
 def test_large_images_have_six_small_views_and_small_ones_what_is_asked_for() -> None:
