@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from bench.config import NoSettings, setting
-from bench.contracts.recipe import ParamGroup, Recipe
+from bench.contracts.recipe import ParamGroup, Recipe, Training
 from bench.errors import BadData, BadPlugin, BadValue, Unsupported, UsageError, suggest
 from bench.hookspecs import Family, Offer, hookimpl
 from bench.keys import digest, seed_of
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         nesum,
         spectrum,
     )
+    from bench.nn.clustering import spherical_kmeans
     from bench.nn.crops import each_size
     from bench.nn.heads import DINOHead, UnitLinear, projector
     from bench.nn.losses import (
@@ -104,6 +105,7 @@ _HOMES = {
         "LIDAR_DELTA", "LIDAR_EPS", "alpha_req", "correlation", "covariance", "fit_range",
         "lidar", "nesum", "spectrum",
     ),
+    "bench.nn.clustering": ("spherical_kmeans",),
     "bench.nn.crops": ("each_size",),
     "bench.nn.heads": ("DINOHead", "UnitLinear", "projector"),
     "bench.nn.losses": (
@@ -175,6 +177,7 @@ __all__ = [
     "Task",
     "TokenDecoder",
     "Tokens",
+    "Training",
     "UnitLinear",
     "Unsupported",
     "UsageError",
@@ -233,6 +236,7 @@ __all__ = [
     "sinkhorn",
     "soft_cross_entropy",
     "spectrum",
+    "spherical_kmeans",
     "stamp_of",
     "stratified_holdout",
     "suggest",

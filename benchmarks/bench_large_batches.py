@@ -27,7 +27,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.contracts.dataset import DatasetInfo, Images
+from bench.contracts.dataset import Images
+from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.method import Step
 from bench.contracts.recipe import Training
 from bench.pretraining.loop import TrainingLoop

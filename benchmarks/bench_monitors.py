@@ -16,7 +16,8 @@ import pytest
 import torch
 from side_by_side import side_by_side
 
-from bench.contracts.dataset import DatasetInfo, Images
+from bench.contracts.dataset import Images
+from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.recipe import Training
 from bench.pretraining.loop import TrainingLoop
 from bench.pretraining.online_knn import knn_interval, sample_for_knn

@@ -40,7 +40,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from bench.augmentation.crops import draw_crops
-from bench.contracts.dataset import DataLocation, DatasetInfo, FileStream, Images
+from bench.contracts.dataset import DataLocation, FileStream, Images
+from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.recipe import Training
 from bench.pretraining.crop_workers import Cropper, Piece, crop_in_workers, split_pieces
 from bench.pretraining.loop import TrainingLoop

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from bench.augmentation.apply import apply
 from bench.augmentation.draws import draw
 from bench.augmentation.view import View
-from bench.contracts.dataset import DatasetInfo, Images
+from bench.contracts.dataset import Images
+from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.evaluator import Features, Task, draw_folds
 from bench.contracts.method import Batch
 from bench.contracts.recipe import Training

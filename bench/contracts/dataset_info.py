@@ -20,6 +20,8 @@ class DatasetInfo:
         groups: what images of one group share, in the plural, e.g. tracks or patients; empty where
             `Dataset.groups` gives none.
         notes: what a reader of a record must know, e.g. how a split was made.
+        images: how many there are where `Batch.index` is a place. The harness fills it in where a method is
+            planned and made; 0 is not counted, and a dataset leaves it so.
     """
 
     classes: tuple[str, ...]
@@ -31,3 +33,4 @@ class DatasetInfo:
     colour: bool = True
     groups: str = ""
     notes: tuple[str, ...] = ()
+    images: int = 0

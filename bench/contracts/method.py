@@ -13,6 +13,7 @@ from bench.config import check_fields
 from bench.contracts.backbone import BackboneInfo
 from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.declared import DeclaredMethod
+from bench.contracts.recipe import Training
 
 Embeddings = dict[str, Tensor]  # by name, each (n, ...); the first is the one that is monitored
 
@@ -40,13 +41,19 @@ class Step:
         """The share of the training that was done before this step, in [0, 1)."""
         return self.number / self.total
 
+    @property
+    def starts_epoch(self) -> bool:
+        """Whether it is the first step of its epoch: all epochs take as many."""
+        return self.number * self.epochs == self.epoch * self.total
+
 
 @dataclass(frozen=True)
 class Batch:
     """What belongs to a batch beside its views.
 
     Args:
-        index: (n,), int64, the images' places in the training split.
+        index: (n,), int64, the images' places in the training split, below `DatasetInfo.images`; for a method
+            that uses labels in train and val, one after the other, whichever of their images it sees.
         labels: (n,), int64. SSL methods do not look at them.
         draws: what `Method.draw` drew for these images, by name, each (n, ...).
         step: where the training is.
@@ -71,8 +78,8 @@ class Method(DeclaredMethod, nn.Module):
 
     What a method keeps from step to step (a queue, a centre, prototypes, a momentum network) is held in
     buffers and parameters, of its own or of its modules: these are in checkpoints, and a training that was
-    stopped goes on with them bit for bit. `after_batch`, `before_step` and `after_step` change them; `embed`
-    may not, but for the statistics of batch norm.
+    stopped goes on with them bit for bit. `first_pass`, `before_step`, `after_batch` and `after_step` change
+    them; `embed` may not, but for the statistics of batch norm.
 
     Args:
         backbone: maps images to features (n, dim). Kept as `self.backbone`.
@@ -97,10 +104,41 @@ class Method(DeclaredMethod, nn.Module):
             BadValue: the config cannot work on any.
         """
 
+    @classmethod
+    def check_training(cls, config: Any, training: Training, data: DatasetInfo) -> None:
+        """Refuse, before it begins, a training that the method cannot do: its batches, its number of images.
+
+        Args:
+            config: a `Config` of its class.
+            training: resolved, with what the user has set.
+            data: what is known of the training data, with its number of `images`.
+
+        Raises:
+            Unsupported: it cannot do this training, but others: the cell is skipped.
+            BadValue: it can do none with this config.
+        """
+
+    # ---- before the first step
+
+    def first_pass(self, embeddings: Embeddings, batch: Batch) -> None:
+        """Note what is made of a batch in a pass over the images before the first epoch, such as in a bank.
+
+        There is a pass only if this is overridden: as many batches as in an epoch, in an order and with
+        views of their own. Batch norm sees batches, or chunks, as in training, but its running statistics
+        stay as they are.
+
+        Args:
+            embeddings: of the whole batch. Runs without gradient.
+            batch: the whole batch, at the step that will be the first.
+        """
+
     # ---- a step, in the order in which it calls these
 
     def before_step(self, step: Step) -> None:
-        """Change what must be another before the images of a step are embedded."""
+        """Change what must be another before the images of a step are embedded.
+
+        What is done once an epoch, such as clustering, is done where `step.starts_epoch`.
+        """
 
     def draw(self, count: int, generator: torch.Generator) -> Mapping[str, Tensor]:
         """Return what is random of a batch beside its views, by name, each (count, ...), on the CPU.

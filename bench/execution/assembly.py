@@ -26,7 +26,13 @@ def build_backbone(cell: Cell, registry: Registry, channels: int) -> Backbone:
 
 
 def build_method(cell: Cell, registry: Registry, info: DatasetInfo) -> Method:
-    """Return the method of a cell around a fresh backbone, initialised from the cell's seed."""
+    """Return the method of a cell around a fresh backbone, initialised from the cell's seed.
+
+    Args:
+        cell: that is trained.
+        registry: of plugins.
+        info: of the data, with its number of `images`.
+    """
     torch.manual_seed(seed_of(cell.seed, "init"))
     backbone = build_backbone(cell, registry, info.channels)
     cls = registry.load_class("methods", cell.method.name)

@@ -100,7 +100,7 @@ class BackboneStage:
     def _make(self, cell: Cell) -> None:
         """Build the backbone of a cell, train it if it is to be trained, and save it."""
         images = self.images.get(cell.dataset, cell.split)
-        info = self.images.datasets.open(cell.dataset).info
+        info = self._training_info(cell)
         statistics = choose_statistics(cell, info, images)
         method = build_method(cell, self.registry, info).to(self.device)
         exported_state(method)  # what cannot be saved is found before the training
@@ -116,6 +116,14 @@ class BackboneStage:
             stated = {"normalisation": json.dumps({"mean": statistics[0], "std": statistics[1]})}
             save_file(cpu_copies(exported_state(method)), folder / BACKBONE, metadata=stated)
             write_json(folder / ABOUT, about)
+
+    def _training_info(self, cell: Cell) -> DatasetInfo:
+        """Return what the method of a cell is told of its data: what it was told when it was planned."""
+        datasets = self.images.datasets
+        if cell.training is None:
+            info: DatasetInfo = datasets.open(cell.dataset).info
+            return info
+        return datasets.training_info(cell.dataset, uses_labels=cell.label_share > 0)
 
     def _open_source(self, cell: Cell, images: Images) -> Images | FileStream:
         """Return what a method is trained on; of one that uses labels, train and val as one pool.

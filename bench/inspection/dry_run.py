@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -121,14 +121,15 @@ def estimate_seconds(
     """
     if cell.training is None:
         return 0.0
-    data = datasets.open(cell.dataset)
-    channels, side = data.info.channels, data.info.size
+    info = datasets.training_info(cell.dataset, uses_labels=cell.label_share > 0)
+    channels, side = info.channels, info.size
     step_images = cell.training.step_images
     count = step_images * SAMPLE_STEPS
+    info = replace(info, images=max(info.images, count))
     pixels = torch.randint(0, 256, (count, channels, side, side), dtype=torch.uint8)
     images = Images(pixels, torch.zeros(count, dtype=torch.int64)).to(device)
     try:
-        method = build_method(cell, registry, data.info).to(device).train()
+        method = build_method(cell, registry, info).to(device).train()
         with tempfile.TemporaryDirectory() as folder:
             run = build_training_run(cell, ((0.5,) * channels, (0.5,) * channels), device, Path(folder))
             loop, silent = TrainingLoop(method, images, run), Progress("", 1, count, out=io.StringIO())

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.boundary import Contained
 from bench.errors import BadData, refuse_unreadable
 from bench.planning.cells import PluginChoice
 from bench.registry.registry import Registry
+from bench.splits.grouped import labelled_splits
+
+if TYPE_CHECKING:
+    from bench.contracts.dataset_info import DatasetInfo
 
 
 class Datasets:
@@ -52,6 +57,18 @@ class Datasets:
             refuse_other_data(choice, data)
             self.opened[key] = data
         return self.opened[key]
+
+    def training_info(self, choice: PluginChoice, *, uses_labels: bool) -> DatasetInfo:
+        """Return what a method is told of a dataset: with how many images it is trained on.
+
+        Args:
+            choice: the dataset.
+            uses_labels: the method is trained on train and val, one after the other, of which it sees some.
+        """
+        data = self.open(choice)
+        splits = labelled_splits(data.splits) if uses_labels else (data.pretrain,)
+        info: DatasetInfo = replace(data.info, images=sum(len(data.labels(split)) for split in splits))
+        return info
 
 
 def refuse_other_data(choice: PluginChoice, data: Any) -> None:

@@ -154,7 +154,7 @@ class Planner:
             "backbone": self.plugins.choose("backbones", backbone, "backbone", settings),
             "dataset": self.plugins.choose("datasets", dataset, "dataset", settings),
         }
-        info = self.datasets.open(choices["dataset"]).info
+        info = self.plugins.training_info(choices["method"], choices["dataset"])
         train = read_train_config(settings)
         resolved = resolve_views(choices["method"], info, train, settings, self.plugins)
         views, size = resolved.applied, resolved.image_size
@@ -183,8 +183,16 @@ class Planner:
             epoch_images=images,
             normalisation=normalisation,
             digested=digested,
-            unsupported=unsupported or self.plugins.why_method_refuses(**choices, size=size),
+            unsupported=unsupported
+            or self.plugins.why_method_refuses(**choices, size=size)
+            or self._why_untrainable(choices["method"], training, choices["dataset"]),
         )
+
+    def _why_untrainable(
+        self, method: PluginChoice, training: Training | None, data: PluginChoice
+    ) -> str | None:
+        """Return why a method cannot do its training, if it has one and cannot."""
+        return self.plugins.why_training_refused(method, training, data) if training else None
 
     def _why_unsupported(
         self, backbone: PluginChoice, channels: int, image_size: int, views: Sequence[View]
@@ -216,7 +224,7 @@ class Planner:
         if images < train.batch_size * train.accumulate:
             raise too_few_images(train.batch_size, images, data.name, train.accumulate)
         try:
-            recipe = cls.recipe_for(method.config, self.datasets.open(data).info, size)
+            recipe = cls.recipe_for(method.config, self.plugins.training_info(method, data), size)
         except BadValue as error:
             raise BadValue(f"{method.name}: {error}") from error
         if recipe is None:

@@ -22,7 +22,9 @@ from bench.splits.order import Index
 
 if TYPE_CHECKING:
     from bench.contracts.backbone import Normalisation
+    from bench.contracts.dataset_info import DatasetInfo
     from bench.contracts.evaluator import Evaluator
+    from bench.contracts.recipe import Training
 
 ROOT = "root"  # a setting of every dataset that says where it is, not what it is
 IMAGE_SIZE = "train.image_size"  # the one setting of training that shapes what is not trained, too
@@ -130,13 +132,37 @@ class PluginChoices:
         """
 
         def check() -> None:
-            data = self.datasets.open(dataset).info
+            data = self.training_info(method, dataset)
             family = self.plugin("backbones", backbone.name)
             info = family.about(backbone.name, backbone.config, data.channels, size)
             self.plugin("methods", method.name).check(method.config, info, data, size)
 
         memo = ("method check", method.key, backbone.key, dataset.key, dataset.root, size)
         return cast("str | None", self.remember(memo, lambda: why_refused(check)))
+
+    def why_training_refused(
+        self, method: PluginChoice, training: Training, dataset: PluginChoice
+    ) -> str | None:
+        """Return why a method cannot do a training, if it cannot.
+
+        Raises:
+            BadValue: the method's config can do none.
+        """
+        cls, data = self.plugin("methods", method.name), self.training_info(method, dataset)
+        return why_refused(lambda: cls.check_training(method.config, training, data))
+
+    def training_info(self, method: PluginChoice, dataset: PluginChoice) -> DatasetInfo:
+        """Return what a method is told of a dataset: with its number of images, if anything is trained."""
+        cls = self.plugin("methods", method.name)
+
+        def find() -> DatasetInfo:
+            if cls.recipe is None:
+                info: DatasetInfo = self.datasets.open(dataset).info
+                return info
+            return self.datasets.training_info(dataset, uses_labels=cls.uses_labels)
+
+        memo = ("training info", method.name, dataset.key, dataset.root)
+        return cast("DatasetInfo", self.remember(memo, find))
 
     def refuse_unknown_layers(self, backbone: PluginChoice) -> None:
         """Refuse a decay from layer to layer on a backbone that does not say its layers.

@@ -136,7 +136,7 @@ def choose_views(options: Options, registry: Registry, datasets: Datasets, *, op
     if known is None and not open_data:
         return choose_views(options, registry, datasets, open_data=True)
     with refuse_unreadable():
-        info = known or datasets.open(data).info
+        info = known or parts.training_info(method, data)
     return ChosenViews(
         method=method.name,
         dataset=data,

@@ -51,8 +51,7 @@ def cached_gradient(
         The embeddings of the batch without their graph, and what `backward` returned.
     """
     buffers = Buffers(method)
-    whole = {name: z.requires_grad_() for name, z in _embed_chunks(chunks, embed, buffers).items()}
-    buffers.restore()
+    whole = {name: z.requires_grad_() for name, z in embed_all(chunks, embed, buffers).items()}
     terms = backward(whole)
     buffers.note_batch()
     for chunk in chunks:
@@ -64,15 +63,19 @@ def cached_gradient(
 
 
 @torch.no_grad()
-def _embed_chunks(
-    chunks: Sequence[slice], embed: Callable[[slice], Embeddings], buffers: Buffers
-) -> Embeddings:
-    """Return the embeddings of all chunks."""
+def embed_all(chunks: Sequence[slice], embed: Callable[[slice], Embeddings], buffers: Buffers) -> Embeddings:
+    """Return the embeddings of a batch, without a graph, and leave the buffers as they were.
+
+    Args:
+        chunks: as of `cached_gradient`.
+        embed: as of `cached_gradient`.
+        buffers: of the method.
+    """
     parts = []
     for chunk in chunks:
-        buffers.restore()
         parts.append(embed(chunk))
         _check_rows(parts[-1], chunk.stop - chunk.start)
+        buffers.restore()
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 

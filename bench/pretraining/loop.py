@@ -39,6 +39,7 @@ from bench.system.progress import Progress
 logger = logging.getLogger("bench")
 
 RANK_ROWS = 512  # of a batch, for RankMe: its cost grows with the cube of them
+FIRST_PASS = -1  # the epoch whose order, views and draws the pass before the first epoch has
 
 
 def pretrain(method: Method, images: Images | FileStream, run: TrainingRun) -> TrainingCost:
@@ -136,6 +137,9 @@ class TrainingLoop:
             progress: is told of every step.
         """
         started = time.monotonic()
+        if epoch == 0:
+            self._first_pass()
+        began = time.monotonic()
         meter = LossMeter(self.run.what, first=epoch * self.steps)
         step_images = self.run.training.step_images
         batches = self.ready_batches(epoch)
@@ -148,7 +152,7 @@ class TrainingLoop:
             self.run.on_step(step.number + 1, meter.latest)
         means = meter.close()
         wait_for(self.run.device)  # the losses are read before the last step is done
-        seconds = time.monotonic() - started
+        seconds = time.monotonic() - began
         progress.epoch_end(epoch + 1, means)
         return {
             "epoch": epoch + 1,
@@ -178,6 +182,12 @@ class TrainingLoop:
         step = {"views": views, "forward": self.passes.forward, "backward": self.passes.backward}
         steps = {"step": 1, "epoch": self.steps, "run": self.steps * training.epochs}
         return {of: {name: count * number for name, number in step.items()} for of, count in steps.items()}
+
+    def _first_pass(self) -> None:
+        """Show the method as many images as an epoch has before it is trained, if it wants to see them."""
+        if type(self.method).first_pass is not Method.first_pass:
+            self.stepper.pass_over(self.ready_batches(FIRST_PASS), self._step(0, 0))
+            wait_for(self.run.device)
 
     def ready_batches(self, epoch: int) -> Iterator[ReadyBatch]:
         """Yield the batches of all steps in turn, with views made ahead where the device allows."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from bench.contracts.method import Batch, Embeddings, Method, Step
 from bench.keys import seed_of
-from bench.pretraining.gradient_cache import cached_gradient, even_chunks
+from bench.pretraining.gradient_cache import Buffers, cached_gradient, embed_all, even_chunks
 from bench.pretraining.optimizer_step import begin_step, finish_gradients
 from bench.pretraining.optimizers import build_optimizer
 from bench.pretraining.prefetch import ReadyBatch
@@ -75,6 +76,22 @@ class Stepper:
         means = {name: torch.stack([row[name] for row in rows]).mean() for name in terms}
         return StepResult(embeddings, ready.batch, means, lr)
 
+    @torch.no_grad()
+    def pass_over(self, batches: Iterable[ReadyBatch], step: Step) -> None:
+        """Show the method what it makes of batches before it is trained: only what it notes is changed.
+
+        Args:
+            batches: as they are embedded, in the mode that the method is in.
+            step: the one that will be the first.
+        """
+        step = replace(step, with_gradient=False)
+        for ready in batches:
+            batch = replace(ready.batch, step=step)
+            embed = partial(self._embed, ready, batch, "dropout in first pass")
+            embeddings = embed_all(self.chunks, embed, Buffers(self.method))
+            self._seed("first pass", ready.number)
+            self.method.first_pass(embeddings, batch)
+
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context in which a network computes in the precision of the training."""
         dtype = DTYPES.get(self.run.training.precision)
@@ -82,18 +99,11 @@ class Stepper:
 
     def _add_gradient(self, ready: ReadyBatch, step: Step) -> tuple[Embeddings, dict[str, Tensor]]:
         """Add the gradient of a batch; return its embeddings, without their graph, and its terms."""
-        position, batch = (step.epoch, ready.number), replace(ready.batch, step=step)
-
-        def embed(rows: slice) -> Embeddings:
-            views, part = ready.views(rows), batch.rows(rows)
-            part = replace(part, step=replace(step, with_gradient=torch.is_grad_enabled()))
-            self._seed("dropout", *position, *([rows.start] if rows.start else []))
-            with mark("forward"), self.autocast():
-                embeddings = self.method.embed(views, part)
-            return {name: z.float() for name, z in embeddings.items()}
+        batch = replace(ready.batch, step=step)
+        embed = partial(self._embed, ready, batch, "dropout")
 
         def backward(embeddings: Embeddings) -> dict[str, Tensor]:
-            self._seed("terms", *position)
+            self._seed("terms", step.epoch, ready.number)
             with mark("terms"):
                 terms = self.method.terms(embeddings, batch)
             loss = torch.stack(list(terms.values())).sum() / self.run.training.accumulate
@@ -109,6 +119,15 @@ class Stepper:
         embeddings = embed(self.chunks[0])
         terms = backward(embeddings)
         return {name: z.detach() for name, z in embeddings.items()}, terms
+
+    def _embed(self, ready: ReadyBatch, batch: Batch, purpose: str, rows: slice) -> Embeddings:
+        """Return the embeddings of some rows of a batch, in float32; what is random has a purpose's seed."""
+        views, part, step = ready.views(rows), batch.rows(rows), batch.step
+        part = replace(part, step=replace(step, with_gradient=torch.is_grad_enabled()))
+        self._seed(purpose, step.epoch, ready.number, *([rows.start] if rows.start else []))
+        with mark("forward"), self.autocast():
+            embeddings = self.method.embed(views, part)
+        return {name: z.float() for name, z in embeddings.items()}
 
     def _seed(self, purpose: str, *position: int) -> None:
         torch.manual_seed(seed_of(self.run.seed, purpose, *position))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from bench.config import build
 from bench.contracts.backbone import Backbone
 from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.method import Batch, Embeddings, Method, Step
-from bench.contracts.recipe import Recipe, TrainConfig, resolve
+from bench.contracts.recipe import Recipe, TrainConfig, Training, resolve
 from bench.errors import Unsupported
 from bench.metrics.collapse import embedding_std
 from bench.pretraining.prefetch import ReadyBatch
@@ -25,7 +25,8 @@ from bench.pretraining.training_run import TrainingRun
 from bench.testing.checks import Check, Outcome, alike, class_checks, finite_scalars, require, run
 from bench.testing.networks import CHANNELS, DIM, SIDE, Convolution, Patches
 
-IMAGES = 8
+IMAGES, MOST_IMAGES = 8, 512  # of a batch: as few as the method can be trained with
+SPLIT = 4096  # images that the method is told it is trained on
 CLASSES = ("cat", "dog", "owl", "yak")
 
 
@@ -50,7 +51,7 @@ class _Subject:
 
     @cached_property
     def data(self) -> DatasetInfo:
-        return DatasetInfo(classes=CLASSES, channels=CHANNELS, size=SIDE)
+        return DatasetInfo(classes=CLASSES, channels=CHANNELS, size=SIDE, images=SPLIT)
 
     @cached_property
     def views(self) -> tuple[View, ...]:
@@ -60,16 +61,37 @@ class _Subject:
     def recipe(self) -> Recipe | None:
         return self.cls.recipe_for(self.config, self.data, SIDE)
 
+    def training(self, count: int, chunk_size: int | None = None) -> Training:
+        """Resolve a training of an epoch of batches of `count` images."""
+        assert self.recipe is not None  # noqa: S101 - asked of methods that train alone
+        values = {"batch_size": count, "chunk_size": chunk_size, "epochs": 1}
+        return resolve(self.recipe, build(TrainConfig, values, "train"), SIDE, "float32")
+
+    @cached_property
+    def count(self) -> int:
+        """The images of a batch: as few, from eight on, as the method can be trained with."""
+        count = IMAGES
+        while True:
+            try:
+                self.cls.check_training(self.config, self.training(count), self.data)
+            except Unsupported:
+                count *= 2
+                if count > MOST_IMAGES:
+                    raise
+            else:
+                return count
+
     @cached_property
     def images(self) -> list[Tensor]:
         drawn = torch.Generator().manual_seed(0)
         sides = [view.side(SIDE) for view in self.views]
-        return [torch.randn(IMAGES, CHANNELS, side, side, generator=drawn) for side in sides]
+        return [torch.randn(self.count, CHANNELS, side, side, generator=drawn) for side in sides]
 
     @cached_property
     def batch(self) -> Batch:
-        index = torch.arange(IMAGES)
-        return Batch(index, index % len(CLASSES), self.method.draw(IMAGES, torch.Generator().manual_seed(0)))
+        index, generator = torch.arange(self.count), torch.Generator().manual_seed(0)
+        method = self.cls(self.backbone(), DIM, self.config, self.data)
+        return Batch(index, index % len(CLASSES), method.draw(self.count, generator))
 
     @cached_property
     def network(self) -> type[Convolution | Patches]:
@@ -91,9 +113,19 @@ class _Subject:
         """Make another backbone."""
         return self.network()
 
+    def unstepped(self) -> Method:
+        """Make another method, as it is before the first step."""
+        method = self.cls(self.backbone(), DIM, self.config, self.data)
+        if self.cls.first_pass is not Method.first_pass:
+            with torch.no_grad():
+                method.first_pass(self.embedded(method), self.batch)
+        return method
+
     def fresh(self) -> Method:
-        """Make another method."""
-        return self.cls(self.backbone(), DIM, self.config, self.data)
+        """Make another method, as it is when the images of the first step are embedded."""
+        method = self.unstepped()
+        method.before_step(Step())
+        return method
 
     def embedded(self, method: Method) -> Embeddings:
         """Embed all images."""
@@ -108,6 +140,12 @@ def _checks(s: _Subject) -> Iterator[Check]:
 
 
 def _training_checks(s: _Subject) -> Iterator[Check]:
+    yield (
+        f"check_training() accepts a batch of {IMAGES} to {MOST_IMAGES} of {SPLIT} images",
+        lambda: _count(s),
+    )
+    if "count" not in vars(s):
+        return  # what follows needs a batch
     yield "draw() returns rows on the CPU, the same from the same generator", lambda: _draws(s)
     yield "embed() returns named embeddings, a row an image", lambda: _embeds(s)
     yield "embed() is per sample: in chunks it equals the whole", lambda: _per_sample(s)
@@ -139,6 +177,10 @@ def _network(s: _Subject) -> None:
     require(issubclass(s.network, Backbone), "it refuses both")
 
 
+def _count(s: _Subject) -> None:
+    require(s.count >= IMAGES, "it refuses all")
+
+
 def _builds(s: _Subject) -> None:
     backbone = s.backbone()
     method = s.cls(backbone, DIM, s.config, s.data)
@@ -146,10 +188,10 @@ def _builds(s: _Subject) -> None:
 
 
 def _draws(s: _Subject) -> None:
-    draws, again = (s.method.draw(IMAGES, torch.Generator().manual_seed(1)) for _ in range(2))
+    draws, again = (s.method.draw(s.count, torch.Generator().manual_seed(1)) for _ in range(2))
     for name, value in draws.items():
         require(value.device.type == "cpu", f"{name} is on {value.device}; draw it on the CPU")
-        require(value.shape[:1] == (IMAGES,), f"{name} has shape {tuple(value.shape)} for {IMAGES} images")
+        require(value.shape[:1] == (s.count,), f"{name} has shape {tuple(value.shape)} for {s.count} images")
         require(torch.equal(value, again[name]), f"{name} differs; draw from the generator that is given")
 
 
@@ -158,21 +200,25 @@ def _embeds(s: _Subject) -> None:
     require(isinstance(embeddings, dict), f"it returned {type(embeddings).__name__}, not a dict")
     require(bool(embeddings), "it returned none")
     for name, value in embeddings.items():
-        require(value.shape[:1] == (IMAGES,), f"{name} has shape {tuple(value.shape)} for {IMAGES} images")
+        require(value.shape[:1] == (s.count,), f"{name} has shape {tuple(value.shape)} for {s.count} images")
     name, first = next(iter(embeddings.items()))
-    spread = embedding_std(first.detach().reshape(IMAGES, -1))
+    spread = embedding_std(first.detach().reshape(s.count, -1))
     require(bool(spread.isfinite()), f"{name}, the first, is watched for collapse, but is not finite")
 
 
 def _per_sample(s: _Subject) -> None:
     method = s.fresh().eval()
     whole = s.embedded(method)
-    parts = [_part(s, method, rows) for rows in torch.arange(IMAGES).split(3)]
+    parts = [_part(s, method, rows) for rows in torch.arange(s.count).split(_chunk_size(s))]
     for name, value in whole.items():
         chunked = torch.cat([part[name] for part in parts])
         require(
             alike(value, chunked), f"{name} of an image depends on the other images; use terms() for that"
         )
+
+
+def _chunk_size(s: _Subject) -> int:
+    return 3 * s.count // 8
 
 
 def _part(s: _Subject, method: Method, rows: Tensor) -> Embeddings:
@@ -221,20 +267,13 @@ def _labels(s: _Subject) -> None:
     require(same, "other labels give other terms. Set uses_labels = True, or leave batch.labels alone")
 
 
-def _seeded_terms(s: _Subject, method: Method, batch: Batch) -> dict[str, Tensor]:
-    """Return the terms of a batch; what they draw is the same each time, as in a training."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return method.terms(method.embed(s.images, batch), batch)
-
-
 def _monitors(s: _Subject) -> None:
     with torch.no_grad():
         finite_scalars(s.method.monitors(s.embedded(s.method), s.batch), "monitors()")
 
 
 def _steps(s: _Subject) -> None:
-    method, steps = s.fresh(), 3
+    method, steps = s.unstepped(), 3
     for number in range(steps):
         step = Step(number=number, total=steps, epoch=number, epochs=steps)
         method.before_step(step)
@@ -246,10 +285,10 @@ def _steps(s: _Subject) -> None:
 
 def _chunks(s: _Subject) -> None:
     """Take a step with statistics of batch norm as they are: in chunks, those would be each chunk's own."""
-    whole = s.fresh().eval()
-    chunked = s.fresh().eval()
+    whole = s.unstepped().eval()
+    chunked = s.unstepped().eval()
     chunked.load_state_dict(whole.state_dict())
-    for method, chunk_size in ((whole, None), (chunked, 3)):
+    for method, chunk_size in ((whole, None), (chunked, _chunk_size(s))):
         _step(s, method, chunk_size)
     other = chunked.state_dict()
     differing = [name for name, value in whole.state_dict().items() if not alike(value, other[name])]
@@ -260,10 +299,7 @@ def _chunks(s: _Subject) -> None:
 
 def _step(s: _Subject, method: Method, chunk_size: int | None) -> None:
     """Take one step as a training does."""
-    config = build(TrainConfig, {"batch_size": IMAGES, "chunk_size": chunk_size, "epochs": 1}, "train")
-    require(s.recipe is not None, "there is no recipe")
-    assert s.recipe is not None  # noqa: S101 - said to the type checker
-    training = replace(resolve(s.recipe, config, SIDE, "float32"), optimizer="sgd", lr=0.01)
+    training = replace(s.training(s.count, chunk_size), optimizer="sgd", lr=0.01)
     constants = (0.5,) * CHANNELS
     training_run = TrainingRun(
         what="a step",
@@ -283,10 +319,18 @@ def _step(s: _Subject, method: Method, chunk_size: int | None) -> None:
 def _state(s: _Subject) -> None:
     one, other = s.fresh().eval(), s.fresh().eval()
     other.load_state_dict(one.state_dict())
-    pairs = zip(s.embedded(one).values(), s.embedded(other).values(), strict=True)
-    require(
-        all(alike(a, b) for a, b in pairs), "embeddings differ after load_state_dict(): a tensor is not in it"
-    )
+    for what, results in (("embeddings", s.embedded), ("terms", partial(_seeded_terms, s))):
+        pairs = zip(results(one).values(), results(other).values(), strict=True)
+        same = all(alike(a, b) for a, b in pairs)
+        require(same, f"{what} differ after load_state_dict(): a tensor is not in it")
+
+
+def _seeded_terms(s: _Subject, method: Method, batch: Batch | None = None) -> dict[str, Tensor]:
+    """Return the terms, alike however often they are asked for."""
+    batch = batch or s.batch
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return method.terms(method.embed(s.images, batch), batch)
 
 
 def _export(s: _Subject) -> None:

@@ -36,6 +36,17 @@ def test_what_is_not_there_is_to_be_made_and_nothing_is_written(probing: Lab) ->
     assert not probing.folder.exists()
 
 
+@pytest.mark.parametrize("method", ["npid", "deepcluster_v2"])
+def test_a_method_with_a_row_for_each_image_is_timed_on_more_images_than_there_are(
+    probing: Lab, method: str
+) -> None:
+    few = {"dataset.max_train": 48, "train.batch_size": 40}
+    few |= {"method.prototypes": 8} if method == "deepcluster_v2" else {}
+    (row,) = rows(probing, probing.plan(few, method=method, backbone="tiny"))
+
+    assert re.fullmatch(r"\d+ s", row[2])
+
+
 def test_what_is_there_is_had_and_takes_no_time(probing: Lab, probes: Any) -> None:
     cells = probing.plan(method="probe", backbone="tiny", evaluator=("knn", "witness"))
     probing.run(cells[:1])

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from bench.nn import losses
+from bench.nn.clustering import spherical_kmeans
 from bench.nn.crops import each_size
 from bench.nn.heads import DINOHead, projector
 from bench.nn.masking import patchify, unpatchify
@@ -66,7 +67,8 @@ def followed() -> Tensor:
 def clustered() -> Tensor:
     prototypes = Prototypes(4, 5).to(META)
     prototypes.normalise_()
-    scores = prototypes(z(3, 4))
+    centroids, _ = spherical_kmeans(z(3, 4), z(5, 4), 2)
+    scores = prototypes(z(3, 4)) + z(3, 4) @ centroids.T
     return losses.soft_cross_entropy(scores / 0.1, sinkhorn(scores, epsilon=0.05))
 
 

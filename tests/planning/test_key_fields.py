@@ -34,6 +34,12 @@ OF_FEATURES = ("blocks", "pool")  # move the keys of features: see evaluation/te
 OTHERS = {  # fields whose values have to agree with those of another field
     "fractions": [0.01, 0.02, 0.1, 1],
     "draws": [4, 4, 2, 1],
+    "prototypes": 20,
+    "window": 320,
+}
+NEEDED_BY = {  # what is set before and after, for a plugin to work with so little data
+    "deepcluster_v2": {"method.prototypes": 8},
+    "wmse": {"method.window": 160, "train.batch_size": 320, "dataset.max_train": 320},
 }
 TOGETHER = {"linear-sgd.optimizer": {"linear-sgd.lr_grid": [1e-3, 1e-2]}}  # set before and after
 
@@ -109,7 +115,8 @@ def test_every_field_of_every_plugin_moves_the_keys_of_its_stage(
     axis = kind.removesuffix("s")
     location = {"dataset.root": str(photos(tmp_path / "photos"))} if name == "image_folder" else {}
     large = {"train.image_size": 64} if kind == "backbones" else {}  # pretrained weights halve it five times
-    few = {**location, **large, "dataset.max_train": 32, **TOGETHER.get(f"{name}.{field}", {})}
+    together = {**NEEDED_BY.get(name, {}), **TOGETHER.get(f"{name}.{field}", {})}
+    few = {**location, **large, "dataset.max_train": 32, **together}
     names = {axis: name} | ({"backbone": "test_vit"} if name == "mae" or field == "vit" else {})  # of patches
     before = plan_one(lab, few, **names)
     file = tmp_path / "weights.safetensors"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from conftest import Lab
+from photos import photos
 
 from bench.errors import BadPlugin, BadValue
 from bench.planning.cells import Cell
@@ -109,7 +112,7 @@ def test_a_method_checks_the_backbone_and_the_data(probing: Lab, probes: Any) ->
 
     assert config == cell.method.config
     assert (backbone.dim, backbone.map_size) == (8, 7)
-    assert data == probing.datasets.open(cell.dataset).info
+    assert data == replace(probing.datasets.open(cell.dataset).info, images=48)
     assert image_size == 16
 
 
@@ -137,3 +140,69 @@ def test_a_method_is_not_asked_about_a_backbone_that_cannot_work(probing: Lab, p
 
     assert small.skip == "tiny needs 16 px, the images have 8. Set --image-size."
     assert [image_size for *_, image_size in probes.CHECKED] == [16]
+
+
+# ---- the training
+
+
+def test_a_method_checks_the_training_as_it_is_resolved_once(probing: Lab, probes: Any) -> None:
+    cells = plan(probing, {"train.lr": 0.3, "train.accumulate": 2}, seed=(0, 1), label_frac=(0.5, 1.0))
+    ((config, training, data),) = probes.TRAININGS
+
+    assert config == cells[0].method.config
+    assert training == cells[0].training
+    assert (training.lr, training.step_images, data.images) == (0.3, 32, 48)
+
+
+def test_a_training_that_a_method_cannot_do_is_a_cell_to_skip(probing: Lab) -> None:
+    small, large = plan(probing, {"train.batch_size": (8, 16), "method.least_batch": 10})
+
+    assert small.skip == "picky: it needs 10 images a batch, there are 8 of 48. Set --batch-size."
+    assert large.skip is None
+
+
+def test_where_nothing_else_is_asked_for_it_is_a_usage_error_of_one_line(probing: Lab) -> None:
+    with pytest.raises(BadValue, match=r"^picky: it needs 17 images a batch, there are 16 of 48\.") as caught:
+        plan(probing, {"method.least_batch": 17})
+
+    assert "\n" not in str(caught.value)
+
+
+def test_a_config_that_can_do_no_training_is_a_usage_error(probing: Lab) -> None:
+    with pytest.raises(BadValue, match=r"^picky: least_batch is 0"):
+        plan(probing, {"method.least_batch": 0})
+
+
+def test_a_method_that_trains_nothing_has_no_training_to_check(probing: Lab, probes: Any) -> None:
+    (cell,) = plan(probing, method="random", backbone="tiny")
+
+    assert cell.training is None
+    assert probes.TRAININGS == []
+
+
+@pytest.mark.parametrize(("uses_labels", "images"), [(False, 24), (True, 42)])
+def test_it_is_told_how_many_images_an_index_counts_when_it_is_planned_and_when_it_is_made(
+    probing: Lab,
+    probes: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    uses_labels: bool,  # noqa: FBT001
+    images: int,
+) -> None:
+    """Without labels those of train; with them those of train and val, however few of them it sees."""
+    made, told = probes.Picky.__init__, []
+
+    def making(self: Any, backbone: Any, dim: int, config: Any, data: Any) -> None:
+        told.append(data.images)
+        made(self, backbone, dim, config, data)
+
+    monkeypatch.setattr(probes.Picky, "uses_labels", uses_labels)
+    monkeypatch.setattr(probes.Picky, "__init__", making)
+    root = photos(tmp_path / "photos", {"train": 8, "val": 6, "test": 4})
+    settings = {"dataset.root": str(root), "dataset.max_train": None, "train.epochs": 1}
+    (record,) = probing.run(plan(probing, settings, dataset="image_folder", label_frac=0.7))
+
+    assert record["status"] == "ok"
+    assert told == [images]
+    assert [data.images for *_, data in probes.TRAININGS] == [images]
+    assert [data.images for _, _, data, _ in probes.CHECKED] == [images]

@@ -12,7 +12,7 @@ from sines import exactly, figures, sine
 from slopes import slopes
 from torch import Tensor, nn
 
-from bench.contracts.dataset import DatasetInfo
+from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.method import Batch
 from bench.contracts.recipe import ParamGroup
 from bench.nn.losses import nt_xent

@@ -18,7 +18,7 @@ from slopes import slopes
 from tiny_training import INFO, Exact
 from torch import Tensor, nn
 
-from bench.contracts.dataset import DatasetInfo
+from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.method import Batch, Method
 from bench.registry.registry import Registry
 from bench.testing import check_method

@@ -16,7 +16,7 @@ from sines import exactly, figures, sine, units
 from torch import Tensor, nn
 
 from bench.contracts.backbone import BackboneInfo
-from bench.contracts.dataset import DatasetInfo
+from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.method import Batch, Step
 from bench.errors import BadValue
 from bench.nn.shares import in_shares

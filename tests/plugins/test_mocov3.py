@@ -15,7 +15,7 @@ from sines import exactly, figures, sine
 from torch import Tensor, nn
 
 from bench.contracts.backbone import BackboneInfo
-from bench.contracts.dataset import DatasetInfo
+from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.method import Batch, Step
 from bench.errors import Unsupported
 from bench.registry.registry import Registry

@@ -14,7 +14,7 @@ from kept_state import largest_difference, state_after, state_after_a_stop
 from sines import exactly, figures, sine, units
 from torch import Tensor, nn
 
-from bench.contracts.dataset import DatasetInfo
+from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.method import Batch
 from bench.registry.registry import Registry
 from bench.testing import check_method

@@ -12,7 +12,7 @@ from sines import exactly, figures, sine
 from slopes import slopes
 from torch import Tensor, nn
 
-from bench.contracts.dataset import DatasetInfo
+from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.method import Batch, Step
 from bench.contracts.recipe import ParamGroup, TrainConfig, resolve
 from bench.pretraining.optimizer_step import begin_step

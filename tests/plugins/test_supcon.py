@@ -13,7 +13,7 @@ from conftest import Lab
 from sines import exactly, figures, sine
 from torch import Tensor, nn
 
-from bench.contracts.dataset import DatasetInfo
+from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.method import Batch
 from bench.nn.losses import nt_xent
 from bench.registry.registry import Registry

@@ -29,6 +29,7 @@ from bench.api import (
     Table,
     TableFormat,
     Task,
+    Training,
     Unsupported,
     View,
     WorkerSpec,
@@ -42,6 +43,7 @@ KILL = "PROBES_KILL"  # in the environment: the step of a `probe` in which the p
 MADE: list[Method] = []  # every method, as it was made
 SEEN: list[Task] = []  # every task, as an evaluator got it
 CHECKED: list[tuple[Any, ...]] = []  # what a method was asked to check
+TRAININGS: list[tuple[Any, ...]] = []  # and of which trainings
 TOLD: list[tuple[Any, ...]] = []  # what observers were told
 BREAK: dict[str, Any] = {}  # `step` and `how`, of a method; `evaluator`: to raise there;
 # `forget`: backbones that an executor leaves out
@@ -213,6 +215,7 @@ class Picky(Probe):
         freeze_epochs: int = setting(0, "epochs at the start in which the head is not trained", least=0)
         pattern: str = setting("head.*", "of the parameters that these are of")
         map_size: int = setting(1, "smallest map that it works with")
+        least_batch: int = setting(1, "images of the smallest batch that it is trained with")
 
     @classmethod
     def recipe_for(cls, config: Any, data: DatasetInfo, image_size: int) -> Recipe | None:
@@ -228,6 +231,17 @@ class Picky(Probe):
         if backbone.map_size is not None and backbone.map_size < config.map_size:
             raise Unsupported(
                 f"picky: it needs a map of {config.map_size}, the backbone's is {backbone.map_size}."
+            )
+
+    @classmethod
+    def check_training(cls, config: Any, training: Training, data: DatasetInfo) -> None:
+        TRAININGS.append((config, training, data))
+        if config.least_batch < 1:
+            raise BadValue(f"picky: least_batch is {config.least_batch}. Set it to at least 1.")
+        if training.batch_size < config.least_batch:
+            raise Unsupported(
+                f"picky: it needs {config.least_batch} images a batch, there are {training.batch_size} "
+                f"of {data.images}. Set --batch-size."
             )
 
 

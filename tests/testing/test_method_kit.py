@@ -17,6 +17,9 @@ from bench.api import (
     Embeddings,
     Method,
     Recipe,
+    Step,
+    Training,
+    Unsupported,
     View,
 )
 from bench.testing import check, check_method
@@ -131,6 +134,55 @@ class Hiding(Plain):
         return {name: h + self.shift for name, h in super().embed(views, batch).items()}
 
 
+class Windowed(Plain):
+    """Split a batch into windows of 32, of a bank that is filled before the first step."""
+
+    def __init__(self, backbone: nn.Module, dim: int, config: Any, data: DatasetInfo) -> None:
+        super().__init__(backbone, dim, config, data)
+        self.register_buffer("bank", torch.zeros(data.images, dim))
+        self.register_buffer("scale", torch.zeros(()))
+
+    @classmethod
+    def check_training(cls, config: Any, training: Training, data: DatasetInfo) -> None:
+        if training.batch_size % 32:
+            raise Unsupported(f"windowed: {training.batch_size} images are no windows of 32.")
+
+    def first_pass(self, embeddings: Embeddings, batch: Batch) -> None:
+        self.bank[batch.index] = embeddings["a"]
+
+    def before_step(self, step: Step) -> None:
+        if step.starts_epoch:
+            self.scale.copy_(self.bank.norm())
+
+    def terms(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
+        a = embeddings["a"].unflatten(0, (-1, 32))
+        near = (a - self.bank[batch.index].view_as(a)).square().mean(dim=1).sum() + a.square().sum()
+        return {"near": near / self.scale}
+
+    def after_batch(self, embeddings: Embeddings, batch: Batch) -> None:
+        self.first_pass(embeddings, batch)
+
+
+class Forgetful(Windowed):
+    """Keep what is noted before the first step out of the state."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        del self.bank
+        self.bank = torch.zeros(4096, 16)
+
+    def terms(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
+        return {name: 100 * term for name, term in super().terms(embeddings, batch).items()}
+
+
+class Unwilling(Plain):
+    """Refuse every training."""
+
+    @classmethod
+    def check_training(cls, config: Any, training: Training, data: DatasetInfo) -> None:
+        raise Unsupported(f"unwilling: not {training.batch_size} of {data.images} images.")
+
+
 class Thawed(Plain):
     """Have a Config that can be changed and explains nothing."""
 
@@ -149,6 +201,10 @@ def test_a_method_that_keeps_the_contract_passes() -> None:
 
 def test_a_loss_that_draws_is_not_taken_for_one_that_looks_at_labels() -> None:
     check_method(Drawing, "drawing")
+
+
+def test_a_method_is_checked_with_as_many_images_as_it_needs_and_after_its_first_pass() -> None:
+    check_method(Windowed, "windowed")
 
 
 @pytest.mark.parametrize(
@@ -175,6 +231,14 @@ def test_a_loss_that_draws_is_not_taken_for_one_that_looks_at_labels() -> None:
         (Detached, {"the gradient reaches the backbone"}),
         (Peeking, {"labels are not looked at, unless uses_labels says so"}),
         (Hiding, {"its state can be loaded into another one"}),
+        (
+            Forgetful,
+            {
+                "its state can be loaded into another one",
+                "train.chunk_size changes neither its step nor what it keeps",
+            },
+        ),
+        (Unwilling, {"check_training() accepts a batch of 8 to 512 of 4096 images"}),
         (
             Thawed,
             {"Config is a frozen, keyword-only dataclass", "every setting has a meaning and a source"},
