@@ -102,6 +102,11 @@ class TrainConfig:
     """What can be set of pretraining; a value left out is the method's recipe's."""
 
     epochs: int = setting(100, "passes over the training images", least=1)
+    budget: float | None = setting(
+        None,
+        "images seen in all views, in place of epochs: a view of half the side is a quarter of one",
+        above=0,
+    )
     batch_size: int = setting(256, "images the loss sees at once, each in all its views", least=2)
     chunk_size: int | None = setting(
         None, "images embedded at a time: the loss sees the batch, batch norm the chunk; none: all", least=2

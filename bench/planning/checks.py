@@ -58,6 +58,8 @@ def refuse_early(options: Options, registry: Registry) -> None:
     for settings in _combine(request, lambda part: part == "train"):
         build(TrainConfig, own_settings(TrainConfig, "train", "train", settings), "train")
     _check_views(request)
+    if {"train.epochs", "train.budget"} <= request.settings.keys():
+        raise BadValue("train.budget: it says how many epochs there are, as --epochs does. Leave one out.")
     roles = {**_list_roles(request), "evaluator": ("evaluators", request.evaluator)}
     for role, (kind, names) in roles.items():
         for name in names:

@@ -25,7 +25,7 @@ from bench.planning.open_datasets import Datasets
 from bench.planning.plans import BackbonePlan, LabelSubset, SeededPlan
 from bench.planning.plugin_choices import PluginChoices, settings_that_apply
 from bench.planning.request import Request
-from bench.planning.views import read_train_config, resolve_views
+from bench.planning.views import read_train_config, resolve_views, spend_budget
 from bench.registry.registry import Registry
 
 __all__ = ["Cell", "Datasets", "Request", "plan"]
@@ -161,6 +161,7 @@ class Planner:
         pretrain = self.datasets.open(choices["dataset"]).pretrain
         # as many steps for all methods, whether or not they can use all of what is there to pretrain on
         images = len(self.plugins.labels(choices["dataset"], pretrain)) if cls.recipe else 0
+        train = spend_budget(train, cls, views, images, size) if cls.recipe else train
         training = self._resolve_training(choices["method"], choices["dataset"], images, train, size)
         if training and training.layer_decay:
             self.plugins.refuse_unknown_layers(choices["backbone"])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from bench.augmentation.named_ops import changed_views
-from bench.augmentation.view import View
+from bench.augmentation.view import View, relative_cost
 from bench.config import build
 from bench.contracts.recipe import TrainConfig
 from bench.errors import BadValue, refuse_unreadable
@@ -49,6 +49,34 @@ def read_train_config(settings: Mapping[str, Any]) -> TrainConfig:
     """
     values = own_settings(TrainConfig, "train", "train", settings)
     return cast("TrainConfig", build(TrainConfig, values, "train"))
+
+
+def spend_budget(
+    train: TrainConfig, method: type[Any], views: Sequence[View], images: int, image_size: int
+) -> TrainConfig:
+    """Return a training's settings with as many epochs as `train.budget` pays for, to the nearest.
+
+    Args:
+        train: the settings.
+        method: the class of the method.
+        views: resolved.
+        images: of an epoch.
+        image_size: of the run, in pixels.
+
+    Raises:
+        BadValue: an epoch costs more than twice the budget.
+    """
+    if train.budget is None:
+        return train
+    step_images = train.batch_size * train.accumulate
+    seen = images // step_images * step_images * relative_cost(views, image_size) * method.passes_per_view
+    epochs = round(train.budget / seen) if seen else 1
+    if not epochs:
+        raise BadValue(
+            f"train.budget: {train.budget:g} images are less than half of an epoch, in which the method sees "
+            f"{seen:g} in all its views. Set train.budget to {seen:g} or more, or use fewer images."
+        )
+    return replace(train, epochs=epochs)
 
 
 def choose_image_size(train: TrainConfig, info: DatasetInfo) -> int:

@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 DECLARED = {
-    "methods": ("views", "recipe", "recipe_for", "uses_labels", "fixed_backbone"),
+    "methods": ("views", "recipe", "recipe_for", "uses_labels", "fixed_backbone", "passes_per_view"),
     "backbones": (),
     "datasets": ("about",),
     "evaluators": (),

@@ -39,6 +39,7 @@ class RotNet(Method):
     """Tell by how many quarter turns an image was turned (Gidaris 2018)."""
 
     reference = "Gidaris et al. 2018, arXiv:1803.07728"
+    passes_per_view = TURNS
     recipe = Recipe(
         optimizer="sgd",
         lr=0.01 * 256 / 192,
