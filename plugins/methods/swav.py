@@ -38,6 +38,8 @@ from bench.api import (
     Prototypes,
     Recipe,
     Step,
+    Training,
+    Unsupported,
     View,
     contrastive_monitors,
     each_size,
@@ -107,6 +109,15 @@ class SwAV(Method):
         """Return the recipe, with the prototypes standing still at first."""
         frozen = ParamGroup(match="prototypes.*", freeze_epochs=config.freeze_epochs)
         return replace(cls.recipe, groups=(frozen,))
+
+    @classmethod
+    def check_training(cls, config: Any, training: Training, data: DatasetInfo) -> None:
+        """Refuse more prototypes than there are images: most would stand for none."""
+        if config.prototypes > data.images:
+            raise Unsupported(
+                f"swav: {config.prototypes} prototypes are more than the {data.images} images. Set "
+                f"method.prototypes to at most {data.images}; a tenth of that is a start."
+            )
 
     def before_step(self, step: Step) -> None:
         """Give the prototypes length 1."""

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from sines import exactly, figures, sine, units
+from small_runs import line_of, run
 from torch import Tensor, nn
 
 from bench.contracts.dataset_info import DatasetInfo
@@ -205,3 +206,12 @@ def test_every_number_of_the_recipe_is_pinned() -> None:
 
     assert (recipe.optimizer, recipe.lr, recipe.lr_scaling, recipe.min_lr) == ("lars", 0.6, "linear", 0.0006)
     assert (recipe.weight_decay, recipe.momentum, recipe.warmup_epochs) == (1e-6, 0.9, 0)
+
+
+def test_more_prototypes_than_images_are_one_line_before_training() -> None:
+    line = line_of(run("--method", "swav", "--set", "dataset.max_train=200"))
+
+    assert line == (
+        "Error: swav: 3000 prototypes are more than the 200 images. Set method.prototypes to at most 200; "
+        "a tenth of that is a start."
+    )
