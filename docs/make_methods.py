@@ -13,6 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ from bench.testing.networks import CHANNELS, DIM, SIDE, Convolution, Patches
 PAGE = Path(__file__).parent / "methods.md"
 COSTS = Path(__file__).parent.parent / "benchmarks" / "method_costs.json"
 LARGE = 224  # px: the recipe of a paper, whose crops are of several sizes where any are
-IMAGES = 8
-DATA = DatasetInfo(classes=("cat", "dog", "owl", "yak"), channels=CHANNELS, size=SIDE)
+IMAGES = 256  # a batch, and all there are
+DATA = DatasetInfo(classes=("cat", "dog", "owl", "yak"), channels=CHANNELS, size=SIDE, images=IMAGES)
 TEXT = Path(__file__).with_name("methods_text.md")
 
 
@@ -132,7 +133,7 @@ def _read_docstring(cls: type[Method]) -> tuple[str, list[str]]:
 def build_method(cls: type[Method]) -> Method:
     """Return a method on a small network: of convolutions, or of patches where it takes no other."""
     torch.manual_seed(0)
-    config = cls.Config()
+    config = small_config(cls)
     for network in (Convolution, Patches):
         backbone: Any = network()
         try:
@@ -143,9 +144,15 @@ def build_method(cls: type[Method]) -> Method:
     raise ValueError(f"{cls.__name__} takes neither a convolution nor patches.")
 
 
+def small_config(cls: type[Method]) -> Any:
+    """Return the defaults of a method, with no more prototypes than images."""
+    config = cls.Config()
+    return replace(config, prototypes=8) if hasattr(config, "prototypes") else config
+
+
 def list_terms(method: Method) -> list[str]:
     """Return the names of a method's terms, of a batch of random images."""
-    config = type(method).Config()
+    config = small_config(type(method))
     drawn = torch.Generator().manual_seed(0)
     views = [
         torch.randn(IMAGES, CHANNELS, view.side(SIDE), view.side(SIDE), generator=drawn)
@@ -153,7 +160,10 @@ def list_terms(method: Method) -> list[str]:
     ]
     index = torch.arange(IMAGES)
     batch = Batch(index, index % len(DATA.classes), method.draw(IMAGES, drawn))
-    return list(method.terms(method.embed(views, batch), batch))
+    with torch.no_grad():
+        method.first_pass(method.embed(views, batch), batch)
+        method.before_step(batch.step)
+        return list(method.terms(method.embed(views, batch), batch))
 
 
 def list_needs(cls: type[Method], method: Method) -> list[str]:
