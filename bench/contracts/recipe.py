@@ -13,7 +13,13 @@ OPTIMIZERS = ("lars", "sgd", "adamw")
 LR_SCALINGS = ("linear", "sqrt", "none")
 CLIP_SCOPES = ("all", "parameter")
 BETAS = (0.9, 0.999)  # Loshchilov 2019, and torch's
-ONLY_OF = {"betas": "adamw", "nesterov": "sgd"}  # settings that one optimiser alone has
+TRUST = 0.001  # of lars: eta of You 2017, and of the SimCLR and VICReg code
+ONLY_OF = {
+    "betas": "adamw",
+    "nesterov": "sgd",
+    "trust": "lars",
+    "clip_trust": "lars",
+}  # by one optimiser alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +70,8 @@ class Recipe:
         source: paper and section.
         betas: of adamw.
         nesterov: of sgd.
+        trust: of lars: the share of its own length that a layer moves at a rate of 1. solo-learn has 0.02.
+        clip_trust: of lars: no layer moves further than by sgd at that rate (LARC), as in solo-learn.
         min_lr: base learning rate at the end of the cosine, scaled as `lr` is.
         weight_decay_end: where a cosine takes `weight_decay` over the run; none leaves it constant.
         clip_norm: largest norm of the gradient; none or 0 is no clipping.
@@ -82,6 +90,8 @@ class Recipe:
     source: str
     betas: tuple[float, float] = setting(BETAS, "of adamw", later=True)
     nesterov: bool = setting(default=False, doc="of sgd", later=True)
+    trust: float = setting(TRUST, "of lars", later=True)
+    clip_trust: bool = setting(default=False, doc="of lars", later=True)
     min_lr: float = setting(0.0, "at the end of the cosine", later=True)
     weight_decay_end: float | None = setting(None, "at the end of a cosine", later=True)
     clip_norm: float | None = setting(None, "of the gradient", later=True)
@@ -137,6 +147,15 @@ class TrainConfig:
         None, "of adamw, e.g. [0.9, 0.95]", source="Loshchilov 2019; MAE: 0.9, 0.95", least=0, most=0.99999
     )
     nesterov: bool | None = setting(None, "sgd looks ahead", source="Sutskever 2013")
+    trust: float | None = setting(
+        None,
+        "of lars: the share of its length that a layer moves at a rate of 1",
+        source="You 2017: 0.001; solo-learn, CIFAR: 0.02",
+        above=0,
+    )
+    clip_trust: bool | None = setting(
+        None, "of lars: no layer moves further than by sgd", source="LARC; solo-learn, CIFAR"
+    )
     min_lr: float | None = setting(
         None, "base learning rate at the end of the cosine, scaled as lr is", source="DINO: 1e-6", least=0
     )
@@ -183,6 +202,8 @@ class Training:
         compile: the backbone is compiled.
         betas: of adamw.
         nesterov: of sgd.
+        trust: of lars.
+        clip_trust: of lars.
         min_lr: learning rate at the end of the cosine.
         weight_decay_end: where a cosine takes `weight_decay`; none leaves it constant.
         clip_norm: largest norm of the gradient; none is no clipping.
@@ -205,6 +226,8 @@ class Training:
     compile: bool = setting(default=False, doc="the backbone is compiled", later=True)
     betas: tuple[float, float] = setting(BETAS, "of adamw", later=True)
     nesterov: bool = setting(default=False, doc="of sgd", later=True)
+    trust: float = setting(TRUST, "of lars", later=True)
+    clip_trust: bool = setting(default=False, doc="of lars", later=True)
     min_lr: float = setting(0.0, "at the end of the cosine", later=True)
     weight_decay_end: float | None = setting(None, "at the end of a cosine; none is constant", later=True)
     clip_norm: float | None = setting(None, "largest norm of the gradient; none is any", later=True)
@@ -280,6 +303,8 @@ def resolve(
         compile=config.compile,
         betas=chosen.betas if optimizer == "adamw" else BETAS,
         nesterov=chosen.nesterov and optimizer == "sgd",
+        trust=chosen.trust if optimizer == "lars" else TRUST,
+        clip_trust=chosen.clip_trust and optimizer == "lars",
         min_lr=min_lr,
         weight_decay_end=chosen.weight_decay_end if decays else None,
         clip_norm=chosen.clip_norm or None,

@@ -10,11 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.contracts.recipe import OPTIMIZERS, Training
+from bench.contracts.recipe import OPTIMIZERS, TRUST, Training
 from bench.errors import BadValue, suggest
 from bench.pretraining.parameter_groups import build_groups
 
-LARS_TRUST = 0.001  # eta of You 2017, and of the SimCLR and VICReg code
 FUSED = {"adamw": ("cuda", "cpu"), "sgd": ("cuda",)}  # where torch's fused optimiser is the faster one
 
 
@@ -23,11 +22,14 @@ class LARS(torch.optim.Optimizer):
 
         g <- g + weight_decay * w
         q <- trust * |w| / |g|, 1 where either norm is 0; 1 in groups with adapt=False
-        v <- momentum * v + lr * q * g
+        v <- momentum * v + r * g,   r = lr * q;  with clip_trust r = min(q, lr), and lr where a norm is 0
         w <- w - v
 
     Source: You 2017 (arXiv:1708.03888), in the form of google-research/simclr
-    lars_optimizer.py with classic momentum: the learning rate is inside the buffer.
+    lars_optimizer.py with classic momentum: the learning rate is inside the buffer. With clip_trust that of
+    NVIDIA's LARC and of solo-learn's utils/lars.py, where the rate is a limit and no factor: nothing moves
+    further than by SGD, and a layer no more than `trust` of its length. (solo-learn has the rate outside of
+    the buffer, and |g| + weight_decay |w| for the norm of their sum.)
 
     Args:
         params: parameters or groups; a group's `adapt` switches the trust ratio.
@@ -35,6 +37,7 @@ class LARS(torch.optim.Optimizer):
         momentum: in [0, 1).
         weight_decay: of groups that do not say their own. Groups adapt whether or not it is 0.
         trust: the trust coefficient.
+        clip_trust: no step is longer than SGD's.
     """
 
     def __init__(
@@ -43,10 +46,12 @@ class LARS(torch.optim.Optimizer):
         lr: float,
         momentum: float = 0.9,
         weight_decay: float = 0.0,
-        trust: float = LARS_TRUST,
+        trust: float = TRUST,
+        *,
+        clip_trust: bool = False,
     ) -> None:
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
-        super().__init__(params, {**defaults, "trust": trust, "adapt": True})
+        super().__init__(params, {**defaults, "trust": trust, "clip_trust": clip_trust, "adapt": True})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -68,7 +73,7 @@ class LARS(torch.optim.Optimizer):
         buffers = [self.state[p]["momentum_buffer"] for p in params]
         torch._foreach_mul_(buffers, group["momentum"])
         if group["adapt"]:
-            rates = _trust_ratios(params, grads, group["trust"]).mul_(group["lr"])
+            rates = _layer_rates(params, grads, group)
             torch._foreach_addcmul_(buffers, grads, rates.unbind())
         else:
             torch._foreach_add_(buffers, grads, alpha=group["lr"])
@@ -86,10 +91,13 @@ def _split_for_device(params: list[Tensor]) -> list[list[Tensor]]:
     return [[p] for p in params]
 
 
-def _trust_ratios(params: list[Tensor], grads: list[Tensor], trust: float) -> Tensor:
-    """Return (len(params),), trust * |w| / |g|, and 1 where either is 0, without leaving the device."""
+def _layer_rates(params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> Tensor:
+    """Return (len(params),), the rate of each, without leaving the device."""
+    lr, trust = group["lr"], group["trust"]
     w, g = torch.stack(torch._foreach_norm(params)), torch.stack(torch._foreach_norm(grads))
-    return torch.where((w > 0) & (g > 0), trust * w / g.clamp(min=1e-30), 1.0)
+    ratios = trust * w / g.clamp(min=1e-30)
+    rates = ratios.clamp(max=lr) if group["clip_trust"] else ratios * lr
+    return torch.where((w > 0) & (g > 0), rates, lr)
 
 
 def build_optimizer(method: nn.Module, training: Training) -> torch.optim.Optimizer:
@@ -110,7 +118,8 @@ def build_optimizer(method: nn.Module, training: Training) -> torch.optim.Optimi
     params = [p for p in method.parameters() if p.is_floating_point()]
     groups = build_groups(method, training)
     if training.optimizer == "lars":
-        return LARS(groups, lr=training.lr, momentum=training.momentum)
+        settings: dict[str, Any] = {"trust": training.trust, "clip_trust": training.clip_trust}
+        return LARS(groups, lr=training.lr, momentum=training.momentum, **settings)
     for group in groups:
         del group["adapt"]
     if training.optimizer == "adamw":

@@ -6,9 +6,9 @@ Code followed: google-deepmind/deepmind-research byol/byol_experiment.py.
     L = (2 - 2 cos(p, z')) + (2 - 2 cos(p', z)),   p = predictor(projector(h)), z of the momentum network
     w_target <- m w_target + (1 - m) w,            m = 1 - (1 - m0) (cos(pi k / K) + 1) / 2 at step k of K
 
-Differs from the paper: on images up to 64 pixels there is no blur, and m0, learning rate and weight decay
-are those of solo-learn's CIFAR recipe: with m0 = 0.996 a short training ends before the target has left
-its initialisation. Batch norm's statistics are of one device's share.
+Differs from the paper: on images up to 64 pixels there is no blur, and m0 and the optimiser are those of
+solo-learn's CIFAR recipe (its rate of 1 limits a LARS with a trust of 0.02): with m0 = 0.996 a short training
+ends before the target has left its initialisation. Batch norm's statistics are of one device's share.
 Differs from the authors' code: nothing. The target's parameters are averaged, its buffers are its own.
 
 Traps: m follows steps, not epochs; the predictor and the output of the projector have no last batch norm;
@@ -93,7 +93,8 @@ class BYOL(Method):
         """Return the paper's recipe, or solo-learn's for small images."""
         if image_size > SMALL:
             return cls.recipe
-        return replace(cls.recipe, lr=1.0, weight_decay=1e-5, source="solo-learn, CIFAR: byol.yaml")
+        solo: dict[str, Any] = {"lr": 1.0, "trust": 0.02, "clip_trust": True, "weight_decay": 1e-5}
+        return replace(cls.recipe, **solo, source="solo-learn, CIFAR: byol.yaml")
 
     def embed(self, views: Sequence[Tensor], batch: Batch) -> Embeddings:
         """Return `a` and `b`, the predictions of each view, and the target's projections of each."""

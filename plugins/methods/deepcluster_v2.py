@@ -108,7 +108,8 @@ class DeepClusterV2(Method):
         if image_size > SMALL:
             return cls.recipe
         cifar = "solo-learn, CIFAR: deepclusterv2.yaml"
-        return replace(cls.recipe, lr=0.6, min_lr=0.0006, warmup_epochs=11, source=cifar)
+        solo: dict[str, Any] = {"lr": 0.6, "trust": 0.02, "clip_trust": True}
+        return replace(cls.recipe, **solo, min_lr=0.0006, warmup_epochs=11, source=cifar)
 
     @classmethod
     def check_training(cls, config: Any, training: Training, data: DatasetInfo) -> None:

@@ -124,7 +124,8 @@ class MoCoV3(Method):
             return cls.vit_recipe
         if image_size > SMALL:
             return cls.recipe
-        return replace(cls.recipe, lr=0.3, source="solo-learn, CIFAR: mocov3.yaml")
+        solo: dict[str, Any] = {"lr": 0.3, "trust": 0.02, "clip_trust": True}
+        return replace(cls.recipe, **solo, source="solo-learn, CIFAR: mocov3.yaml")
 
     @classmethod
     def check(cls, config: Any, backbone: BackboneInfo, data: DatasetInfo, image_size: int) -> None:

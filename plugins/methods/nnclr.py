@@ -90,7 +90,8 @@ class NNCLR(Method):
         """Return the paper's recipe, or solo-learn's for small images."""
         if image_size > SMALL:
             return cls.recipe
-        return replace(cls.recipe, lr=0.4, weight_decay=1e-5, source="solo-learn, CIFAR: nnclr.yaml")
+        solo: dict[str, Any] = {"lr": 0.4, "trust": 0.02, "clip_trust": True, "weight_decay": 1e-5}
+        return replace(cls.recipe, **solo, source="solo-learn, CIFAR: nnclr.yaml")
 
     def embed(self, views: Sequence[Tensor], batch: Batch) -> Embeddings:
         """Return `a` and `b`, the predictions of each view, and `z_a` and `z_b`, what they are made of."""

@@ -199,6 +199,8 @@ def test_a_number_of_a_group_is_one_key_however_it_is_written() -> None:
         ),
         (SQRT, {"nesterov": True}, "^train.nesterov: lars has none, sgd has."),
         (ADAMW, {"nesterov": True}, "^train.nesterov: adamw has none, sgd has."),
+        (ADAMW, {"trust": 0.02}, "^train.trust: adamw has none, lars has."),
+        (ADAMW, {"clip_trust": True}, "^train.clip_trust: adamw has none, lars has."),
         (
             SQRT,
             {"optimizer": "sgd", "lr": 1, "nesterov": True, "momentum": 0},

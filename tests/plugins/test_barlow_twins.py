@@ -164,12 +164,10 @@ def test_every_number_of_the_papers_recipe_is_pinned_and_biases_learn_at_theirs(
 
 def test_the_recipe_of_small_images_is_solo_learns() -> None:
     recipe = BarlowTwins.recipe_for(BarlowTwins.Config(), DATA, 64)
-    (biases,) = recipe.groups
 
     assert (recipe.optimizer, recipe.lr_scaling, recipe.min_lr) == ("lars", "linear", 0.0)
-    assert recipe.lr * 0.001 == pytest.approx(0.3 * 0.02)  # of weights: rate times trust
-    assert recipe.lr * biases.lr_factor == pytest.approx(0.3 * 0.1)  # of others: rate times the loss's factor
-    assert biases == ParamGroup(match="*", max_ndim=1, lr_factor=0.1 / 20)
+    assert (recipe.lr, recipe.trust, recipe.clip_trust) == (0.03, 0.02, True)  # 0.3 of a tenth of the loss
+    assert recipe.groups == ()
     assert (recipe.weight_decay, recipe.momentum, recipe.warmup_epochs) == (1e-4, 0.9, 10)
     assert "solo-learn" in recipe.source
 

@@ -122,6 +122,7 @@ def test_the_recipe_is_the_papers_on_large_images_and_solo_learns_on_small_ones(
 
     assert (large.lr, large.weight_decay, large.optimizer) == (0.2, 1.5e-6, "lars")
     assert (small.lr, small.weight_decay, small.optimizer) == (1.0, 1e-5, "lars")
+    assert (small.trust, small.clip_trust, large.trust, large.clip_trust) == (0.02, True, 0.001, False)
     assert [view.blur for view in BYOL.views(None, DATA, 224)] == [1.0, 0.1]
     assert [view.solarise for view in BYOL.views(None, DATA, 224)] == [0.0, 0.2]
 

@@ -246,6 +246,7 @@ def test_the_defaults_are_those_of_their_sources() -> None:
 
 def test_every_number_of_the_recipes_is_pinned() -> None:
     large, small = (MoCoV3.recipe_for(MoCoV3.Config(), DATA, size) for size in (224, 32))
+    assert (small.trust, small.clip_trust, large.trust, large.clip_trust) == (0.02, True, 0.001, False)
     for recipe, lr in ((large, 0.6), (small, 0.3)):
         assert (recipe.optimizer, recipe.lr, recipe.lr_scaling) == ("lars", lr, "linear")
         assert (recipe.weight_decay, recipe.momentum, recipe.warmup_epochs) == (1e-6, 0.9, 10)

@@ -230,6 +230,7 @@ def test_every_number_of_the_recipes_is_pinned() -> None:
     large, small = (NNCLR.recipe_for(NNCLR.Config(), DATA, size) for size in (224, 32))
 
     assert (large.lr, large.weight_decay, small.lr, small.weight_decay) == (0.3, 1e-6, 0.4, 1e-5)
+    assert (small.trust, small.clip_trust, large.trust, large.clip_trust) == (0.02, True, 0.001, False)
     for recipe in (large, small):
         assert (recipe.optimizer, recipe.lr_scaling, recipe.momentum, recipe.warmup_epochs) == (
             "lars", "linear", 0.9, 10

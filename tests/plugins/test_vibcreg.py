@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.method import Batch, Method
-from bench.contracts.recipe import ParamGroup
 from bench.registry.registry import Registry
 from bench.testing import check_method
 
@@ -268,14 +267,15 @@ def test_the_views_are_solo_learns_and_small_ones_are_not_blurred() -> None:
         assert (view.brightness, view.contrast, view.saturation, view.hue) == (0.4, 0.4, 0.2, 0.1)
 
 
-def test_solo_learns_rate_is_the_same_step_with_our_trust() -> None:
+def test_every_number_of_the_recipe_is_solo_learns() -> None:
     recipe = VIbCReg.recipe
-    (biases,) = recipe.groups
 
-    assert (recipe.optimizer, recipe.lr_scaling) == ("lars", "linear")
-    assert recipe.lr * 0.001 == pytest.approx(0.3 * 0.02)  # of weights: rate times trust
-    assert recipe.lr * biases.lr_factor == pytest.approx(0.3)  # of biases and norms: the rate alone
-    assert biases == ParamGroup(match="*", max_ndim=1, lr_factor=1 / 20)
+    assert (recipe.optimizer, recipe.lr_scaling, recipe.groups) == ("lars", "linear", ())
+    assert (recipe.lr, recipe.trust, recipe.clip_trust) == (
+        0.3,
+        0.02,
+        False,
+    )  # clip_lr is off there for it alone
     assert (recipe.weight_decay, recipe.momentum, recipe.warmup_epochs, recipe.min_lr) == (1e-4, 0.9, 10, 0.0)
 
 

@@ -70,6 +70,59 @@ def test_lars_is_googles_in_plain_loops(decay: float) -> None:
     torch.testing.assert_close(stepped(w, grads, RATES, decay).flatten(), torch.tensor(expected))
 
 
+def solo_lars(
+    w: list[float], grads: Sequence[list[float]], lr: float, trust: float, *, clip: bool
+) -> list[float]:
+    """Return `w` by solo-learn's utils/lars.py, which scales gradients and leaves the rest to SGD."""
+    v = [0.0] * len(w)
+    for grad in grads:
+        w_norm, g_norm = math.sqrt(sum(a * a for a in w)), math.sqrt(sum(a * a for a in grad))
+        if w_norm > 0 and g_norm > 0:
+            adaptive = trust * w_norm / g_norm
+            scale = min(adaptive / lr, 1.0) if clip else adaptive
+        else:
+            scale = 1.0
+        v = [0.9 * a + scale * b for a, b in zip(v, grad, strict=True)]
+        w = [a - lr * b for a, b in zip(w, v, strict=True)]
+    return w
+
+
+@pytest.mark.parametrize("clip", [False, True])
+@pytest.mark.parametrize("lr", [1e-4, 0.02, 0.3, 5.0])
+@pytest.mark.parametrize("scale", [0.0, 1.0])
+def test_lars_with_another_trust_is_solo_learns_in_plain_loops(
+    lr: float, scale: float, *, clip: bool
+) -> None:
+    w, grads = case()
+    p = nn.Parameter(scale * w)
+    optimizer = LARS([p], lr=lr, momentum=0.9, trust=0.02, clip_trust=clip)
+    for grad in grads:
+        p.grad = grad.clone()
+        optimizer.step()
+    flat = [grad.flatten().tolist() for grad in grads]
+    expected = solo_lars((scale * w).flatten().tolist(), flat, lr, 0.02, clip=clip)
+
+    torch.testing.assert_close(p.detach().flatten(), torch.tensor(expected))
+
+
+@pytest.mark.parametrize("lr", [1e-4, 5.0])
+def test_a_clipped_step_is_no_longer_than_sgds_nor_than_its_share_of_the_layer(lr: float) -> None:
+    w, (grad, *_) = case()
+    p = nn.Parameter(w.clone())
+    optimizer = LARS([p], lr=lr, momentum=0.0, trust=0.02, clip_trust=True)
+    p.grad = grad.clone()
+    optimizer.step()
+    moved = float((p.detach() - w).norm())
+
+    assert moved == pytest.approx(min(lr * float(grad.norm()), 0.02 * float(w.norm())), rel=1e-5)
+
+
+def test_a_training_has_the_trust_of_its_recipe() -> None:
+    (group, *_) = build_optimizer(network(), training("lars", trust=0.02, clip_trust=True)).param_groups
+
+    assert (group["trust"], group["clip_trust"]) == (0.02, True)
+
+
 def test_lars_has_the_learning_rate_inside_its_momentum() -> None:
     w, grads = case()
     varying, constant = stepped(w, grads, RATES, 0.0), [0.3] * len(RATES)
