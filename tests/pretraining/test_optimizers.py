@@ -114,7 +114,7 @@ def test_a_clipped_step_is_no_longer_than_sgds_nor_than_its_share_of_the_layer(l
     optimizer.step()
     moved = float((p.detach() - w).norm())
 
-    assert moved == pytest.approx(min(lr * float(grad.norm()), 0.02 * float(w.norm())), rel=1e-5)
+    assert moved == pytest.approx(min(lr * float(grad.norm()), 0.02 * float(w.norm())), rel=1e-3)
 
 
 def test_a_training_has_the_trust_of_its_recipe() -> None:
