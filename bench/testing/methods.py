@@ -300,7 +300,7 @@ def _chunks(s: _Subject) -> None:
 def _step(s: _Subject, method: Method, chunk_size: int | None) -> None:
     """Take one step as a training does."""
     plain = replace(s.training(s.count, chunk_size), optimizer="sgd", lr=0.01)
-    training = replace(plain, clip_norm=100.0, clip_scope="all")  # or rounding of a large loss is taken for more
+    training = replace(plain, clip_norm=100.0, clip_scope="all")  # a large loss rounds much
     constants = (0.5,) * CHANNELS
     training_run = TrainingRun(
         what="a step",
