@@ -14,6 +14,7 @@ BELOW = {"backbone": ("backbone", "features", "score"), "features": ("features",
          "score": ("score",), "nothing": ()}  # fmt: skip
 TRAIN = {  # every field of TrainConfig at another value than in `plan_one`
     "epochs": 40,
+    "budget": 5e5,
     "batch_size": 24,
     "chunk_size": 8,
     "accumulate": 2,
@@ -21,6 +22,8 @@ TRAIN = {  # every field of TrainConfig at another value than in `plan_one`
     "precision": "bfloat16",
     "optimizer": "adamw",
     "lr": 0.3,
+    "trust": 0.02,
+    "clip_trust": True,
     "lr_scaling": "linear",
     "weight_decay": 0.01,
     "momentum": 0.8,

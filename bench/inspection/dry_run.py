@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -133,7 +134,7 @@ def estimate_seconds(
         with tempfile.TemporaryDirectory() as folder:
             run = build_training_run(cell, ((0.5,) * channels, (0.5,) * channels), device, Path(folder))
             loop, silent = TrainingLoop(method, images, run), Progress("", 1, count, out=io.StringIO())
-            with float32_as(cell.training.precision):
+            with float32_as(cell.training.precision), closing(loop.view_source):
                 speeds = [loop.epoch(0, silent)["images_per_s"] for _ in ("warm up", "time")]
     except BaseException as error:
         if is_from_user(error):

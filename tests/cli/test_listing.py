@@ -83,7 +83,7 @@ def test_show_knows_a_format_which_has_no_settings() -> None:
 
 
 def test_show_suggests_what_was_meant() -> None:
-    assert "Did you mean 'vicreg'?" in bench("show", "method", "vicregg").stderr
+    assert "Did you mean 'simclr'?" in bench("show", "method", "simclrr").stderr
     assert "Did you mean 'methods'?" in bench("show", "methodes", "vicreg").stderr
 
 

@@ -9,6 +9,7 @@ from small_runs import line_of, run
 from bench.errors import BadValue
 
 EPOCH = 48  # images that fill three steps of 16
+SWAV = {"method.local_views": 2, "method.prototypes": 8}
 
 
 def epochs_of(lab: Lab, budget: float, method: str, **settings: object) -> int:
@@ -24,7 +25,7 @@ def epochs_of(lab: Lab, budget: float, method: str, **settings: object) -> int:
         ("byol", 2, {}),
         ("supervised", 1, {}),
         ("rotnet", 4, {}),  # of one view, turned four times
-        ("swav", 2 + 2 * (14 / 32) ** 2, {"train.image_size": 32, "method.local_views": 2}),
+        ("swav", 2 + 2 * (14 / 32) ** 2, {**SWAV, "train.image_size": 32}),
     ],
 )
 def test_a_budget_is_spent_on_views(lab: Lab, method: str, views: float, settings: dict[str, object]) -> None:

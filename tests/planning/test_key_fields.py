@@ -26,6 +26,7 @@ REGISTRY = Registry.load()
 MEMBERS = {"timm": "test_resnet"}  # of each family, one to look at
 DOWNLOADED = {"cifar10", "cifar100", "mnist", "kmnist", "gtsrb", "stl10"}  # their tests have small ones
 NEEDED = {  # what is set before and after, for a field of TrainConfig to do something
+    "budget": {"train.epochs": None},
     "betas": {"train.optimizer": "adamw"},
     "nesterov": {"train.optimizer": "sgd"},
     "clip_scope": {"train.clip_norm": 2.0},
@@ -39,6 +40,7 @@ OTHERS = {  # fields whose values have to agree with those of another field
 }
 NEEDED_BY = {  # what is set before and after, for a plugin to work with so little data
     "deepcluster_v2": {"method.prototypes": 8},
+    "swav": {"method.prototypes": 8},
     "wmse": {"method.window": 160, "train.batch_size": 320, "dataset.max_train": 320},
 }
 TOGETHER = {"linear-sgd.optimizer": {"linear-sgd.lr_grid": [1e-3, 1e-2]}}  # set before and after

@@ -233,8 +233,8 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     registry = Registry.load()
 
     with pytest.raises(UnknownName) as refused:
-        registry.find("methods", "vicregg")
-    assert str(refused.value).startswith("no method is named 'vicregg'. Did you mean 'vicreg'?")
+        registry.find("methods", "simclrr")
+    assert str(refused.value).startswith("no method is named 'simclrr'. Did you mean 'simclr'?")
     with pytest.raises(UnknownName, match="Did you mean 'resnet18'") as refused:
         registry.find("backbones", "resnet_18")
     assert len(str(refused.value)) < 300

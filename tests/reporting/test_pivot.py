@@ -83,7 +83,11 @@ def test_metrics_can_go_down() -> None:
         ({"cols": "method.tempo"}, UnknownName, "--cols: no axis .* Did you mean 'method.temperature'?"),
         ({"cols": "zzz"}, UnknownName, "Known: backbone, dataset, .*metric"),
         ({"rows": "method", "cols": "method"}, BadValue, "--cols: method is also in --rows. Name it once."),
-        ({"metric": "top2"}, UnknownName, "--metric: no record has a metric 'top2'.*Known: nll, top1."),
+        (
+            {"metric": "top2"},
+            UnknownName,
+            "metric 'top2'.*'top1'.*Known: .*nll, params, .*top1",
+        ),
         ({"format": "excel"}, UnknownName, "no format is named 'excel'.*Known: csv, github"),
     ],
 )
