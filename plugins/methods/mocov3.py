@@ -14,7 +14,7 @@ Differs from the paper: the temperature is solo-learn's for CIFAR (1 for the aut
 to 64 pixels there is no blur, crops keep 8 % of the area and more, and the learning rate is solo-learn's.
 Batch norm's statistics are of one device's share. A transformer's positions are the backbone's own.
 Differs from the authors' code: the momentum network moves after the optimiser's step, as in algorithm 1;
-there before the next step's keys, which are the same weights but for m, that is a step's older here.
+there before the next step's keys: the same weights, but for m, which is here that of the step before.
 
 Traps: 2 T belongs to the loss, and moves the best learning rate with T; only parameters are averaged, batch
 norm's statistics are the momentum network's own; a ResNet's prediction has no last norm, a transformer's has.
@@ -63,15 +63,15 @@ class MoCoV3(Method):
         momentum: float = setting(
             0.99,
             "of the key network at the first step; it rises to 1",
-            source="Chen 2021, 4; moco-v3 CONFIG.md: 0.996 for 1,000 epochs",
+            source="facebookresearch/moco-v3 main_moco.py; CONFIG.md: 0.996 for 1,000 epochs",
             least=0,
             most=1,
         )
         vit: bool = setting(
-            default=False, doc="heads and recipe for vision transformers", source="Chen 2021, 4"
+            default=False, doc="heads and recipe for vision transformers", source="moco-v3 moco/builder.py"
         )
-        hidden_dim: int = setting(4096, "heads' hidden width", source="Chen 2021, 4", least=1)
-        embedding_dim: int = setting(256, "heads' output width", source="Chen 2021, 4", least=1)
+        hidden_dim: int = setting(4096, "heads' hidden width", source="moco-v3 moco/builder.py", least=1)
+        embedding_dim: int = setting(256, "heads' output width", source="moco-v3 moco/builder.py", least=1)
 
     reference = "Chen et al. 2021, arXiv:2104.02057"
     recipe = Recipe(
@@ -87,7 +87,7 @@ class MoCoV3(Method):
         lr_scaling="linear",
         weight_decay=0.1,
         warmup_epochs=40,
-        source="Chen 2021, 4; facebookresearch/moco-v3 CONFIG.md: ViT-Small",
+        source="facebookresearch/moco-v3 CONFIG.md: ViT-Small, 300 epochs",
     )
 
     def __init__(self, backbone: nn.Module, dim: int, config: Config, data: DatasetInfo) -> None:
@@ -101,7 +101,7 @@ class MoCoV3(Method):
         self.predictor = projector(out, width, out, bias=False, last_bias=False, last_norm=last_norm)
         if config.vit:
             patches = next(part for part in backbone.modules() if isinstance(part, nn.Conv2d))
-            patches.requires_grad_(requires_grad=False)  # section 4.3: a random projection is stabler
+            patches.requires_grad_(requires_grad=False)  # "a trick for improving stability"
         self.target = MomentumEncoder(self._online())
 
     def _online(self) -> nn.Sequential:

@@ -57,9 +57,15 @@ class NNCLR(Method):
         queue_size: int = setting(
             65536, "embeddings in the queue", source="solo-learn, CIFAR; Dwibedi 2021: 98304", least=1
         )
-        hidden_dim: int = setting(2048, "projector's hidden width", source="Dwibedi 2021, 4", least=1)
-        embedding_dim: int = setting(256, "heads' output width", source="Dwibedi 2021, 4", least=1)
-        predictor_dim: int = setting(4096, "predictor's hidden width", source="Dwibedi 2021, 4", least=1)
+        hidden_dim: int = setting(
+            2048, "projector's hidden width", source="Dwibedi 2021, implementation details", least=1
+        )
+        embedding_dim: int = setting(
+            256, "heads' output width", source="Dwibedi 2021, implementation details", least=1
+        )
+        predictor_dim: int = setting(
+            4096, "predictor's hidden width", source="Dwibedi 2021, implementation details", least=1
+        )
 
     reference = "Dwibedi et al. 2021, arXiv:2104.14548"
     recipe = Recipe(
@@ -67,7 +73,7 @@ class NNCLR(Method):
         lr=0.3,
         lr_scaling="linear",
         weight_decay=1e-6,
-        source="Dwibedi 2021, 4",
+        source="Dwibedi 2021, implementation details",
     )
 
     def __init__(self, backbone: nn.Module, dim: int, config: Config, data: DatasetInfo) -> None:
