@@ -5,7 +5,9 @@ DEMO = --backbone test_resnet --batch-size 128 --epochs 20 --results demo
 demo: $(READY)
 	.venv/bin/bench run --method simclr,vicreg,supervised,random --eval linear,knn --label-frac 0.01,0.1,1 $(DEMO)
 test: $(READY)
-	.venv/bin/python -m pytest -q -n 2 -p no:benchmark
+	.venv/bin/python -m pytest -q -n 2 -p no:benchmark -m "not long"
+test-long: $(READY)
+	.venv/bin/python -m pytest -q -n 2 -p no:benchmark -m long
 gpu: $(READY)
 	.venv/bin/python -m pytest -q -p no:benchmark tests/gpu
 	.venv/bin/python -m pytest -q benchmarks/gpu_speed.py -o 'python_files=gpu_*.py' --report docs/performance-gpu.md
@@ -24,4 +26,4 @@ clean:
 $(READY): setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && touch $@
 
-.PHONY: demo test bench gpu methods-page method-costs lint types clean
+.PHONY: demo test test-long bench gpu methods-page method-costs lint types clean

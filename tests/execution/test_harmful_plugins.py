@@ -112,8 +112,12 @@ def test_what_a_plugin_raises_anywhere_fails_its_cell_with_its_reason_and_no_oth
 
 @pytest.mark.parametrize(
     ("jobs", "in_method", "in_evaluator"),
-    [((), "terms segfault", "evaluate os._exit"), (("--jobs", "2"), "method os._exit", "evaluate segfault")],
-    ids=["alone", "two jobs"],
+    [
+        pytest.param((), "terms segfault", "evaluate os._exit", id="alone"),
+        pytest.param(
+            ("--jobs", "2"), "method os._exit", "evaluate segfault", id="two jobs", marks=pytest.mark.long
+        ),
+    ],
 )
 def test_what_ends_a_process_fails_the_cell_that_it_was_at_and_no_other(
     jobs: tuple[str, ...], in_method: str, in_evaluator: str, tmp_path: Path
@@ -147,7 +151,9 @@ def test_what_ends_a_process_fails_the_cell_that_it_was_at_and_no_other(
 @pytest.mark.parametrize(
     ("one", "other"),
     [(("method", "views os._exit"), ("dataset", "fingerprint segfault")),
-     (("backbone", "about segfault"), ("evaluator", "features os._exit"))],
+     pytest.param(
+         ("backbone", "about segfault"), ("evaluator", "features os._exit"), marks=pytest.mark.long
+     )],
 )  # fmt: skip
 def test_what_ends_the_process_while_the_grid_is_planned_fails_its_cells_and_no_other(
     one: tuple[str, str], other: tuple[str, str], tmp_path: Path
