@@ -212,14 +212,16 @@ def judge(head: Heads, labelled: Features, index: Tensor) -> Tensor:
         (2,), float64, on the CPU.
     """
     part, labels = Part(labelled.x, index, head.mean.device), labelled.y[index].cpu()
-    right, likelihoods = [], []
-    for block, own in zip(head.predict(part, 0), labels.split(ROWS), strict=True):
+    # there before the blocks: small pieces kept between them would leave no room for the next where one was
+    right, likelihoods = torch.empty(len(labels)), torch.empty(len(labels), 1, dtype=torch.float64)
+    places = (tensor.split(ROWS) for tensor in (labels, right, likelihoods))
+    for block, own, is_right, likelihood in zip(head.predict(part, 0), *places, strict=True):
         logits = block.cpu()
-        right.append(logits.argmax(1) == own)
-        likelihoods.append(logits.log_softmax(1).gather(1, own[:, None]))
+        is_right.copy_(logits.argmax(1) == own)
+        likelihood.copy_(logits.log_softmax(1).gather(1, own[:, None]))
     # of one column, with label 0: so rows are added in the order in which `cross_entropy` of all adds them
-    loss = F.nll_loss(torch.cat(likelihoods), torch.zeros_like(labels))
-    return torch.stack((100 * torch.cat(right).double().mean(), loss))
+    loss = F.nll_loss(likelihoods, torch.zeros_like(labels))
+    return torch.stack((100 * right.double().mean(), loss))
 
 
 def _prepare_folds(task: Task, every: Frame) -> list[_Fold]:

@@ -65,8 +65,8 @@ def draw_fractions() -> object:
 
 
 def judge_many_classes() -> object:
-    """Judge a head whose logits of all rows would be four copies of the features."""
-    classes = 2 * DIM
+    """Judge a head whose logits of all rows would be two copies of the features."""
+    classes = DIM
     one, zeros = torch.ones(1), torch.zeros(DIM, dtype=torch.float64)
     weight = torch.zeros(1, classes, DIM, dtype=torch.float64)
     head = Heads(zeros, zeros + 1, weight, weight[..., 0], one, one, one)
