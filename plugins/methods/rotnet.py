@@ -13,8 +13,8 @@ any, there AlexNet or Network in Network.
 Differs from the authors' code: nothing but that.
 
 Traps: the last block of the network specialises on orientation, so a probe of what it pools understates the
-method: the paper probes an earlier one (the second of four on CIFAR-10), and here `--set linear.blocks=4`
-gives a probe those before the last as well; images are turned without resampling, whose traces would tell;
+method: the paper probes an earlier one (the second of four on CIFAR-10), here `--set linear.blocks=4 --set
+linear.pool=mean` adds those before the last; images are turned without resampling, whose traces would tell;
 one turn an image (as VISSL draws it) is another method; a 0 or a round sign has no orientation to find.
 """
 
