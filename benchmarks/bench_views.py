@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 import torch
+from dispatched import Dispatched
 from side_by_side import side_by_side
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision import transforms
 
 from bench.augmentation.apply import augment
@@ -72,18 +72,6 @@ def test_against_kornia(benchmark: Any, name: str) -> None:
     case = CASES[name]
     pixels = random_pixels(case)
     compare(benchmark, case, pixels, kornia(case, pixels), "kornia's", 3)
-
-
-class Dispatched(TorchDispatchMode):
-    """Counts the operators that are dispatched."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += 1
-        return func(*args, **(kwargs or {}))
 
 
 def two_views(tmp_path: Path, device: str, images: int, side: int) -> MemoryViews:

@@ -20,6 +20,7 @@ from bench.augmentation.draws import Draws, draw
 from bench.augmentation.preparation import Preparation, prepare
 from bench.augmentation.view import join_views
 from bench.keys import seed_of
+from bench.pretraining.gradient_cache import even_chunks
 from bench.pretraining.training_run import TrainingRun
 
 
@@ -71,10 +72,8 @@ class ViewDrawer:
 
     def draw(self, n: int, epoch: int, number: int) -> DrawnViews:
         """Return the views of a batch as they are drawn, and begin with those of the batch after it."""
-        batch = n, epoch, number
-        known = self.next is not None and self.next[0] == batch
-        drawn = self.next[1].result() if self.next is not None and known else DrawnViews(self, *batch)
-        following = n, epoch, number + 1
+        ahead, batch, following = self.next, (n, epoch, number), (n, epoch, number + 1)
+        drawn = ahead[1].result() if ahead and ahead[0] == batch else DrawnViews(self, *batch)
         self.next = following, self.thread.submit(DrawnViews, self, *following)
         return drawn
 
@@ -84,7 +83,7 @@ class ViewDrawer:
 
 
 class DrawnViews:
-    """The views of a batch, drawn and prepared.
+    """The views of a batch, drawn, and prepared for each of the chunks that it is embedded in.
 
     Args:
         drawer: of which they are.
@@ -94,12 +93,13 @@ class DrawnViews:
     """
 
     def __init__(self, drawer: ViewDrawer, n: int, epoch: int, number: int) -> None:
-        self.drawer, self.n = drawer, n
+        self.drawer = drawer
         sides = [shape[1:] for shape in drawer.images]
         self.draws = draw_views(drawer.run, n, sides, epoch, number)
         if drawer.cropped:
             self.draws = [_keep_whole(drawn, *side) for drawn, side in zip(self.draws, sides, strict=True)]
-        self.groups = self._prepare(slice(0, n))
+        chunks = even_chunks(n, drawer.run.training.chunk_size)
+        self.groups = {(rows.start, rows.stop): self._prepare(rows) for rows in chunks}
 
     def make(self, pixels: Sequence[Tensor], rows: slice) -> list[Tensor]:
         """Return the views of some rows, normalised, each at its own size.
@@ -109,7 +109,7 @@ class DrawnViews:
             rows: of the batch.
         """
         run = self.drawer.run
-        groups = self.groups if rows == slice(0, self.n) else self._prepare(rows)
+        groups = self.groups.get((rows.start, rows.stop)) or self._prepare(rows)
         views: dict[int, Tensor] = {}
         for group in groups:
             own = [pixels[number] for number in group.numbers]

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from dispatched import Dispatched
 from file_streams import SIZE, TWO, images_of, make_pixels, run_in
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.augmentation.view import View
 from bench.contracts.dataset import Images
 from bench.pretraining import view_drawer
+from bench.pretraining.gradient_cache import even_chunks
 from bench.pretraining.view_drawer import ViewDrawer, draw_views
 from bench.pretraining.view_sources import MemoryViews
 
@@ -70,6 +71,21 @@ def test_what_goes_wrong_ahead_is_raised_where_the_batch_is_asked_for(
         drawer.draw(20, 0, 1)
 
 
+@pytest.mark.parametrize(("chunk_size", "chunks"), [(None, 1), (8, 3)])
+def test_views_are_prepared_once_for_each_chunk_that_a_step_embeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk_size: int | None, chunks: int
+) -> None:
+    run = run_in(tmp_path / "run", views=TWO, chunk_size=chunk_size)
+    drawn = ViewDrawer(run, [(3, 24, 24)] * 2, cropped=False).draw(20, 0, 0)
+    monkeypatch.setattr(view_drawer, "prepare", None)  # it is not called again, in either pass over a chunk
+    pixels = torch.zeros(20, 3, 24, 24, dtype=torch.uint8)
+    rows = even_chunks(20, chunk_size)
+
+    assert len(rows) == chunks
+    for some in (*rows, *rows):
+        assert all(len(view) == some.stop - some.start for view in drawn.make([pixels[some]] * 2, some))
+
+
 def test_no_thread_is_left_when_a_training_is_over(tmp_path: Path) -> None:
     before = set(threading.enumerate())
     source = MemoryViews(images_of(make_pixels()), run_in(tmp_path / "run", views=TWO))
@@ -78,18 +94,6 @@ def test_no_thread_is_left_when_a_training_is_over(tmp_path: Path) -> None:
     source.close()
 
     assert set(threading.enumerate()) <= before
-
-
-class Dispatched(TorchDispatchMode):
-    """Counts what is dispatched."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += 1
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize(("blur", "most"), [(0.0, 260), (0.5, 310)])
