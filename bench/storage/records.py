@@ -255,19 +255,11 @@ def _read_bytes(path: str) -> bytes | OSError:
     try:
         file = os.open(path, os.O_RDONLY)  # `open` asks the system thrice as much about it
         try:
-            return _read_all(file)
+            return b"".join(iter(lambda: os.read(file, USUAL_SIZE), b""))  # a read may end before the file
         finally:
             os.close(file)
     except OSError as error:
         return error
-
-
-def _read_all(file: int) -> bytes:
-    content = os.read(file, USUAL_SIZE)
-    if len(content) < USUAL_SIZE:
-        return content
-    with open(file, "rb", closefd=False) as rest:
-        return content + rest.read()
 
 
 @functools.lru_cache(maxsize=4096)
