@@ -186,14 +186,8 @@ class Planner:
             digested=digested,
             unsupported=unsupported
             or self.plugins.why_method_refuses(**choices, size=size)
-            or self._why_untrainable(choices["method"], training, choices["dataset"]),
+            or self.plugins.why_training_refused(choices["method"], training, choices["dataset"]),
         )
-
-    def _why_untrainable(
-        self, method: PluginChoice, training: Training | None, data: PluginChoice
-    ) -> str | None:
-        """Return why a method cannot do its training, if it has one and cannot."""
-        return self.plugins.why_training_refused(method, training, data) if training else None
 
     def _why_unsupported(
         self, backbone: PluginChoice, channels: int, image_size: int, views: Sequence[View]

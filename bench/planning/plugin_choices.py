@@ -141,13 +141,15 @@ class PluginChoices:
         return cast("str | None", self.remember(memo, lambda: why_refused(check)))
 
     def why_training_refused(
-        self, method: PluginChoice, training: Training, dataset: PluginChoice
+        self, method: PluginChoice, training: Training | None, dataset: PluginChoice
     ) -> str | None:
-        """Return why a method cannot do a training, if it cannot.
+        """Return why a method cannot do its training, if it has one and cannot.
 
         Raises:
             BadValue: the method's config can do none.
         """
+        if training is None:
+            return None
         cls, data = self.plugin("methods", method.name), self.training_info(method, dataset)
         return why_refused(lambda: cls.check_training(method.config, training, data))
 
