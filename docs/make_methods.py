@@ -23,6 +23,7 @@ from tabulate import tabulate
 from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.method import Batch, Method
 from bench.errors import Unsupported
+from bench.inspection.plugins import list_formulas
 from bench.nn.momentum import MomentumEncoder
 from bench.nn.queue import FeatureQueue, MemoryBank
 from bench.published.results import PublishedResult, load_published
@@ -82,9 +83,10 @@ def _sections(methods: list[tuple[Entry, type[Method]]]) -> Iterator[str]:
     """Yield what is said of each method by itself."""
     published = load_published()
     for entry, cls in methods:
-        title, formula = _read_docstring(cls)
+        title, *_ = inspect.cleandoc(sys.modules[cls.__module__].__doc__ or "").splitlines()
+        formulas = list_formulas(cls)
         lines = [f"## {entry.name}", "", title, "", f"{cls.reference}.", ""]
-        lines += ["```text", *formula, "```"] if formula else []
+        lines += ["```text", formulas[0], "```"] if formulas else []
         rows = [
             result
             for result in published
@@ -112,19 +114,6 @@ def _table(results: list[PublishedResult]) -> str:
     ]
     header = ("published on", "backbone", "epochs", "batch", "as", "top-1", "source")
     return tabulate(rows, header, tablefmt="github", disable_numparse=True)
-
-
-def _read_docstring(cls: type[Method]) -> tuple[str, list[str]]:
-    """Return the first line of a method's module, and its formula: the first block that is indented."""
-    text = inspect.getdoc(sys.modules[cls.__module__]) or ""
-    lines = text.splitlines()
-    indented = [number for number, line in enumerate(lines) if line.startswith("    ")]
-    block = []
-    for number in range(indented[0], len(lines)) if indented else ():
-        if not lines[number].startswith("    "):
-            break
-        block.append(lines[number][4:])
-    return lines[0], block
 
 
 # ---- what a method needs, as it is built

@@ -203,13 +203,16 @@ def _summarise(cls: type[Any]) -> str:
 
 
 def _format_formula(entry: Entry, cls: type[Any]) -> str:
-    """Return the indented paragraphs of the docstring of a method's or an evaluator's module."""
-    if entry.kind not in ("methods", "evaluators"):
-        return ""
+    """Return the formulas of a method or an evaluator."""
+    text = "\n\n".join(list_formulas(cls)) if entry.kind in ("methods", "evaluators") else ""
+    return f"formula\n{_indent(text)}" if text else ""
+
+
+def list_formulas(cls: type[Any]) -> list[str]:
+    """Return the indented paragraphs of the docstring of a class's module."""
     paragraphs = _list_paragraphs(inspect.getmodule(cls))
     formulas = [p for p in paragraphs if all(line.startswith("    ") for line in p.splitlines())]
-    text = "\n\n".join(map(textwrap.dedent, formulas))
-    return f"formula\n{_indent(text)}" if text else ""
+    return [textwrap.dedent(formula) for formula in formulas]
 
 
 def _list_paragraphs(what: object) -> list[str]:

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import UnknownName, suggest
+from bench.storage.record_fields import PASSES
 
 USUAL_METRIC = "top1"
 GAP = "nonlinear_gap"  # a difference of two accuracies
 PERCENT_DECIMALS, OTHER_DECIMALS = 2, 4
 
 COSTS = {  # by the name they are asked for: where a record's cost has them
-    "views_seen": ("passes", "run", "views"),
-    "forward_passes": ("passes", "run", "forward"),
-    "backward_passes": ("passes", "run", "backward"),
+    **{name: ("passes", "run", part) for name, part in PASSES.items()},
     "images_per_s": ("images_per_s",),
     "params": ("params",),
     "flops": ("flops",),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
 from bench.keys import digest
-from bench.storage.record_fields import flatten, settings_of
+from bench.storage.record_fields import PASSES, flatten, settings_of
 from bench.storage.records import IDENTITY, Record, RecordStore
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 RESCALED = frozenset({"train.lr", "train.warmup_epochs"})  # recorded after scaling, unlike what is set
 USUAL_STAGES = ("pretrain", "features", "evaluate")
 OTHER_COSTS = ("params", "features_images_per_s")
-PASSES = {"views_seen": "views", "forward_passes": "forward", "backward_passes": "backward"}  # of the run
 
 
 def results(folder: str | Path = "results") -> pd.DataFrame:

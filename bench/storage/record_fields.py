@@ -9,6 +9,8 @@ from typing import Any
 
 # in a protocol's `selected_on`, where nothing of a readout was chosen
 SEEN = "nothing: the backbone was trained with these labels"
+# by the name that a person knows it by: in `cost.passes.run`
+PASSES = {"views_seen": "views", "forward_passes": "forward", "backward_passes": "backward"}
 DIGITS = re.compile(r"([0-9]+)")
 
 
