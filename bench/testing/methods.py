@@ -114,11 +114,17 @@ class _Subject:
         return self.network()
 
     def unstepped(self) -> Method:
-        """Make another method, as it is before the first step."""
+        """Make another method, as it is before the first step, but for one batch that it was given to keep.
+
+        What starts empty, such as a queue, would have nothing to compare the images of a first step with.
+        """
         method = self.cls(self.backbone(), DIM, self.config, self.data)
-        if self.cls.first_pass is not Method.first_pass:
-            with torch.no_grad():
+        with torch.no_grad():
+            if self.cls.first_pass is not Method.first_pass:
                 method.first_pass(self.embedded(method), self.batch)
+            if self.cls.after_batch is not Method.after_batch:
+                method.before_step(Step())
+                method.after_batch(self.embedded(method), self.batch)
         return method
 
     def fresh(self) -> Method:

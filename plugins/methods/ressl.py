@@ -12,7 +12,9 @@ There are no positives: what is kept of an image is what it is like.
 Differs from the paper: widths, queue, m and its schedule are those of solo-learn's CIFAR recipe (512,
 131,072 and 0.999 throughout on ImageNet). On images up to 64 pixels crops and colours are solo-learn's.
 Batch norm's statistics are of `share_size` images, keys in another order than queries, as on 8 devices.
-Differs from the authors' code: the queue need not be a multiple of the batch.
+Differs from the authors' code: the queue need not be a multiple of the batch, and starts empty: places that
+nothing came to have no part. There they hold noise, a run's first queue_size / batch steps: then what all
+images have in common is learnt, and the target becomes uniform, where these steps are most of a run.
 
 Traps: T_t below T_s, or the target is not sharper than the prediction and all become alike; colours and
 blur are the strong view's alone; the loss is a cross-entropy whose least value is the target's entropy,
@@ -47,6 +49,7 @@ from bench.api import (
     soft_cross_entropy,
 )
 
+EMPTY = -1e4  # in place of a cosine: at any temperature below 100 no share is left of it
 SMALL = 64  # pixels up to which solo-learn's CIFAR views are used
 
 
@@ -105,7 +108,7 @@ class ReSSL(Method):
         self.config = config
         self.projector = projector(dim, config.hidden_dim, config.embedding_dim, norm=False)
         self.target = MomentumEncoder(self._online())
-        self.queue = FeatureQueue(config.queue_size, config.embedding_dim)
+        self.queue = FeatureQueue(config.queue_size, config.embedding_dim, init="empty")
 
     def _online(self) -> nn.Sequential:
         """Return the part of the network that the target follows."""
@@ -142,8 +145,8 @@ class ReSSL(Method):
         return F.softmax(self._similarities(embeddings["weak"]) / self.config.target_temperature, dim=1)
 
     def _similarities(self, z: Tensor) -> Tensor:
-        """Return the cosines of z (n, embedding_dim) with the queue, (n, queue_size)."""
-        return F.normalize(z, dim=1) @ self.queue.rows.T
+        """Return the cosines of z (n, embedding_dim) with the queue, (n, queue_size), or `EMPTY`."""
+        return (F.normalize(z, dim=1) @ self.queue.rows.T).masked_fill(~self.queue.valid, EMPTY)
 
     def after_batch(self, embeddings: Embeddings, batch: Batch) -> None:
         """Put the target's embeddings into the queue."""

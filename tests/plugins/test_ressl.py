@@ -42,6 +42,7 @@ def method_with(queue: Tensor, **config: Any) -> Any:
     """Return a method in float64 with that queue."""
     ressl = method(queue_size=len(queue), embedding_dim=queue.shape[1], **config).double()
     ressl.queue.rows = queue.clone()
+    ressl.queue.filled.fill_(len(queue))
     return ressl
 
 
@@ -144,6 +145,28 @@ def test_the_loss_does_not_depend_on_the_length_of_a_row() -> None:
     once, again = (float(ressl.terms(some, NONE)["relation"]) for some in (z, longer))
 
     assert once == pytest.approx(again, rel=1e-9)
+
+
+def test_places_of_the_queue_that_nothing_came_to_yet_have_no_part() -> None:
+    strong, weak, queue = sine(0, 7, 4), sine(1, 7, 4), units(9, 5, 4)
+    full, large = method_with(queue), method(queue_size=64, embedding_dim=4).double()
+    large.queue.enqueue(queue)
+    losses = [float(ressl.terms(pair(strong, weak), NONE)["relation"]) for ressl in (full, large)]
+    entropies = [float(ressl.monitors(pair(strong, weak), NONE)["target_entropy"]) for ressl in (full, large)]
+
+    assert losses[1] == pytest.approx(losses[0], rel=1e-12)
+    assert losses[0] == pytest.approx(plain_loss(strong, weak, queue, 0.1, 0.04), rel=1e-9)
+    assert entropies[1] == pytest.approx(entropies[0], rel=1e-12)
+
+
+def test_the_first_step_has_nothing_to_be_similar_to_and_moves_nothing() -> None:
+    strong = sine(0, 6, 6).requires_grad_()
+    loss = method().double().terms(pair(strong, sine(1, 6, 6)), NONE)["relation"]
+    loss.backward()
+
+    assert torch.isfinite(loss.detach())
+    assert strong.grad is not None
+    assert not strong.grad.any()
 
 
 # ---- the target
