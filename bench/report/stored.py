@@ -1,0 +1,173 @@
+"""Find what a record's cell left behind: predictions, features, maps and test images."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import BenchError
+from bench.keys import digest
+from bench.report.projection import KINDS, Projection, project
+from bench.report.rows import Record
+from bench.splits.order import Index, Labels
+from bench.splits.stratified import index_digest
+from bench.storage.artifacts import ArtifactStore
+from bench.storage.predictions import Predictions, read_predictions
+
+if TYPE_CHECKING:
+    from bench.contracts.dataset import Images
+    from bench.registry.registry import Registry
+
+FEATURES, MAP = "features.safetensors", "map.safetensors"
+MAPS_VERSION = 1  # of what is kept of a map
+
+
+class NotStored(Exception):
+    """Something that a figure needs is not there; the message is a sentence for the report."""
+
+
+def title_of(record: Record) -> str:
+    """Return how a sentence of the report names a record."""
+    cell = record["cell"]
+    return f"{cell['method']}, {cell['evaluator']}, seed {cell.get('seed')}"
+
+
+class Stored:
+    """The artifacts of a results folder.
+
+    Args:
+        folder: the results folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.artifacts = ArtifactStore(folder)
+
+    def predictions(self, record: Record) -> Predictions:
+        """Return what was predicted of each test image.
+
+        Raises:
+            NotStored: it is not there, or not of the classes of the record.
+        """
+        found = read_predictions(self.artifacts, record["keys"]["score"])
+        if found is None or not len(found.labels):
+            raise NotStored(f"{title_of(record)}: its predictions are not stored")
+        classes, values = len(record.get("classes") or ()), np.concatenate(found[:2])
+        if values.min() < 0 or values.max() >= classes:
+            raise NotStored(f"{title_of(record)}: its predictions are not of the record's {classes} classes")
+        return found
+
+    def features(self, record: Record) -> tuple[NDArray[np.float32], Labels]:
+        """Return the frozen features of the test split, (n, dim), and its labels, (n,).
+
+        Raises:
+            NotStored: they are not there.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        key = feature_key(record)
+        try:
+            file: Any
+            with safe_open(self.artifacts.folder / key / FEATURES, framework="numpy") as file:
+                return file.get_tensor("x"), file.get_tensor("y")
+        except (OSError, SafetensorError):
+            raise NotStored(f"{title_of(record)}: its features are not stored") from None
+
+    def map(self, record: Record, rows: Index, kind: str, seed: int) -> Projection:
+        """Return the map of some of the test images: as it was kept beside the features, or made and kept.
+
+        Raises:
+            NotStored: there are no features to make it of.
+        """
+        package = KINDS[kind][0]
+        made_of = [feature_key(record), index_digest(rows), kind, seed, package, version(package)]
+        key = digest({"stage": "map", "version": MAPS_VERSION, "of": made_of})
+        if self.artifacts.has(key):
+            return _read_map(self.artifacts.folder / key)
+        features, labels = self.features(record)
+        made = project(features[rows], labels[rows], kind, seed)
+        try:
+            with self.artifacts.locked(key), self.artifacts.write(key) as folder:
+                _write_map(made, folder)
+        except OSError:  # a folder that may only be read
+            return made
+        return made
+
+
+def feature_key(record: Record) -> str:
+    """Return the key of the features of a record's test split.
+
+    Raises:
+        NotStored: the record does not say it.
+    """
+    features = record["keys"].get("features")
+    key = features.get("test") if isinstance(features, Mapping) else None
+    if not isinstance(key, str):
+        raise NotStored(f"{title_of(record)}: its record does not say where its features are")
+    return key
+
+
+def _write_map(made: Projection, folder: Path) -> None:
+    from safetensors.numpy import save_file
+
+    numbers = [made.trustworthiness, made.knn_features, made.knn_map]
+    save_file({"points": made.points, "numbers": np.array(numbers)}, folder / MAP)
+
+
+def _read_map(folder: Path) -> Projection:
+    from safetensors.numpy import load_file
+
+    kept = load_file(folder / MAP)
+    return Projection(kept["points"], *(float(value) for value in kept["numbers"]))
+
+
+# ---- images, which are in no artifact
+
+
+LoadImages = Callable[[Record], "Images"]
+
+
+def image_loader(
+    registry: Registry, roots: Mapping[str, Path], data_dir: Path, *, download: bool = False
+) -> LoadImages:
+    """Return a function from a record to the images of the test split that it was evaluated on.
+
+    Args:
+        registry: of plugins.
+        roots: the folders of data sets that lie in one, by name.
+        data_dir: where downloads are.
+        download: what is missing may be downloaded.
+    """
+    from bench.planning.open_datasets import Datasets
+
+    datasets = Datasets(registry, data_dir, download=download)
+
+    def load(record: Record) -> Images:
+        name = record["cell"].get("eval_dataset") or record["cell"]["dataset"]
+        try:
+            return _load_images(record, name, datasets, roots.get(name))
+        except BenchError as error:  # what a plugin raises is one, too
+            raise NotStored(f"no test images: {error}") from None
+
+    return load
+
+
+def _load_images(record: Record, name: str, datasets: Any, root: Path | None) -> Images:
+    from bench.config import build
+    from bench.planning.cells import PluginChoice
+
+    said = dict((record.get("config") or {}).get("eval_dataset") or {})
+    config_class = datasets.registry.load_class("datasets", name).Config
+    known = {field.name for field in dataclasses.fields(config_class)}
+    config = build(config_class, {field: said[field] for field in known & said.keys()}, name)
+    choice = PluginChoice(kind="datasets", name=name, config=config, identity={}, root=root)
+    dataset = datasets.open(choice)
+    if said.get("fingerprint") != dataset.fingerprint():
+        raise NotStored(f"no test images: those of {name} are others than the records are of")
+    images: Images = dataset.load("test")
+    return images
