@@ -29,7 +29,7 @@ def digits() -> Any:
 
 
 @cache
-def test_labels() -> NDArray[np.int64]:
+def digit_labels() -> NDArray[np.int64]:
     """Return the labels of the test split of `digits`."""
     return np.array(digits().labels("test"), dtype=np.int64)
 
@@ -72,7 +72,7 @@ def store(
         features: whether there are any.
         noise: of the features, which tell the classes apart.
     """
-    labels = test_labels() if labels is None else labels
+    labels = digit_labels() if labels is None else labels
     draws = np.random.default_rng(len(record["cell"]["method"]) + record["cell"]["seed"])
     artifacts = ArtifactStore(folder)
     if predictions:

@@ -8,8 +8,7 @@ import numpy as np
 
 from bench.metrics.calibration import Reliability, bin_confidence
 from bench.report.answers import Answers
-from bench.report.figure import Figure
-from bench.report.svg import (
+from bench.report.drawing import (
     GRID,
     INK,
     SMALL,
@@ -19,6 +18,7 @@ from bench.report.svg import (
     write_document,
     write_text,
 )
+from bench.report.figure import Figure
 
 SIDE, LEFT, BELOW = 190, 34, 72  # of a diagram; room for its numbers; and for the histogram below
 HISTOGRAM = 34

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from bench.report.answers import Answers, Counts, count_confusion, recall_of
-from bench.report.figure import Figure
-from bench.report.svg import (
+from bench.report.drawing import (
     GAP,
     GRID,
     INK,
@@ -24,6 +23,7 @@ from bench.report.svg import (
     write_mark,
     write_text,
 )
+from bench.report.figure import Figure
 from bench.report.thumbnails import heat_map_uri
 
 MOST_NAMED = 20  # classes: with more a cell has no room for its number, and an axis none for its names

@@ -15,9 +15,9 @@ from typing import Any
 from PIL import ImageFont
 
 from bench.errors import UsageError
+from bench.report.drawing import resolve_colours
 from bench.report.figure import Figure
 from bench.report.maps import MapFigure
-from bench.report.svg import resolve_colours
 
 ZOOM = 3.0  # pixels of a unit: a figure of 800 units is 8 inches wide at 300 dots an inch
 

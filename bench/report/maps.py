@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.report.figure import Figure
-from bench.report.projection import NEIGHBOURS, Floats, Projection
-from bench.report.svg import (
+from bench.report.drawing import (
     GRID,
     PAPER,
     SERIES,
@@ -22,6 +20,8 @@ from bench.report.svg import (
     write_document,
     write_text,
 )
+from bench.report.figure import Figure
+from bench.report.projection import NEIGHBOURS, Floats, Projection
 from bench.splits.order import Index, Labels
 
 SIDE, BELOW = 260, 26  # of a panel, and room for its numbers

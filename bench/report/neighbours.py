@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.report.figure import Figure
-from bench.report.projection import Floats, choose_rows, to_unit_rows
-from bench.report.svg import (
+from bench.report.drawing import (
     PAPER,
     escape,
     series_colour,
@@ -18,6 +16,8 @@ from bench.report.svg import (
     write_document,
     write_text,
 )
+from bench.report.figure import Figure
+from bench.report.projection import Floats, choose_rows, to_unit_rows
 from bench.report.thumbnails import Collage, Pixels
 from bench.splits.order import Index, Labels
 
@@ -25,7 +25,7 @@ SIDE = Collage.SIDE
 STEP, BELOW = SIDE + 5, 25  # from a picture to the next, and what is free below a block
 NAMES, QUERY = 95, 60  # room for the names of methods, and for the image whose neighbours are shown
 SHOWN, QUERIES = 8, 5  # neighbours of an image, and images
-RIGHT, WRONG = 2, 3  # series: green and vermilion, which Okabe and Ito chose to be told apart by everyone
+RIGHT, WRONG = 2, 1  # series: green and vermilion, which Okabe and Ito chose to be told apart by everyone
 TICK, CROSS = "M2.5 6l2.5 3l4.5 -6", "M3 3l6 6M9 3l-6 6"  # within 12 by 12
 
 

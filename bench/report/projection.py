@@ -113,7 +113,7 @@ def project(features: NDArray[Any], labels: Labels, kind: str, seed: int = SEED)
     from sklearn.manifold import trustworthiness
 
     unit = to_unit_rows(features)
-    points = place(_reduce(unit, seed), kind, seed)
+    points = place(take_components(unit, seed), kind, seed)
     return Projection(
         points,
         float(trustworthiness(unit, points, n_neighbors=NEIGHBOURS)),
@@ -150,8 +150,8 @@ def leave_one_out(x: Floats, labels: Labels, k: int = NEIGHBOURS) -> float:
     return float(100 * np.mean(np.unique(labels)[votes.argmax(1)] == labels))
 
 
-def _reduce(unit: Floats, seed: int) -> Floats:
-    """Return the first principal components of features that have more dimensions."""
+def take_components(unit: Floats, seed: int = SEED) -> Floats:
+    """Return the first principal components of features that have more dimensions, others as they are."""
     from sklearn.decomposition import PCA
 
     if unit.shape[1] <= COMPONENTS:

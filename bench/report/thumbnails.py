@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.report.svg import escape
+from bench.report.drawing import escape
 
 Pixels = NDArray[np.uint8]
 BLUE = (0, 114, 178)  # of a heat map; what is not shaded is transparent, so that a page may be dark

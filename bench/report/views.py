@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from bench.augmentation.view import View
 from bench.config import build
+from bench.report.drawing import SMALL, TITLE_HEIGHT, shorten, write_document, write_text
 from bench.report.figure import Figure
-from bench.report.svg import SMALL, TITLE_HEIGHT, shorten, write_document, write_text
 from bench.report.thumbnails import Collage
 from bench.reporting.captions import join_words
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from svg_elements import parse
 
-from bench.report.svg import (
+from bench.report.drawing import (
     SERIES,
     escape,
     lay_out_panels,
@@ -40,8 +40,8 @@ def test_a_document_has_a_title_a_viewbox_and_an_id_of_its_own() -> None:
 
 def test_colours_begin_again_after_eight() -> None:
     assert [series_colour(i) for i in (0, 7, 8)] == [
-        "var(--s1, #0072B2)",
-        "var(--s8, #000000)",
+        "var(--s1,#0072b2)",
+        "var(--s8,#999999)",
         series_colour(0),
     ]
     assert len(set(SERIES)) == 8
@@ -56,7 +56,7 @@ def test_marks_of_neighbouring_series_differ_in_shape() -> None:
 def test_without_variables_the_fallback_of_each_colour_is_left() -> None:
     svg = f'<rect fill="{series_colour(1)}" stroke="var(--grid, #ccc)"/>'
 
-    assert resolve_colours(svg) == '<rect fill="#E69F00" stroke="#ccc"/>'
+    assert resolve_colours(svg) == '<rect fill="#d55e00" stroke="#ccc"/>'
 
 
 @pytest.mark.parametrize("width", [20, 60, 1000])

@@ -10,22 +10,23 @@ from typing import Any
 
 from PIL import ImageFont
 
-INK, PAPER, GRID = "var(--ink, #222)", "var(--paper, #fff)", "var(--grid, #ccc)"
-# Okabe and Ito 2008, "Color universal design"; black comes last, since axes and text are black
-SERIES = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
+INK, PAPER, GRID = "var(--ink,#222)", "var(--paper,#fff)", "var(--grid,#ccc)"
+# Okabe and Ito 2008, "Color universal design". Their yellow is darkened, for it cannot be seen on white;
+# their black is the text's, and grey stands in for it.
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#ad9f00", "#999999")
 TEXT, SMALL = 11, 9  # heights of type, in the units of a figure
 GAP, TITLE_HEIGHT = 18, 20  # between panels, and above a panel
 EDGE = 10  # around a figure
 UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]"
 )  # no XML holds most
-VARIABLE = re.compile(r"var\(--[a-z0-9]+, (#[0-9a-fA-F]+)\)")
+VARIABLE = re.compile(r"var\(--[a-z0-9]+, ?(#[0-9a-fA-F]+)\)")
 
 
 def series_colour(index: int) -> str:
     """Return the colour of the series at `index`; after eight they begin again."""
     place = index % len(SERIES)
-    return f"var(--s{place + 1}, {SERIES[place]})"
+    return f"var(--s{place + 1},{SERIES[place]})"
 
 
 def escape(value: Any) -> str:
@@ -64,7 +65,7 @@ def shorten(value: Any, width: float, size: int = TEXT) -> str:
 
 
 def write_document(name: str, title: str, size: tuple[float, float], body: Iterable[str]) -> str:
-    """Return a whole `<svg>`.
+    """Return a whole `<svg>`, of a class that says not to enlarge it or to put it beside others.
 
     Args:
         name: of the figure; ids begin with it.
@@ -74,8 +75,9 @@ def write_document(name: str, title: str, size: tuple[float, float], body: Itera
     """
     width, height = (f"{side + 2 * EDGE:g}" for side in size)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-{EDGE} -{EDGE} {width} {height}" width="{width}" '
-        f'height="{height}" role="img" aria-labelledby="{name}-title" font-family="sans-serif">'
+        f'<svg class="wide" xmlns="http://www.w3.org/2000/svg" viewBox="-{EDGE} -{EDGE} {width} {height}" '
+        f'width="{width}" height="{height}" role="img" aria-labelledby="{name}-title" '
+        f'font-family="sans-serif">'
         f'<title id="{name}-title">{escape(title)}</title>{"".join(body)}</svg>'
     )
 
