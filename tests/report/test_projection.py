@@ -113,6 +113,7 @@ def test_a_kind_whose_package_is_missing_names_the_extra(monkeypatch: pytest.Mon
         check_kind("umap")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["umap", "pacmap", "opentsne"])
 def test_other_kinds_map_groups_apart_where_they_are_installed(kind: str) -> None:
     pytest.importorskip({"umap": "umap", "pacmap": "pacmap", "opentsne": "openTSNE"}[kind])
