@@ -80,22 +80,23 @@ def _draw_matrix(counts: Counts, classes: Sequence[str], room: float) -> str:
         parts.append(write_text(room - 5, middle + 3, label, anchor="end", size=SMALL))
         turned = f'transform="translate({room + middle + 3:.1f} {SIDE + 5}) rotate(-90)"'
         parts.append(f"<g {turned}>{write_text(0, 0, label, anchor='end', size=SMALL)}</g>")
-    for (row, column), share in np.ndenumerate(shares):
-        if counts[row, column]:
-            parts.append(_draw_cell(room + column * side, row * side, side, float(share)))
-    return "".join(parts)
-
-
-def _draw_cell(x: float, y: float, side: float, share: float) -> str:
-    fill = f'fill="{series_colour(0)}" fill-opacity="{share:.3f}"'
-    drawn = f'<rect x="{x:.1f}" y="{y:.1f}" width="{side:.1f}" height="{side:.1f}" {fill}/>'
-    percent = f"{100 * share:.0f}"
+    cells = [(row, column) for row, column in np.argwhere(counts).tolist()]
+    parts.append(f'<g fill="{series_colour(0)}">')
+    for row, column in cells:
+        corner = f"M{room + column * side:.1f} {row * side:.1f}"
+        square = f"{corner}h{side:.1f}v{side:.1f}h-{side:.1f}z"
+        parts.append(f'<path d="{square}" fill-opacity="{shares[row, column]:.3f}"/>')
+    parts.append("</g>")
     size = SMALL if side >= 14 else SMALL - 2
-    if percent == "0":
-        return drawn
-    colour = PAPER if share > DARK else INK
-    where = round(x + side / 2, 1), round(y + side / 2 + 3, 1)
-    return drawn + write_text(*where, percent, anchor="middle", size=size, colour=colour)
+    for colour, is_dark in ((INK, False), (PAPER, True)):
+        parts.append(f'<g fill="{colour}" font-size="{size}" text-anchor="middle">')
+        for row, column in cells:
+            percent = f"{100 * shares[row, column]:.0f}"
+            if percent != "0" and bool(shares[row, column] > DARK) is is_dark:
+                x, y = room + (column + 0.5) * side, (row + 0.5) * side + 3
+                parts.append(f'<text x="{x:.1f}" y="{y:.1f}">{percent}</text>')
+        parts.append("</g>")
+    return "".join(parts)
 
 
 def _list_matrices(counts: dict[str, Counts], classes: Sequence[str]) -> Iterator[tuple[object, ...]]:

@@ -58,7 +58,7 @@ class SetImages:
         found: list[tuple[Row, Labels]] = []
         for row in self.test_set.rows:
             try:
-                labels = self.stored.features(row.records[0])[1]
+                labels = self.stored.labels(row.records[0])
             except NotStored as error:
                 self.tell(f"{self.test_set.name}: {error}")
                 continue
@@ -110,7 +110,7 @@ def draw_set_maps(images: SetImages, most: int, kind: str) -> tuple[list[MapFigu
 def _project(images: SetImages, rows: Index, kind: str) -> Iterator[tuple[str, Projection]]:
     """Yield the map of each row whose features have one; the rows of one backbone share it."""
     for row, _ in images.with_features:
-        features, _ = images.stored.features(row.records[0])
+        features = images.stored.features(row.records[0])
         reason = why_no_map(features[rows])
         if reason:
             images.tell(f"{images.test_set.name}: no map of {row.name}: {reason}")
@@ -126,7 +126,7 @@ def draw_set_neighbours(images: SetImages) -> Iterator[Figure]:
     queries = choose_queries(images.labels)
     near = []
     for row, _ in images.with_features:
-        features, _ = images.stored.features(row.records[0])
+        features = images.stored.features(row.records[0])
         if np.isfinite(features).all():
             near.append((row.name, find_neighbours(features, queries)))
     if not near:

@@ -24,7 +24,7 @@ from bench.splits.order import Index, Labels
 SIDE = Collage.SIDE
 STEP, BELOW = SIDE + 5, 25  # from a picture to the next, and what is free below a block
 NAMES, QUERY = 95, 60  # room for the names of methods, and for the image whose neighbours are shown
-SHOWN, QUERIES = 8, 5  # neighbours of an image, and images
+SHOWN, QUERIES = 7, 4  # neighbours of an image, and images
 RIGHT, WRONG = 2, 1  # series: green and vermilion, which Okabe and Ito chose to be told apart by everyone
 TICK, CROSS = "M2.5 6l2.5 3l4.5 -6", "M3 3l6 6M9 3l-6 6"  # within 12 by 12
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from bench.report.confusion import draw_confusion, draw_recall
 from bench.report.figure import Figure
 from bench.report.image_figures import SetImages, draw_set_maps, draw_set_neighbours, draw_set_views
 from bench.report.projection import FEWEST, MOST, check_kind
-from bench.report.rows import Record, TestSet, choose_test_sets
+from bench.report.rows import Record, Task, TestSet, choose_test_sets
 from bench.report.stored import LoadImages, NotStored, Stored
 from bench.report.thumbnails import Sheet
 
@@ -71,22 +71,22 @@ class Pictures:
 
 
 def draw_pictures(
-    records: Iterable[Record], folder: Path, load_images: LoadImages | None, wanted: Wanted
+    records: Iterable[Record], folders: Sequence[Path], load_images: LoadImages | None, wanted: Wanted
 ) -> Pictures:
-    """Return the figures of a results folder.
+    """Return the figures of some results folders.
 
     Args:
-        records: of the folder.
-        folder: the results folder.
+        records: of the folders.
+        folders: the results folders.
         load_images: returns the test images of a record; none draws no figure of images.
         wanted: which figures.
     """
-    stored, pictures, slugs = Stored(folder), Pictures(), set[str]()
+    stored, pictures, slugs = Stored(folders), Pictures(), set[str]()
     for test_set in choose_test_sets(records):
         slug = _choose_slug(test_set.name, slugs)
-        if test_set.count > len(test_set.rows):
-            most = len(test_set.rows)
-            pictures.tell(f"{test_set.name}: of {test_set.count} rows the {most} most accurate are drawn")
+        count, most = test_set.task.count, len(test_set.rows)
+        if count > most:
+            pictures.tell(f"{test_set.name}: of {count} rows the {most} most accurate are drawn")
         pictures.figures += _draw_answers(test_set, slug, stored, pictures.tell)
         images = SetImages(test_set, slug, stored, _load(test_set, load_images, pictures.tell), pictures.tell)
         if wanted.map_points:
@@ -115,31 +115,37 @@ def _load(test_set: TestSet, load_images: LoadImages | None, tell: Tell) -> Imag
 
 def _draw_answers(test_set: TestSet, slug: str, stored: Stored, tell: Tell) -> Iterator[Figure]:
     """Yield the figures of predictions."""
-    answers = list(_read_answers(test_set, stored, tell))
-    if not answers:
+    name, classes, task = test_set.name, test_set.classes, test_set.task
+    answers = list(_read_answers(name, task, stored, tell))
+    if answers:
+        yield draw_confusion(f"confusion-{slug}", f"Confusion on {name} ({task.name})", answers, classes)
+        title = f"Recall of each class of {name} ({task.name})"
+        yield draw_recall(f"recall-{slug}", title, answers, classes)
+    calibrated = test_set.calibrated
+    if calibrated is None:
+        tell(f"{name}: no evaluator says probabilities, so there is no calibration to draw")
         return
-    name, task, classes = test_set.name, test_set.task, test_set.classes
-    yield draw_confusion(f"confusion-{slug}", f"Confusion on {name} ({task})", answers, classes)
-    yield draw_recall(f"recall-{slug}", f"Recall of each class of {name} ({task})", answers, classes)
-    calibrated = [one for one in answers if one.confidences]
-    if calibrated:
-        yield draw_calibration(f"calibration-{slug}", f"Calibration on {name} ({task})", calibrated)
-    else:
-        tell(f"{name}: {task} says no probabilities, so there is no calibration to draw")
+    if calibrated != task:
+        answers = list(_read_answers(name, calibrated, stored, tell))
+    sure = [one for one in answers if one.confidences]
+    if sure:
+        yield draw_calibration(f"calibration-{slug}", f"Calibration on {name} ({calibrated.name})", sure)
+    elif answers:
+        tell(f"{name}: the predictions of {calibrated.name} were stored without confidences: run it again")
 
 
-def _read_answers(test_set: TestSet, stored: Stored, tell: Tell) -> Iterator[Answers]:
+def _read_answers(name: str, task: Task, stored: Stored, tell: Tell) -> Iterator[Answers]:
     """Yield the answers of each row whose seeds all have left them, to the same test images."""
     labels = None
-    for row in test_set.rows:
+    for row in task.rows:
         try:
             seeds = tuple(stored.predictions(record) for record in row.records)
         except NotStored as error:
-            tell(f"{test_set.name}: {error}")
+            tell(f"{name}: {error}")
             continue
         labels = seeds[0].labels if labels is None else labels
         if not all(np.array_equal(seed.labels, labels) for seed in seeds):
-            tell(f"{test_set.name}: {row.name} was tested on other images than the rows above it")
+            tell(f"{name}: {row.name} was tested on other images than the rows above it")
             continue
         errors = tuple(one["metrics"]["ece"]["value"] for one in row.records if "ece" in one["metrics"])
         yield Answers(row.name, seeds, errors if len(errors) == len(seeds) else ())

@@ -37,20 +37,38 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Task:
+    """How rows were evaluated.
+
+    Args:
+        name: of the evaluator and, if it is not all, the share of the labels.
+        rows: the best first, no more than are drawn.
+        count: how many rows there are in all.
+    """
+
+    name: str
+    rows: tuple[Row, ...]
+    count: int
+
+
+@dataclass(frozen=True)
 class TestSet:
     """What figures show of one test set.
 
     Args:
         name: of the data set, which it shares with no other.
-        task: how it was evaluated, for people.
-        rows: the best first.
-        count: how many rows there are in all.
+        task: that is shown.
+        calibrated: whose answers have probabilities: another one where `task` has none; none if no task has.
     """
 
     name: str
-    task: str
-    rows: tuple[Row, ...]
-    count: int
+    task: Task
+    calibrated: Task | None
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The rows that are shown."""
+        return self.task.rows
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -75,24 +93,37 @@ def choose_test_sets(records: Iterable[Record]) -> tuple[TestSet, ...]:
     for (name, _, _), points in by_set.items():
         names[name] += 1
         own = name if names[name] == 1 else f"{name} ({names[name]})"
-        sets.append(_choose_task(own, points, survey))
+        sets.append(_choose_tasks(own, points, survey))
     return tuple(sets)
 
 
-def _choose_task(name: str, points: Sequence[RecordPoint], survey: Survey) -> TestSet:
-    tasks: dict[tuple[str, float | None], list[RecordPoint]] = defaultdict(list)
+def _choose_tasks(name: str, points: Sequence[RecordPoint], survey: Survey) -> TestSet:
+    by_task: dict[tuple[str, float | None], list[RecordPoint]] = defaultdict(list)
     for point in points:
-        tasks[point.axes["evaluator"], point.axes["label_frac"]].append(point)
+        by_task[point.axes["evaluator"], point.axes["label_frac"]].append(point)
+    tasks = {task: _group(found, survey) for task, found in by_task.items()}
+    calibrated = {
+        task: rows
+        for task, rows in tasks.items()
+        if all("ece" in point.record["metrics"] for point in by_task[task])
+    }
 
     def rank(task: tuple[str, float | None]) -> tuple[int, bool, float, str]:
-        is_calibrated = all("ece" in point.record["metrics"] for point in tasks[task])
-        return -len(_group(tasks[task], survey)), not is_calibrated, -(task[1] or 0), task[0]
+        evaluator, share = task
+        return -len(tasks[task]), task not in calibrated, -(share or 0), evaluator
 
-    evaluator, share = min(tasks, key=rank)
-    rows = [Row(name, tuple(found)) for name, found in _group(tasks[evaluator, share], survey).items()]
+    shown = _make_task(min(tasks, key=rank), tasks)
+    return TestSet(name, shown, _make_task(min(calibrated, key=rank), tasks) if calibrated else None)
+
+
+def _make_task(
+    task: tuple[str, float | None], tasks: Mapping[tuple[str, float | None], Mapping[str, list[Record]]]
+) -> Task:
+    evaluator, share = task
+    rows = [Row(name, tuple(found)) for name, found in tasks[task].items()]
     rows.sort(key=lambda row: -row.score)
     labels = "" if share is None or share == 1 else f", {format_label('label_frac', share)} of labels"
-    return TestSet(name, f"{evaluator}{labels}", tuple(rows[:MOST_ROWS]), len(rows))
+    return Task(f"{evaluator}{labels}", tuple(rows[:MOST_ROWS]), len(rows))
 
 
 def _group(points: Sequence[RecordPoint], survey: Survey) -> dict[str, list[Record]]:

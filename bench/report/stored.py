@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,14 +40,14 @@ def title_of(record: Record) -> str:
 
 
 class Stored:
-    """The artifacts of a results folder.
+    """The artifacts of some results folders, each looked for in the order of the folders.
 
     Args:
-        folder: the results folder.
+        folders: the results folders.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.artifacts = ArtifactStore(folder)
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self.stores = tuple(ArtifactStore(folder) for folder in folders)
 
     def predictions(self, record: Record) -> Predictions:
         """Return what was predicted of each test image.
@@ -54,7 +55,8 @@ class Stored:
         Raises:
             NotStored: it is not there, or not of the classes of the record.
         """
-        found = read_predictions(self.artifacts, record["keys"]["score"])
+        tried = (read_predictions(store, record["keys"]["score"]) for store in self.stores)
+        found = next((one for one in tried if one is not None), None)
         if found is None or not len(found.labels):
             raise NotStored(f"{title_of(record)}: its predictions are not stored")
         classes, values = len(record.get("classes") or ()), np.concatenate(found[:2])
@@ -62,21 +64,35 @@ class Stored:
             raise NotStored(f"{title_of(record)}: its predictions are not of the record's {classes} classes")
         return found
 
-    def features(self, record: Record) -> tuple[NDArray[np.float32], Labels]:
-        """Return the frozen features of the test split, (n, dim), and its labels, (n,).
+    def features(self, record: Record) -> NDArray[np.float32]:
+        """Return the frozen features of the test split, (n, dim).
 
         Raises:
             NotStored: they are not there.
         """
+        return self._read(record, "x")
+
+    def labels(self, record: Record) -> Labels:
+        """Return the classes of the images that there are features of, (n,).
+
+        Raises:
+            NotStored: there are no features.
+        """
+        return self._read(record, "y")
+
+    def _read(self, record: Record, tensor: str) -> NDArray[Any]:
         from safetensors import SafetensorError, safe_open
 
         key = feature_key(record)
-        try:
+        for store in self.stores:
             file: Any
-            with safe_open(self.artifacts.folder / key / FEATURES, framework="numpy") as file:
-                return file.get_tensor("x"), file.get_tensor("y")
-        except (OSError, SafetensorError):
-            raise NotStored(f"{title_of(record)}: its features are not stored") from None
+            with (
+                contextlib.suppress(OSError, SafetensorError),
+                safe_open(store.folder / key / FEATURES, framework="numpy") as file,
+            ):
+                found: NDArray[Any] = file.get_tensor(tensor)
+                return found
+        raise NotStored(f"{title_of(record)}: its features are not stored")
 
     def map(self, record: Record, rows: Index, kind: str, seed: int) -> Projection:
         """Return the map of some of the test images: as it was kept beside the features, or made and kept.
@@ -87,15 +103,14 @@ class Stored:
         package = KINDS[kind][0]
         made_of = [feature_key(record), index_digest(rows), kind, seed, package, version(package)]
         key = digest({"stage": "map", "version": MAPS_VERSION, "of": made_of})
-        if self.artifacts.has(key):
-            return _read_map(self.artifacts.folder / key)
-        features, labels = self.features(record)
-        made = project(features[rows], labels[rows], kind, seed)
-        try:
-            with self.artifacts.locked(key), self.artifacts.write(key) as folder:
-                _write_map(made, folder)
-        except OSError:  # a folder that may only be read
-            return made
+        for store in self.stores:
+            if store.has(key):
+                return _read_map(store.folder / key)
+        made = project(self.features(record)[rows], self.labels(record)[rows], kind, seed)
+        store = next((one for one in self.stores if one.has(feature_key(record))), self.stores[0])
+        # a folder that may only be read keeps none
+        with contextlib.suppress(OSError), store.locked(key), store.write(key) as folder:
+            _write_map(made, folder)
         return made
 
 

@@ -43,10 +43,21 @@ def test_the_table_of_a_matrix_has_its_counts_and_the_recall_of_scikit_learn() -
 def test_each_cell_is_shaded_by_the_share_of_its_row() -> None:
     one = answer()
     counts = count_confusion(one, 4)
-    cells = elements(draw_confusion("confusion-x", "t", [one], NAMES).svg, "rect")
+    cells = elements(draw_confusion("confusion-x", "t", [one], NAMES).svg, "path")
     shades = [float(cell.attrib["fill-opacity"]) for cell in cells if "fill-opacity" in cell.attrib]
 
     assert shades == pytest.approx((counts / counts.sum(1, keepdims=True)).ravel(), abs=0.001)
+
+
+def test_a_confusion_that_happened_once_is_drawn_and_one_that_did_not_is_not() -> None:
+    labels = np.array([0, 0, 1, 2], dtype=np.int32)
+    one = Answers("simclr", (Predictions(labels, np.array([0, 2, 1, 2], dtype=np.int32)),))
+    figure = draw_confusion("confusion-x", "t", [one], ("a", "b", "c"))
+    shades = [cell.attrib["fill-opacity"] for cell in elements(figure.svg, "path")]
+    numbers = [text for text in texts(figure.svg) if text.isdigit()]
+
+    assert shades == ["0.500", "0.500", "1.000", "1.000"]
+    assert sorted(numbers) == ["100", "100", "50", "50"]
 
 
 def test_names_of_classes_and_methods_are_written_as_they_are() -> None:

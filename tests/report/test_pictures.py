@@ -23,7 +23,7 @@ NASTY = 'a<b & c|d $e\\f "g"'
 
 def draw(folder: Path, *, images: bool = True, **wanted: Any) -> Pictures:
     load = image_loader(Registry.load(), {}, folder / "data") if images else None
-    return draw_pictures(RecordStore(folder).records(), folder, load, Wanted(**wanted))
+    return draw_pictures(RecordStore(folder).records(), [folder], load, Wanted(**wanted))
 
 
 def names(pictures: Pictures) -> list[str]:
@@ -96,6 +96,19 @@ def test_a_folder_that_may_only_be_read_has_its_maps_made_each_time(results: Pat
     assert "tsne-digits" in names(draw(results, images=False, map_points=60))
 
 
+def test_artifacts_are_found_in_each_of_several_folders_and_maps_are_kept_beside_their_features(
+    tmp_path: Path,
+) -> None:
+    folders = [tmp_path / "a", tmp_path / "b"]
+    records = [store(folder, make_record(method)) for folder, method in zip(folders, "xy", strict=True)]
+    pictures = draw_pictures(records, folders, None, Wanted(map_points=60))
+    kept = [len(list(folder.glob("artifacts/*/map.safetensors"))) for folder in folders]
+
+    assert pictures.missing == []
+    assert [row[0] for row in pictures.figures[-1].rows] == ["x", "y"]
+    assert kept == [1, 1]
+
+
 def test_what_is_missing_of_a_row_is_said_and_the_others_are_drawn(tmp_path: Path) -> None:
     store(tmp_path, make_record("simclr"))
     store(tmp_path, make_record("vicreg"), predictions=False, features=False)
@@ -126,7 +139,29 @@ def test_votes_have_no_calibration_and_it_is_said(tmp_path: Path) -> None:
     pictures = draw(tmp_path, images=False)
 
     assert names(pictures) == ["confusion-digits", "recall-digits"]
-    assert pictures.missing == ["digits: knn says no probabilities, so there is no calibration to draw."]
+    assert pictures.missing == [
+        "digits: no evaluator says probabilities, so there is no calibration to draw."
+    ]
+
+
+def test_calibration_is_of_the_evaluator_that_has_probabilities(tmp_path: Path) -> None:
+    votes = {"evaluator": "knn", "metrics": {"top1": {"value": 70.0, "n": 360}}}
+    for method in ("simclr", "vicreg"):
+        store(tmp_path, make_record(method, **votes), confidence=False)
+    store(tmp_path, make_record("simclr"))
+    figures = draw(tmp_path, images=False).figures
+
+    assert [figure.title for figure in figures] == [
+        "Confusion on digits (knn)", "Recall of each class of digits (knn)", "Calibration on digits (linear)"
+    ]  # fmt: skip
+
+
+def test_predictions_of_older_runs_have_no_confidences_and_it_is_said(tmp_path: Path) -> None:
+    store(tmp_path, make_record(), confidence=False)
+    pictures = draw(tmp_path, images=False)
+
+    assert names(pictures) == ["confusion-digits", "recall-digits"]
+    assert "the predictions of linear were stored without confidences: run it again." in pictures.missing[0]
 
 
 def test_a_row_that_was_tested_on_other_images_is_left_out(tmp_path: Path) -> None:
@@ -232,7 +267,7 @@ def test_ten_thousand_cells_have_the_figures_of_the_best_rows(tmp_path: Path) ->
     kept = store(tmp_path, make_record("best", metrics={"top1": {"value": 99.0, "n": 360}}))
     metrics = {"top1": {"value": 50.0, "n": 360}}
     others = [make_record(f"method{n}", seed, metrics=metrics) for n in range(2000) for seed in range(5)]
-    pictures = draw_pictures([kept, *others], tmp_path, None, Wanted())
+    pictures = draw_pictures([kept, *others], [tmp_path], None, Wanted())
 
     assert {row[0] for row in pictures.figures[0].rows} == {"best"}
     assert pictures.missing[0] == "digits: of 2001 rows the 8 most accurate are drawn."
