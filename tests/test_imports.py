@@ -32,6 +32,7 @@ LAYERS = (
     ("contracts",),
     ("registry", "pretraining", "evaluation"),
     ("api", "planning", "testing"),
+    ("report",),
     ("execution",),
     ("inspection",),
     ("cli",),

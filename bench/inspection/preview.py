@@ -14,9 +14,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from bench.augmentation.apply import augment
 from bench.augmentation.clean import resize
-from bench.augmentation.view import RGB
+from bench.augmentation.sample_views import draw_views, to_colour
 from bench.contracts.dataset import Images
 from bench.errors import BadData, BadValue, UsageError, refuse_unreadable
 from bench.keys import seed_of
@@ -128,18 +127,14 @@ def select_few(data: PluginChoice, classes: int, count: int) -> PluginChoice:
 
 def _make_blocks(pixels: Tensor, views: ResolvedViews, sheet: Sheet) -> Iterator[Block]:
     """Yield the images as they are, and the draws of each view at its own size."""
-    yield Block("image", _to_colour(resize(pixels, views.image_size))[None])
-    for number, view in enumerate(views.applied, 1):
+    yield Block("image", to_colour(resize(pixels, views.image_size))[None])
+    numbered = list(enumerate(views.applied, 1))
+    for (number, view), columns in zip(
+        numbered, draw_views(pixels, numbered, views.image_size, sheet.draws, sheet.seed), strict=True
+    ):
         side = view.side(views.image_size)
-        seeds = (seed_of(sheet.seed, "preview", number, turn) for turn in range(sheet.draws))
-        draws = [augment(pixels, view, side, torch.Generator().manual_seed(seed)) for seed in seeds]
         size = "" if side == views.image_size else f", {side}x{side}"
-        yield Block(f"view {number}{size}", _to_colour(torch.stack(draws)))
-
-
-def _to_colour(x: Tensor) -> Tensor:
-    """Return images (..., channels, side, side) with three channels."""
-    return x.expand(*x.shape[:-3], RGB, *x.shape[-2:])
+        yield Block(f"view {number}{size}", columns)
 
 
 # ---- the picture

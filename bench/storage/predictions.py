@@ -7,16 +7,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bench.storage.artifact_files import PREDICTIONS
 from bench.storage.artifacts import ArtifactStore
 
+CONFIDENCE = "confidence"
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 
 class Predictions(NamedTuple):
-    """The class of each test image and the predicted one, (n,) each, in the order of the test split."""
+    """The class of each test image and the predicted one, (n,) each, in the order of the test split.
+
+    `confidence` is the probability of the predicted class in half precision, (n,); none where none is stored.
+    """
 
     labels: NDArray[np.int32]
     predicted: NDArray[np.int32]
+    confidence: NDArray[np.float16] | None = None
 
 
 def read_predictions(artifacts: ArtifactStore, score_key: str) -> Predictions | None:
@@ -33,6 +39,7 @@ def read_predictions(artifacts: ArtifactStore, score_key: str) -> Predictions | 
     try:
         file: Any
         with safe_open(artifacts.folder / score_key / PREDICTIONS, framework="numpy") as file:
-            return Predictions(file.get_tensor("label"), file.get_tensor("prediction"))
+            sure = file.get_tensor(CONFIDENCE) if CONFIDENCE in file.keys() else None  # noqa: SIM118 - no mapping
+            return Predictions(file.get_tensor("label"), file.get_tensor("prediction"), sure)
     except (OSError, SafetensorError):
         return None
