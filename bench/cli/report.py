@@ -10,8 +10,9 @@ from bench.errors import UsageError
 
 
 @click.command()
-@click.option("--results", "folders", multiple=True, type=click.Path(path_type=Path), default=(Path("results"),),
-              metavar="DIR", help="Where records are; may be repeated.  [default: results]")  # fmt: skip
+@click.option("--results", "folders", multiple=True, type=click.Path(path_type=Path),
+              default=(Path("results"),), metavar="DIR",
+              help="Where records are; may be repeated.  [default: results]")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default=Path("report.html"),
               show_default=True, metavar="FILE", help="Where the page is written.")  # fmt: skip
 def report(folders: tuple[Path, ...], output: Path) -> None:

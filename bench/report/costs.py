@@ -1,17 +1,18 @@
-"""Draw what a score cost: accuracy against passes, seconds, parameters and operations, with the Pareto front."""
+"""Draw what a score cost: accuracy against passes, seconds, parameters, operations; and the Pareto front."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from bench.errors import UnknownName
 from bench.report.figure import Figure
 from bench.report.markup import to_name
 from bench.report.results import Results
-from bench.report.section import Section, describe_left_out, keep_within
+from bench.report.section import Draft, Section, draw_within
 from bench.report.series import Names
 from bench.report.styles import UNTRAINED
 from bench.report.svg import Axis, Point, Spot, draw_spots
@@ -27,7 +28,11 @@ TITLES = {  # of costs, by the metric that `bench table` knows them by
 }
 OF_TRAINING = ("forward_passes", "seconds_pretrain")  # 0 where nothing is trained
 WIDE = 20.0  # times the least cost: from there on the axis is logarithmic
-LIMIT = 100_000  # letters of all charts
+LIMIT = 150_000  # letters of all charts
+FRONT = (
+    "The line leads along the Pareto front, the filled points: no other costs as little and scores better. "
+    "Costs are means over seeds."
+)
 COLUMNS = ("method", "cost", "mean", "std over seeds", "seeds", "on the front")
 
 Costs = Mapping[tuple[Any, ...], float]  # of a cell, by what tells it from others
@@ -67,22 +72,24 @@ def build_costs(results: Results, table: Table, names: Names) -> Section:
     for cell in sorted(table.cells(), key=_least_labels_last):
         if cell.mean is not None and cell.higher_is_better is not None:
             tasks[names.facet_of(cell), cell.metric].append(cell)
-    drawn = {
-        figure.name: (figure, {"cost": TITLES[cost], "task": facet or metric})
-        for (facet, metric), cells in tasks.items()
-        for cost in known
-        if (figure := draw_task(facet or metric, metric, cost, list_offers(cells, cost, known[cost], names), names))
-    }
-    figures, left_out = keep_within((figure for figure, _ in drawn.values()), LIMIT)
-    notes = [
-        "The line leads along the Pareto front: the filled points, of which no other costs less and scores "
-        "better. Costs are means over seeds."
-    ] if figures else []  # fmt: skip
-    if missing:
-        notes.append(f"No record says: {', '.join(missing)}.")
-    notes.append(describe_left_out(left_out, "`bench table --metric params,flops` and others print them."))
-    choices = {figure.name: drawn[figure.name][1] for figure in figures}
-    return Section("costs", "What it costs", tuple(filter(None, notes)), tuple(figures), choices)
+    drawn = draw_within(
+        (
+            Draft(
+                f"{facet or metric} against {TITLES[cost]}",
+                partial(draw_task, facet, metric, cost, list_offers(cells, cost, known[cost], names), names),
+                {"cost": TITLES[cost], "task": facet or metric},
+            )
+            for (facet, metric), cells in tasks.items()
+            for cost in known
+        ),
+        LIMIT,
+    )
+    notes = (
+        FRONT if drawn.figures else "",
+        f"No record says: {', '.join(missing)}." if missing else "",
+        drawn.describe_left_out("`bench table --metric` prints costs, too."),
+    )
+    return Section("costs", "What it costs", notes, tuple(drawn.figures), drawn.choices)
 
 
 def list_costs(results: Results, cost: str) -> Costs:
@@ -133,7 +140,7 @@ def draw_task(facet: str, metric: str, cost: str, offers: Sequence[Offer], names
     is_log = bool(positive) and max(positive) > WIDE * min(positive)
     score = f"{metric} in percent" if is_in_percent(metric) else metric
     steps: list[Point] = [(one.cost, one.score) for one in front]
-    title = f"{facet}: {metric} against {TITLES[cost]}"
+    title = f"{f'{facet}: ' if facet else ''}{metric} against {TITLES[cost]}"
     return Figure(
         name=to_name("cost", cost, facet, metric),
         title=title,

@@ -4,34 +4,38 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench.report.figure import Figure
 from bench.report.markup import DASH, format_number, to_name
 from bench.report.results import Results
-from bench.report.section import Section, describe_left_out, keep_within
+from bench.report.section import Draft, Section, draw_within
 from bench.report.series import Names
 from bench.report.svg import Axis, Line, draw_lines
 from bench.report.thinning import thin
 from bench.report.trainings import Curve, list_trainings, read_curves
 
 TITLES = {  # of what every training logs, those first that are looked at first
-    "loss": ("loss", "Mean over the epoch's steps; the sum of the terms. Losses of two methods cannot be compared."),
+    "loss": ("loss", "Mean over the epoch's steps. Losses of two methods cannot be compared."),
     "online_knn_top1": ("kNN vote on a sample: top1 in percent", "Every few epochs, on training images."),
-    "h_std": ("spread of the features (h_std)", "Standard deviation of each dimension at length one, averaged: "
-              "0 is complete collapse."),
+    "h_std": ("spread of the features (h_std)", "Of each dimension at length one, averaged: 0 is collapse."),
     "h_rankme": ("rank of the features (RankMe)", "A few directions, or one, are dimensional collapse."),
-    "z_std": ("spread of the embeddings (z_std)", "As of the features, of the projector's output: 0 is collapse."),
+    "z_std": ("spread of the embeddings (z_std)", "As of the features, of the projector's output."),
     "z_rankme": ("rank of the embeddings (RankMe)", "As of the features, of the projector's output."),
     "lr": ("learning rate", "Of the epoch's last step."),
     "images_per_s": ("training images a second", "An image counts once, however many views it gives."),
 }  # fmt: skip
 NOT_DRAWN = ("epoch", "step", "seconds")
 AFTER_TERMS = "z_std"  # a line has the terms of the loss between the loss and this
-ALL_POINTS, FEWEST, MOST = 36_000, 8, 80  # points of all curves, and of one
+ALL_POINTS, FEWEST, MOST = 30_000, 8, 80  # points of all curves, and of one
 EPOCHS_SHOWN = 6  # in the table of a curve
-LIMIT = 300_000  # letters of all charts
+LIMIT = 400_000  # letters of all charts
+LINES = (
+    "Lines are means over seeds, bands one standard deviation on either side. A long curve is drawn with "
+    "fewer points, its peaks kept."
+)
 SOURCE = "metrics.jsonl of the trainings has them all."
 
 
@@ -41,20 +45,28 @@ def build_curves(results: Results, names: Names) -> Section:
     curves, found, total = read_curves(results, trainings)
     measures = order_measures(curves)
     most = _share_points(curves, measures)
-    drawn = {
-        figure.name: (figure, facet)
+    facets = {curve.training.facet for curve in curves.get("loss", ())}
+    drafts = (
+        Draft(
+            f"{title_of(measure)}, {facet}" if facet else title_of(measure),
+            partial(draw_measure, measure, facet, some, names, most),
+            {"training": facet} if len(facets) > 1 else {},
+        )
         for measure in measures
         for facet, some in _by_facet(curves[measure]).items()
-        if (figure := draw_measure(measure, facet, some, names, most))
-    }
-    figures, left_out = keep_within((figure for figure, _ in drawn.values()), LIMIT)
-    facets = {drawn[figure.name][1] for figure in figures}
-    choices = {figure.name: {"training": drawn[figure.name][1]} for figure in figures} if len(facets) > 1 else {}
-    notes = [describe_missing(found, total, results.folders), describe_left_out(left_out, SOURCE)]
-    if figures:
-        notes.insert(0, "Lines are means over seeds, bands one standard deviation on either side; a long curve is "
-                     "drawn with fewer points, its peaks kept.")  # fmt: skip
-    return Section("curves", "Training curves", tuple(filter(None, notes)), tuple(figures), choices)
+    )
+    drawn = draw_within(drafts, LIMIT)
+    notes = (
+        LINES if drawn.figures else "",
+        describe_missing(found, total, results.folders),
+        drawn.describe_left_out(SOURCE),
+    )
+    return Section("curves", "Training curves", notes, tuple(drawn.figures), drawn.choices)
+
+
+def title_of(measure: str) -> str:
+    """Return what a measure is called."""
+    return TITLES[measure][0] if measure in TITLES else measure
 
 
 def describe_missing(found: int, total: int, folders: Sequence[Path]) -> str:
@@ -80,9 +92,7 @@ def order_measures(curves: Mapping[str, Sequence[Curve]]) -> list[str]:
     return usual + [n for n in others if any(whole.get(c.training) != c.singles for c in curves[n])]
 
 
-def draw_measure(
-    measure: str, facet: str, curves: Sequence[Curve], names: Names, most: int
-) -> Figure | None:
+def draw_measure(measure: str, facet: str, curves: Sequence[Curve], names: Names, most: int) -> Figure | None:
     """Return the chart of what was measured, of all trainings on one network and one data set.
 
     Args:
@@ -95,14 +105,13 @@ def draw_measure(
     lines = [line for curve in curves if (line := _make_line(curve, names, most)).points]
     if not lines:
         return None
-    title, caption = TITLES.get(measure, (measure, f"As the method logs it, under {measure}."))
-    title = f"{title}, {facet}" if facet else title
+    title = f"{title_of(measure)}, {facet}" if facet else title_of(measure)
     columns, rows = _tabulate(curves)
     return Figure(
         name=to_name("curve", measure, facet),
         title=title,
-        caption=caption,
-        svg=draw_lines(f"{title} over the epochs", lines, Axis("epoch"), Axis(title)),
+        caption=TITLES[measure][1] if measure in TITLES else f"As the method logs it, under {measure}.",
+        svg=draw_lines(f"{title} over the epochs", lines, Axis("epoch", is_whole=True), Axis(title)),
         columns=columns,
         rows=rows,
     )

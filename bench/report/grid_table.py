@@ -37,14 +37,13 @@ class MetricTable:
 def build_grid(results: Results) -> Section:
     """Return the section of the grid: a table for each metric, and why cells have no score."""
     tables, left_out = list_tables(results)
-    notes = [describe_left_out(left_out)] if left_out else []
     body = "".join(_write_metric(number, one) for number, one in enumerate(tables))
     body = f'<div id="grid-tables">{body}</div>{write_troubles(results.records)}'
-    return Section("grid", "Results", tuple(notes), body=body)
+    return Section("grid", "Results", (describe_left_out(left_out),), body=body)
 
 
 def list_tables(results: Results) -> tuple[list[MetricTable], list[str]]:
-    """Return the table of the headlines, then that of each metric, and the metrics that there is no room for."""
+    """Return the table of the headlines, then that of each metric; and the metrics there is no room for."""
     first = _build(results, None)
     shown = list(dict.fromkeys(cell.metric for cell in first.cells()))
     tables = [MetricTable(shown[0] if len(shown) == 1 else HEADLINES, first)]
@@ -72,7 +71,9 @@ def list_metrics(records: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def describe_left_out(metrics: Sequence[str]) -> str:
-    """Return in words which metrics there was no room for."""
+    """Return in words which metrics there was no room for; nothing where there was."""
+    if not metrics:
+        return ""
     count = f"{len(metrics)} metric{'s' * (len(metrics) != 1)}"
     return f"{count} would make the page too large: {', '.join(metrics)}. `bench table --metric` prints them."
 
@@ -127,7 +128,7 @@ def _write_metric(number: int, one: MetricTable) -> str:
         f'<div class="metric" data-metric="{escape(one.name)}"{hidden}>'
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(one.name)}">'
         f'<table class="grid" data-axes="{escape_json(list(table.column_axes))}">'
-        f"<caption>{escape(table.caption_with('Bold'))}</caption>"
+        f"<caption><span>{escape(table.caption_with('Bold'))}</span></caption>"
         f"<thead><tr>{''.join((*labels, *heads))}</tr></thead><tbody>{rows}</tbody></table></div>"
         f'<div class="notes">{notes}</div></div>'
     )

@@ -6,11 +6,12 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from bench.report.figure import Figure
 from bench.report.markup import to_name
 from bench.report.results import Results
-from bench.report.section import Section, describe_left_out, keep_within
+from bench.report.section import Draft, Section, draw_within
 from bench.report.series import Names
 from bench.report.styles import LABELLED, UNTRAINED
 from bench.report.svg import Axis, Line, draw_lines
@@ -22,6 +23,7 @@ from bench.reporting.table import build_table
 AT_SHARE = re.compile(r"(.+)_at_([0-9.]+)")  # a metric that an evaluator has of several shares: in percent
 MOST_SHOWN = 4  # charts at once; of more, one is chosen
 LIMIT = 80_000  # letters of all charts
+ONE_SHARE = "Each evaluator had one share of the labels. `bench run --label-frac 0.01,0.1,1` makes the curve."
 COLUMNS = ("method", "labels in percent", "mean", "std over seeds", "seeds")
 
 
@@ -55,45 +57,43 @@ def build_labels(results: Results, table: Table, names: Names) -> Section:
         charts[reading.facet, reading.metric].append(reading)
     curves = {key: some for key, some in charts.items() if len({one.share for one in some}) > 1}
     several = len({metric for _, metric in curves}) > 1
-    figures, left_out = keep_within(
-        (draw_curve(facet, metric, some, names, several=several) for (facet, metric), some in curves.items()),
-        LIMIT,
+    drafts = []
+    for (facet, metric), some in curves.items():
+        title = f"{facet or metric}: {metric}" if several and facet else facet or metric
+        draw = partial(draw_curve, title, to_name("labels", facet, metric), some, names)
+        drafts.append(Draft(title, draw, {"task": title} if len(curves) > MOST_SHOWN else {}))
+    drawn = draw_within(drafts, LIMIT)
+    notes = (
+        _describe_lines(names) if curves else ONE_SHARE,
+        drawn.describe_left_out("`bench table --cols label_frac` prints their numbers."),
     )
-    choices = {one.name: {"task": one.title} for one in figures} if len(figures) > MOST_SHOWN else {}
-    notes = [_describe_lines(names)] if curves else [
-        "Each evaluator was given one share of the labels. `bench run --label-frac 0.01,0.1,1` makes the curve."
-    ]  # fmt: skip
-    notes.append(describe_left_out(left_out, "`bench table --cols label_frac` prints their numbers."))
-    return Section("labels", "With fewer labels", tuple(filter(None, notes)), tuple(figures), choices)
+    return Section("labels", "With fewer labels", notes, tuple(drawn.figures), drawn.choices)
 
 
-def draw_curve(
-    facet: str, metric: str, readings: Sequence[Reading], names: Names, *, several: bool
-) -> Figure:
+def draw_curve(title: str, name: str, readings: Sequence[Reading], names: Names) -> Figure:
     """Return the chart of one task.
 
     Args:
-        facet: what all its scores are on.
-        metric: what they are scores of.
-        readings: the scores.
+        title: the task.
+        name: of the figure.
+        readings: the scores, all of one metric.
         names: of lines.
-        several: other charts have another metric.
     """
+    metric = readings[0].metric
     by_line: dict[str, list[Reading]] = defaultdict(list)
     for one in sorted(readings, key=lambda reading: reading.share):
         by_line[names.series_of(one.cell)].append(one)
-    lines = [_make_line(name, some, names) for name, some in by_line.items()]
+    lines = [_make_line(line, some, names) for line, some in by_line.items()]
     shares = sorted({one.share for one in readings})
     ticks = {share: format_label("label_frac", share) for share in shares}
-    title = f"{facet or metric}: {metric}" if several and facet else facet or metric
     score = f"{metric} in percent" if is_in_percent(metric) else metric
     rows = tuple(
-        (name, 100 * one.share, one.cell.mean, one.cell.std, one.cell.n)
-        for name, some in by_line.items()
+        (line, 100 * one.share, one.cell.mean, one.cell.std, one.cell.n)
+        for line, some in by_line.items()
         for one in some
     )
     return Figure(
-        name=to_name("labels", facet, metric),
+        name=name,
         title=title,
         caption=f"Mean {metric} over seeds; the band is one standard deviation over seeds on either side.",
         svg=draw_lines(f"{title} over the share of the labels", lines,
@@ -137,9 +137,8 @@ def _describe_lines(names: Names) -> str:
     by_role: dict[str, list[str]] = defaultdict(list)
     for method, role in names.roles.items():
         by_role[role].append(method)
-    parts = []
-    if by_role[LABELLED]:
-        parts.append(f"dashed in the colour of the text: trained with the labels ({', '.join(by_role[LABELLED])})")
-    if by_role[UNTRAINED]:
-        parts.append(f"dotted: not trained at all ({', '.join(by_role[UNTRAINED])})")
-    return f"What the others are measured by is {'; '.join(parts)}." if parts else ""
+    said = {
+        LABELLED: "Dashed, in the colour of the text: trained with the labels",
+        UNTRAINED: "Dotted: not trained at all",
+    }
+    return " ".join(f"{said[role]} ({', '.join(methods)})." for role, methods in sorted(by_role.items()))

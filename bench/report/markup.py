@@ -12,12 +12,18 @@ from typing import Any
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
 REPLACEMENT = "\ufffd"
 DASH = "–"
+CODE = re.compile(r"`([^`]+)`")
 NAME = re.compile(r"[^a-z0-9]+")
 
 
 def escape(value: Any) -> str:
     """Return a value as text that is safe between tags and in a quoted attribute."""
     return html.escape(UNPRINTABLE.sub(REPLACEMENT, str(value)))
+
+
+def write_prose(text: str) -> str:
+    """Return a text as HTML in which what stands between backticks is code."""
+    return CODE.sub(r"<code>\1</code>", escape(text))
 
 
 def escape_json(value: Any) -> str:
@@ -54,6 +60,6 @@ def write_table(columns: Iterable[str], rows: Iterable[Iterable[Any]], caption: 
         lines.append(f'<tr><th scope="row">{escape(format_number(first))}</th>{cells}</tr>')
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table>'
-        f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
+        f"<caption><span>{escape(caption)}</span></caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from bench.report.curves import build_curves
 from bench.report.figure import Figure
 from bench.report.grid_table import build_grid
 from bench.report.labels import build_labels
-from bench.report.markup import escape, escape_json, write_table
+from bench.report.markup import escape, escape_json, write_prose, write_table
 from bench.report.provenance import build_provenance
 from bench.report.results import Results, count_statuses, read_results
 from bench.report.section import Section
@@ -44,7 +44,7 @@ def build_page(folders: Sequence[Path]) -> str:
 
 
 def list_sections(results: Results) -> list[Section]:
-    """Return the sections of the report, in its order. One more figure is one more `Section`, or one in it."""
+    """Return the sections of the report, in its order: what is added here is on the page."""
     table = build_table(results.records, mix_protocols=True, folder=results.folders[0])
     names = Names(results, table, Palette())
     return [
@@ -96,7 +96,7 @@ def write_page(results: Results, sections: Sequence[Section]) -> str:
 
 def write_section(section: Section) -> str:
     """Return a section as HTML."""
-    notes = "".join(f"<p>{escape(note)}</p>" for note in section.notes)
+    notes = "".join(f"<p>{write_prose(note)}</p>" for note in section.notes if note)
     figures = "".join(write_figure(one, section.choices.get(one.name, {})) for one in section.figures)
     grid = f'<div class="choices"></div><div class="figures">{figures}</div>' if figures else ""
     return (
@@ -105,7 +105,7 @@ def write_section(section: Section) -> str:
     )
 
 
-def write_figure(figure: Figure, choices: Iterable[str] | dict[str, str]) -> str:
+def write_figure(figure: Figure, choices: Mapping[str, str]) -> str:
     """Return a figure as HTML, with its numbers as a table below it.
 
     Args:
@@ -113,11 +113,12 @@ def write_figure(figure: Figure, choices: Iterable[str] | dict[str, str]) -> str
         choices: the values of the section's lists that it is shown for.
     """
     chosen = f' data-choices="{escape_json(choices)}"' if choices else ""
+    title = escape(figure.title)
     numbers = write_table(figure.columns, figure.rows, f"Numbers of {figure.title}")
     return (
         f'<figure id="figure-{figure.name}"{chosen}>{figure.svg}'
-        f"<figcaption><strong>{escape(figure.title)}.</strong> {escape(figure.caption)}</figcaption>"
-        f"<details><summary>Numbers<span class=\"far\"> of {escape(figure.title)}</span></summary>{numbers}</details>"
+        f"<figcaption><strong>{title}.</strong> {write_prose(figure.caption)}</figcaption>"
+        f'<details><summary>Numbers<span class="far"> of {title}</span></summary>{numbers}</details>'
         "</figure>"
     )
 

@@ -1,4 +1,4 @@
-"""Show how results were made: settings, recipes, protocols, versions, and the commands that make them again."""
+"""Show how results were made: commands, settings, recipes, protocols, versions."""
 
 from __future__ import annotations
 
@@ -85,7 +85,9 @@ def _write_settings(records: Sequence[Record]) -> Iterator[str]:
             rows.append((name, _list_some(values), "yes" if name in survey.distinguishing else "no"))
     if rows:
         yield '<h3 id="settings">Settings</h3>'
-        yield write_table(("setting", "values", "tells cells apart"), rows, "Settings that were set, and that differ")
+        yield write_table(
+            ("setting", "values", "tells cells apart"), rows, "Settings that were set, and that differ"
+        )
 
 
 def _write_recipes(records: Sequence[Record]) -> Iterator[str]:
@@ -96,7 +98,9 @@ def _write_recipes(records: Sequence[Record]) -> Iterator[str]:
         training = (record.get("config") or {}).get("training") or {}
         if "epochs" in training:
             fields.update(dict.fromkeys(training))
-            recipes[record["cell"]["method"], tuple((name, _write(value)) for name, value in training.items())] = None
+            recipes[
+                record["cell"]["method"], tuple((name, _write(value)) for name, value in training.items())
+            ] = None
     rows = [(method, *(dict(recipe).get(name, DASH) for name in fields)) for method, recipe in recipes]
     if rows:
         yield '<h3 id="recipes">Recipes</h3>'
@@ -116,8 +120,8 @@ def _write_protocols(records: Sequence[Record]) -> Iterator[str]:
     ]
     if rows:
         yield '<h3 id="protocols">Protocols</h3>'
-        table = write_table(("evaluator", "what", "how"), rows[:MOST_ROWS], "What each evaluator did")
-        yield f"<details><summary>What each evaluator did</summary>{table}{_count_more(len(rows))}</details>"
+        yield write_table(("evaluator", "what", "how"), rows[:MOST_ROWS], "What each evaluator did")
+        yield _count_more(len(rows))
 
 
 def _write_versions(records: Sequence[Record]) -> Iterator[str]:

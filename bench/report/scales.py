@@ -70,7 +70,7 @@ def fit_scale(values: Iterable[float], start: float, end: float, *, is_log: bool
         least, most = math.log10(min(positive)), math.log10(max(positive))
         room = (most - least) * MARGIN or 0.3
         gap = math.copysign(GAP, end - start) if len(positive) < len(known) else 0.0
-        return Scale(10 ** (least - room), 10 ** (most + room), start, end, True, gap)
+        return Scale(10 ** (least - room), 10 ** (most + room), start, end, is_log=True, gap=gap)
     least, most = min(known), max(known)
     room = (most - least) * MARGIN or abs(most) * 0.1 or 1.0
     low = 0.0 if 0 <= least < room else least - room
@@ -87,11 +87,13 @@ def list_round(low: float, high: float) -> list[float]:
 
 
 def list_powers(low: float, high: float) -> list[float]:
-    """Return powers of ten from `low` to `high`; 2 and 5 times of them, or round values, where these are few."""
+    """Return powers of ten from `low` to `high`; where these are few, 2 and 5 times them, or round values."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     skip = max(1, math.ceil((last - first) / MOST_DECADES))
     for factors in ((1,), (1, 2, 5)):
-        ticks = [f * 10.0**p for p in range(first, last + 1, skip) for f in factors if low <= f * 10.0**p <= high]
+        ticks = [
+            f * 10.0**p for p in range(first, last + 1, skip) for f in factors if low <= f * 10.0**p <= high
+        ]
         if len(ticks) > 2:
             return ticks
     return [tick for tick in list_round(low, high) if tick > 0]

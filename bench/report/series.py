@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+
 from bench.report.results import Results
 from bench.report.styles import Palette, Style
 from bench.reporting.axes import CELL_FIELDS
@@ -50,12 +51,12 @@ def list_varying(table: Table) -> list[str]:
 
 def join_values(axes: Iterable[str], cell: TableCell) -> str:
     """Return a cell's values on some axes as one name; a setting says which it is."""
-    parts = []
-    for axis in axes:
-        value = cell.axes.get(axis)
-        if value is not None:
-            text = format_label(axis, value)
-            if axis == "eval_dataset":
-                text = f"on {text}"
-            parts.append(text if axis in CELL_FIELDS else f"{axis}={text}")
-    return " / ".join(parts)
+    values = {axis: cell.axes.get(axis) for axis in axes}
+    if {"dataset", "eval_dataset"} <= values.keys():
+        trained, evaluated = values["dataset"], values.pop("eval_dataset")
+        values["dataset"] = evaluated if trained == evaluated else f"{trained} -> {evaluated}"
+    return " / ".join(
+        format_label(axis, value) if axis in CELL_FIELDS else f"{axis}={format_label(axis, value)}"
+        for axis, value in values.items()
+        if value is not None
+    )

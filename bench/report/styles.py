@@ -1,8 +1,8 @@
 """Give each line of the report its colour, its dashes and its marker, the same in every figure.
 
-The colours are those of Okabe and Ito (2008), which people with any kind of colour blindness tell apart; dashes
-and markers tell the lines apart without colour. Their yellow is darkened, for it cannot be seen on white, and their
-black is the text's; grey stands in for it, as in R.
+The colours are those of Okabe and Ito (2008), which people with any kind of colour blindness tell apart; by
+dashes and markers lines are told apart without colour. Their yellow is darkened, for it cannot be seen on
+white; their black is the text's, and grey stands in for it, as in R.
 """
 
 from __future__ import annotations
@@ -62,8 +62,9 @@ class Palette:
 
 
 def _make_style(number: int, role: str) -> Style:
+    if role:  # the two kinds start at markers of their own
+        first, dash = (1, DASHES[1]) if role == LABELLED else (3, DASHES[2])
+        return Style(INK, dash, MARKERS[(number + first) % len(MARKERS)])
     round_, place = divmod(number, len(OKABE_ITO))
     marker = MARKERS[(place + round_) % len(MARKERS)]
-    if role:
-        return Style(INK, DASHES[1] if role == LABELLED else DASHES[2], marker)
     return Style(f"var(--s{place + 1},{OKABE_ITO[place]})", DASHES[round_ % len(DASHES)], marker)

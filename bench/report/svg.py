@@ -1,6 +1,6 @@
 """Draw lines and points as SVG that a page, a file and a screen reader can use.
 
-A drawing is 1,200 units wide and all coordinates are whole: at the usual size that is half a pixel, and short.
+A drawing is 960 units wide and all coordinates are whole: at the usual size that is half a pixel, and short.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from bench.report.markup import escape
 from bench.report.scales import Scale, fit_scale, shorten
 from bench.report.styles import INK, Style
 
-WIDTH, TOP, RIGHT, LEFT = 1200, 52, 28, 104
-PLOT_BOTTOM, AXIS = 520, 76  # where the plot ends, and the room below for ticks and the axis's title
+WIDTH, TOP, RIGHT, LEFT = 960, 52, 28, 104
+PLOT_BOTTOM, AXIS = 440, 76  # where the plot ends, and the room below for ticks and the axis's title
 LEGEND_ROW, LETTER, SWATCH = 40, 12.5, 76  # heights and widths, in units
 LONGEST = 42  # letters of a name in a legend
-MOST_MARKERS = 8  # on a line
+MOST_MARKERS, FEW_MARKERS = 6, 3  # on a line that has a marker at each point, and on one that has not
+LOOKS = f'role="img" font-family="system-ui,sans-serif" font-size="24" fill="{INK}"'
 GRID = "var(--grid,#ccc)"
 
 Point = tuple[float, float]
@@ -70,11 +71,13 @@ class Axis:
         title: of the axis, with its unit.
         is_log: it is logarithmic.
         ticks: what is written beside it, by value; empty for round values.
+        is_whole: it counts something, so that its ticks are whole.
     """
 
     title: str
     is_log: bool = False
     ticks: Mapping[float, str] | None = None
+    is_whole: bool = False
 
 
 def draw_lines(title: str, lines: Sequence[Line], x: Axis, y: Axis) -> str:
@@ -84,7 +87,8 @@ def draw_lines(title: str, lines: Sequence[Line], x: Axis, y: Axis) -> str:
     heights += [end for line in lines for _, low, high in line.band for end in (low, high)]
     across, up = _fit(x, [place for place, _ in points], y, heights)
     marks = [part for line in lines for part in _draw_line(line, across, up)]
-    return _frame(title, x, y, across, up, marks, [(line.name, line.style) for line in lines])
+    legend = _draw_legend([(line.name, line.style) for line in lines], with_lines=True)
+    return _frame(title, x, y, across, up, marks, legend)
 
 
 def draw_spots(title: str, spots: Sequence[Spot], front: Sequence[Point], x: Axis, y: Axis) -> str:
@@ -105,7 +109,8 @@ def draw_spots(title: str, spots: Sequence[Spot], front: Sequence[Point], x: Axi
         start = f"M{across.place(front[0][0])} {up.place(front[0][1])}"
         marks.append(f'<path class="front" d="{start}{steps}" fill="none" stroke="{INK}" stroke-width="2"/>')
     marks += [_draw_spot(spot, across, up) for spot in spots]
-    return _frame(title, x, y, across, up, marks, list({s.name: (s.name, s.style) for s in spots}.values()))
+    names = {spot.name: spot.style for spot in spots}
+    return _frame(title, x, y, across, up, marks, _draw_legend(list(names.items()), with_lines=False))
 
 
 def _fit(x: Axis, places: Sequence[float], y: Axis, heights: Sequence[float]) -> tuple[Scale, Scale]:
@@ -130,7 +135,7 @@ def _draw_line(line: Line, across: Scale, up: Scale) -> Iterator[str]:
             'stroke-width="2"/>'
         )
     yield f'<path d="{_path(places)}" fill="none" stroke="{colour}" stroke-width="4"{dashes}/>'
-    step = max(1, len(places) // MOST_MARKERS)
+    step = max(1, len(places) // FEW_MARKERS)
     marked = places if len(places) <= MOST_MARKERS else places[step // 2 :: step]
     yield _draw_markers(marked, line.style, colour)
 
@@ -170,14 +175,12 @@ def _frame(
     across: Scale,
     up: Scale,
     marks: Sequence[str],
-    names: Sequence[tuple[str, Style]],
+    legend: Sequence[str],
 ) -> str:
     """Return the whole drawing: axes and grid, what is drawn on them, the legend below."""
-    legend, rows = _draw_legend(names)
-    height = PLOT_BOTTOM + AXIS + rows * LEGEND_ROW + 8
+    height = PLOT_BOTTOM + AXIS + len(legend) * LEGEND_ROW + 8
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
-        f'font-family="system-ui,sans-serif" font-size="24" fill="{INK}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" {LOOKS}>',
         f"<title>{escape(title)}</title>",
         f'<rect width="{WIDTH}" height="{height}" fill="var(--paper,#fff)"/>',
         *_draw_axes(x, y, across, up),
@@ -189,7 +192,8 @@ def _frame(
 
 
 def _draw_axes(x: Axis, y: Axis, across: Scale, up: Scale) -> Iterator[str]:
-    rises, runs = up.ticks(), list(x.ticks or across.ticks())
+    rises = up.ticks()
+    runs = list(x.ticks or dict.fromkeys(t for t in across.ticks() if not x.is_whole or t.is_integer()))
     lines = "".join(f"M{LEFT} {up.place(tick)}H{WIDTH - RIGHT}" for tick in rises)
     lines += "".join(f"M{across.place(tick)} {PLOT_BOTTOM}v8" for tick in runs)
     yield f'<path d="{lines}M{LEFT} {PLOT_BOTTOM}H{WIDTH - RIGHT}" stroke="{GRID}" stroke-width="2"/>'
@@ -208,20 +212,28 @@ def _draw_axes(x: Axis, y: Axis, across: Scale, up: Scale) -> Iterator[str]:
     yield f'<text x="12" y="28">{escape(y.title)}</text>'
 
 
-def _draw_legend(names: Sequence[tuple[str, Style]]) -> tuple[list[str], int]:
-    """Return the entries of a legend, set in rows, and the number of rows."""
-    parts, left, row = [], 0.0, 0
+def _draw_legend(names: Sequence[tuple[str, Style]], *, with_lines: bool) -> list[str]:
+    """Return the rows of a legend.
+
+    Args:
+        names: each with its style.
+        with_lines: draw a piece of line through each marker.
+    """
+    rows: list[str] = []
+    swatch, left = (SWATCH if with_lines else SWATCH // 2), float(WIDTH)
     for name, style in names:
         text = name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
-        width = SWATCH + LETTER * len(text) + 28
-        if left and left + width > WIDTH - 12:
-            left, row = 0.0, row + 1
-        x, y = round(left) + 12, PLOT_BOTTOM + AXIS + row * LEGEND_ROW + 24
+        width = swatch + LETTER * len(text) + 28
+        if left + width > WIDTH - 12:
+            rows.append("")
+            left = 0.0
+        x, y = round(left) + 12, PLOT_BOTTOM + AXIS + len(rows) * LEGEND_ROW - 16
         dashes = f' stroke-dasharray="{style.dash}"' if style.dash else ""
-        parts.append(
-            f'<path d="M{x} {y - 8}h56" stroke="{style.colour}" stroke-width="4"{dashes}/>'
-            f"{_draw_markers([(x + 28, y - 8)], style, style.colour)}"
-            f'<text x="{x + 68}" y="{y}">{escape(text)}</text>'
+        line = f'<path d="M{x} {y - 8}h{swatch - 20}" stroke="{style.colour}" stroke-width="4"{dashes}/>'
+        rows[-1] += (
+            (line if with_lines else "")
+            + _draw_markers([(x + (swatch - 20) // 2, y - 8)], style, style.colour)
+            + f'<text x="{x + swatch - 8}" y="{y}">{escape(text)}</text>'
         )
         left += width
-    return parts, row + 1 if names else 0
+    return rows

@@ -14,7 +14,8 @@ def thin(points: Sequence[Point], most: int) -> list[int]:
         points: x and y, by ascending x.
         most: how many are kept, at least 2.
 
-    Source: Steinarsson 2013, Downsampling Time Series for Visual Representation, largest triangle three buckets.
+    Source: Steinarsson 2013, Downsampling time series for visual representation: largest triangle three
+        buckets.
     """
     if len(points) <= most:
         return list(range(len(points)))

@@ -1,4 +1,4 @@
-"""Find the trainings behind the records, and what each logged: runs that differ in their seed alone are one."""
+"""Find the trainings behind records and what they logged; those that differ in their seed alone are one."""
 
 from __future__ import annotations
 
@@ -112,9 +112,7 @@ def _name(point: RecordPoint, settings: Sequence[str], *, is_labelled: bool) -> 
     return " / ".join(parts)
 
 
-def _split(
-    method: str, facet: str, name: str, seeds: Mapping[Any, Mapping[str, None]]
-) -> Iterator[Training]:
+def _split(method: str, facet: str, name: str, seeds: Mapping[Any, Mapping[str, None]]) -> Iterator[Training]:
     """Yield a training; of one seed with several networks, which no setting tells apart, each by its key."""
     if all(len(keys) == 1 for keys in seeds.values()):
         yield Training(method, facet, name, {seed: next(iter(keys)) for seed, keys in seeds.items()})
