@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 from bench.keys import digest
+from bench.report.results import Results
+from bench.report.series import Names
+from bench.reporting.formats.base import Table
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.records import SCHEMA, RecordStore
 
+Build = Callable[..., tuple[Results, Table, Names]]  # of the fixture `build`
 VOID = {"meta", "input", "br", "hr", "img", "link"}
 EPOCH = {"step": 10, "lr": 0.1, "loss": 3.0, "term": 2.0, "z_std": 0.1, "images_per_s": 100.0, "seconds": 1.0}
 
 
 def trained(
-    method: str = "simclr", value: float = 70.0, *, seed: int = 0, label_frac: float | None = 1.0, **changes: Any
+    method: str = "simclr",
+    value: float = 70.0,
+    *,
+    seed: int = 0,
+    label_frac: float | None = 1.0,
+    **changes: Any,
 ) -> dict[str, Any]:
     """Return a record of a trained backbone; a change names a field of the cell or a part of the record."""
     cell: dict[str, Any] = {

@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.storage.artifact_files import METRICS
 from bench.storage.artifacts import ArtifactStore
+from bench.storage.record_json import BROKEN
 
 Epoch = dict[str, Any]  # a line of the file: what was measured, by name
 
@@ -36,11 +37,11 @@ def _decode(lines: Sequence[str]) -> Iterator[Any]:
     """Yield the values of lines; all are decoded in one, which takes half the time, unless one is damaged."""
     try:
         yield from json.loads(f"[{','.join(lines)}]")
-    except ValueError:
+    except BROKEN:
         for line in lines:
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(*BROKEN):
                 yield json.loads(line)
 
 
 def _is_epoch(line: Any) -> bool:
-    return isinstance(line, dict) and isinstance(line.get("epoch"), (int, float))
+    return isinstance(line, dict) and isinstance(line.get("epoch"), int)
