@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -90,6 +91,51 @@ def epochs(count: int, **values: Any) -> list[dict[str, Any]]:
         {"epoch": n + 1, **EPOCH, **fixed, **{name: value[n] for name, value in lists.items()}}
         for n in range(count)
     ]
+
+
+def a_grid(folder: Path) -> Path:
+    """Write trainings with two seeds, their curves, label fractions, and cells without a score."""
+    generator = random.Random(0)  # noqa: S311 - for a test
+    records, logs = [], {}
+    for method, value in (("simclr", 60.0), ("vicreg", 65.0), ("supervised", 70.0)):
+        for seed in (0, 1):
+            for share in (0.1, 1.0):
+                protocol = {"training_labels": share if method == "supervised" else 0.0, "features": "frozen"}
+                record = trained(
+                    method,
+                    value + 10 * share + generator.random(),
+                    seed=seed,
+                    label_frac=share,
+                    protocol=protocol,
+                )
+                records.append(record)
+                logs[record["keys"]["backbone"]] = epochs(
+                    4, loss=[4.0 - n + generator.random() for n in range(4)]
+                )
+    records += [
+        untrained(40.0 + seed, seed=seed, label_frac=share) for seed in (0, 1) for share in (0.1, 1.0)
+    ]
+    records.append(trained("byol", status="failed", metrics={}, reason="the loss became nan"))
+    records.append(trained("byol", status="skipped", metrics={}, reason="it needs labels", evaluator="mlp"))
+    return write_results(folder, records, logs)
+
+
+def a_thousand(folder: Path, count: int = 1000) -> Path:
+    """Write as many cells, each of a training of its own, with six metrics and long curves."""
+    generator = random.Random(0)  # noqa: S311 - for a test
+    curve = [generator.random() for _ in range(60)]
+    records, logs = [], {}
+    for number in range(count):
+        names = {"backbone": f"backbone{number // 10 % 5}", "dataset": f"data{number // 50 % 4}"}
+        record = trained(f"method{number % 10}", 50 + 40 * generator.random(), seed=number // 200, **names,
+                         eval_dataset=names["dataset"])  # fmt: skip
+        for name in ("balanced_accuracy", "top5", "nll", "ece", "auroc"):
+            record["metrics"][name] = {"value": generator.random(), "higher_is_better": True}
+        records.append(record)
+        logs[record["keys"]["backbone"]] = epochs(
+            60, loss=curve, online_knn_top1=curve, h_std=curve, h_rankme=curve
+        )
+    return write_results(folder, records, logs)
 
 
 @dataclass

@@ -26,7 +26,7 @@ PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./:+-]*")  # text that needs no quotes,
 NOT_TEXT = re.compile(r"(?i)~|null|true|false|\.?(nan|inf)")  # that YAML would take for something else
 
 EVALUATOR, LABELS = list(OPTIONS).index("evaluator"), list(OPTIONS).index("label_frac")
-NUMBER = re.compile(r"[0-9.e+-]+")
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?")
 LINE = 100  # letters, after which a command goes on in the next line
 
 Point = tuple[str | None, ...]  # the value of a cell on each axis

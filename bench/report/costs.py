@@ -13,7 +13,7 @@ from bench.report.figure import Figure
 from bench.report.markup import to_name
 from bench.report.results import Results
 from bench.report.section import Draft, Section, draw_within
-from bench.report.series import Names
+from bench.report.series import Names, is_drawable
 from bench.report.styles import UNTRAINED
 from bench.report.svg import Axis, Point, Spot, draw_spots
 from bench.reporting.formats.base import Table, TableCell
@@ -70,7 +70,7 @@ def build_costs(results: Results, table: Table, names: Names) -> Section:
     missing = [TITLES[cost] for cost in TITLES if cost not in known]
     tasks: dict[tuple[str, str], list[TableCell]] = defaultdict(list)
     for cell in sorted(table.cells(), key=_least_labels_last):
-        if cell.mean is not None and cell.higher_is_better is not None:
+        if is_drawable(cell) and cell.higher_is_better is not None:
             tasks[names.facet_of(cell), cell.metric].append(cell)
     drawn = draw_within(
         (
@@ -95,10 +95,12 @@ def build_costs(results: Results, table: Table, names: Names) -> Section:
 def list_costs(results: Results, cost: str) -> Costs:
     """Return the mean cost of each cell that has one, by its axes."""
     try:
-        table = build_table(results.records, metric=[cost], mix_protocols=True, folder=results.folders[0])
+        table = build_table(results.records, metric=[cost], mix_protocols=True, folder=results.folders)
     except UnknownName:  # no record says it
         return {}
-    return {_identify(cell): cell.mean for cell in table.cells() if cell.mean is not None}
+    return {
+        _identify(cell): cell.mean for cell in table.cells() if cell.mean is not None and is_drawable(cell)
+    }
 
 
 def list_offers(cells: Sequence[TableCell], cost: str, costs: Costs, names: Names) -> list[Offer]:

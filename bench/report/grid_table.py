@@ -96,7 +96,7 @@ def write_troubles(records: Sequence[Mapping[str, Any]]) -> str:
 
 def _build(results: Results, metric: str | None) -> Table:
     names = None if metric is None else [metric]
-    return build_table(results.records, metric=names, mix_protocols=True, folder=results.folders[0])
+    return build_table(results.records, metric=names, mix_protocols=True, folder=results.folders)
 
 
 def _name_cell(cell: Mapping[str, Any]) -> str:

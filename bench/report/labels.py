@@ -12,7 +12,7 @@ from bench.report.figure import Figure
 from bench.report.markup import to_name
 from bench.report.results import Results
 from bench.report.section import Draft, Section, draw_within
-from bench.report.series import Names
+from bench.report.series import Names, is_drawable
 from bench.report.styles import LABELLED, UNTRAINED
 from bench.report.svg import Axis, Line, draw_lines
 from bench.reporting.formats.base import Table, TableCell
@@ -106,7 +106,7 @@ def draw_curve(title: str, name: str, readings: Sequence[Reading], names: Names)
 def _list_readings(table: Table, names: Names) -> Iterator[Reading]:
     for cell in table.cells():
         share = cell.axes.get("label_frac")
-        if share is not None and cell.mean is not None:
+        if share is not None and is_drawable(cell):
             yield Reading(names.facet_of(cell, without="label_frac"), cell.metric, share, cell)
 
 
@@ -116,9 +116,9 @@ def _list_readings_within(results: Results, names: Names) -> Iterator[Reading]:
     found = {name: match for name in sorted(metrics) if (match := AT_SHARE.fullmatch(name))}
     if not found:
         return
-    table = build_table(results.records, metric=list(found), mix_protocols=True, folder=results.folders[0])
+    table = build_table(results.records, metric=list(found), mix_protocols=True, folder=results.folders)
     for cell in table.cells():
-        if cell.mean is not None:
+        if is_drawable(cell):
             metric, percent = found[cell.metric].groups()
             yield Reading(names.facet_of(cell), metric, float(percent) / 100, cell)
 

@@ -45,7 +45,7 @@ def build_page(folders: Sequence[Path]) -> str:
 
 def list_sections(results: Results) -> list[Section]:
     """Return the sections of the report, in its order: what is added here is on the page."""
-    table = build_table(results.records, mix_protocols=True, folder=results.folders[0])
+    table = build_table(results.records, mix_protocols=True, folder=results.folders)
     names = Names(results, table, Palette())
     return [
         build_grid(results),

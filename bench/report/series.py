@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from bench.report.results import Results
@@ -38,6 +39,11 @@ class Names:
     def facet_of(self, cell: TableCell, *, without: str = "") -> str:
         """Return what a cell is a score on: the task, and the network where there are several."""
         return join_values([axis for axis in self.facet_axes if axis != without], cell)
+
+
+def is_drawable(cell: TableCell) -> bool:
+    """Tell whether a cell has a score that a chart has a place for."""
+    return cell.mean is not None and math.isfinite(cell.mean)
 
 
 def list_varying(table: Table) -> list[str]:

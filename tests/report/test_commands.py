@@ -140,3 +140,11 @@ def test_a_long_command_goes_on_in_the_next_line() -> None:
 
     assert max(map(len, command.splitlines())) < 115
     assert all(line.endswith("\\") for line in command.splitlines()[:-1])
+
+
+def test_numbers_ascend_and_names_that_look_like_numbers_keep_their_order() -> None:
+    records = [trained(seed=seed, evaluator=name) for seed in (10, 9) for name in ("e1", "e0", "1.2.3", "-")]
+    (command,) = list_commands(records)
+
+    assert "--eval e1,e0,1.2.3,- " in command
+    assert "--seed 9,10 " in command

@@ -53,7 +53,7 @@ def test_numbers_that_are_not_finite_leave_a_gap(build: Build) -> None:
     assert not [one for one in section.figures if one.name == "curve-lr"]
 
 
-def test_the_order_is_what_all_log_then_terms_and_a_term_that_is_the_loss_is_not_drawn_again(
+def test_what_all_log_comes_first_then_the_terms(
     build: Build,
 ) -> None:
     records = [trained("simclr"), trained("vicreg")]
