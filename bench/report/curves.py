@@ -73,9 +73,11 @@ def describe_missing(found: int, total: int, folders: Sequence[Path]) -> str:
     """Return in words how many trainings have no log; nothing where all have one."""
     if found == total:
         return "" if total else "Nothing was trained."
+    missing = total - found
+    has = "has" if missing == 1 else "have"
     where = " or ".join(f"{folder}/artifacts" for folder in folders)
     return (
-        f"{total - found} of {total} trainings have no metrics.jsonl in {where}: records alone do not hold "
+        f"{missing} of {total} trainings {has} no metrics.jsonl in {where}: records alone do not hold "
         "the curves. Copy the artifacts there, or run the command below again."
     )
 

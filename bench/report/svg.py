@@ -15,7 +15,7 @@ from bench.report.styles import INK, Style
 WIDTH, TOP, RIGHT, LEFT = 960, 52, 28, 104
 PLOT_BOTTOM, AXIS = 440, 76  # where the plot ends, and the room below for ticks and the axis's title
 LEGEND_ROW, LETTER, SWATCH = 40, 12.5, 76  # heights and widths, in units
-LONGEST = 42  # letters of a name in a legend
+LONGEST = 42  # letters of a name in a legend; of a longer one its middle is left out
 MOST_MARKERS, FEW_MARKERS = 6, 3  # on a line that has a marker at each point, and on one that has not
 LOOKS = f'role="img" font-family="system-ui,sans-serif" font-size="24" fill="{INK}"'
 GRID = "var(--grid,#ccc)"
@@ -123,7 +123,11 @@ def _fit(x: Axis, places: Sequence[float], y: Axis, heights: Sequence[float]) ->
 def _draw_line(line: Line, across: Scale, up: Scale) -> Iterator[str]:
     colour, dash = line.style.colour, line.style.dash
     dashes = f' stroke-dasharray="{dash}"' if dash else ""
-    if line.band:
+    if len(line.band) == 1:
+        x, low, high = line.band[0]
+        bar = f"M{across.place(x)} {up.place(low)}V{up.place(high)}"
+        yield f'<path d="{bar}" stroke="{colour}" stroke-width="2"/>'
+    elif line.band:
         top = [(across.place(x), up.place(high)) for x, _, high in line.band]
         bottom = [(across.place(x), up.place(low)) for x, low, _ in reversed(line.band)]
         yield f'<path d="{_path([*top, *bottom])}z" fill="{colour}" fill-opacity=".16"/>'
@@ -222,7 +226,7 @@ def _draw_legend(names: Sequence[tuple[str, Style]], *, with_lines: bool) -> lis
     rows: list[str] = []
     swatch, left = (SWATCH if with_lines else SWATCH // 2), float(WIDTH)
     for name, style in names:
-        text = name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+        text = _shorten(name)
         width = swatch + LETTER * len(text) + 28
         if left + width > WIDTH - 12:
             rows.append("")
@@ -237,3 +241,9 @@ def _draw_legend(names: Sequence[tuple[str, Style]], *, with_lines: bool) -> lis
         )
         left += width
     return rows
+
+
+def _shorten(name: str) -> str:
+    """Return a name without its middle where it is long: names of trainings often differ at their end."""
+    half = LONGEST // 2
+    return name if len(name) <= LONGEST else f"{name[: half - 1]}…{name[-half:]}"

@@ -123,14 +123,14 @@ def test_records_without_artifacts_say_what_is_missing(build: Build) -> None:
     section = make(build, [trained(), untrained()])
 
     assert not section.figures
-    assert "1 of 1 trainings have no metrics.jsonl" in " ".join(section.notes)
+    assert "1 of 1 trainings has no metrics.jsonl" in " ".join(section.notes)
 
 
 def test_part_of_the_artifacts_is_drawn_and_the_rest_is_counted(build: Build) -> None:
     section = make(build, *logged([trained(seed=0), trained(seed=1)], epochs(2)))
 
     assert numbers(section, "curve-loss")["simclr"][0] == 1
-    assert "1 of 2 trainings have no metrics.jsonl" in " ".join(section.notes)
+    assert "1 of 2 trainings has no metrics.jsonl" in " ".join(section.notes)
 
 
 def test_where_nothing_is_trained_nothing_is_missing(build: Build) -> None:

@@ -143,7 +143,7 @@ def test_ten_thousand_cells_are_shown_under_their_headline(tmp_path: Path) -> No
 def test_records_alone_make_a_page_that_says_what_is_missing(tmp_path: Path) -> None:
     root = check(build_page([write_results(tmp_path / "results", [trained(), untrained()])]))
 
-    assert "1 of 1 trainings have no metrics.jsonl" in root.text
+    assert "1 of 1 trainings has no metrics.jsonl" in root.text
     assert not (tmp_path / "results" / "artifacts").exists()
 
 
@@ -210,3 +210,10 @@ def test_a_section_of_figures_from_elsewhere_is_on_the_page_with_its_choices(tmp
     assert "Confusion <of> knn" in root.one("figcaption").text
     assert "cat" in root.one("details").text
     assert [p.text for p in root.one("section").all("p")] == ["A note."]
+
+
+def test_the_sample_page_is_what_would_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    sample = (ROOT / "docs" / "sample-report.html").read_text(encoding="utf-8")
+
+    assert sample == build_page([Path("results/cifar10")]), "run `make sample-report`"

@@ -8,7 +8,19 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from bench.report.styles import LABELLED, OKABE_ITO, UNTRAINED, Palette
-from bench.report.svg import LEFT, PLOT_BOTTOM, RIGHT, TOP, WIDTH, Axis, Line, Spot, draw_lines, draw_spots
+from bench.report.svg import (
+    LEFT,
+    LONGEST,
+    PLOT_BOTTOM,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Axis,
+    Line,
+    Spot,
+    draw_lines,
+    draw_spots,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 NUMBER = re.compile(r"-?[0-9]+")
@@ -74,6 +86,14 @@ def test_a_band_is_between_its_ends_and_each_seed_is_a_line_of_its_own() -> None
     assert seeds.count("M") == 2
 
 
+def test_the_band_of_a_single_point_is_a_bar() -> None:
+    root = draw(line(points=[(1.0, 5.0)], band=[(1.0, 4.0, 6.0)]), line("b"))
+    (bar,) = [path.attrib["d"] for path in root.iter(f"{SVG}path") if "V" in path.attrib["d"]]
+    _, low, high = map(int, NUMBER.findall(bar))
+
+    assert low > high
+
+
 def test_an_axis_that_counts_has_whole_ticks() -> None:
     texts = [text.text for text in draw(line(), x=Axis("epoch", is_whole=True)).iter(f"{SVG}text")]
 
@@ -88,11 +108,12 @@ def test_ticks_that_are_asked_for_are_written_as_asked() -> None:
 
 
 def test_long_names_are_cut_in_the_legend_and_fill_rows() -> None:
-    root = draw(*(line(f"name {n} {'x' * 90}") for n in range(5)))
+    root = draw(*(line(f"name {'x' * 90} the end {n}") for n in range(5)))
     names = [text for text in root.iter(f"{SVG}text") if (text.text or "").startswith("name")]
 
     assert len(names) == 5
-    assert all((name.text or "").endswith("…") for name in names)
+    assert all(len(name.text or "") == LONGEST for name in names)
+    assert [(name.text or "")[-9:] for name in names] == [f"the end {n}" for n in range(5)]
     assert len({name.attrib["y"] for name in names}) == 5
     assert max(int(name.attrib["y"]) for name in names) < int(root.attrib["viewBox"].split()[-1])
 
