@@ -8,6 +8,9 @@ test: $(READY)
 	.venv/bin/python -m pytest -q -n 2 -p no:benchmark -m "not long"
 test-long: $(READY)
 	.venv/bin/python -m pytest -q -n 2 -p no:benchmark -m long
+report-test: $(READY)
+	@command -v chromium > /dev/null && command -v chromedriver > /dev/null || { echo "apt-get install chromium chromium-driver, then again."; exit 1; }
+	.venv/bin/pip install -q -e '.[browser]' && .venv/bin/python -m pytest -q -p no:benchmark tests/report -o 'python_files=browser_*.py'
 gpu: $(READY)
 	.venv/bin/python -m pytest -q -p no:benchmark tests/gpu
 	.venv/bin/python -m pytest -q benchmarks/gpu_speed.py -o 'python_files=gpu_*.py' --report docs/performance-gpu.md
@@ -15,6 +18,8 @@ bench: $(READY)
 	.venv/bin/pip install -q -e '.[peers]' && .venv/bin/python -m pytest -q benchmarks -o 'python_files=bench_*.py' --benchmark-sort=name --report docs/performance.md
 methods-page: $(READY)
 	.venv/bin/python docs/make_methods.py
+sample-report: $(READY)
+	.venv/bin/bench report --results results/cifar10 -o docs/sample-report.html
 method-costs: $(READY)
 	.venv/bin/python -m pytest -q benchmarks/bench_methods.py -k costs --method-costs benchmarks/method_costs.json
 lint: $(READY)
@@ -26,4 +31,4 @@ clean:
 $(READY): setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && touch $@
 
-.PHONY: demo test test-long bench gpu methods-page method-costs lint types clean
+.PHONY: demo test test-long report-test bench gpu methods-page sample-report method-costs lint types clean

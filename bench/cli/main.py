@@ -10,6 +10,7 @@ import click
 
 from bench.cli.app import Session, Shell
 from bench.cli.plugins import plugins
+from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.show import list_, preview, show
 from bench.cli.table import status, table
@@ -51,6 +52,7 @@ def main(ctx: click.Context, disabled: tuple[str, ...], traceback: bool) -> None
     \b
     bench run                   SimCLR and a tiny ResNet on scikit-learn's digits: needs no download
     bench table                 the records as a table
+    bench report                a page to look at
     bench list                  what there is to run
     bench show method simclr    its settings, where their defaults are from, its recipe
     """  # noqa: D301
@@ -62,5 +64,5 @@ def main(ctx: click.Context, disabled: tuple[str, ...], traceback: bool) -> None
         click.echo(ctx.get_help())
 
 
-for command in (run, table, status, list_, show, preview, plugins):
+for command in (run, table, report, status, list_, show, preview, plugins):
     main.add_command(command)

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-METRICS = "metrics.jsonl"
-
 
 def write_lines(path: Path, log: Iterable[Mapping[str, Any]]) -> None:
     """Write the epochs that a checkpoint has: what was logged after it is done again."""

@@ -23,7 +23,7 @@ from bench.keys import seed_of
 from bench.metrics.collapse import embedding_std, rankme
 from bench.pretraining.batches import plan_batches
 from bench.pretraining.checkpoint import Checkpoint, TrainingProgress
-from bench.pretraining.epoch_log import METRICS, append_line, write_lines
+from bench.pretraining.epoch_log import append_line, write_lines
 from bench.pretraining.loss_meter import LossMeter
 from bench.pretraining.online_knn import KnnSample, eval_mode, knn_interval, knn_monitors
 from bench.pretraining.passes import Passes, count_passes
@@ -31,6 +31,7 @@ from bench.pretraining.prefetch import ReadyBatch, open_side_stream
 from bench.pretraining.step import Stepper, StepResult
 from bench.pretraining.training_run import TrainingCost, TrainingRun
 from bench.pretraining.view_sources import open_view_source
+from bench.storage.artifact_files import METRICS
 from bench.system.compile import compile_or_warn
 from bench.system.device import threads_on, to_device, wait_for
 from bench.system.profiler import mark

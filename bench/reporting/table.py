@@ -19,7 +19,7 @@ from bench.reporting.pivot import Pivot, Position, SeedGroup, lay_out, pivot_rec
 from bench.reporting.protocols import protocol_tags, refuse_mixed
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.collector import paused_collector
-from bench.storage.predictions import read_predictions
+from bench.storage.predictions import Predictions, read_predictions
 
 Names = str | Sequence[str] | None
 
@@ -66,7 +66,7 @@ def build_table(
     cols: Names = None,
     metric: Names = None,
     mix_protocols: bool = False,
-    folder: str | Path = "results",
+    folder: str | Path | Sequence[Path] = "results",
 ) -> Table:
     """Build a table of `records`: mean and standard deviation over seeds, failures included.
 
@@ -82,8 +82,8 @@ def build_table(
             where there is transfer, eval_dataset, and dataset is a row.
         metric: one or several; none is `top1` of each evaluator that has it, the headline of others.
         mix_protocols: let a column have scores of two protocols, and say so in the caption.
-        folder: where the records are from; predictions that are stored there are looked at where they decide
-            whether a difference is significant.
+        folder: where the records are from, or several; predictions that are stored there are looked at where
+            they decide whether a difference is significant.
 
     Raises:
         UsageError: there are no records, or a column would mix two protocols.
@@ -99,8 +99,14 @@ def build_table(
     pivot = pivot_records(survey, layout)
     if not mix_protocols:
         refuse_mixed(pivot)
-    marks = find_best(pivot, partial(read_predictions, ArtifactStore(Path(folder))))
+    folders = [folder] if isinstance(folder, (str, Path)) else folder
+    marks = find_best(pivot, partial(_read_anywhere, [ArtifactStore(Path(one)) for one in folders]))
     return _finish(survey, pivot, marks)
+
+
+def _read_anywhere(stores: Iterable[ArtifactStore], score_key: str) -> Predictions | None:
+    """Return the predictions of a cell from the first folder that has them; none where none has."""
+    return next(filter(None, (read_predictions(store, score_key) for store in stores)), None)
 
 
 def _split_names(names: Names) -> tuple[str, ...] | None:

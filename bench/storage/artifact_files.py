@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 BACKBONE, PREDICTIONS = "backbone.safetensors", "predictions.safetensors"
+METRICS = "metrics.jsonl"  # of a training, a line an epoch
 ABOUT = "about.json"  # what an artifact cost and, of a backbone, how it is to be used
 
 

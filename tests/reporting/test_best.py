@@ -24,7 +24,9 @@ def over_seeds(method: str, *values: float, **changes: Any) -> list[dict[str, An
     return [make(method, value, seed=seed, **changes) for seed, value in enumerate(values)]
 
 
-def best_of(records: list[dict[str, Any]], folder: Path | str = "nowhere", **options: Any) -> set[str]:
+def best_of(
+    records: list[dict[str, Any]], folder: Path | str | list[Path] = "nowhere", **options: Any
+) -> set[str]:
     """Return the methods whose cells are marked."""
     return {c.axes["method"] for c in build_table(records, folder=folder, **options).cells() if c.best}
 
@@ -120,6 +122,14 @@ def test_two_networks_of_one_seed_are_compared_on_the_images_that_one_alone_gets
     assert "(McNemar on one seed's test images; Holm, level 0.05)" in caption(
         table([better, nested], folder=tmp_path)
     )
+
+
+def test_predictions_are_looked_for_in_every_folder(tmp_path: Path) -> None:
+    better = answered(tmp_path / "one", "a", range(100))
+    nested = answered(tmp_path / "other", "b", range(112))
+
+    assert best_of([better, nested], [tmp_path / "one", tmp_path / "other"]) == {"a"}
+    assert best_of([better, nested], tmp_path / "one") == set()
 
 
 def test_one_image_of_359_is_not_marked(tmp_path: Path) -> None:

@@ -1,0 +1,68 @@
+"""The command that writes a report."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from report_pages import parse, trained, write_results
+from small_runs import bench, line_of, run
+
+pytestmark = pytest.mark.usefixtures("folder")
+
+
+def test_a_run_becomes_a_page_with_its_table_and_its_curve() -> None:
+    assert run("--method", "simclr,random", "--set", "dataset.max_train=64").exit_code == 0
+    result = bench("report")
+    page = parse(Path("report.html").read_text())
+
+    assert result.exit_code == 0
+    assert result.stdout.startswith("report.html: ")
+    assert "2 cells: 2 ok." in page.text
+    assert page.one("figure", id="figure-curve-loss").one("tbody").text.startswith("simclr")
+    assert "bench run --method random,simclr --backbone test_resnet" in page.one("pre").text
+
+
+def test_several_folders_become_one_page_under_the_name_that_is_asked_for(folder: Path) -> None:
+    write_results(folder / "a", [trained("simclr")])
+    write_results(folder / "b", [trained("vicreg"), trained("simclr")])
+    result = bench("report", "--results", "a", "--results", "b", "-o", "both.html")
+    text = (folder / "both.html").read_text()
+
+    assert result.exit_code == 0
+    assert "2 cells: 2 ok. 1 more" in text
+    assert not (folder / "report.html").exists()
+
+
+@pytest.mark.parametrize("name", ["results", "nowhere"])
+def test_a_folder_without_records_is_one_line_and_no_page(folder: Path, name: str) -> None:
+    line = line_of(bench("report", "--results", name))
+
+    assert line == f"Error: no records in {name}. Run `bench run` first."
+    assert not (folder / "report.html").exists()
+
+
+@pytest.mark.parametrize("output", ["taken/below.html", "absent/report.html"])
+def test_a_page_that_cannot_be_written_is_one_line(folder: Path, output: str) -> None:
+    write_results(folder / "results", [trained()])
+    (folder / "taken").write_text("")
+
+    assert line_of(bench("report", "-o", output)).startswith(f"Error: --output: {output} cannot be written (")
+
+
+def test_a_report_needs_neither_torch_nor_pandas(folder: Path) -> None:
+    write_results(folder / "results", [trained(seed=seed) for seed in (0, 1)])
+    code = (
+        "import sys, runpy; sys.argv = ['bench', 'report']\n"
+        "try: runpy.run_module('bench', run_name='__main__')\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "print(sorted({'torch', 'pandas', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=dict(os.environ)
+    )
+
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
