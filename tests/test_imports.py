@@ -27,9 +27,9 @@ WITHOUT_TORCH = (
 LAYERS = (
     ("errors", "keys", "hookspecs", "published"),
     ("nn",),
-    ("config", "system", "metrics", "storage"),
+    ("config", "system", "metrics", "statistics", "storage"),
     ("boundary", "augmentation", "splits", "reporting"),
-    ("contracts",),
+    ("contracts", "report"),
     ("registry", "pretraining", "evaluation"),
     ("api", "planning", "testing"),
     ("execution",),
