@@ -14,6 +14,7 @@ from bench.cli.ranking import ranking
 from bench.cli.run import run
 from bench.cli.show import list_, preview, show
 from bench.cli.table import status, table
+from bench.cli.watch import watch
 
 NO = "no:"  # of `-p no:NAME`, as pytest has it
 
@@ -63,5 +64,5 @@ def main(ctx: click.Context, disabled: tuple[str, ...], traceback: bool) -> None
         click.echo(ctx.get_help())
 
 
-for command in (run, table, ranking, status, list_, show, preview, plugins):
+for command in (run, table, ranking, status, watch, list_, show, preview, plugins):
     main.add_command(command)
