@@ -12,6 +12,7 @@ from tabulate import tabulate
 
 from bench.errors import UsageError
 from bench.reporting.axes import TRAINED_FIELDS
+from bench.reporting.data_notes import describe_data_notes
 from bench.reporting.pivot import describe_reason
 from bench.reporting.running import describe_running
 from bench.storage.record_json import STATUSES
@@ -45,6 +46,8 @@ def describe_status(records: Iterable[Mapping[str, Any]], folder: str | Path = "
         matches = [record for record in records if record["status"] == kind]
         if matches:
             paragraphs.append("\n".join([f"{kind}: {len(matches)}. {advice}", *_list_reasons(matches)]))
+    if notes := describe_data_notes(records):
+        paragraphs.append("\n".join(["data:", *(f"  {note}" for note in notes)]))
     paragraphs.append(_measure_artifacts(Path(folder) / "artifacts"))
     return "\n\n".join(paragraphs)
 
