@@ -14,9 +14,9 @@ class Figure:
         name: of its files and its anchor: lower-case letters, digits and hyphens.
         title: a few words.
         caption: a sentence or two in plain text.
-        svg: one whole `<svg>` element with a viewBox, a `<title>` and no script. Colours are CSS
-            variables with a fallback: `var(--ink, #222)`, `var(--paper, #fff)`, `var(--grid, #ccc)`,
-            `var(--s1, ...)` to `var(--s8, ...)` (Okabe-Ito), so that a page can be dark.
+        svg: one whole `<svg>` element with a viewBox, a `<title>` and no script. Colours are CSS variables
+            with a fallback: `var(--ink, #222)`, `var(--paper, #fff)`, `var(--grid, #ccc)`, `var(--s1, ...)`
+            to `var(--s8, ...)` (Okabe-Ito), so that a page can be dark.
         columns: headings of its numbers.
         rows: its numbers, in the order of `columns`.
     """

@@ -14,8 +14,9 @@ from bench.reporting.ranking import Ranking
 from bench.statistics.aggregates import CONFIDENCE
 from bench.statistics.ranks import LEVEL
 
-# Okabe and Ito 2008, "Color universal design"
-SERIES = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
+# Okabe and Ito 2008, "Color universal design". Their yellow is darkened, for it cannot be seen on white;
+# their black is the text's, and grey stands in for it.
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#ad9f00", "#999999")
 INK, PAPER, GRID = "var(--ink, #222)", "var(--paper, #fff)", "var(--grid, #ccc)"
 DASHES = ("none", "7 3", "2 3", "9 3 2 3")  # after eight colours come the next dashes
 UNPRINTABLE = re.compile(

@@ -1,4 +1,7 @@
-"""Say what scores support: intervals, tests, ranks and aggregates.
+"""How far a number can be trusted: intervals, tests of a difference, and of many differences.
 
-Numbers in, numbers out: nothing here knows a record or a table. Imports nothing of bench.
+Numbers in, numbers out: nothing here knows a record or a table. What each is, and where it is from:
+`docs/statistics.md`.
+
+Imports nothing of bench.
 """

@@ -1,4 +1,4 @@
-"""Adjust p values for the number of comparisons that are made together.
+"""Say what is left of a p where many comparisons are made.
 
 Source: Holm 1979.
 """
@@ -8,14 +8,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def adjust_by_holm(p_values: Sequence[float]) -> list[float]:
-    """Return each p as Holm adjusts it: at most a level where the comparison is significant at that level.
+def adjust_by_holm(p_values: Sequence[float], family: int | None = None) -> list[float]:
+    """Return the level at which Holm rejects each hypothesis.
 
     Args:
-        p_values: of all comparisons that are made together.
+        p_values: those that are known.
+        family: how many hypotheses there are; none is as many as are given. Of the others no p is known: each
+            is taken to come after those that are, which rejects none that Holm over the whole would not.
     """
-    adjusted, largest = [1.0] * len(p_values), 0.0
+    family = len(p_values) if family is None else family
+    adjusted = [1.0] * len(p_values)
+    least = 0.0
     for done, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        largest = max(largest, min(1.0, (len(p_values) - done) * p_values[index]))
-        adjusted[index] = largest
+        least = max(least, min(1.0, p_values[index] * (family - done)))
+        adjusted[index] = least
     return adjusted
+
+
+def count_pairs(cells: int) -> int:
+    """Return how many comparisons there are among some cells, of which the best is seen only in the data."""
+    return cells * (cells - 1) // 2

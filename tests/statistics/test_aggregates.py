@@ -33,7 +33,12 @@ def test_the_interquartile_mean_is_scipys_trimmed_mean_of_all_runs() -> None:
 def test_a_data_set_with_more_seeds_does_not_weigh_more() -> None:
     once, twice = [np.array([1.0]), np.array([2.0, 4.0])], [np.array([1.0, 1.0]), np.array([2.0, 4.0])]
 
+    pooled = [*np.repeat([1.0, 3.0], 3), *np.repeat([2.0, 4.0, 9.0], 2)]  # six of each
+
     assert interquartile_mean(once) == interquartile_mean(twice) == 1.5
+    assert interquartile_mean([np.array([1.0, 3.0]), np.array([2.0, 4.0, 9.0])]) == pytest.approx(
+        stats.trim_mean(pooled, 0.25)
+    )
 
 
 def test_the_probability_of_improvement_is_mann_whitneys_u_by_the_number_of_pairs() -> None:

@@ -69,7 +69,7 @@ def test_wilcoxon_is_scipys_exact_test() -> None:
 
 
 def test_wilcoxon_counts_out_the_signs_where_differences_tie_and_leaves_zeros_out() -> None:
-    differences = np.array([1.0, 1.0, -1.0, 2.0, 0.0, 3.0, 3.0])
+    differences = np.array([1.0, -1.0, 2.0, 2.0, -3.0, 0.0, 4.0])
     ranks = stats.rankdata(abs(differences))
     own = sum(rank for rank, value in zip(ranks, differences, strict=True) if value > 0)
     held = [rank for rank, value in zip(ranks, differences, strict=True) if value]
