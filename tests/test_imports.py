@@ -28,7 +28,7 @@ WITHOUT_TORCH = (
 LAYERS = (
     ("errors", "keys", "hookspecs", "published"),
     ("nn",),
-    ("config", "system", "metrics", "storage"),
+    ("config", "system", "metrics", "statistics", "storage"),
     ("boundary", "augmentation", "splits", "reporting"),
     ("contracts", "report"),
     ("registry", "pretraining", "evaluation"),

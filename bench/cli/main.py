@@ -10,10 +10,12 @@ import click
 
 from bench.cli.app import Session, Shell
 from bench.cli.plugins import plugins
+from bench.cli.ranking import ranking
 from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.show import list_, preview, show
 from bench.cli.table import status, table
+from bench.cli.watch import watch
 
 NO = "no:"  # of `-p no:NAME`, as pytest has it
 
@@ -64,5 +66,5 @@ def main(ctx: click.Context, disabled: tuple[str, ...], traceback: bool) -> None
         click.echo(ctx.get_help())
 
 
-for command in (run, table, report, status, list_, show, preview, plugins):
+for command in (run, table, report, ranking, status, watch, list_, show, preview, plugins):
     main.add_command(command)

@@ -53,7 +53,7 @@ def table(session: Session, /, results: Path, output: Path | None, **options: An
 @click.command()
 @results_option
 def status(results: Path) -> None:
-    """Show what is done, what failed and why, and how much room it takes."""
+    """Show what runs, what is done, what failed and why, and how much room it takes."""
     from bench.reporting.status import describe_status
     from bench.storage.records import RecordStore
 

@@ -21,6 +21,7 @@ from bench.execution.failures import StageFailed, in_stage
 from bench.execution.image_cache import ImageCache
 from bench.execution.observed_run import ObservedRun, describe_pretraining
 from bench.execution.observers import Observers
+from bench.execution.shown_training import ShownTraining
 from bench.planning.cells import Cell
 from bench.planning.failure_report import FailureReport
 from bench.pretraining.channel_statistics import ChannelStatistics, measure_channels
@@ -161,22 +162,31 @@ class BackboneStage:
     def _train(self, cell: Cell, method: Method, images: Images, run: TrainingRun) -> TrainingCost:
         results = self.artifacts.folder.parent
         described = describe_pretraining(cell, results, run.folder)
-        observed = ObservedRun(self.observers, described)
+        observed, shown = ObservedRun(self.observers, described), ShownTraining(self.watch.heartbeat, cell)
         with (
             observed,
             self.watch.training(cell.keys.backbone, cell.training_title, described.steps) as end_step,
         ):
 
+            def on_start(epochs: int) -> None:
+                observed.start(epochs)
+                shown.start(epochs)
+
             def on_step(step: int, terms: Mapping[str, float]) -> None:
                 end_step()
                 observed.end_step(step, terms)
+                shown.end_step(step, terms)
+
+            def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
+                observed.end_epoch(epoch, metrics)
+                shown.end_epoch(metrics)
 
             source = self._open_source(cell, images)
             if cell.label_share:
                 groups = pooled_groups(self.images.datasets.open(cell.dataset))
                 rows = labelled_rows(source.labels.cpu(), cell.label_share, cell.seed, groups)
                 run = replace(run, rows=rows, epoch_images=cell.epoch_images)
-            run = replace(run, on_start=observed.start, on_epoch=observed.end_epoch, on_step=on_step)
+            run = replace(run, on_start=on_start, on_epoch=on_epoch, on_step=on_step)
             with float32_as(run.training.precision):
                 return pretrain(method, source, run)
 

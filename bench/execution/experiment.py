@@ -8,7 +8,7 @@ records = list(experiment.run())
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +31,7 @@ from bench.storage.records import Record, RecordStore
 from bench.storage.writable import refuse_unwritable
 from bench.system.arithmetic import refuse_precision
 from bench.system.device import auto_precision, choose_device
+from bench.system.heartbeat import Heartbeat, forget_silent, forget_workers
 from bench.system.profiler import Profiler
 from bench.system.stage_timer import StageTimer
 from bench.system.stage_watch import StageWatch
@@ -69,14 +70,21 @@ class Experiment:
         """
         groups = [list(group) for _, group in itertools.groupby(self.cells, lambda cell: cell.keys.backbone)]
         missing = set(self.positions.values())
-        fault = None
+        fault, failed = None, 0
+        heartbeat = Heartbeat()
+        forget_silent(self.spec.results)
         try:
-            for record in self._list_records(groups):
-                missing.discard(self.position(record))
-                yield record
+            with heartbeat.shown(self.spec.results, self.spec.run):
+                self._tell(heartbeat, missing, failed)
+                for record in self._list_records(groups):
+                    missing.discard(self.position(record))
+                    failed += record["status"] == "failed"
+                    self._tell(heartbeat, missing, failed)
+                    yield record
         except BadPlugin as error:
             fault = error
         finally:
+            forget_workers(self.spec.results, self.spec.run)
             self.parts.observers.drain()
         if fault or missing:
             said = f"{fault} There" if fault else f"{type(self.executor).__name__}: there"
@@ -84,6 +92,11 @@ class Experiment:
                 f"{said} is no record of {len(missing)} of {len(self.cells)} cells. "
                 "Run again with --executor in-process."
             ) from fault
+
+    def _tell(self, heartbeat: Heartbeat, missing: Collection[int], failed: int) -> None:
+        """Tell those who watch how many cells have a record."""
+        done = len(self.cells) - len(missing)
+        heartbeat.begin(kind="run", run=self.spec.run, cells=len(self.cells), done=done, failed=failed)
 
     def _list_records(self, groups: Sequence[Sequence[Cell]]) -> Iterator[Record]:
         """Yield what the executor does, which may be a plugin's."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -31,6 +31,7 @@ from bench.storage.artifacts import ArtifactStore
 from bench.storage.records import Record, RecordStore
 from bench.system.arithmetic import float32_as, repeat_to_the_bit
 from bench.system.device import is_lost, list_devices
+from bench.system.heartbeat import name_run, name_worker
 from bench.system.malloc import keep_freed_pages
 from bench.system.memory import share_memory
 from bench.system.stage_watch import StageWatch, Tell, tell_nobody
@@ -74,6 +75,7 @@ class PipelineSpec:
         deterministic: a GPU takes algorithms that repeat themselves, where torch has them.
         sharers: processes that share the memory of the device.
         live: the process has the terminal to itself, and may draw on it.
+        run: the name of the run, that its workers share.
         local: what is at hand in this process; it is not sent to another, which opens its own.
     """
 
@@ -88,6 +90,7 @@ class PipelineSpec:
     deterministic: bool = False
     sharers: int = 1
     live: bool = True
+    run: str = field(default_factory=name_run)
     local: LocalParts | None = None
 
     def __getstate__(self) -> dict[str, object]:
@@ -106,7 +109,7 @@ class PipelineSpec:
         )
         features = FeaturesStage(backbones, images, artifacts, parts.watch)
         scores = ScoreStage(parts.registry, features, images, artifacts, parts.watch)
-        return Pipeline(parts.registry, RecordStore(self.results), scores, parts.observers)
+        return Pipeline(parts.registry, RecordStore(self.results), scores, parts.observers, self.run)
 
     def place(self, number: int) -> PipelineSpec:
         """Return the specification for one of the workers: where there are several GPUs, they take turns.
@@ -149,13 +152,14 @@ class Pipeline:
         store: of records.
         scores: the uppermost stage.
         observers: of the run.
+        name: of the run.
     """
 
     def __init__(
-        self, registry: Registry, store: RecordStore, scores: ScoreStage, observers: Observers
+        self, registry: Registry, store: RecordStore, scores: ScoreStage, observers: Observers, name: str
     ) -> None:
         self.registry, self.store = registry, store
-        self.scores, self.observers = scores, observers
+        self.scores, self.observers, self.name = scores, observers, name
 
     def run(self, cells: Iterable[Cell]) -> Iterator[Record]:
         """Yield the record of each cell, from the store if it is there, else made and stored.
@@ -169,15 +173,18 @@ class Pipeline:
             DeviceLost: a cell failed, and every other would in this process.
         """
         keep_freed_pages()
+        heartbeat = self.scores.watch.heartbeat
         try:
-            for cell in cells:
-                record = self.find_record(cell) or self._store(cell, self._make(cell))
-                yield record
-                if record["status"] == "failed" and is_lost(self.scores.device):
-                    raise DeviceLost(
-                        f"{self.scores.device}: it does nothing more in this process after an error of "
-                        f"{cell.title}. Run again for the other cells."
-                    )
+            with heartbeat.shown(self.store.folder, name_worker(self.name)):
+                for cell in cells:
+                    heartbeat.begin(kind="worker", run=self.name, cell=cell.title)
+                    record = self.find_record(cell) or self._store(cell, self._make(cell))
+                    yield record
+                    if record["status"] == "failed" and is_lost(self.scores.device):
+                        raise DeviceLost(
+                            f"{self.scores.device}: it does nothing more in this process after an error of "
+                            f"{cell.title}. Run again for the other cells."
+                        )
         finally:
             self.observers.drain()
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.reporting.axes import CELL_FIELDS, RecordPoint, Survey
 from bench.reporting.best import Marks
+from bench.reporting.data_notes import describe_data_notes
 from bench.reporting.formats.base import Caption
 from bench.reporting.formats.values import format_value
 from bench.reporting.headings import ROLES, format_label
@@ -100,6 +101,7 @@ def _list_remarks(survey: Survey, pivot: Pivot) -> Iterator[str]:
     threads = describe_thread_mixture(point.record for point in survey.points)
     if threads:
         yield threads
+    yield from describe_data_notes(point.record for point in survey.points)
     if any(group.on_diagonal and group.by_seed for group in pivot.groups.values()):
         yield f"{DIAGONAL}: trained and evaluated on the same data set"
 

@@ -1,4 +1,4 @@
-"""Describe a results folder: what is done, what is not and why, what it takes on disk."""
+"""Describe a results folder: what runs, what is done, what is not and why, what it takes on disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from tabulate import tabulate
 
 from bench.errors import UsageError
 from bench.reporting.axes import TRAINED_FIELDS
+from bench.reporting.data_notes import describe_data_notes
 from bench.reporting.pivot import describe_reason
+from bench.reporting.running import describe_running
 from bench.storage.record_json import STATUSES
 
 ADVICE = {
@@ -24,28 +26,33 @@ UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def describe_status(records: Iterable[Mapping[str, Any]], folder: str | Path = "results") -> str:
-    """Return how many cells are done, why others are not, and what the artifacts take on disk.
+    """Return what runs, how many cells are done, why others are not, and what the artifacts take on disk.
 
     Args:
         records: as `RecordStore.records` yields them.
         folder: the results folder.
 
     Raises:
-        UsageError: there are no records.
+        UsageError: there are no records, and nothing runs.
     """
     records = list(records)
+    running = ["\n".join(lines)] if (lines := describe_running(folder).lines) else []
     if not records:
+        if running:
+            return running[0]
         raise UsageError(f"no records in {folder}. Run `bench run` first.")
-    paragraphs = [_count_cells(records)]
+    paragraphs = [*running, count_cells(records)]
     for kind, advice in ADVICE.items():
         matches = [record for record in records if record["status"] == kind]
         if matches:
             paragraphs.append("\n".join([f"{kind}: {len(matches)}. {advice}", *_list_reasons(matches)]))
+    if notes := describe_data_notes(records):
+        paragraphs.append("\n".join(["data:", *(f"  {note}" for note in notes)]))
     paragraphs.append(_measure_artifacts(Path(folder) / "artifacts"))
     return "\n\n".join(paragraphs)
 
 
-def _count_cells(records: Sequence[Mapping[str, Any]]) -> str:
+def count_cells(records: Sequence[Mapping[str, Any]]) -> str:
     """Return a table of how many cells of each training have which status."""
     counts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     for record in records:

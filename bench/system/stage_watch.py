@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
+from bench.system.heartbeat import Heartbeat
 from bench.system.profiler import Profiler
 from bench.system.stage_timer import StageTimer
 
@@ -25,17 +26,21 @@ class StageWatch:
         timer: the seconds of the whole run by stage.
         profiler: writes traces; none profiles nothing.
         tell: is told which stage of a cell is entered, so that it is known if the process ends there.
+        heartbeat: says to other shells what the process does.
     """
 
     timer: StageTimer = field(default_factory=StageTimer)
     profiler: Profiler | None = None
     tell: Tell = tell_nobody
+    heartbeat: Heartbeat = field(default_factory=Heartbeat)
 
     @contextlib.contextmanager
     def entered(self, stage: str) -> Iterator[None]:
         """Tell that a stage of a cell is entered, and left."""
         self.tell("stage", stage)
+        self.heartbeat.enter(stage)
         yield
+        self.heartbeat.leave()
         self.tell("stage", "")
 
     @contextlib.contextmanager

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 def format_value(value: Any) -> str:
@@ -17,5 +20,5 @@ def format_value(value: Any) -> str:
 
 
 def join_lines(text: str) -> str:
-    """Return `text` on one line, each run of white space as one blank."""
-    return " ".join(text.split())
+    """Return `text` on one line, each run of white space as one blank, with nothing that moves a cursor."""
+    return CONTROLS.sub("\ufffd", " ".join(text.split()))

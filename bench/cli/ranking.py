@@ -1,0 +1,142 @@
+"""The command `bench ranking`. What a command needs is imported when it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bench.cli.app import Session, session
+from bench.cli.options import axis, results_option
+from bench.errors import BadValue, UnknownName, UsageError, suggest
+
+if TYPE_CHECKING:
+    from bench.storage.records import Record
+
+FORMATS = ("text", "json", "csv")
+
+
+@click.command()
+@results_option
+@axis("--method", metavar="NAME,…", text="What is compared.  [default: all but --between]")
+@axis("--eval", metavar="NAME,…", text="Evaluators.  [default: all]")
+@axis("--label-frac", metavar="F,…", text="Shares of the labels.  [default: all]")
+@axis("--dataset", metavar="NAME,…", text="What was evaluated on.  [default: all]")
+@click.option("--metric", metavar="NAME", help="What is ranked.  [default: top1, or an evaluator's first]")
+@click.option("--between", default="random,supervised", metavar="FLOOR,CEILING", show_default=True,
+              help="The methods at which a normalised score is 0 and 1, or none.")  # fmt: skip
+@click.option("--format", "format_", type=click.Choice(FORMATS), default="text", show_default=True)
+@click.option("--figures", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+              help="Write a critical-difference diagram and performance profiles there, as SVG.")  # fmt: skip
+@session
+def ranking(
+    session: Session,
+    /,
+    results: Path,
+    format_: str,
+    figures: Path | None,
+    between: str,
+    metric: str | None,
+    **filters: tuple[str, ...],
+) -> None:
+    """Rank methods over data sets: for each evaluator and label fraction, where there are two or more.
+
+    Average ranks; Wilcoxon's test of each pair, with Holm; interquartile means of normalised scores and the
+    probability of improvement, with intervals over seeds; and in words what so many data sets can tell apart.
+
+    \b
+    bench ranking
+    bench ranking --eval linear --label-frac 1 --figures figures
+    bench ranking --method simclr,vicreg,byol --between none --format json
+    """  # noqa: D301
+    from bench.reporting.blocks import gather_blocks
+    from bench.reporting.ranking import rank, why_not
+    from bench.reporting.ranking_output import WRITERS
+    from bench.storage.records import RecordStore
+
+    references, methods = read_references(between), split(filters["method"])
+    records = list(RecordStore(results).records())
+    if not records:
+        raise UsageError(f"no records in {results}. Run `bench run` first.")
+    refuse_unknown("method", methods, {record["cell"]["method"] for record in records})
+    blocks = gather_blocks(
+        select(records, filters), methods=methods, references=references or (), metric=metric, folder=results
+    )
+    refusals = [reason for block in blocks if (reason := why_not(block))]
+    rankings = [rank(block, references) for block in blocks if not why_not(block)]
+    if not rankings:
+        found = refusals[0] if refusals else "no metric is left of which more or less is better"
+        raise UsageError(f"ranking: {found}. Run what is missing, or see `bench table`.")
+    session.echo(WRITERS[format_](rankings, refusals))
+    if figures is not None:
+        from bench.report.files import write_figures
+        from bench.report.rank_figures import draw_ranking
+
+        for path in write_figures(draw_ranking(rankings), figures):
+            click.echo(f"Wrote {path}.", err=True)
+
+
+def read_references(between: str) -> tuple[str, str] | None:
+    """Return the two methods of `--between`; none where it is none.
+
+    Raises:
+        BadValue: it is neither two names nor none.
+    """
+    if between.strip() == "none":
+        return None
+    names = split((between,))
+    if len(names) != 2:
+        raise BadValue(f"--between: {between!r} is not two methods. Write FLOOR,CEILING, or none.")
+    return names[0], names[1]
+
+
+def select(records: Sequence[Record], filters: Mapping[str, tuple[str, ...]]) -> list[Record]:
+    """Return the records that are asked for; evaluators that take no fraction stay, whichever is.
+
+    Raises:
+        BadValue: a share of the labels is no number.
+        UnknownName: there is nothing of a name.
+    """
+    evaluators, datasets = split(filters["eval"]), split(filters["dataset"])
+    shares = [read_share(text) for text in split(filters["label_frac"])]
+    cells = [record["cell"] for record in records]
+    refuse_unknown("eval", evaluators, {cell["evaluator"] for cell in cells})
+    refuse_unknown("dataset", datasets, {cell.get("eval_dataset") or cell["dataset"] for cell in cells})
+    refuse_unknown("label-frac", shares, {cell.get("label_frac") for cell in cells} - {None})
+    return [
+        record
+        for record, cell in zip(records, cells, strict=True)
+        if (not evaluators or cell["evaluator"] in evaluators)
+        and (not datasets or (cell.get("eval_dataset") or cell["dataset"]) in datasets)
+        and (not shares or cell.get("label_frac") in (None, *shares))
+    ]
+
+
+def read_share(text: str) -> float:
+    """Return a share of the labels.
+
+    Raises:
+        BadValue: it is no number.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        raise BadValue(f"--label-frac: {text!r} is no number. Write 0.1 for a tenth of the labels.") from None
+
+
+def refuse_unknown(option: str, names: Sequence[object], known: Collection[object]) -> None:
+    """Refuse a name that no record has.
+
+    Raises:
+        UnknownName: there is one.
+    """
+    for name in names:
+        if name not in known:
+            raise UnknownName(f"--{option}: no record has {name}.{suggest(str(name), map(str, known))}")
+
+
+def split(values: tuple[str, ...]) -> list[str]:
+    """Return the names of an option that takes lists with commas, each once."""
+    return list(dict.fromkeys(part.strip() for value in values for part in value.split(",") if part.strip()))
