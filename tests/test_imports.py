@@ -18,7 +18,7 @@ WITHOUT_TORCH = (
     "cli.app", "contracts.recipe", "execution.worker_process", "inspection.plugins", "planning.planner",
     "registry.discovery", "registry.registry", "registry.scaffold", "reporting.axes", "reporting.formats",
     "reporting.formats.base", "reporting.formats.by_name", "reporting.pivot", "reporting.status",
-    "reporting.table", "reporting.threads", "splits.stratified", "storage.artifacts",
+    "reporting.table", "reporting.threads", "statistics.paired", "splits.stratified", "storage.artifacts",
     "storage.record_fields", "storage.records",
 )  # fmt: skip
 
@@ -27,7 +27,7 @@ WITHOUT_TORCH = (
 LAYERS = (
     ("errors", "keys", "hookspecs", "published"),
     ("nn",),
-    ("config", "system", "metrics", "storage"),
+    ("config", "system", "metrics", "statistics", "storage"),
     ("boundary", "augmentation", "splits", "reporting"),
     ("contracts",),
     ("registry", "pretraining", "evaluation"),
