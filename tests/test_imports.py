@@ -16,7 +16,8 @@ HARNESS = sorted((ROOT / "bench").rglob("*.py"))
 WITHOUT_TORCH = (
     "", "api", "boundary", "cli", "config", "errors", "hookspecs", "keys",
     "cli.app", "contracts.recipe", "execution.worker_process", "inspection.plugins", "planning.planner",
-    "registry.discovery", "registry.registry", "registry.scaffold", "reporting.axes", "reporting.formats",
+    "registry.discovery", "registry.registry", "registry.scaffold", "reporting.axes",
+    "reporting.comparison_texts", "reporting.formats",
     "reporting.formats.base", "reporting.formats.by_name", "reporting.pivot", "reporting.status",
     "reporting.table", "reporting.threads", "statistics.paired", "splits.stratified", "storage.artifacts",
     "storage.record_fields", "storage.records",

@@ -49,36 +49,55 @@ def find_best(pivot: Pivot, read: ReadPredictions) -> Marks:
         read: returns the predictions of a score's key, none where they are not stored.
     """
     marks = Marks(one_seed_a_cell="seed" in (*pivot.layout.rows, *pivot.layout.cols))
-    for groups in _list_tasks(pivot).values():
-        task = {position: Evidence(group, read) for position, group in groups.items()}
-        found = {position: evidence.bounds for position, evidence in task.items()}
-        marks.bounds |= {position: bounds for position, bounds in found.items() if bounds}
-        if not marks.one_seed_a_cell:
-            _mark(marks, task)
+    for task in _list_tasks(pivot).values():
+        _look_at(marks, task, read)
     return marks
 
 
-def _mark(marks: Marks, task: Mapping[Position, Evidence]) -> None:
-    """Mark the best of a task, or note why none is."""
-    directed = {position: evidence for position, evidence in task.items() if _can_be_best(evidence.group)}
-    if len(directed) < 2:
+def _look_at(marks: Marks, task: Mapping[Position, SeedGroup], read: ReadPredictions) -> None:
+    """Bound the cells of a task and compare them with the best, one by one, as predictions are large."""
+    ranked = sorted(filter(lambda p: _can_be_best(task[p]), task), key=lambda p: _badness(task[p]))
+    others = set() if marks.one_seed_a_cell else set(ranked[1:])
+    top = Evidence(task[ranked[0]], read) if others else None
+    strictest = LEVEL / max(1, count_pairs(len(ranked)))
+    found: dict[Position, Comparison | str] = {}
+    for position, group in task.items():
+        cell = top if top and position == ranked[0] else Evidence(group, read)
+        if cell.bounds:
+            marks.bounds[position] = cell.bounds
+        if top and position in others:
+            alike = print_alike(top, cell)
+            found[position] = Comparison(1.0, None) if alike else compare(top, cell, strictest)
+    if found:
+        _mark(marks, ranked[0], task[ranked[0]].metric, found)
+
+
+def _mark(marks: Marks, first: Position, metric: str, found: Mapping[Position, Comparison | str]) -> None:
+    """Mark the best of a task, or note why none is.
+
+    A mark says of every cell of the task that it is worse or may be as good: it takes all of them.
+
+    Args:
+        marks: what is marked.
+        first: the best cell.
+        metric: that is compared.
+        found: the comparison of the best with each other cell, or why there is none.
+    """
+    comparisons = {place: each for place, each in found.items() if isinstance(each, Comparison)}
+    if len(comparisons) < len(found):
+        marks.untested[metric] |= dict.fromkeys(each for each in found.values() if isinstance(each, str))
         return
-    (first, top), *others = sorted(directed.items(), key=lambda item: _badness(item[1].group))
-    comparisons = _compare_all(top, [other for _, other in others])
-    if isinstance(comparisons, str):
-        marks.untested[top.group.metric][comparisons] = None
-        return
-    tests = {one.test for one in comparisons if one.test}
+    tests = {each.test for each in comparisons.values() if each.test}
     if not tests:
         return  # all print alike
     marks.tested += 1
     marks.tests |= tests
-    adjusted = adjust_by_holm([one.p for one in comparisons], count_pairs(len(directed)))
+    adjusted = adjust_by_holm([each.p for each in comparisons.values()], count_pairs(len(found) + 1))
     if min(adjusted) > LEVEL:
         marks.unmarked += 1
         return
     marks.best.add(first)
-    marks.best.update(place for (place, _), p in zip(others, adjusted, strict=True) if p > LEVEL)
+    marks.best.update(place for place, p in zip(comparisons, adjusted, strict=True) if p > LEVEL)
 
 
 def _list_tasks(pivot: Pivot) -> dict[Task, dict[Position, SeedGroup]]:
@@ -96,20 +115,6 @@ def _can_be_best(group: SeedGroup) -> bool:
 def _badness(group: SeedGroup) -> float:
     mean = group.mean or 0.0
     return -mean if group.higher_is_better else mean
-
-
-def _compare_all(top: Evidence, others: list[Evidence]) -> list[Comparison] | str:
-    """Return the comparison of the best cell with each other one; or why one of them has none.
-
-    A mark says of every cell of the task that it is worse or may be as good: it takes all of them.
-    """
-    strictest, comparisons = LEVEL / count_pairs(len(others) + 1), []
-    for other in others:
-        found = Comparison(1.0, None) if print_alike(top, other) else compare(top, other, strictest)
-        if isinstance(found, str):
-            return found
-        comparisons.append(found)
-    return comparisons
 
 
 def _task_of(pivot: Pivot, position: Position) -> Task:

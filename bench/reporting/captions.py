@@ -125,10 +125,7 @@ def _list_unmarked(pivot: Pivot, marks: Marks) -> Iterator[str]:
     if marks.one_seed_a_cell:
         yield "Each cell is one seed, so that none is marked"
     if marks.untested:
-        texts = (
-            f"{metric} ({join_words(list(reasons), 'or')})" for metric, reasons in marks.untested.items()
-        )
-        yield f"Not marked where a cell has no test against the best: {join_words(list(texts))}"
+        yield f"Not marked where a cell has no test against the best: {_describe_untested(marks)}"
     if marks.unmarked and not marks.best:
         yield f"No difference from the best is significant ({_describe_tests(marks)})"
     elif marks.unmarked:
@@ -136,6 +133,14 @@ def _list_unmarked(pivot: Pivot, marks: Marks) -> Iterator[str]:
             f"Nothing is marked in {marks.unmarked} of {marks.tested} tasks, "
             "in which no difference from the best is significant"
         )
+
+
+def _describe_untested(marks: Marks) -> str:
+    """Return the metrics of tasks without all their tests, those of one reason together."""
+    metrics_by_reason: dict[str, list[str]] = defaultdict(list)
+    for metric, reasons in marks.untested.items():
+        metrics_by_reason[join_words(list(reasons), "or")].append(metric)
+    return "; ".join(f"{join_words(metrics)} ({why})" for why, metrics in metrics_by_reason.items())
 
 
 def _describe_best(marks: Marks) -> str:

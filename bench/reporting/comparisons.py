@@ -5,6 +5,7 @@
 | several seeds, predictions of the same images | t over seeds and images | of other seeds and other images |
 | several seeds of a share, without predictions | the same, at the most that the counts allow | the same |
 | several seeds of another metric | t over seeds | of other seeds on these images |
+| the same networks, read in two ways | the same, of their differences seed by seed | the same |
 | one seed, and a share of right answers | McNemar's, on the test images | of these two networks alone |
 | one seed of another metric, predictions | t over images | of these two networks alone |
 | anything else | none | |
@@ -16,9 +17,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from bench.reporting.evidence import Evidence
 from bench.reporting.metric_choice import decimals_of
-from bench.statistics.crossed import split_difference
+from bench.statistics.crossed import judge, split_difference, split_mean, split_seeds
 from bench.statistics.intervals import Interval
 from bench.statistics.paired import bound_difference, bound_mcnemar, mcnemar
 from bench.statistics.parts import LEVEL, Part, find_half_width, find_p
@@ -29,6 +32,7 @@ SEEDS = "t over seeds alone"
 ANSWERS = "McNemar on one seed's test images"
 COUNTS = "McNemar at the worst of one seed's counts"
 IMAGES = "t over one seed's test images"
+SAME = ", of the same networks"
 
 ONE_BESIDE_SEVERAL = "one seed beside several"
 ONE_SEED = "one seed"
@@ -45,14 +49,16 @@ class Comparison:
         test: that it is of; none where both print alike.
         difference: the one less the other, in the metric's unit.
         interval: of the difference, 95 %; none where only counts are known of one seed each.
-        parts: of the variance of the difference, first those of the seeds; empty for McNemar's test.
+        of_seeds: the parts that seeds have in the variance of the difference; none with one seed each.
+        of_images: the part of the test images; none where they are taken as they are, and for McNemar's test.
     """
 
     p: float
     test: str | None
     difference: float = 0.0
     interval: Interval | None = None
-    parts: tuple[Part, ...] = ()
+    of_seeds: tuple[Part, ...] = ()
+    of_images: Part | None = None
 
 
 def compare(one: Evidence, other: Evidence, strictest: float = 0.0) -> Comparison | str:
@@ -86,29 +92,49 @@ def print_alike(one: Evidence, other: Evidence) -> bool:
 def _compare_seeds(one: Evidence, other: Evidence) -> Comparison | str:
     if one.judged and other.judged:
         return _compare_judged(one, other, BOTH)
-    shares = [evidence.group.mean or 0.0 for evidence in (one, other)]
-    parts = [one.split_seeds(), other.split_seeds()]
+    means = [evidence.group.mean or 0.0 for evidence in (one, other)]
+    difference, same = means[0] - means[1], _are_same_networks(one, other)
+    if same:
+        by_seed = other.group.by_seed
+        of_seeds = [split_seeds([value - by_seed[seed] for seed, value in one.group.by_seed.items()])]
+    else:
+        of_seeds = [one.split_seeds(), other.split_seeds()]
     if one.counts and other.counts:  # at worst each has what the other lacks: the deviations add up
-        errors = [math.sqrt(share * (100 - share) / one.n) for share in shares]
-        return _conclude(shares[0] - shares[1], [*parts, Part(sum(errors) ** 2, math.inf)], BOTH_BY_COUNTS)
-    if not any(part.variance for part in parts):
+        errors = [math.sqrt(mean * (100 - mean) / one.n) for mean in means]
+        of_images = Part(sum(errors) ** 2, math.inf)
+        return _conclude(difference, of_seeds, of_images, BOTH_BY_COUNTS + SAME * same)
+    if not any(part.variance for part in of_seeds):
         return NOTHING_VARIES
-    return _conclude(shares[0] - shares[1], parts, SEEDS)
+    return _conclude(difference, of_seeds, None, SEEDS + SAME * same)
+
+
+def _are_same_networks(one: Evidence, other: Evidence) -> bool:
+    """Tell whether each seed of the one has read the same trained network as that of the other."""
+    networks = [
+        {record["cell"]["seed"]: record["keys"].get("backbone") for record in cell.records}
+        for cell in (one, other)
+    ]
+    return None not in networks[0].values() and networks[0] == networks[1]
 
 
 def _compare_judged(one: Evidence, other: Evidence, test: str) -> Comparison | str:
-    if one.judged is None or other.judged is None or (one.labels != other.labels).any():  # type: ignore[union-attr]
+    if one.judged is None or other.judged is None or not np.array_equal(one.labels, other.labels):
         return OTHER_IMAGES
-    parts = [
-        Part(100**2 * part.variance, part.freedom) for part in split_difference(one.judged, other.judged)
-    ]
-    return _conclude(100 * (one.judged.mean - other.judged.mean), parts, test)
+    same = one.group.n > 1 and _are_same_networks(one, other)
+    if same:  # the same seeds are then as much in both as the same images are
+        parts = split_mean(judge(one.values - other.values))
+    else:
+        parts = split_difference(one.judged, other.judged)
+    *of_seeds, of_images = (Part(100**2 * part.variance, part.freedom) for part in parts)
+    difference = 100 * (one.judged.mean - other.judged.mean)
+    return _conclude(difference, of_seeds, of_images, test + SAME * same)
 
 
-def _conclude(difference: float, parts: Sequence[Part], test: str) -> Comparison:
+def _conclude(difference: float, of_seeds: Sequence[Part], of_images: Part | None, test: str) -> Comparison:
+    parts = [*of_seeds, *([of_images] if of_images else [])]
     half = find_half_width(parts, LEVEL)
     interval = Interval(difference - half, difference + half)
-    return Comparison(find_p(difference, parts), test, difference, interval, tuple(parts))
+    return Comparison(find_p(difference, parts), test, difference, interval, tuple(of_seeds), of_images)
 
 
 def _compare_answers(
@@ -120,7 +146,7 @@ def _compare_answers(
         return Comparison(most, ANSWERS, difference)
     if one.judged is None or other.judged is None:
         return Comparison(most, COUNTS, difference)
-    if (one.labels != other.labels).any():  # type: ignore[union-attr]
+    if not np.array_equal(one.labels, other.labels):
         return OTHER_IMAGES
     right, other_right = (judged.by_image > 0 for judged in (one.judged, other.judged))
     alone, other_alone = int((right & ~other_right).sum()), int((other_right & ~right).sum())

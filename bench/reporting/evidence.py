@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from bench.reporting.metric_choice import COSTS, GAP, is_in_percent
 from bench.reporting.pivot import SeedGroup
 from bench.statistics.crossed import Judged, judge, split_mean, split_seeds
@@ -25,7 +27,6 @@ from bench.statistics.parts import Part
 from bench.statistics.per_image import mark_right, weigh_by_class
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from bench.storage.predictions import Predictions
@@ -107,7 +108,9 @@ class Evidence:
         found: list[Predictions] = []
         for record in self.records:
             one = self._read(record["keys"]["score"])
-            if one is None or len(one.labels) != self.n or (found and _differ(found[0], one)):
+            if one is None or len(one.labels) != self.n:
+                return None
+            if found and not np.array_equal(found[0].labels, one.labels):
                 return None
             stated = record["metrics"][self.group.metric]["value"]
             if not abs(100 * float(value_of(*one).mean()) - stated) <= ROUNDING:
@@ -118,17 +121,18 @@ class Evidence:
     @cached_property
     def judged(self) -> Judged | None:
         """What its seeds get of each test image; none without predictions."""
-        import numpy as np
-
-        if self.predictions is None:
-            return None
-        value_of = BY_IMAGE[self.group.metric]
-        return judge(np.stack([value_of(*one) for one in self.predictions]))
+        return judge(self.values) if self.predictions else None
 
     @property
-    def labels(self) -> NDArray[np.int32] | None:
-        """(n,), the class of each test image; none without predictions."""
-        return self.predictions[0].labels if self.predictions else None
+    def values(self) -> NDArray[np.float64]:
+        """(seeds, n), what each seed gets of each test image; there must be predictions."""
+        value_of = BY_IMAGE[self.group.metric]
+        return np.stack([value_of(*one) for one in self.predictions or ()])
+
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """(n,), the class of each test image; there must be predictions."""
+        return (self.predictions or ())[0].labels
 
     @cached_property
     def bounds(self) -> Bounds | None:
@@ -165,7 +169,3 @@ class Evidence:
         if is_in_percent(self.group.metric) and self.group.metric != GAP:
             low, high = max(0.0, low), min(100.0, high)
         return Bounds(low, high, SEEDS)
-
-
-def _differ(one: Predictions, other: Predictions) -> bool:
-    return bool((one.labels != other.labels).any())

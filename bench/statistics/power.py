@@ -8,6 +8,7 @@ answer.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from bench.statistics.parts import LEVEL, Part, find_half_width
 
@@ -35,12 +36,12 @@ def find_power(difference: float, parts: list[Part]) -> float:
     return 1 - float(nctdtr(freedom, shift, needed))
 
 
-def count_seeds(difference: float, seed_variances: tuple[float, float], images: Part) -> int | None:
-    """Return how many seeds of each of two methods show a difference with a power of 0.8.
+def count_seeds(difference: float, seed_variances: Sequence[float], images: Part) -> int | None:
+    """Return how many seeds of each of two cells show a difference with a power of 0.8.
 
     Args:
         difference: that was seen.
-        seed_variances: of one seed of either method.
+        seed_variances: of one seed of either cell; one, of differences, where the seeds are shared.
         images: the part of the test images, which stay the same.
 
     Returns:
