@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from bench.keys import digest
@@ -10,6 +11,7 @@ from bench.reporting.table import table
 from bench.storage.records import SCHEMA
 
 TEST_IMAGES = 100_000
+INTERVAL = re.compile(r" \[[\d.]+, [\d.]+\]")
 
 
 def make(method: str = "simclr", value: float = 70.0, **changes: Any) -> dict[str, Any]:
@@ -36,7 +38,8 @@ def make(method: str = "simclr", value: float = 70.0, **changes: Any) -> dict[st
 
 
 def cells(text: str) -> list[list[str]]:
-    """Return the cells of a GitHub table, its header first."""
+    """Return the cells of a GitHub table without the intervals in brackets, its header first."""
+    text = INTERVAL.sub("", text)
     lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in line] for line in lines]
 

@@ -17,9 +17,9 @@ WITHOUT_TORCH = (
     "", "api", "boundary", "cli", "config", "errors", "hookspecs", "keys",
     "cli.app", "contracts.recipe", "execution.worker_process", "inspection.plugins", "planning.planner",
     "registry.discovery", "registry.registry", "registry.scaffold", "report.page", "reporting.axes",
-    "reporting.formats",
+    "reporting.comparison_texts", "reporting.formats",
     "reporting.formats.base", "reporting.formats.by_name", "reporting.pivot", "reporting.status",
-    "reporting.table", "reporting.threads", "splits.stratified", "storage.artifacts",
+    "reporting.table", "reporting.threads", "statistics.paired", "splits.stratified", "storage.artifacts",
     "storage.record_fields", "storage.records",
 )  # fmt: skip
 
@@ -30,7 +30,7 @@ LAYERS = (
     ("nn",),
     ("config", "system", "metrics", "statistics", "storage"),
     ("boundary", "augmentation", "splits", "reporting"),
-    ("contracts", "report"),
+    ("contracts",),
     ("registry", "pretraining", "evaluation"),
     ("api", "planning", "testing"),
     ("report",),

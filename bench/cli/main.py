@@ -9,6 +9,7 @@ from importlib.metadata import version
 import click
 
 from bench.cli.app import Session, Shell
+from bench.cli.compare import compare
 from bench.cli.plugins import plugins
 from bench.cli.ranking import ranking
 from bench.cli.report import report
@@ -66,5 +67,5 @@ def main(ctx: click.Context, disabled: tuple[str, ...], traceback: bool) -> None
         click.echo(ctx.get_help())
 
 
-for command in (run, table, report, ranking, status, watch, list_, show, preview, plugins):
+for command in (run, table, compare, report, ranking, status, watch, list_, show, preview, plugins):
     main.add_command(command)

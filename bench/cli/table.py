@@ -20,6 +20,9 @@ from bench.errors import UsageError
               help="Axes of the columns.  [default: dataset,evaluator,label_frac]")  # fmt: skip
 @click.option("--metric", metavar="NAME,…",
               help="What the cells show.  [default: top1, or an evaluator's first]")  # fmt: skip
+@click.option("--uncertainty", default="auto", show_default=True, metavar="WHAT",
+              help="Beside the mean: std over seeds, the 95 % interval, both or none; "
+                   "auto is std, and the interval where there is one seed.")  # fmt: skip
 @click.option("--mix-protocols", is_flag=True,
               help="Let a column have scores of two protocols, such as frozen and fine-tuned.")  # fmt: skip
 @click.option("--format", default="github", show_default=True, metavar="NAME",

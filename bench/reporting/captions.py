@@ -15,8 +15,9 @@ from bench.reporting.headings import ROLES, format_label
 from bench.reporting.metric_choice import GAP, is_in_percent
 from bench.reporting.pivot import Layout, Pivot
 from bench.reporting.protocols import describe_mixture
-from bench.reporting.significance import LEVEL
 from bench.reporting.threads import describe_thread_mixture
+from bench.reporting.uncertainty import shows_deviation, shows_interval
+from bench.statistics.parts import LEVEL
 from bench.storage.record_fields import SEEN
 
 MOST_VALUES = 4  # of a setting that a caption lists before it says only that they differ
@@ -24,12 +25,13 @@ DIAGONAL = "†"
 MANY = 1e4  # from which a number is written without decimals, whatever its digits
 
 
-def build_caption(survey: Survey, pivot: Pivot, marks: Marks) -> Caption:
-    """Return the caption of a table."""
+def build_caption(survey: Survey, pivot: Pivot, marks: Marks, uncertainty: str) -> Caption:
+    """Return the caption of a table whose cells show that of their uncertainty."""
     metrics = [_describe_metric(metric, pivot) for metric in pivot.layout.metric_choice.metrics]
+    summary = (_describe_seeds(survey, pivot, uncertainty), _describe_bounds(pivot, marks, uncertainty))
     return Caption(
         metrics=join_words(metrics),
-        seeds=_describe_seeds(survey, pivot),
+        seeds=", ".join(filter(None, summary)),
         common=(*_list_common_cell(survey, pivot.layout), *_list_common_settings(survey, pivot.layout)),
         remarks=(*_list_remarks(survey, pivot), *_list_unmarked(pivot, marks)),
         best=_describe_best(marks),
@@ -54,7 +56,7 @@ def _describe_metric(metric: str, pivot: Pivot) -> str:
     return text
 
 
-def _describe_seeds(survey: Survey, pivot: Pivot) -> str:
+def _describe_seeds(survey: Survey, pivot: Pivot, uncertainty: str) -> str:
     if "seed" in (*pivot.layout.rows, *pivot.layout.cols):
         return ""
     seeds = survey.values_on("seed")
@@ -62,8 +64,18 @@ def _describe_seeds(survey: Survey, pivot: Pivot) -> str:
         return f"seed {format_value(seeds[0])}"
     if all(group.n < 2 for group in pivot.groups.values()):
         return "one seed a cell"
-    n = pivot.common_n
-    return f"mean ± std over seeds (n={n})" if n else "mean ± std over seeds"
+    n, text = pivot.common_n, "mean ± std" if shows_deviation(uncertainty) else "mean"
+    return f"{text} over seeds (n={n})" if n else f"{text} over seeds"
+
+
+def _describe_bounds(pivot: Pivot, marks: Marks, uncertainty: str) -> str:
+    """Return what the brackets behind the means are; nothing where there are none."""
+    shown = {
+        bounds.how
+        for position, bounds in marks.bounds.items()
+        if shows_interval(uncertainty, pivot.groups[position])
+    }
+    return f"95 % interval in brackets ({join_words(sorted(shown), 'or')})" if shown else ""
 
 
 def _list_common_cell(survey: Survey, layout: Layout) -> Iterator[str]:
@@ -115,9 +127,22 @@ def _list_unmarked(pivot: Pivot, marks: Marks) -> Iterator[str]:
     if marks.one_seed_a_cell:
         yield "Each cell is one seed, so that none is marked"
     if marks.untested:
-        yield f"Not marked where a cell has no test against the best: {join_words(marks.untested)}"
-    if marks.tests and not marks.best:
+        yield f"Not marked where a cell has no test against the best: {_describe_untested(marks)}"
+    if marks.unmarked and not marks.best:
         yield f"No difference from the best is significant ({_describe_tests(marks)})"
+    elif marks.unmarked:
+        yield (
+            f"Nothing is marked in {marks.unmarked} of {marks.tested} tasks, "
+            "in which no difference from the best is significant"
+        )
+
+
+def _describe_untested(marks: Marks) -> str:
+    """Return the metrics of tasks without all their tests, those of one reason together."""
+    metrics_by_reason: dict[str, list[str]] = defaultdict(list)
+    for metric, reasons in marks.untested.items():
+        metrics_by_reason[join_words(list(reasons), "or")].append(metric)
+    return "; ".join(f"{join_words(metrics)} ({why})" for why, metrics in metrics_by_reason.items())
 
 
 def _describe_best(marks: Marks) -> str:
@@ -127,7 +152,7 @@ def _describe_best(marks: Marks) -> str:
 
 
 def _describe_tests(marks: Marks) -> str:
-    return f"{join_words(marks.tests)}; Holm, level {LEVEL:g}"
+    return f"{join_words(sorted(marks.tests))}; Holm, level {LEVEL:g}"
 
 
 def _list_missing_metrics(pivot: Pivot) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from bench.reporting.headings import format_label, head_column, name_row_axis
 from bench.reporting.metric_choice import choose_metrics, decimals_of
 from bench.reporting.pivot import Pivot, Position, SeedGroup, lay_out, pivot_records
 from bench.reporting.protocols import protocol_tags, refuse_mixed
+from bench.reporting.uncertainty import AUTO, check_choice, format_uncertainty
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.collector import paused_collector
 from bench.storage.predictions import Predictions, read_predictions
@@ -32,6 +33,7 @@ def table(
     metric: Names = None,
     format: str | TableFormat = "github",  # noqa: A002
     mix_protocols: bool = False,
+    uncertainty: str = AUTO,
     folder: str | Path = "results",
 ) -> str:
     """Return the table that `build_table` makes of these arguments, as text.
@@ -43,6 +45,7 @@ def table(
         metric: see `build_table`.
         format: any format, or the name of a built-in one: github, plain, latex, html, csv or json.
         mix_protocols: see `build_table`; a format that does not refuse mixtures mixes anyway.
+        uncertainty: see `build_table`.
         folder: see `build_table`.
 
     Raises:
@@ -54,7 +57,15 @@ def table(
         format = load_built_in(format)  # noqa: A001
     mix = mix_protocols or not format.refuses_mixed
     return format.render(
-        build_table(records, rows=rows, cols=cols, metric=metric, mix_protocols=mix, folder=folder)
+        build_table(
+            records,
+            rows=rows,
+            cols=cols,
+            metric=metric,
+            mix_protocols=mix,
+            uncertainty=uncertainty,
+            folder=folder,
+        )
     )
 
 
@@ -66,6 +77,7 @@ def build_table(
     cols: Names = None,
     metric: Names = None,
     mix_protocols: bool = False,
+    uncertainty: str = AUTO,
     folder: str | Path | Sequence[Path] = "results",
 ) -> Table:
     """Build a table of `records`: mean and standard deviation over seeds, failures included.
@@ -82,14 +94,17 @@ def build_table(
             where there is transfer, eval_dataset, and dataset is a row.
         metric: one or several; none is `top1` of each evaluator that has it, the headline of others.
         mix_protocols: let a column have scores of two protocols, and say so in the caption.
-        folder: where the records are from, or several; predictions that are stored there are looked at where
-            they decide whether a difference is significant.
+        uncertainty: what the cells' texts show beside the mean: `std` over seeds, `interval` (95 %), `both`,
+            `none`, or `auto`: the interval of one seed, the deviation of several.
+        folder: where the records are from, or several. Predictions that are stored there tell how much of a
+            cell's uncertainty is of the test images, and whether a difference is significant.
 
     Raises:
         UsageError: there are no records, or a column would mix two protocols.
-        UnknownName: no axis or metric has the name that was asked for.
+        UnknownName: no axis or metric has the name that was asked for, or there is no such uncertainty.
         BadValue: an axis is asked for in rows and columns.
     """
+    check_choice(uncertainty)
     records = list(records)
     if not records:
         raise UsageError(f"no records in {folder}. Run `bench run` first.")
@@ -101,7 +116,7 @@ def build_table(
         refuse_mixed(pivot)
     folders = [folder] if isinstance(folder, (str, Path)) else folder
     marks = find_best(pivot, partial(_read_anywhere, [ArtifactStore(Path(one)) for one in folders]))
-    return _finish(survey, pivot, marks)
+    return _finish(survey, pivot, marks, uncertainty)
 
 
 def _read_anywhere(stores: Iterable[ArtifactStore], score_key: str) -> Predictions | None:
@@ -117,12 +132,12 @@ def _split_names(names: Names) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(part.strip() for part in parts if part.strip())) or None
 
 
-def _finish(survey: Survey, pivot: Pivot, marks: Marks) -> Table:
+def _finish(survey: Survey, pivot: Pivot, marks: Marks, uncertainty: str) -> Table:
     """Turn grouped records into the table's texts and numbers."""
     layout = pivot.layout
     notes = tuple(dict.fromkeys(note for group in pivot.groups_in_order() for note in group.troubles))
     axes = _list_axes(survey, pivot)
-    cells = _build_cells(pivot, notes, axes, marks.best)
+    cells = _build_cells(pivot, notes, axes, marks, uncertainty)
     columns = tuple(
         TableColumn(head_column(layout, column), dict(zip(layout.cols, column, strict=True)))
         for column in pivot.columns
@@ -136,7 +151,7 @@ def _finish(survey: Survey, pivot: Pivot, marks: Marks) -> Table:
         for row in pivot.rows
     )
     return Table(
-        caption=build_caption(survey, pivot, marks),
+        caption=build_caption(survey, pivot, marks, uncertainty),
         row_axes=layout.rows,
         row_headers=tuple(name_row_axis(layout, axis) for axis in layout.rows),
         column_axes=layout.cols,
@@ -153,13 +168,16 @@ def _list_axes(survey: Survey, pivot: Pivot) -> tuple[str, ...]:
 
 
 def _build_cells(
-    pivot: Pivot, notes: tuple[str, ...], axes: tuple[str, ...], best: Collection[Position]
+    pivot: Pivot, notes: tuple[str, ...], axes: tuple[str, ...], marks: Marks, uncertainty: str
 ) -> dict[Position, TableCell]:
     numbers = {note: number for number, note in enumerate(notes, 1)}
     show_n = pivot.common_n is None
-    return {
-        position: TableCell(
-            text=_format_cell(group, numbers, show_n=show_n),
+    cells = {}
+    for position, group in pivot.groups.items():
+        bounds = marks.bounds.get(position)
+        deviation = format_uncertainty(uncertainty, group, bounds)
+        cells[position] = TableCell(
+            text=_format_cell(group, deviation, numbers, show_n=show_n),
             metric=group.metric,
             higher_is_better=group.higher_is_better,
             mean=group.mean,
@@ -169,18 +187,21 @@ def _build_cells(
             troubles=group.troubles,
             axes={axis: group.points[0].axes.get(axis) for axis in axes},
             protocol=protocol_tags(group.points),
-            best=position in best,
+            best=position in marks.best,
             on_diagonal=group.on_diagonal,
+            low=bounds.low if bounds else None,
+            high=bounds.high if bounds else None,
+            interval=bounds.how if bounds else None,
         )
-        for position, group in pivot.groups.items()
-    }
+    return cells
 
 
-def _format_cell(group: SeedGroup, numbers: Mapping[str, int], *, show_n: bool) -> str:
-    """Return what a cell says: mean ± std, how many seeds where that differs, its notes.
+def _format_cell(group: SeedGroup, uncertainty: str, numbers: Mapping[str, int], *, show_n: bool) -> str:
+    """Return what a cell says: its mean, how far it can be trusted, how many seeds where that differs, notes.
 
     Args:
         group: the records.
+        uncertainty: what stands behind the mean.
         numbers: of the notes.
         show_n: the cells differ in their number of seeds.
     """
@@ -189,10 +210,7 @@ def _format_cell(group: SeedGroup, numbers: Mapping[str, int], *, show_n: bool) 
         notes = f" [{', '.join(str(numbers[note]) for note in group.troubles)}]"
     if group.mean is None:
         return (NO_CELL if group.status == "missing" else group.status) + notes
-    digits = decimals_of(group.metric)
-    text = f"{group.mean:.{digits}f}"
-    if group.std is not None:
-        text += f" ± {group.std:.{digits}f}"
+    text = f"{group.mean:.{decimals_of(group.metric)}f}{uncertainty}"
     if group.status == "partial":
         text += f" ({group.n} of {len(group.points)})"
     elif show_n:

@@ -12,8 +12,10 @@ import pytest
 from made_records import caption, cells, make, sweep, tidy
 from safetensors.numpy import save_file
 
-from bench.reporting import comparisons
+from bench.reporting.comparisons import ANSWERS, compare
+from bench.reporting.evidence import Evidence
 from bench.reporting.table import build_table, table
+from bench.statistics.parts import LEVEL
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.predictions import read_predictions
 
@@ -55,7 +57,8 @@ def test_a_difference_within_the_noise_of_seeds_is_not_marked() -> None:
 
     assert best_of(records) == set()
     assert caption(table(records)).endswith(
-        ". No difference from the best is significant (Welch over seeds; Holm, level 0.05)."
+        ". No difference from the best is significant (t over seeds and the worst of the counts; "
+        "Holm, level 0.05)."
     )
 
 
@@ -71,7 +74,8 @@ def test_the_best_is_marked_with_all_that_are_not_significantly_worse() -> None:
     assert [row[1].startswith("**") for row in cells(text)[1:]] == [True, True, False]
     assert "No difference" not in text
     assert caption(text).endswith(
-        " Bold is best or not significantly worse, where others are (Welch over seeds; Holm, level 0.05)."
+        " Bold is best or not significantly worse, where others are (t over seeds and the worst "
+        "of the counts; Holm, level 0.05)."
     )
 
 
@@ -80,14 +84,25 @@ def test_what_was_evaluated_with_one_seed_leaves_a_column_of_several_unmarked() 
 
     assert best_of(records[:-1]) == {"a"}
     assert best_of(records) == set()
-    assert "Not marked where a cell has no test against the best: top1." in caption(table(records))
+    assert "Not marked where a cell has no test against the best: top1 (one seed beside several)." in caption(
+        table(records)
+    )
 
 
 def test_numbers_that_no_seed_changes_are_no_sample_of_seeds() -> None:
-    records = [*over_seeds("a", 90.0, 90.0, 90.0), *over_seeds("b", 80.0, 80.0, 80.0)]
+    records = [
+        make(method, seed=seed, metrics={"acc": {"value": value, "higher_is_better": True}}, headline="acc")
+        for method, values in (
+            ("a", (90.0, 90.0, 90.0)),
+            ("b", (80.0, 80.0, 80.0)),
+            ("c", (80.0, 80.1, 80.2)),
+        )
+        for seed, value in enumerate(values)
+    ]
 
-    assert best_of(records) == set()
-    assert best_of([*records[:3], *over_seeds("b", 80.0, 80.1, 80.2)]) == {"a"}
+    assert best_of(records[:6]) == set()
+    assert "against the best: acc (no seed changes a value)." in caption(table(records[:6]))
+    assert best_of([*records[:3], *records[6:]]) == {"a"}
 
 
 def test_a_significant_difference_that_is_not_printed_is_none() -> None:
@@ -101,8 +116,8 @@ def test_a_significant_difference_that_is_not_printed_is_none() -> None:
 def test_without_a_true_difference_at_most_one_table_in_twenty_is_marked() -> None:
     draw, tables = np.random.default_rng(0), 400
     marked = sum(
-        bool(best_of([r for m, own in zip("abcdefgh", values, strict=True) for r in over_seeds(m, *own)]))
-        for values in draw.normal(80, 1, (tables, 8, 5)).tolist()
+        bool(best_of([r for m, own in zip("ab", values, strict=True) for r in over_seeds(m, *own)]))
+        for values in draw.normal(80, 1, (tables, 2, 5)).tolist()
     )
 
     assert 0 < marked / tables < 0.05
@@ -142,7 +157,7 @@ def test_one_image_of_359_is_not_marked(tmp_path: Path) -> None:
         with ArtifactStore(tmp_path).write(records[-1]["keys"]["score"]) as work:
             save_file({"label": labels, "prediction": predicted}, work / "predictions.safetensors")
 
-    assert [cell.text for cell in build_table(records).cells()] == ["97.21", "96.94"]
+    assert [cell.text for cell in build_table(records, uncertainty="none").cells()] == ["97.21", "96.94"]
     assert best_of(records, tmp_path) == set()
 
 
@@ -222,12 +237,11 @@ def test_predictions_are_read_only_where_they_decide(tmp_path: Path) -> None:
         asked.append(key)
         return read_predictions(ArtifactStore(tmp_path), key)
 
-    groups = [cell_group(record) for record in records]
-    best = comparisons.Best(groups[0], 3, read)
-    found = [best.compare(group) for group in groups[1:]]
+    best, *others = (Evidence(cell_group(record), read) for record in records)
+    found = [compare(best, other, LEVEL / 6) for other in others]
 
     assert asked == [records[index]["keys"]["score"] for index in (0, 1)]
-    assert [comparison and comparison.test for comparison in found] == [comparisons.IMAGES] * 3
+    assert [getattr(comparison, "test", None) for comparison in found] == [ANSWERS] * 3
 
 
 def cell_group(record: dict[str, Any]) -> Any:

@@ -66,7 +66,7 @@ def test_a_cell_says_why_a_seed_has_no_value_and_the_table_numbers_it() -> None:
     cell = cell_of(built, 1, 0)
 
     assert (cell.status, cell.by_seed, cell.troubles) == ("partial", {0: 80.0}, ("failed: boom",))
-    assert cell.text == "80.00 (1 of 2) [1]"
+    assert cell.text == "80.00 [79.75, 80.25] (1 of 2) [1]"
     assert built.notes == ("failed: boom",)
     assert built.numbered_notes() == ["[1] failed: boom"]
 

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from made_records import caption, make, sweep, tidy
 
+from bench.reporting.evidence import BOTH_BY_COUNTS, WILSON
 from bench.reporting.formats import bench_formats
 from bench.reporting.table import table
 
@@ -30,7 +31,7 @@ def test_github_escapes_what_would_break_a_row() -> None:
 
 
 def test_plain_marks_the_best_with_a_star_and_says_so() -> None:
-    text = table([make("a", 1), make("b", 2)], format="plain")
+    text = table([make("a", 1), make("b", 2)], format="plain", uncertainty="none")
 
     assert [line.split() for line in text.splitlines()[-2:]] == [["a", "1.00"], ["b", "2.00*"]]
     assert ". * is best or not significantly worse, where others are (" in caption(text)
@@ -57,7 +58,7 @@ def test_latex_escapes_specials_and_uses_booktabs() -> None:
 
 def test_latex_writes_the_best_bold_and_an_arrow() -> None:
     records = [make("a", 1, eval_dataset="x"), make("b", 2, eval_dataset="x"), make("a")]
-    text = table(records, format="latex")
+    text = table(records, format="latex", uncertainty="none")
     pairs = table(records, cols="dataset,eval_dataset", format="latex")
 
     assert r"\textbf{2.00}" in text
@@ -76,7 +77,11 @@ def test_html_is_well_formed_and_escaped() -> None:
         def handle_endtag(self, tag: str) -> None:
             assert open_tags.pop() == tag
 
-    text = table([make("<b>&", 1), make("c", 2), make("d", status="failed", reason="<x>")], format="html")
+    text = table(
+        [make("<b>&", 1), make("c", 2), make("d", status="failed", reason="<x>")],
+        format="html",
+        uncertainty="none",
+    )
     Tags().feed(text)
 
     assert open_tags == []
@@ -93,12 +98,15 @@ def test_csv_and_json_hold_numbers_reasons_and_all_axes() -> None:
 
     assert list(rows[0]) == [
         "method", "backbone", "dataset", "eval_dataset", "evaluator", "label_frac",
-        "metric", "mean", "std", "n", "higher_is_better", "best", "status", "reason",
+        "metric", "mean", "std", "n", "low", "high", "interval", "higher_is_better", "best", "status",
+        "reason",
         "features", "probe", "checkpoint", "selected_split",
     ]  # fmt: skip
     assert (rows[0]["mean"], rows[0]["n"], rows[0]["status"], rows[0]["reason"]) == ("70.5", "2", "ok", "")
     assert (rows[1]["method"], rows[1]["std"], rows[1]["status"]) == ('v,"q', "", "partial")
-    assert tidy(records)[1] == {
+    assert (rows[1]["interval"], rows[0]["interval"]) == (WILSON, BOTH_BY_COUNTS)
+    ends = {"low": 69.71521038881261, "high": 70.28325308668406, "interval": WILSON}
+    assert tidy(records)[1] == ends | {
         "method": 'v,"q', "backbone": "resnet18", "dataset": "digits", "eval_dataset": "digits",
         "evaluator": "knn", "label_frac": 1.0, "metric": "top1", "mean": 70.0, "std": None, "n": 1,
         "higher_is_better": True, "best": False,

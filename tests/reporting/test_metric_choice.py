@@ -32,7 +32,9 @@ def test_without_a_metric_each_evaluator_shows_its_headline() -> None:
         ["method", "linear", "geometry / rankme", "curve / top1_area"],
         ["simclr", "70.00", "33.2500", "60.00"],
     ]
-    assert caption(text).startswith("top1 in percent, rankme and top1_area in percent, seed 0;")
+    assert caption(text).startswith(
+        "top1 in percent, rankme and top1_area in percent, seed 0, 95 % interval in"
+    )
 
 
 def test_the_headline_survives_that_a_record_on_disk_has_its_metrics_in_order_of_name() -> None:

@@ -20,7 +20,8 @@ def test_only_seeds_are_averaged_and_what_is_constant_goes_to_the_caption() -> N
     assert caption(text) == (
         "top1 in percent, mean ± std over seeds (n=2); backbone resnet18, dataset digits, evaluator knn, "
         "label_frac 100 %, train.epochs 100. "
-        "No difference from the best is significant (Welch over seeds; Holm, level 0.05)."
+        "No difference from the best is significant (t over seeds and the worst of the counts; Holm, "
+        "level 0.05)."
     )
 
 
@@ -32,9 +33,9 @@ def test_n_is_in_each_cell_where_it_differs() -> None:
 
 
 def test_one_seed_has_no_deviation() -> None:
-    assert caption(table([make(seed=3)])).startswith("top1 in percent, seed 3;")
+    assert caption(table([make(seed=3)])).startswith("top1 in percent, seed 3, 95 %")
     assert caption(table([make("a", seed=3), make("b", seed=4)])).startswith(
-        "top1 in percent, one seed a cell;"
+        "top1 in percent, one seed a cell, 95 %"
     )
     assert cells(table([make(seed=3)]))[1] == ["simclr", "70.00"]
 

@@ -14,7 +14,12 @@ from bench.errors import UsageError
 from bench.reporting.table import table
 from bench.storage.records import RecordStore
 
-LINES = ["a digits: 70.00 ± 0.00 (n=2)", "a other: nothing", "b digits: failed [1]", "b other: 71.00 (n=1)"]
+LINES = [
+    "a digits: 70.00 ± 0.00 (n=2)",
+    "a other: nothing",
+    "b digits: failed [1]",
+    "b other: 71.00 [70.72, 71.28] (n=1)",
+]
 
 
 def records() -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ class TableCell:
     """One score: the records that differ in nothing but the seed, under one metric.
 
     Args:
-        text: what it says: the mean ± the standard deviation, rounded, or its status; then the
+        text: what it says: the mean and its uncertainty, rounded, or its status; then the
             numbers of its notes.
         metric: the name of the metric.
         higher_is_better: the metric's direction; none where neither more nor less is better.
@@ -29,6 +29,9 @@ class TableCell:
         best: it is the best of its task or not significantly worse, and another is; false where no other is,
             and where there is no test.
         on_diagonal: trained and evaluated on one data set, in a table where others are not.
+        low: the lower end of its 95 % interval; none where its records support no interval.
+        high: the upper end.
+        interval: how it was found, in words; none without one.
     """
 
     text: str
@@ -43,6 +46,9 @@ class TableCell:
     protocol: Mapping[str, str | None]
     best: bool
     on_diagonal: bool
+    low: float | None = None
+    high: float | None = None
+    interval: str | None = None
 
     @property
     def n(self) -> int:
