@@ -113,7 +113,7 @@ class Evidence:
             if found and not np.array_equal(found[0].labels, one.labels):
                 return None
             stated = record["metrics"][self.group.metric]["value"]
-            if not abs(100 * float(value_of(*one).mean()) - stated) <= ROUNDING:
+            if not abs(100 * float(value_of(one.labels, one.predicted).mean()) - stated) <= ROUNDING:
                 return None
             found.append(one)
         return tuple(found) or None
@@ -127,7 +127,7 @@ class Evidence:
     def values(self) -> NDArray[np.float64]:
         """(seeds, n), what each seed gets of each test image; there must be predictions."""
         value_of = BY_IMAGE[self.group.metric]
-        return np.stack([value_of(*one) for one in self.predictions or ()])
+        return np.stack([value_of(one.labels, one.predicted) for one in self.predictions or ()])
 
     @property
     def labels(self) -> NDArray[np.int32]:
