@@ -90,9 +90,7 @@ def _describe_column(column: ComparedColumn) -> str:
         found = column.disagreement
         for owner, (name, count, images) in enumerate(zip("AB", found.counts, found.images, strict=True)):
             listed = "; ".join(_describe_image(image, owner) for image in images)
-            lines.append(
-                f"{count:,} images are right in every seed of {name} alone; most of all {listed or 'none'}"
-            )
+            lines.append(f"right in every seed of {name} alone: {count:,}; most of all {listed or 'none'}")
     if not lines:
         return ""
     return "\n".join([f"{_clean(column.heading)}:", *(f"  {_clean(line)}" for line in lines)])

@@ -258,7 +258,7 @@ def test_without_predictions_classes_are_those_of_the_records_and_images_are_not
 
     assert len(column.classes) == 3
     assert column.disagreement is None
-    assert "images are right" not in write_text(compare_rows(records, "a", "b"))
+    assert "right in every seed" not in write_text(compare_rows(records, "a", "b"))
 
 
 def test_recalls_that_are_missing_or_of_a_class_without_images_are_left_out(tmp_path: Path) -> None:
@@ -293,6 +293,7 @@ def test_the_text_is_a_table_and_a_paragraph_a_column(tmp_path: Path) -> None:
     assert "would settle it" in table
     assert details.splitlines()[0] == "top1:"
     assert len(details.splitlines()) == 4
+    assert details.splitlines()[2].startswith("  right in every seed of A alone: ")
     assert "\x1b" not in details
 
 
