@@ -151,8 +151,6 @@ def _is_transfer(cell: Mapping[str, Any]) -> bool:
 def _place(cell: Mapping[str, Any], *, has_transfer: bool) -> Point:
     """Return a cell's values on the axes of `OPTIONS`, as the command line has them."""
     own = {**cell, "eval_dataset": (cell.get("eval_dataset") or cell["dataset"]) if has_transfer else ABSENT}
-    if cell["backbone"] == cell["method"]:  # a method without a network says its own name
-        own["backbone"] = ABSENT
     values = (own.get(field) for field in OPTIONS)
     return tuple(
         None if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -22,9 +22,9 @@ from bench.report.styles import Palette
 from bench.reporting.table import build_table
 from bench.storage.collector import paused_collector
 
-# the browser runs no script but ours, asks nobody for anything, and sends nothing anywhere
+# the browser runs no scripts but ours, asks nobody for anything, and sends nothing anywhere
 POLICY = (
-    "default-src 'none'; script-src '{hash}'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+    "default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
     "form-action 'none'"
 )
 
@@ -58,9 +58,9 @@ def list_sections(results: Results) -> list[Section]:
 
 def write_page(results: Results, sections: Sequence[Section]) -> str:
     """Return sections as one page, with its styles and its script."""
-    style, script = _read_asset("report.css"), _read_asset("report.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = POLICY.format(hash=f"sha256-{digest}")
+    names = dict.fromkeys(("report.js", *(one.script for one in sections if one.script)))
+    scripts = [_read_asset(name) for name in names]
+    policy = POLICY.format(hashes=" ".join(map(_hash, scripts)))
     title = f"bench report: {', '.join(map(str, results.folders))}"
     links = "".join(f'<li><a href="#{one.name}">{escape(one.title)}</a></li>' for one in sections)
     summary = [f"{count_statuses(results.records)}."]
@@ -76,7 +76,7 @@ def write_page(results: Results, sections: Sequence[Section]) -> str:
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="color-scheme" content="light dark">',
             f"<title>{escape(title)}</title>",
-            f"<style>{style}</style>",
+            f"<style>{_read_asset('report.css')}</style>",
             "</head>",
             "<body>",
             '<a class="skip" href="#main">Skip to the results</a>',
@@ -86,7 +86,7 @@ def write_page(results: Results, sections: Sequence[Section]) -> str:
             '<main id="main">',
             *map(write_section, sections),
             "</main>",
-            f"<script>{script}</script>",
+            *(f"<script>{script}</script>" for script in scripts),
             "</body>",
             "</html>",
             "",
@@ -121,6 +121,11 @@ def write_figure(figure: Figure, choices: Mapping[str, str]) -> str:
         f'<details><summary>Numbers<span class="far"> of {title}</span></summary>{numbers}</details>'
         "</figure>"
     )
+
+
+def _hash(script: str) -> str:
+    """Return what a policy knows a script by."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
 def _read_asset(name: str) -> str:

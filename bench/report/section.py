@@ -24,6 +24,7 @@ class Section:
         choices: what the reader chooses figures by, by the figure's name: the label of each list and the
             value that the figure is shown for. A figure that is not named is always shown.
         body: HTML of its own, below the figures; whoever makes it escapes what is in it.
+        script: a file of this package that its figures need; empty for none.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Section:
     figures: tuple[Figure, ...] = ()
     choices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     body: str = ""
+    script: str = ""
 
 
 @dataclass(frozen=True)

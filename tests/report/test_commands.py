@@ -52,6 +52,7 @@ def plan_all(commands: list[str]) -> list[str]:
         ("--method", "simclr,random", "--set", "train.lr=0.1,0.5", "--set", "knn.k=5,20",
          "--eval", "knn,linear"),
         ("--set", "views.ops=[crop,flip]", "--set", "simclr.temperature=0.1,0.2", "--seed", "7"),
+        ("--eval", "linear,geometry", "--label-frac", "0.1,1", "--set", "geometry.rows=50"),
         ("--set", "train.chunk_size=null", "--batch-size", "64,128", "--eval", "geometry,label-fraction"),
     ],
 )  # fmt: skip
@@ -60,6 +61,15 @@ def test_the_commands_plan_the_cells_of_the_records(words: tuple[str, ...]) -> N
     commands = list_commands(as_records(planned))
 
     assert plan_all(commands) == sorted(planned)
+
+
+def test_a_setting_that_only_some_cells_were_given_is_in_the_command_of_these_alone() -> None:
+    with_it = plan_cells(["--seed", "0", "--epochs", "3", *TINY])
+    without = plan_cells(["--seed", "1", *TINY])
+    commands = list_commands(as_records(with_it | without))
+
+    assert plan_all(commands) == sorted(with_it | without)
+    assert sorted("--epochs 3" in command for command in commands) == [False, True]
 
 
 def test_one_grid_is_one_command() -> None:

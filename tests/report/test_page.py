@@ -196,6 +196,22 @@ def test_a_folder_without_records_is_named(tmp_path: Path) -> None:
         build_page([folder, tmp_path / "empty"])
 
 
+def test_a_script_that_sections_ask_for_is_there_once_and_may_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assets = {"report.css": "", "report.js": "main()", "more.js": "more()"}
+    monkeypatch.setattr("bench.report.page._read_asset", assets.__getitem__)
+    sections = [Section(name, name, script="more.js") for name in ("a", "b")] + [Section("c", "c")]
+    root = parse(write_page(read_results([write_results(tmp_path / "r", [trained()])]), sections))
+    (policy,) = [
+        meta.attributes["content"] or "" for meta in root.all("meta") if "http-equiv" in meta.attributes
+    ]
+
+    assert [script.text for script in root.all("script")] == ["main()", "more()"]
+    for script in ("main()", "more()"):
+        assert base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() in policy
+
+
 def test_a_section_of_figures_from_elsewhere_is_on_the_page_with_its_choices(tmp_path: Path) -> None:
     svg = '<svg viewBox="0 0 1 1"><title>A map</title></svg>'
     figure = Figure(
@@ -209,6 +225,7 @@ def test_a_section_of_figures_from_elsewhere_is_on_the_page_with_its_choices(tmp
     assert root.one("figure", id="figure-confusion-knn").attributes["data-choices"] == '{"task": "knn <1>"}'
     assert "Confusion <of> knn" in root.one("figcaption").text
     assert "cat" in root.one("details").text
+    assert root.one("script").text.startswith('"use strict"')
     assert [p.text for p in root.one("section").all("p")] == ["A note."]
 
 

@@ -31,6 +31,7 @@ def test_a_linear_axis_holds_all_values_in_their_order(
 
     assert all(min(start, end) <= place <= max(start, end) for place in places)
     assert places == sorted(places, reverse=start > end)
+    assert len(set(places)) == (3 if high > low else 1)
 
 
 @pytest.mark.parametrize(("low", "high"), RANGES)

@@ -151,6 +151,7 @@ def test_a_name_has_one_style_and_thirty_two_names_have_thirty_two() -> None:
     assert palette.style_of("m3") is styles[3]
     assert len({(style.colour, style.dash) for style in styles}) == 32
     assert len({(style.dash, style.marker) for style in styles}) == 32
+    assert len({(style.colour, style.marker) for style in styles}) == 32
     assert [style.colour for style in styles[:8]] == [f"var(--s{n + 1},{c})" for n, c in enumerate(OKABE_ITO)]
 
 
