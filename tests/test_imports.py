@@ -21,6 +21,7 @@ WITHOUT_TORCH = (
     "reporting.formats.base", "reporting.formats.by_name", "reporting.pivot", "reporting.status",
     "reporting.table", "reporting.threads", "statistics.paired", "splits.stratified", "storage.artifacts",
     "storage.record_fields", "storage.records",
+    "report.export", "report.pictures",
 )  # fmt: skip
 
 

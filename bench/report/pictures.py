@@ -32,8 +32,8 @@ class Wanted:
     """What to draw beside the figures of predictions.
 
     Args:
-        map_points: test images on each map of features, at most; 0 draws no maps. A thousand take some
-            seconds a method, and five thousand about a minute.
+        map_points: test images on each map of features, at most; 0 draws no maps. A thousand take
+            about 10 seconds of one processor a method, and five thousand about 100.
         map_kind: `tsne`, `umap`, `pacmap` or `opentsne`.
 
     Raises:

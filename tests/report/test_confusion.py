@@ -60,6 +60,21 @@ def test_a_confusion_that_happened_once_is_drawn_and_one_that_did_not_is_not() -
     assert sorted(numbers) == ["100", "100", "50", "50"]
 
 
+def test_numbers_are_read_on_dark_cells_as_on_light_ones() -> None:
+    labels = np.array([0] * 10 + [1] * 10, dtype=np.int32)
+    predicted = np.array([0] * 9 + [1] + [1] * 10, dtype=np.int32)
+    figure = draw_confusion("confusion-x", "t", [Answers("a", (Predictions(labels, predicted),))], ("a", "b"))
+    colours = {
+        text.text: group.attrib["fill"]
+        for group in elements(figure.svg, "g")
+        if "fill" in group.attrib
+        for text in group
+        if text.text
+    }
+
+    assert colours == {"90": "var(--paper,#fff)", "100": "var(--paper,#fff)", "10": "var(--ink,#222)"}
+
+
 def test_names_of_classes_and_methods_are_written_as_they_are() -> None:
     figure = draw_confusion("confusion-x", "<t> & co", [answer("a<b&c"), answer("plain")], NAMES)
     written = {element.text for element in elements(figure.svg)}

@@ -59,7 +59,7 @@ def test_without_variables_the_fallback_of_each_colour_is_left() -> None:
     assert resolve_colours(svg) == '<rect fill="#d55e00" stroke="#ccc"/>'
 
 
-@pytest.mark.parametrize("width", [20, 60, 1000])
+@pytest.mark.parametrize("width", [20, 60, 100, 1000])
 def test_a_shortened_text_is_no_wider_than_asked(width: int) -> None:
     text = shorten("a rather long name of a class", width)
 

@@ -53,6 +53,12 @@ def test_where_the_shown_task_has_no_probabilities_another_shows_calibration() -
     assert [row.name for row in test_set.calibrated.rows] == ["simclr"]
 
 
+def test_a_task_of_which_one_record_has_no_probabilities_is_not_calibrated() -> None:
+    (test_set,) = choose_test_sets([record(evaluator="linear"), without_ece("vicreg", evaluator="linear")])
+
+    assert test_set.calibrated is None
+
+
 def test_where_no_task_has_probabilities_none_is_calibrated() -> None:
     (test_set,) = choose_test_sets([without_ece(evaluator="knn")])
 
