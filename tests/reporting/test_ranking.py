@@ -64,6 +64,18 @@ def test_the_scale_is_that_of_the_same_backbone() -> None:
     assert by_label["a resnet18"].mean == pytest.approx((70 - 20) / (90 - 20))
 
 
+def test_a_reference_of_another_backbone_is_none() -> None:
+    records = grid(THREE, 3)
+    records += [
+        one | {"cell": {**one["cell"], "backbone": "vit"}} for one in grid({"a": 55.0}, 3, references=False)
+    ]
+    ranking = ranked(records)
+
+    assert ranking.scaled == ()
+    assert ranking.aggregates == ()
+    assert "Not normalised, and so in no IQM: d0, d1 and d2 (no one score of random there)" in ranking.remarks
+
+
 def test_a_reference_that_is_no_better_or_not_there_leaves_its_data_set_out_by_name() -> None:
     records = grid(THREE, 4)
     records = [r for r in records if (r["cell"]["method"], r["cell"]["dataset"]) != ("random", "d3")]
