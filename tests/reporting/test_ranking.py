@@ -235,7 +235,7 @@ def test_pairs_of_trained_on_and_evaluated_on_are_data_sets_and_said_to_depend_o
     [
         (grid(THREE, 1), "there is 1 data set with all scores, and it takes two"),
         (grid({"a": 1.0}, 3), "there is 1 method to rank, and it takes two"),
-        (grid({}, 3), "there is no methods to rank, and it takes two"),
+        (grid({}, 3), "there is no method to rank, and it takes two"),
     ],
 )
 def test_what_cannot_be_ranked_says_why(records: list[dict[str, object]], reason: str) -> None:
