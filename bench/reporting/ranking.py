@@ -232,4 +232,4 @@ def _say_what_seeds_allow(block: Block) -> list[str]:
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number or 'no'} {noun}s"
+    return f"{number or 'no'} {noun}" if number < 2 else f"{number} {noun}s"

@@ -64,6 +64,18 @@ def test_the_scale_is_that_of_the_same_backbone() -> None:
     assert by_label["a resnet18"].mean == pytest.approx((70 - 20) / (90 - 20))
 
 
+def test_a_reference_of_another_backbone_is_none() -> None:
+    records = grid(THREE, 3)
+    records += [
+        one | {"cell": {**one["cell"], "backbone": "vit"}} for one in grid({"a": 55.0}, 3, references=False)
+    ]
+    ranking = ranked(records)
+
+    assert ranking.scaled == ()
+    assert ranking.aggregates == ()
+    assert "Not normalised, and so in no IQM: d0, d1 and d2 (no one score of random there)" in ranking.remarks
+
+
 def test_a_reference_that_is_no_better_or_not_there_leaves_its_data_set_out_by_name() -> None:
     records = grid(THREE, 4)
     records = [r for r in records if (r["cell"]["method"], r["cell"]["dataset"]) != ("random", "d3")]
@@ -223,7 +235,7 @@ def test_pairs_of_trained_on_and_evaluated_on_are_data_sets_and_said_to_depend_o
     [
         (grid(THREE, 1), "there is 1 data set with all scores, and it takes two"),
         (grid({"a": 1.0}, 3), "there is 1 method to rank, and it takes two"),
-        (grid({}, 3), "there is no methods to rank, and it takes two"),
+        (grid({}, 3), "there is no method to rank, and it takes two"),
     ],
 )
 def test_what_cannot_be_ranked_says_why(records: list[dict[str, object]], reason: str) -> None:
