@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     )
     from bench.nn.shares import in_shares
     from bench.nn.transformer import TokenDecoder
+    from bench.published.results import PublishedResult
     from bench.reporting.formats.base import Table, TableFormat
     from bench.splits.selection import Selection, choose, chosen_classes
     from bench.splits.stratified import stratified_holdout
@@ -125,6 +126,7 @@ _HOMES = {
     ),
     "bench.nn.shares": ("in_shares",),
     "bench.nn.transformer": ("TokenDecoder",),
+    "bench.published.results": ("PublishedResult",),
     "bench.reporting.formats.base": ("Table", "TableFormat"),
     "bench.splits.selection": ("Selection", "choose", "chosen_classes"),
     "bench.splits.stratified": ("stratified_holdout",),
@@ -168,6 +170,7 @@ __all__ = [
     "Offer",
     "ParamGroup",
     "Prototypes",
+    "PublishedResult",
     "Recipe",
     "Scores",
     "Selection",

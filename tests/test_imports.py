@@ -25,8 +25,8 @@ WITHOUT_TORCH = (
 
 # From the lowest. A package may import those of lower rows, and none of its own row.
 LAYERS = (
-    ("errors", "keys", "hookspecs", "published"),
-    ("nn",),
+    ("errors", "keys", "hookspecs"),
+    ("nn", "published"),
     ("config", "system", "metrics", "storage"),
     ("boundary", "augmentation", "splits", "reporting"),
     ("contracts",),

@@ -10,6 +10,7 @@ import click
 
 from bench.cli.app import Session, Shell
 from bench.cli.plugins import plugins
+from bench.cli.reference import reference
 from bench.cli.run import run
 from bench.cli.show import list_, preview, show
 from bench.cli.table import status, table
@@ -62,5 +63,5 @@ def main(ctx: click.Context, disabled: tuple[str, ...], traceback: bool) -> None
         click.echo(ctx.get_help())
 
 
-for command in (run, table, status, list_, show, preview, plugins):
+for command in (run, table, reference, status, list_, show, preview, plugins):
     main.add_command(command)

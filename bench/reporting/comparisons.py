@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from bench.reporting.metric_choice import USUAL_METRIC, decimals_of
+from bench.reporting.metric_choice import USUAL_METRIC
 from bench.reporting.pivot import SeedGroup
 from bench.reporting.significance import LEVEL, bound_mcnemar, mcnemar, welch
 
@@ -128,4 +128,4 @@ def one_seed_of(group: SeedGroup) -> OneSeed | None:
 
 
 def _text(group: SeedGroup) -> str:
-    return f"{group.mean:.{decimals_of(group.metric)}f}"
+    return f"{group.mean:.{group.decimals}f}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,29 @@ from bench.errors import UsageError
 from bench.reporting.axes import CELL_FIELDS, Survey, survey_records
 from bench.reporting.best import Marks, find_best
 from bench.reporting.captions import DIAGONAL, build_caption
-from bench.reporting.formats.base import NO_CELL, Table, TableCell, TableColumn, TableFormat, TableRow
+from bench.reporting.folders import StoredPredictions
+from bench.reporting.formats.base import (
+    NO_CELL,
+    Caption,
+    Table,
+    TableCell,
+    TableColumn,
+    TableFormat,
+    TableRow,
+)
 from bench.reporting.formats.by_name import load_built_in
-from bench.reporting.headings import format_label, head_column, name_row_axis
-from bench.reporting.metric_choice import choose_metrics, decimals_of
-from bench.reporting.pivot import Pivot, Position, SeedGroup, lay_out, pivot_records
+from bench.reporting.formats.values import format_value
+from bench.reporting.headings import format_label, head_column, label_value, list_levels, name_row_axis
+from bench.reporting.metric_choice import choose_metrics
+from bench.reporting.naming import refuse_unknown_names
+from bench.reporting.ordering import sort_rows, transpose
+from bench.reporting.pivot import Layout, Pivot, Position, SeedGroup, lay_out, pivot_records
+from bench.reporting.presentation import USUAL, Presentation
 from bench.reporting.protocols import protocol_tags, refuse_mixed
-from bench.storage.artifacts import ArtifactStore
+from bench.reporting.references import add_references, find_references
 from bench.storage.collector import paused_collector
-from bench.storage.predictions import read_predictions
 
+Folders = str | Path | Sequence[str | Path]
 Names = str | Sequence[str] | None
 
 
@@ -32,7 +46,8 @@ def table(
     metric: Names = None,
     format: str | TableFormat = "github",  # noqa: A002
     mix_protocols: bool = False,
-    folder: str | Path = "results",
+    folder: Folders = "results",
+    presentation: Presentation = USUAL,
 ) -> str:
     """Return the table that `build_table` makes of these arguments, as text.
 
@@ -44,6 +59,7 @@ def table(
         format: any format, or the name of a built-in one: github, plain, latex, html, csv or json.
         mix_protocols: see `build_table`; a format that does not refuse mixtures mixes anyway.
         folder: see `build_table`.
+        presentation: see `build_table`.
 
     Raises:
         UsageError: there are no records, or a column would mix two protocols.
@@ -54,7 +70,15 @@ def table(
         format = load_built_in(format)  # noqa: A001
     mix = mix_protocols or not format.refuses_mixed
     return format.render(
-        build_table(records, rows=rows, cols=cols, metric=metric, mix_protocols=mix, folder=folder)
+        build_table(
+            records,
+            rows=rows,
+            cols=cols,
+            metric=metric,
+            mix_protocols=mix,
+            folder=folder,
+            presentation=presentation,
+        )
     )
 
 
@@ -66,7 +90,8 @@ def build_table(
     cols: Names = None,
     metric: Names = None,
     mix_protocols: bool = False,
-    folder: str | Path = "results",
+    folder: Folders = "results",
+    presentation: Presentation = USUAL,
 ) -> Table:
     """Build a table of `records`: mean and standard deviation over seeds, failures included.
 
@@ -82,25 +107,32 @@ def build_table(
             where there is transfer, eval_dataset, and dataset is a row.
         metric: one or several; none is `top1` of each evaluator that has it, the headline of others.
         mix_protocols: let a column have scores of two protocols, and say so in the caption.
-        folder: where the records are from; predictions that are stored there are looked at where they decide
-            whether a difference is significant.
+        folder: where the records are from, or several folders; predictions that are stored there are looked
+            at where they decide whether a difference is significant.
+        presentation: what the table looks like.
 
     Raises:
         UsageError: there are no records, or a column would mix two protocols.
-        UnknownName: no axis or metric has the name that was asked for.
-        BadValue: an axis is asked for in rows and columns.
+        UnknownName: no axis, metric or column has the name that was asked for.
+        BadValue: an axis is asked for in rows and columns, or several columns are meant.
     """
-    records = list(records)
+    records, folders = list(records), _list_folders(folder)
     if not records:
-        raise UsageError(f"no records in {folder}. Run `bench run` first.")
+        raise UsageError(f"no records in {', '.join(map(str, folders))}. Run `bench run` first.")
     choice = choose_metrics(records, _split_names(metric))
     survey = survey_records(record for record in records if choice.by_evaluator[record["cell"]["evaluator"]])
     layout = lay_out(survey, _split_names(rows), _split_names(cols), choice)
+    layout = replace(layout, names=presentation.names, digits=presentation.digits)
+    refuse_unknown_names(presentation.required, _list_nameable(survey, layout))
     pivot = pivot_records(survey, layout)
     if not mix_protocols:
         refuse_mixed(pivot)
-    marks = find_best(pivot, partial(read_predictions, ArtifactStore(Path(folder))))
-    return _finish(survey, pivot, marks)
+    marks = find_best(pivot, StoredPredictions(folders).read)
+    return _present(survey, pivot, marks, presentation)
+
+
+def _list_folders(folder: Folders) -> list[Path]:
+    return [Path(folder)] if isinstance(folder, (str, Path)) else list(map(Path, folder))
 
 
 def _split_names(names: Names) -> tuple[str, ...] | None:
@@ -111,26 +143,57 @@ def _split_names(names: Names) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(part.strip() for part in parts if part.strip())) or None
 
 
-def _finish(survey: Survey, pivot: Pivot, marks: Marks) -> Table:
+def _list_nameable(survey: Survey, layout: Layout) -> Iterator[str]:
+    """Yield every name that may be given another one: of axes, of values on them, of metrics."""
+    axes = dict.fromkeys((*CELL_FIELDS, *survey.distinguishing, *survey.explicit, *layout.rows, *layout.cols))
+    for axis in axes:
+        yield axis
+        for value in survey.values_on(axis):
+            yield format_value(value)
+            yield format_label(axis, value)
+    yield from layout.metric_choice.metrics
+
+
+def _present(survey: Survey, pivot: Pivot, marks: Marks, presentation: Presentation) -> Table:
+    """Return the table of grouped records as it is to be shown."""
+    caption = build_caption(survey, pivot, marks, transposed=presentation.transpose)
+    pivot, best = sort_rows(pivot, presentation.sort), marks.best
+    if presentation.transpose:
+        # a mark is a cell's: it goes where the cell goes
+        marked = {id(pivot.groups[position]) for position in best}
+        pivot = transpose(pivot)
+        best = frozenset(place for place, group in pivot.groups.items() if id(group) in marked)
+    table = replace(_finish(survey, pivot, best, caption), label=presentation.label)
+    if presentation.published is None:
+        return table
+    references = find_references(pivot, presentation.published, presentation.names)
+    return add_references(table, pivot, references)
+
+
+def _finish(survey: Survey, pivot: Pivot, best: Collection[Position], caption: Caption) -> Table:
     """Turn grouped records into the table's texts and numbers."""
     layout = pivot.layout
     notes = tuple(dict.fromkeys(note for group in pivot.groups_in_order() for note in group.troubles))
     axes = _list_axes(survey, pivot)
-    cells = _build_cells(pivot, notes, axes, marks.best)
+    cells = _build_cells(pivot, notes, axes, best)
     columns = tuple(
-        TableColumn(head_column(layout, column), dict(zip(layout.cols, column, strict=True)))
+        TableColumn(
+            head_column(layout, column),
+            dict(zip(layout.cols, column, strict=True)),
+            list_levels(layout, column),
+        )
         for column in pivot.columns
     )
     rows = tuple(
         TableRow(
-            labels=tuple(map(format_label, layout.rows, row)),
+            labels=tuple(map(partial(label_value, layout), layout.rows, row)),
             values=dict(zip(layout.rows, row, strict=True)),
             cells=tuple(cells.get((row, column)) for column in pivot.columns),
         )
         for row in pivot.rows
     )
     return Table(
-        caption=build_caption(survey, pivot, marks),
+        caption=caption,
         row_axes=layout.rows,
         row_headers=tuple(name_row_axis(layout, axis) for axis in layout.rows),
         column_axes=layout.cols,
@@ -183,7 +246,7 @@ def _format_cell(group: SeedGroup, numbers: Mapping[str, int], *, show_n: bool) 
         notes = f" [{', '.join(str(numbers[note]) for note in group.troubles)}]"
     if group.mean is None:
         return (NO_CELL if group.status == "missing" else group.status) + notes
-    digits = decimals_of(group.metric)
+    digits = group.decimals
     text = f"{group.mean:.{digits}f}"
     if group.std is not None:
         text += f" ± {group.std:.{digits}f}"

@@ -100,7 +100,7 @@ def test_the_caption_is_in_parts() -> None:
 
     assert caption.metrics == "top1 in percent and nll (lower is better)"
     assert caption.seeds == "mean ± std over seeds (n=2)"
-    assert caption.common[:2] == ("backbone resnet18", "dataset digits")
+    assert caption.common[:2] == ("backbone resnet18", "data set digits")
     assert caption.remarks == ()
     assert str(Caption("top1", "", (), ("a is not b",))) == "top1. a is not b."
 

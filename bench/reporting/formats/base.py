@@ -22,8 +22,10 @@ class TableCell:
         mean: over the seeds; none if no seed has a value.
         std: the sample standard deviation (ddof 1); none for fewer than two values.
         by_seed: the values, by seed.
-        status: `ok`, `partial`, `failed`, `skipped`, or `missing` where an evaluator lacks the metric.
-        troubles: why seeds have no value, each reason once.
+        status: `ok`, `partial`, `failed`, `skipped`, or `missing` where an evaluator lacks the metric;
+            `published` of a result that is not ours.
+        troubles: why seeds have no value, each reason once; of a published result, its source and how it
+            differs.
         axes: its value on each axis of `Table.axes`; none on one that it does not have.
         protocol: its tags `features`, `probe`, `checkpoint` and `selected_split`.
         best: it is the best of its task or not significantly worse, and another is; false where no other is,
@@ -57,10 +59,13 @@ class TableColumn:
     Args:
         heading: what stands above it.
         values: its value on each of `Table.column_axes`, by the axis's name.
+        levels: the heading in parts, from the outermost one in: columns beside each other that share their
+            first parts are a group. A part is empty where there is nothing to say.
     """
 
     heading: str
     values: Mapping[str, Any]
+    levels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,7 @@ class Table:
         rows: from top to bottom.
         notes: what the marks [1], [2], ... in the cells' texts refer to.
         axes: every axis that tells cells apart, constant ones too, without the metric.
+        label: by which a paper or a page refers to it; may be empty.
     """
 
     caption: Caption
@@ -127,6 +133,7 @@ class Table:
     rows: tuple[TableRow, ...]
     notes: tuple[str, ...]
     axes: tuple[str, ...]
+    label: str = ""
 
     @property
     def header(self) -> tuple[str, ...]:
