@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     from bench.nn.shares import in_shares
     from bench.nn.transformer import TokenDecoder
     from bench.published.results import PublishedResult
-    from bench.reporting.formats.base import Table, TableFormat
+    from bench.reporting.formats.base import BinaryFormat, Table, TableFormat
     from bench.splits.selection import Selection, choose, chosen_classes
     from bench.splits.stratified import stratified_holdout
     from bench.system.device import auto_precision, exact_device, move_like, to_device
@@ -127,7 +127,7 @@ _HOMES = {
     "bench.nn.shares": ("in_shares",),
     "bench.nn.transformer": ("TokenDecoder",),
     "bench.published.results": ("PublishedResult",),
-    "bench.reporting.formats.base": ("Table", "TableFormat"),
+    "bench.reporting.formats.base": ("BinaryFormat", "Table", "TableFormat"),
     "bench.splits.selection": ("Selection", "choose", "chosen_classes"),
     "bench.splits.stratified": ("stratified_holdout",),
     "bench.system.device": ("auto_precision", "exact_device", "move_like", "to_device"),
@@ -145,6 +145,7 @@ __all__ = [
     "BadPlugin",
     "BadValue",
     "Batch",
+    "BinaryFormat",
     "CellRunner",
     "Centre",
     "DINOHead",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,30 @@ if TYPE_CHECKING:
     from bench.storage.predictions import Predictions
 
 
-def read_folders(folders: Sequence[Path], *, as_axis: bool = False) -> list[Record]:
-    """Return the records of all folders, those of the first one first.
+@dataclass(frozen=True)
+class FolderRecords:
+    """The records of some results folders.
+
+    Args:
+        records: those of the first folder first.
+        folders: each once.
+        is_axis: the records have their folder as an axis.
+    """
+
+    records: list[Record]
+    folders: tuple[Path, ...]
+    is_axis: bool
+    _counts: tuple[int, ...]
+
+    def origins_of(self, some: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Return the number of the folder of some of the records, which are these objects."""
+        numbers = (number for number, count in enumerate(self._counts) for _ in range(count))
+        by_object = {id(record): number for record, number in zip(self.records, numbers, strict=True)}
+        return [by_object[id(record)] for record in some]
+
+
+def read_folders(folders: Sequence[Path], *, as_axis: bool = False) -> FolderRecords:
+    """Return the records of all folders.
 
     The axis `folder` tells them apart where it is asked for, and where the same cell is in two of them: two
     records of one cell are never averaged.
@@ -35,11 +58,12 @@ def read_folders(folders: Sequence[Path], *, as_axis: bool = False) -> list[Reco
         if not records and len(by_folder) > 1:
             raise UsageError(f"no records in {folder}. Run `bench run` first, or leave it out of --results.")
     as_axis = as_axis or _share_a_cell(by_folder)
-    return [
+    records = [
         {**record, FOLDER: str(folder)} if as_axis else record
-        for folder, records in by_folder.items()
-        for record in records
+        for folder, own in by_folder.items()
+        for record in own
     ]
+    return FolderRecords(records, tuple(distinct), as_axis, tuple(map(len, by_folder.values())))
 
 
 class StoredPredictions:

@@ -45,7 +45,8 @@ def test_latex_escapes_specials_and_uses_booktabs() -> None:
     body = text.split("\\midrule\n")[1]
 
     assert body.startswith(
-        r"a\_b\&c\%d\#e\$f\{g\}h\textasciitilde{}i\textasciicircum{}j\textbackslash{}k & 70.00{\,$\pm$ 0.00} \\"
+        r"a\_b\&c\%d\#e\$f\{g\}h\textasciitilde{}i\textasciicircum{}j\textbackslash{}k "
+        r"& 70.00{\,$\pm$ 0.00} \\"
     )
     assert r"{[}x{]} & {failed {[}1{]}} \\" in body
     assert r"failed: 50\%" in body

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from bench.errors import UsageError
+
 NO_CELL = "–"  # what stands where a row and a column have no record in common
 
 
@@ -163,3 +165,19 @@ class TableFormat(ABC):
     @abstractmethod
     def render(self, table: Table) -> str:
         """Return `table` as text, without a line break at the end."""
+
+
+class BinaryFormat(TableFormat):
+    """A format that is a file and no text."""
+
+    def render(self, table: Table) -> str:
+        """Refuse to be text.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError("--format: this one is a file and no text. Use --output FILE.")
+
+    @abstractmethod
+    def encode(self, table: Table) -> bytes:
+        """Return the content of the file; the same table is the same bytes."""
