@@ -104,7 +104,7 @@ def parse_row(row: Mapping[str, str], unknown: str | None = None) -> PublishedRe
         epochs=_parse(int, row, "epochs"),
         batch_size=_parse(int, row, "batch_size"),
         evaluator=row["evaluator"],
-        top1=_parse(float, row, "top1") or 0.0,
+        top1=math.nan if (top1 := _parse(float, row, "top1")) is None else top1,
         protocol=row.get("protocol", ""),
         source=row["source"],
     )

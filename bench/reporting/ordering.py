@@ -76,10 +76,11 @@ def _find_column(pivot: Pivot, by: str) -> AxisValues:
     matches = [column for column, heading in headings.items() if heading == by]
     matches = matches or [column for column in pivot.columns if by in _list_parts(pivot.layout, column)]
     if not matches:
-        known = [BY_NAME, *(name_row_axis(pivot.layout, axis) for axis in pivot.layout.rows)]
-        raise UnknownName(
-            f"--sort: no column is named {by!r}.{suggest(by, [*known, *headings.values()], 24)}"
-        )
+        axes = (name_row_axis(pivot.layout, axis) for axis in pivot.layout.rows)
+        known = [BY_NAME, *axes, *headings.values()]
+        parts = (part for column in pivot.columns for part in _list_parts(pivot.layout, column))
+        hint = suggest(by, [*known, *parts], most=0)
+        raise UnknownName(f"--sort: no column is named {by!r}.{hint} Known: {', '.join(known)}.")
     if len(matches) > 1:
         which = "; ".join(repr(headings[column]) for column in matches)
         raise BadValue(
