@@ -82,7 +82,7 @@ def _make_test(survey: Survey, name: str, texts: Sequence[str]) -> Callable[[Map
             labels = [format_value(NULL if value is None else value) for value in values]
             raise UnknownName(f"--where: no record has {name} {text!r}.{suggest(text, labels)}")
         wanted += found
-    return lambda axes: any(_is_same(axes.get(axis), value) for value in wanted)
+    return lambda axes: axes.get(axis) in wanted
 
 
 def _means(axis: str, text: str, value: Any) -> bool:
@@ -95,7 +95,3 @@ def _means(axis: str, text: str, value: Any) -> bool:
         with contextlib.suppress(ValueError):
             return float(text) == value
     return False
-
-
-def _is_same(one: Any, other: Any) -> bool:
-    return one == other and isinstance(one, bool) == isinstance(other, bool)  # 1 is not true
