@@ -16,9 +16,10 @@ HARNESS = sorted((ROOT / "bench").rglob("*.py"))
 WITHOUT_TORCH = (
     "", "api", "boundary", "cli", "config", "errors", "hookspecs", "keys",
     "cli.app", "contracts.recipe", "execution.worker_process", "inspection.plugins", "planning.planner",
-    "registry.discovery", "registry.registry", "registry.scaffold", "reporting.axes", "reporting.formats",
-    "reporting.formats.base", "reporting.formats.by_name", "reporting.pivot", "reporting.status",
-    "reporting.table", "reporting.threads", "splits.stratified", "storage.artifacts",
+    "published.nearest", "published.search", "registry.discovery", "registry.published",
+    "registry.registry", "registry.scaffold", "reporting.axes", "reporting.export", "reporting.formats",
+    "reporting.formats.base", "reporting.formats.by_name", "reporting.pivot", "reporting.sidecar",
+    "reporting.status", "reporting.table", "reporting.threads", "splits.stratified", "storage.artifacts",
     "storage.record_fields", "storage.records",
 )  # fmt: skip
 
