@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.errors import BadValue, UnknownName, UsageError, suggest
@@ -19,9 +19,9 @@ def parse_conditions(texts: Iterable[str]) -> Conditions:
     """Return the conditions of `--where` options.
 
     Args:
-        texts: each `AXIS=VALUE,AXIS=VALUE`. One axis may have several values, with `|` between them or by
-            repetition. What follows a comma and names no axis belongs to the value before:
-            `views.ops=crop,flip`.
+        texts: each `AXIS=VALUE,AXIS=VALUE`. One axis may have several values, by repetition or with `|`
+            between them, which `select_records` looks at: a name may have one. What follows a comma and names
+            no axis belongs to the value before: `views.ops=crop,flip`.
 
     Raises:
         BadValue: there is no axis, or no value.
@@ -33,10 +33,10 @@ def parse_conditions(texts: Iterable[str]) -> Conditions:
             if "=" in part:
                 axis, _, value = (side.strip() for side in part.partition("="))
                 own = conditions.setdefault(axis, [])
-                own += (one.strip() for one in value.split("|"))
+                own.append(value)
             elif own:
                 own[-1] += f",{part.strip()}"
-            if not axis or not all(own):
+            if not axis or not all(part.strip() for value in own for part in value.split("|")):
                 raise BadValue(f"--where: {text!r} is no condition. Write AXIS=VALUE, e.g. method=simclr.")
     return {axis: tuple(dict.fromkeys(values)) for axis, values in conditions.items()}
 
@@ -76,13 +76,22 @@ def _make_test(survey: Survey, name: str, texts: Sequence[str]) -> Callable[[Map
         raise UnknownName(f"--where: no axis is named {name!r}.{hint}")
     values = survey.values_on(axis)
     wanted: list[Any] = []
-    for text in texts:
+    for text in _list_alternatives(axis, texts, values):
         found = [value for value in values if _means(axis, text, value)]
         if not found:
             labels = [format_value(NULL if value is None else value) for value in values]
             raise UnknownName(f"--where: no record has {name} {text!r}.{suggest(text, labels)}")
         wanted += found
     return lambda axes: axes.get(axis) in wanted
+
+
+def _list_alternatives(axis: str, texts: Sequence[str], values: Sequence[Any]) -> Iterator[str]:
+    """Yield the values that are asked for: a text with `|` is several, but where it is the name of one."""
+    for text in texts:
+        if any(_means(axis, text, value) for value in values):
+            yield text
+        else:
+            yield from (part.strip() for part in text.split("|"))
 
 
 def _means(axis: str, text: str, value: Any) -> bool:

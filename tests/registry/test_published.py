@@ -125,6 +125,7 @@ def test_commands_tell_what_is_wrong_and_use_the_rest(bring: Bring) -> None:
     assert "our report" in found.stdout
     assert found.stderr == f"brings:results: bench_published: 'Alignment': top1 is -2. {RANGE}\n"
     assert doctor.exit_code == 1
+    assert "FAILED" in CliRunner().invoke(main, ["plugins", "list"]).stdout
     assert "brings:results 1.0 (brings) FAILED at bench_published: 'Alignment': top1 is -2." in doctor.stdout
 
 

@@ -64,6 +64,13 @@ def test_a_list_with_commas_is_one_value() -> None:
     assert kept["settings"] == {"views.ops": ("crop", "flip")}
 
 
+def test_a_name_may_have_a_bar() -> None:
+    records = [make("c|d"), make("c"), make("d"), make("e")]
+
+    assert [name for name, *_ in chosen(records, "method=c|d")] == ["c|d"]
+    assert [name for name, *_ in chosen(records, "method=c|d|e")] == ["c", "d", "e"]
+
+
 def test_true_is_no_one_and_null_is_null() -> None:
     records = sweep("method.flag", *(True, None))
 
