@@ -113,6 +113,15 @@ def test_the_folder_may_have_moved(results: Path) -> None:
     assert bench("--from", "t.md.keys.json", "--results", "moved").stdout == Path("t.md").read_text()
 
 
+@pytest.mark.usefixtures("results")
+def test_a_table_of_several_folders_is_made_again(folder: Path) -> None:
+    RecordStore(folder / "more").write(make("byol", 50.0, dataset="cifar10", evaluator="linear"))
+    bench("--results", "results", "--results", "more", "--output", "t.md")
+
+    assert "byol" in Path("t.md").read_text()
+    assert bench(*FROM).stdout == Path("t.md").read_text()
+
+
 def test_a_record_that_is_missing_or_changed_is_one_line(results: Path) -> None:
     bench("--output", "t.md")
     first, second, *_ = sorted((results / "records").rglob("*.json"))

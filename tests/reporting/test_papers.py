@@ -20,7 +20,7 @@ from bench.reporting.formats.latex import FIT
 from bench.reporting.presentation import Presentation
 from bench.reporting.table import build_table, table
 
-ODD = "<b>&|$\\%#_{x}~^\x1b[31m\x00\u202e\x85"
+ODD = "<b>&|$\\%#_{x}~^\x1b[31m\x9b\x00\u202e\x85"
 
 
 def grid(**changes: Any) -> list[dict[str, Any]]:
