@@ -5,13 +5,12 @@ import io
 from html.parser import HTMLParser
 
 import pytest
-from made_records import caption, make, sweep, tidy
+from made_records import TEXT_FORMATS, caption, make, sweep, tidy
 
-from bench.reporting.formats import bench_formats
 from bench.reporting.table import table
 
 
-@pytest.mark.parametrize("kind", [offer.name for offer in bench_formats()])
+@pytest.mark.parametrize("kind", TEXT_FORMATS)
 def test_names_that_look_like_numbers_stay_as_they_are(kind: str) -> None:
     text = table([make("0012", dataset="1e5"), make("1e3", dataset="00")], format=kind)
 
