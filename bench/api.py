@@ -76,7 +76,8 @@ if TYPE_CHECKING:
     )
     from bench.nn.shares import in_shares
     from bench.nn.transformer import TokenDecoder
-    from bench.reporting.formats.base import Table, TableFormat
+    from bench.published.results import PublishedResult
+    from bench.reporting.formats.base import BinaryFormat, Table, TableFormat
     from bench.splits.selection import Selection, choose, chosen_classes
     from bench.splits.stratified import stratified_holdout
     from bench.system.device import auto_precision, exact_device, move_like, to_device
@@ -125,7 +126,8 @@ _HOMES = {
     ),
     "bench.nn.shares": ("in_shares",),
     "bench.nn.transformer": ("TokenDecoder",),
-    "bench.reporting.formats.base": ("Table", "TableFormat"),
+    "bench.published.results": ("PublishedResult",),
+    "bench.reporting.formats.base": ("BinaryFormat", "Table", "TableFormat"),
     "bench.splits.selection": ("Selection", "choose", "chosen_classes"),
     "bench.splits.stratified": ("stratified_holdout",),
     "bench.system.device": ("auto_precision", "exact_device", "move_like", "to_device"),
@@ -143,6 +145,7 @@ __all__ = [
     "BadPlugin",
     "BadValue",
     "Batch",
+    "BinaryFormat",
     "CellRunner",
     "Centre",
     "DINOHead",
@@ -168,6 +171,7 @@ __all__ = [
     "Offer",
     "ParamGroup",
     "Prototypes",
+    "PublishedResult",
     "Recipe",
     "Scores",
     "Selection",

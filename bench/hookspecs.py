@@ -14,6 +14,7 @@ from typing import Any
 import pluggy
 
 PROJECT = "bench"
+PUBLISHED = "bench_published"  # the hook whose offers are no plugins, but numbers
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
@@ -122,6 +123,17 @@ def bench_executors() -> Iterable[Offer | Family]:
 @hookspec
 def bench_formats() -> Iterable[Offer | Family]:
     """Offer formats of a table: subclasses of `bench.api.TableFormat`."""
+    return ()
+
+
+@hookspec
+def bench_published() -> Iterable[Any]:
+    """Offer results that were published: `bench.api.PublishedResult`, or files in the form of `results.csv`.
+
+    A file is a `pathlib.Path`, or what `importlib.resources.files(...)` gives: it has `read_text`. Its
+    columns are method, dataset, evaluator, top1 and source, and if you like backbone, epochs, batch_size and
+    protocol.
+    """
     return ()
 
 

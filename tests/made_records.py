@@ -7,11 +7,17 @@ import re
 from typing import Any
 
 from bench.keys import digest
+from bench.reporting.formats import bench_formats
+from bench.reporting.formats.base import BinaryFormat
+from bench.reporting.formats.by_name import load_built_in
 from bench.reporting.table import table
 from bench.storage.records import SCHEMA
 
 TEST_IMAGES = 100_000
 INTERVAL = re.compile(r" \[[\d.]+, [\d.]+\]")
+TEXT_FORMATS = [
+    offer.name for offer in bench_formats() if not isinstance(load_built_in(offer.name), BinaryFormat)
+]
 
 
 def make(method: str = "simclr", value: float = 70.0, **changes: Any) -> dict[str, Any]:

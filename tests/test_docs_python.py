@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import math
@@ -19,6 +20,7 @@ from made_records import make, sweep
 import bench.api
 from bench import hookspecs
 from bench.api import Recipe, View
+from bench.published.results import list_rows, parse_row, refuse_impossible
 from bench.reporting.table import build_table
 from bench.storage.records import RecordStore
 from bench.testing import check_evaluator, check_executor, check_method
@@ -162,6 +164,21 @@ def build_views_of_two_sizes(block: Block) -> None:
     assert [view.size for view in run_block(block)["views"]] == [None] * 2 + [96] * 6
 
 
+def bring_published_results(block: Block, folder: Path) -> None:
+    package = folder / "documented_results"
+    package.mkdir()
+    (package / "__init__.py").write_text(block.text)
+    (package / "results.csv").write_text("method,dataset,evaluator,top1,source\nA,digits,knn,90,ours\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        file, result = importlib.import_module("documented_results").bench_published()
+    del sys.modules["documented_results"]
+    ((_, row),) = list_rows(file.read_text(encoding="utf-8"))
+
+    assert parse_row(row).top1 == 90.0
+    refuse_impossible(result)
+
+
 CHECKS: dict[str, Callable[..., None]] = {
     "class Agreement(Method)": keep_the_contract_of_agreement,
     "class Alignment(Method)": fit_on_forty_lines,
@@ -173,6 +190,7 @@ CHECKS: dict[str, Callable[..., None]] = {
     "def bench_backbones()": offer_a_family,
     "def bench_run_start(run)": implement_hooks,
     "def bench_step_end(run": implement_hooks,
+    "def bench_published()": bring_published_results,
     "bench.results(": average_as_the_table_does,
     "build_table(": list_the_cells_of_the_table,
     "pd.read_json(": plot_what_a_training_logged,

@@ -16,10 +16,11 @@ HARNESS = sorted((ROOT / "bench").rglob("*.py"))
 WITHOUT_TORCH = (
     "", "api", "boundary", "cli", "config", "errors", "hookspecs", "keys",
     "cli.app", "contracts.recipe", "execution.worker_process", "inspection.plugins", "planning.planner",
-    "registry.discovery", "registry.registry", "registry.scaffold", "report.page", "reporting.axes",
-    "reporting.comparison_texts", "reporting.formats",
-    "reporting.formats.base", "reporting.formats.by_name", "reporting.pivot", "reporting.status",
-    "reporting.table", "reporting.threads", "statistics.paired", "splits.stratified", "storage.artifacts",
+    "published.nearest", "published.search", "registry.discovery", "registry.published",
+    "registry.registry", "registry.scaffold", "report.page", "reporting.axes", "reporting.comparison_texts",
+    "reporting.export", "reporting.formats", "reporting.formats.base", "reporting.formats.by_name",
+    "reporting.pivot", "reporting.sidecar", "reporting.status", "reporting.table", "reporting.threads",
+    "statistics.paired", "splits.stratified", "storage.artifacts",
     "storage.record_fields", "storage.records",
     "report.export", "report.pictures",
 )  # fmt: skip
@@ -27,8 +28,8 @@ WITHOUT_TORCH = (
 
 # From the lowest. A package may import those of lower rows, and none of its own row.
 LAYERS = (
-    ("errors", "keys", "hookspecs", "published"),
-    ("nn",),
+    ("errors", "keys", "hookspecs"),
+    ("nn", "published"),
     ("config", "system", "metrics", "statistics", "storage"),
     ("boundary", "augmentation", "splits", "reporting"),
     ("contracts",),

@@ -12,6 +12,7 @@ from bench.cli.app import Session, Shell
 from bench.cli.compare import compare
 from bench.cli.plugins import plugins
 from bench.cli.ranking import ranking
+from bench.cli.reference import reference
 from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.show import list_, preview, show
@@ -67,5 +68,8 @@ def main(ctx: click.Context, disabled: tuple[str, ...], traceback: bool) -> None
         click.echo(ctx.get_help())
 
 
-for command in (run, table, compare, report, ranking, status, watch, list_, show, preview, plugins):
+COMMANDS = (
+    run, table, compare, report, ranking, reference, status, watch, list_, show, preview, plugins,
+)  # fmt: skip
+for command in COMMANDS:
     main.add_command(command)

@@ -255,6 +255,7 @@ def describe_setting(field: dataclasses.Field[Any]) -> tuple[str, str, str, str]
 
 def list_entry_points(registry: Registry) -> str:
     """Return every installed entry point, what it offers, and what is wrong with it."""
+    registry.published()  # so that what is wrong with them is seen
     rows = []
     for plugin in registry.plugins:
         failures = [f for f in registry.failures if f.plugin == plugin]
@@ -272,6 +273,7 @@ def list_entry_points(registry: Registry) -> str:
 
 def diagnose_failures(registry: Registry) -> str:
     """Return every failure with its traceback and what to do about it."""
+    registry.published()  # so that what is wrong with them is seen
     if not registry.failures:
         return f"{len(registry.plugins)} plugins, nothing is wrong with them."
     return "\n\n".join(map(_diagnose, registry.failures))

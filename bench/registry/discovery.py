@@ -17,7 +17,7 @@ import pluggy
 from bench import hookspecs
 from bench.boundary import is_from_user
 from bench.errors import BenchError, one_line, suggest
-from bench.hookspecs import PROJECT, Family, Offer
+from bench.hookspecs import PROJECT, PUBLISHED, Family, Offer
 from bench.system.journal import survived
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # no dot, colon, comma or slash: they have a meaning
@@ -34,7 +34,9 @@ KINDS = {
     "formats": "TableFormat",
 }  # and the class of `bench.api` that a plugin of the kind extends; its hook is `bench_` and the kind
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("bench_"))
-OBSERVER_HOOKS = tuple(hook for hook in HOOKS if hook.removeprefix("bench_") not in KINDS)
+OBSERVER_HOOKS = tuple(
+    hook for hook in HOOKS if hook.removeprefix("bench_") not in KINDS and hook != PUBLISHED
+)
 CELL_KINDS = ("methods", "backbones", "datasets", "evaluators")  # a cell has one of each: they have a Config
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from bench.boundary import is_from_user
 from bench.errors import BadPlugin, UnknownName, one_line, suggest
+from bench.published.results import PublishedResult
 from bench.registry.declarations import read_declarations
 from bench.registry.discovery import (
     CELL_KINDS,
@@ -29,6 +30,7 @@ from bench.registry.discovery import (
     discover,
     same_dist,
 )
+from bench.registry.published import collect_published
 from bench.system.journal import survived
 
 CHECKED_KINDS = (*CELL_KINDS, "executors")
@@ -48,6 +50,7 @@ class Registry:
     _discovery: Discovery
     _names: dict[Entry, tuple[str, ...]] = field(default_factory=dict)
     _declared: dict[Entry, type[Any]] = field(default_factory=dict)
+    _published: tuple[PublishedResult, ...] | None = None
 
     @classmethod
     def load(cls, blocked: Iterable[str] = ()) -> Registry:
@@ -72,6 +75,12 @@ class Registry:
     def entries(self, kind: str) -> tuple[Entry, ...]:
         """Return all offers of a kind, families as one entry each."""
         return tuple(entry for entry in self._discovery.entries if entry.kind == kind)
+
+    def published(self) -> tuple[PublishedResult, ...]:
+        """Return all published results, those of plugins too; what is wrong with one is one more failure."""
+        if self._published is None:
+            self._published = collect_published(self._discovery)
+        return self._published
 
     def observer_hooks(self, plugin: Plugin) -> tuple[str, ...]:
         """Return the names of the observer hooks that a plugin has."""

@@ -21,6 +21,7 @@ OWN = {*CELL_FIELDS, "seed"}  # axes that are in a record's cell
 TRAINED_FIELDS = ("method", "backbone", "dataset")  # what a training may depend on
 TRAINING_PREFIXES = ("method.", "backbone.", "dataset.", "train.", "views.")
 RESOLVED = "resolved "  # before the name of a setting that resolved to another value than was set
+FOLDER = "folder"  # the axis that tells apart records of several results folders, where they have it
 KEY_DIGITS = 8
 NULL = "null"  # as YAML writes it; None on an axis means that there is no such setting
 MISSING = object()
@@ -199,9 +200,10 @@ def _find_origins(records: Sequence[Mapping[str, Any]]) -> list[_Origin]:
     origins = []
     for record in records:
         plugins = (record["cell"].get(name) for name in CELL_FIELDS if name != "label_frac")
-        key = (id(record.get("settings")), id(record.get("config")), *plugins)
+        key = (id(record.get("settings")), id(record.get("config")), record.get(FOLDER), *plugins)
         if key not in known:
-            known[key] = _Origin(_settings_by_role(record), flatten(record))
+            folder = {FOLDER: record[FOLDER]} if FOLDER in record else {}
+            known[key] = _Origin(_settings_by_role(record), flatten(record) | folder)
         origins.append(known[key])
     return origins
 
@@ -287,11 +289,16 @@ def _find_distinguishing(points: Sequence[RecordPoint], explicit: Sequence[str])
 
 
 def _list_candidates(points: Sequence[RecordPoint], explicit: Sequence[str]) -> list[str]:
-    """Return the settings that are not constant, first what was set, last what was only resolved."""
+    """Return the settings that are not constant, first what was set, last what was only resolved.
+
+    Last of all is the folder: what tells its records from others is to be named, if it can be.
+    """
     by_origin = {id(point.axes.settings): point.axes.settings for point in points}.values()
     names = {name for settings in by_origin for name in settings}
     varying = (n for n in names if len({settings.get(n, MISSING) for settings in by_origin}) > 1)
-    return sorted(varying, key=lambda name: (name.startswith(RESOLVED), name not in explicit, name))
+    return sorted(
+        varying, key=lambda name: (name == FOLDER, name.startswith(RESOLVED), name not in explicit, name)
+    )
 
 
 def _group_by(points: Sequence[RecordPoint], axes: Iterable[str]) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bench.reporting.axes import CELL_FIELDS, RecordPoint, Survey
@@ -11,12 +12,13 @@ from bench.reporting.best import Marks
 from bench.reporting.data_notes import describe_data_notes
 from bench.reporting.formats.base import Caption
 from bench.reporting.formats.values import format_value
-from bench.reporting.headings import ROLES, format_label
+from bench.reporting.headings import ROLES, format_label, label_value
 from bench.reporting.metric_choice import GAP, is_in_percent
 from bench.reporting.pivot import Layout, Pivot
 from bench.reporting.protocols import describe_mixture
 from bench.reporting.threads import describe_thread_mixture
 from bench.reporting.uncertainty import shows_deviation, shows_interval
+from bench.reporting.wording import say_difference, say_values
 from bench.statistics.parts import LEVEL
 from bench.storage.record_fields import SEEN
 
@@ -25,15 +27,25 @@ DIAGONAL = "†"
 MANY = 1e4  # from which a number is written without decimals, whatever its digits
 
 
-def build_caption(survey: Survey, pivot: Pivot, marks: Marks, uncertainty: str) -> Caption:
-    """Return the caption of a table whose cells show that of their uncertainty."""
+def build_caption(
+    survey: Survey, pivot: Pivot, marks: Marks, uncertainty: str, *, transposed: bool = False
+) -> Caption:
+    """Return the caption of a table.
+
+    Args:
+        survey: its records.
+        pivot: its groups.
+        marks: its best cells and the intervals of all.
+        uncertainty: what its cells show of theirs.
+        transposed: what is a row of the pivot is shown as a column.
+    """
     metrics = [_describe_metric(metric, pivot) for metric in pivot.layout.metric_choice.metrics]
     summary = (_describe_seeds(survey, pivot, uncertainty), _describe_bounds(pivot, marks, uncertainty))
     return Caption(
         metrics=join_words(metrics),
         seeds=", ".join(filter(None, summary)),
         common=(*_list_common_cell(survey, pivot.layout), *_list_common_settings(survey, pivot.layout)),
-        remarks=(*_list_remarks(survey, pivot), *_list_unmarked(pivot, marks)),
+        remarks=(*_list_remarks(survey, pivot, transposed=transposed), *_list_unmarked(pivot, marks)),
         best=_describe_best(marks),
     )
 
@@ -46,7 +58,7 @@ def join_words(words: Sequence[str], last: str = "and") -> str:
 
 
 def _describe_metric(metric: str, pivot: Pivot) -> str:
-    text = metric
+    text = pivot.layout.names.of(metric)
     if metric == GAP:
         text += " in percentage points"
     elif is_in_percent(metric):
@@ -85,28 +97,30 @@ def _list_common_cell(survey: Survey, layout: Layout) -> Iterator[str]:
         if axis in (*layout.rows, *layout.cols) or survey.varies(axis) or not values:
             continue
         if axis in ROLES and layout.has_transfer:
-            yield f"{ROLES[axis]} {values[0]}"
+            yield f"{ROLES[axis]} {label_value(layout, axis, values[0])}"
         elif axis != "eval_dataset":
-            yield f"{axis} {format_label(axis, values[0])}"
+            yield say_values(axis, [label_value(layout, axis, values[0])])
 
 
 def _list_common_settings(survey: Survey, layout: Layout) -> Iterator[str]:
     """Yield each setting that was set and is no axis; it may vary, if it follows from an axis."""
     for name in dict.fromkeys((*survey.explicit, "train.epochs")):
-        values = [format_value(value) for value in survey.values_on(name) if value is not None]
+        values = [label_value(layout, name, value) for value in survey.values_on(name) if value is not None]
         if name in (*layout.rows, *layout.cols) or not values:
             continue
-        yield f"{name} {' or '.join(values)}" if len(values) <= MOST_VALUES else f"{name} differs"
+        yield say_values(name, values) if len(values) <= MOST_VALUES else say_difference(name)
 
 
-def _list_remarks(survey: Survey, pivot: Pivot) -> Iterator[str]:
+def _list_remarks(survey: Survey, pivot: Pivot, *, transposed: bool) -> Iterator[str]:
     if survey.ambiguous_count:
         yield (
             f"{survey.ambiguous_count} records differ from another of their seed in nothing that is named "
             "(older data, another version): they are told apart by key and not averaged"
         )
     yield from _list_missing_metrics(pivot)
-    yield from _list_supervision(survey, pivot.layout)
+    layout = pivot.layout
+    shown = replace(layout, rows=layout.cols, cols=layout.rows) if transposed else layout
+    yield from _list_supervision(survey, shown)
     mixture = describe_mixture(pivot)
     if mixture:
         yield mixture[0].upper() + mixture[1:]
@@ -123,11 +137,11 @@ def _list_unmarked(pivot: Pivot, marks: Marks) -> Iterator[str]:
     values = [group for group in pivot.groups.values() if group.by_seed]
     undirected = dict.fromkeys(group.metric for group in values if group.higher_is_better is None)
     if undirected:
-        yield f"Neither more nor less is better of {join_words(list(undirected))}"
+        yield f"Neither more nor less is better of {join_words(list(map(pivot.layout.names.of, undirected)))}"
     if marks.one_seed_a_cell:
         yield "Each cell is one seed, so that none is marked"
     if marks.untested:
-        yield f"Not marked where a cell has no test against the best: {_describe_untested(marks)}"
+        yield f"Not marked where a cell has no test against the best: {_describe_untested(pivot, marks)}"
     if marks.unmarked and not marks.best:
         yield f"No difference from the best is significant ({_describe_tests(marks)})"
     elif marks.unmarked:
@@ -137,11 +151,11 @@ def _list_unmarked(pivot: Pivot, marks: Marks) -> Iterator[str]:
         )
 
 
-def _describe_untested(marks: Marks) -> str:
+def _describe_untested(pivot: Pivot, marks: Marks) -> str:
     """Return the metrics of tasks without all their tests, those of one reason together."""
     metrics_by_reason: dict[str, list[str]] = defaultdict(list)
     for metric, reasons in marks.untested.items():
-        metrics_by_reason[join_words(list(reasons), "or")].append(metric)
+        metrics_by_reason[join_words(list(reasons), "or")].append(pivot.layout.names.of(metric))
     return "; ".join(f"{join_words(metrics)} ({why})" for why, metrics in metrics_by_reason.items())
 
 
@@ -160,9 +174,11 @@ def _list_missing_metrics(pivot: Pivot) -> Iterator[str]:
     evaluators_by_missing: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for evaluator, metrics in pivot.layout.metric_choice.missing_metrics().items():
         evaluators_by_missing[tuple(metrics)].append(evaluator)
+    names = pivot.layout.names
     for missing, evaluators in evaluators_by_missing.items():
         verb = "has" if len(evaluators) == 1 else "have"
-        yield f"{join_words(evaluators)} {verb} no {join_words(missing, 'or')}"
+        lacking, lacked = ([names.of(name) for name in group] for group in (evaluators, missing))
+        yield f"{join_words(lacking)} {verb} no {join_words(lacked, 'or')}"
 
 
 def _list_supervision(survey: Survey, layout: Layout) -> Iterator[str]:
@@ -170,7 +186,7 @@ def _list_supervision(survey: Survey, layout: Layout) -> Iterator[str]:
     points = [point for point in survey.points if _protocol_of(point).get("training_labels")]
     if not points:
         return
-    methods = list(dict.fromkeys(point.axes["method"] for point in points))
+    methods = list(dict.fromkeys(label_value(layout, "method", point.axes["method"]) for point in points))
     protocols = [_protocol_of(point) for point in points]
     yield (
         f"{' and '.join(methods)} {'is' if len(methods) == 1 else 'are'} trained with "

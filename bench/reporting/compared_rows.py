@@ -15,8 +15,8 @@ from bench.reporting.disagreements import ClassDifference, Disagreement, find_di
 from bench.reporting.evidence import Evidence
 from bench.reporting.headings import head_column
 from bench.reporting.metric_choice import choose_metrics
+from bench.reporting.named_rows import name_row, read_selection, select_cells
 from bench.reporting.pivot import AxisValues, Pivot, SeedGroup, lay_out, pivot_records
-from bench.reporting.selection import name_row, read_selection, select_cells
 from bench.statistics.multiple import adjust_by_holm
 from bench.statistics.parts import LEVEL, Part
 from bench.statistics.power import MOST_SEEDS, POWER, count_images, count_seeds, find_power

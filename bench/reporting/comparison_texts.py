@@ -13,7 +13,6 @@ from bench.reporting.comparisons import Comparison
 from bench.reporting.disagreements import Disagreement, ImageDifference
 from bench.reporting.evidence import Evidence
 from bench.reporting.formats.values import join_lines
-from bench.reporting.metric_choice import decimals_of
 from bench.reporting.uncertainty import format_uncertainty
 
 SHOWN_P = 1e-4  # below which a p is not written out
@@ -47,7 +46,7 @@ def write_json(rows: ComparedRows) -> str:
 
 
 def _list_texts(column: ComparedColumn) -> list[str]:
-    found, digits = column.comparison, decimals_of(column.cells[0].group.metric)
+    found, digits = column.comparison, column.cells[0].group.decimals
     ends = [_describe_agreement(column.disagreement), column.settles]
     texts = [column.heading, *map(_describe_cell, column.cells)]
     if isinstance(found, str):
@@ -63,7 +62,7 @@ def _describe_cell(cell: Evidence) -> str:
     if group.mean is None:
         return group.status
     interval = format_uncertainty("interval", group, cell.bounds)
-    return f"{group.mean:.{decimals_of(group.metric)}f}{interval} (n={group.n})"
+    return f"{group.mean:.{group.decimals}f}{interval} (n={group.n})"
 
 
 def _describe_agreement(disagreement: Disagreement | None) -> str:

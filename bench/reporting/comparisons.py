@@ -20,7 +20,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.reporting.evidence import Evidence
-from bench.reporting.metric_choice import decimals_of
 from bench.statistics.crossed import judge, split_difference, split_mean, split_seeds
 from bench.statistics.intervals import Interval
 from bench.statistics.paired import bound_difference, bound_mcnemar, mcnemar
@@ -85,7 +84,7 @@ def compare(one: Evidence, other: Evidence, strictest: float = 0.0) -> Compariso
 
 def print_alike(one: Evidence, other: Evidence) -> bool:
     """Tell whether a table prints two cells as the same number."""
-    digits = decimals_of(one.group.metric)
+    digits = one.group.decimals
     return f"{one.group.mean:.{digits}f}" == f"{other.group.mean:.{digits}f}"
 
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from bench.errors import BadValue, UnknownName, suggest
-from bench.reporting.axes import CELL_FIELDS, RecordPoint, Survey, is_of_training
-from bench.reporting.metric_choice import MetricChoice, metric_of
+from bench.reporting.axes import CELL_FIELDS, FOLDER, RecordPoint, Survey, is_of_training
+from bench.reporting.metric_choice import COSTS, MetricChoice, decimals_of, metric_of
+from bench.reporting.naming import Names
 
 AxisValues = tuple[Any, ...]  # of a row or a column: its value on each of its axes
 Position = tuple[AxisValues, AxisValues]  # of a cell: its row and its column
 
 USUAL_AXES = (*CELL_FIELDS, "seed", "metric")
-ROW_AXES = frozenset({"method", "backbone", "key"})
+ROW_AXES = frozenset({"method", "backbone", "key", FOLDER})
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,16 @@ class Layout:
         cols: the axes that go across.
         metric_choice: the metrics of each evaluator.
         has_transfer: some records are evaluated on another data set than they were trained on.
+        names: what stands for names of axes, values and metrics.
+        digits: decimals of every metric that is no count; none are each metric's own.
     """
 
     rows: tuple[str, ...]
     cols: tuple[str, ...]
     metric_choice: MetricChoice
     has_transfer: bool
+    names: Names = field(default_factory=Names)
+    digits: int | None = None
 
 
 @dataclass(frozen=True)
@@ -45,11 +50,18 @@ class SeedGroup:
         points: the records.
         metric: what is shown of them.
         on_diagonal: trained and evaluated on one data set, in a table where others are not.
+        digits: decimals that are asked for, of a metric that is no count.
     """
 
     points: tuple[RecordPoint, ...]
     metric: str
     on_diagonal: bool
+    digits: int | None = None
+
+    @property
+    def decimals(self) -> int:
+        """How many decimals are shown; cells that print alike are not told apart."""
+        return decimals_of(self.metric) if self.digits is None or self.metric in COSTS else self.digits
 
     @cached_property
     def by_seed(self) -> dict[Any, float]:
@@ -176,7 +188,7 @@ def pivot_records(survey: Survey, layout: Layout) -> Pivot:
             points[place].append(point)
     groups = {
         (row, column): SeedGroup(
-            tuple(members), metric, layout.has_transfer and members[0].is_on_training_data
+            tuple(members), metric, layout.has_transfer and members[0].is_on_training_data, layout.digits
         )
         for (row, column, metric), members in points.items()
     }

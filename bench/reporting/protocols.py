@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from bench.errors import UsageError
 from bench.reporting.axes import RecordPoint
-from bench.reporting.headings import format_label, head_column
-from bench.reporting.pivot import AxisValues, Pivot, is_of_task
+from bench.reporting.headings import head_column, label_value
+from bench.reporting.pivot import AxisValues, Layout, Pivot, is_of_task
 
 USUAL_TAGS: Mapping[str, str | None] = {
     "features": "frozen",
@@ -85,7 +85,7 @@ def refuse_mixed(pivot: Pivot) -> None:
         advice = f"Put {axis} into --cols, or use --mix-protocols" if axis else "Use --mix-protocols"
         raise UsageError(
             f'table: the column "{head_column(pivot.layout, column)}" mixes '
-            f"{_describe_groups(groups, axis)}. {advice}."
+            f"{_describe_groups(pivot.layout, groups, axis)}. {advice}."
         )
 
 
@@ -95,7 +95,7 @@ def describe_mixture(pivot: Pivot) -> str:
     if not mixtures:
         return ""
     groups = group_by_protocol(point for points in mixtures for point in points)
-    description = _describe_groups(groups, _find_separating_axis(groups, pivot.layout.rows))
+    description = _describe_groups(pivot.layout, groups, _find_separating_axis(groups, pivot.layout.rows))
     return f"{'a column mixes' if len(mixtures) == 1 else 'columns mix'} {description}"
 
 
@@ -132,12 +132,12 @@ def _find_separating_axis(groups: PointsByProtocol, rows: Iterable[str]) -> str 
     return None
 
 
-def _describe_groups(groups: PointsByProtocol, axis: str | None) -> str:
+def _describe_groups(layout: Layout, groups: PointsByProtocol, axis: str | None) -> str:
     """Return the protocols in words, each with its values on `axis`, or its evaluators."""
     axis = axis or "evaluator"
     descriptions = []
     for protocol, points in groups.items():
-        labels = list(dict.fromkeys(format_label(axis, point.axes.get(axis)) for point in points))
+        labels = list(dict.fromkeys(label_value(layout, axis, point.axes.get(axis)) for point in points))
         descriptions.append(f"{protocol} ({_shorten(labels)})")
     count = "two" if len(groups) == 2 else len(groups)
     return f"{count} protocols: {'; '.join(descriptions)}"

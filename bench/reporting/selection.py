@@ -1,137 +1,106 @@
-"""Find the row that a person names: `simclr`, `simclr/resnet18` or `method=simclr,label_frac=0.1`."""
+"""Choose records by their values on axes: `--where method=simclr|vicreg,label_frac=0.1`."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.errors import BadValue, UnknownName, suggest
-from bench.reporting.axes import Survey
+from bench.errors import BadValue, UnknownName, UsageError, suggest
+from bench.reporting.axes import NULL, Survey, survey_records
 from bench.reporting.formats.values import format_value
 from bench.reporting.headings import format_label
-from bench.reporting.pivot import AxisValues, Layout, Pivot, SeedGroup
+from bench.reporting.pivot import USUAL_AXES
 
-NAMED_FIRST = ("method", "backbone")
-BEFORE_AXIS = re.compile(r",(?=[^,=/]+=)")  # a value may have commas: views.ops=crop,flip
+Conditions = Mapping[str, tuple[str, ...]]  # the values that are asked for, by the axis's name
 
 
-@dataclass(frozen=True)
-class Selection:
-    """What a person named.
+def parse_conditions(texts: Iterable[str]) -> Conditions:
+    """Return the conditions of `--where` options.
 
     Args:
-        text: as it was written.
-        named: the value of each axis that was named with one, as text.
-        words: what stands alone: the labels of a row, or several of them with slashes between.
-    """
-
-    text: str
-    named: Mapping[str, str]
-    words: tuple[str, ...]
-
-    def fits(self, layout: Layout, group: SeedGroup) -> bool:
-        """Tell whether it means a cell."""
-        axes = group.points[0].axes
-        return all(value in _texts(axis, axes.get(axis)) for axis, value in self.named.items()) and all(
-            _is_named(word, _names_of(layout, group)) for word in self.words
-        )
-
-
-def read_selection(text: str, survey: Survey) -> Selection:
-    """Read what a person named.
-
-    Args:
-        text: labels of a row, `axis=value`, or both with commas between.
-        survey: the records of the table.
+        texts: each `AXIS=VALUE,AXIS=VALUE`. One axis may have several values, by repetition or with `|`
+            between them, which `select_records` looks at: a name may have one. What follows a comma and names
+            no axis belongs to the value before: `views.ops=crop,flip`.
 
     Raises:
-        UnknownName: it names an axis that there is not.
+        BadValue: there is no axis, or no value.
     """
-    named, words = {}, []
-    known = survey.axis_names() - {"metric"}
-    for part in BEFORE_AXIS.split(text):
-        axis, equals, value = part.partition("=")
-        name = survey.resolve_axis(axis.strip())
-        if not equals:
-            words.append(part.strip())
-        elif name in known:
-            named[name] = value.strip()
+    conditions: dict[str, list[str]] = {}
+    for text in texts:
+        axis, own = "", list[str]()
+        for part in text.split(","):
+            if "=" in part:
+                axis, _, value = (side.strip() for side in part.partition("="))
+                own = conditions.setdefault(axis, [])
+                own.append(value)
+            elif own:
+                own[-1] += f",{part.strip()}"
+            if not axis or not all(part.strip() for value in own for part in value.split("|")):
+                raise BadValue(f"--where: {text!r} is no condition. Write AXIS=VALUE, e.g. method=simclr.")
+    return {axis: tuple(dict.fromkeys(values)) for axis, values in conditions.items()}
+
+
+def select_records(
+    records: Sequence[Mapping[str, Any]], conditions: Conditions
+) -> Sequence[Mapping[str, Any]]:
+    """Return the records that have one of the values on each axis, in their order.
+
+    Args:
+        records: all of them.
+        conditions: as `parse_conditions` returns them; none leaves all records.
+
+    Raises:
+        UnknownName: there is no such axis, or no record has such a value on it.
+        UsageError: no record has all that is asked for.
+    """
+    if not conditions or not records:
+        return records
+    survey = survey_records(records)
+    tests = [_make_test(survey, axis, values) for axis, values in conditions.items()]
+    kept = [point.record for point in survey.points if all(test(point.axes) for test in tests)]
+    if not kept:
+        asked = " and ".join(f"{axis}={'|'.join(values)}" for axis, values in conditions.items())
+        raise UsageError(f"--where: no record has {asked} at once. Leave one of them out.")
+    return kept
+
+
+def _make_test(survey: Survey, name: str, texts: Sequence[str]) -> Callable[[Mapping[str, Any]], bool]:
+    """Return what tells whether a record has one of the values on an axis."""
+    if name == "metric":
+        raise UnknownName("--where: metric is no axis of records. Choose metrics with --metric.")
+    axis, known = survey.resolve_axis(name), survey.axis_names()
+    if axis not in known:
+        usual = (*USUAL_AXES, *survey.distinguishing)
+        hint = suggest(name, known) or suggest(name, usual, most=99)
+        raise UnknownName(f"--where: no axis is named {name!r}.{hint}")
+    values = survey.values_on(axis)
+    wanted: list[Any] = []
+    for text in _list_alternatives(axis, texts, values):
+        found = [value for value in values if _means(axis, text, value)]
+        if not found:
+            labels = [format_value(NULL if value is None else value) for value in values]
+            raise UnknownName(f"--where: no record has {name} {text!r}.{suggest(text, labels)}")
+        wanted += found
+    return lambda axes: axes.get(axis) in wanted
+
+
+def _list_alternatives(axis: str, texts: Sequence[str], values: Sequence[Any]) -> Iterator[str]:
+    """Yield the values that are asked for: a text with `|` is several, but where it is the name of one."""
+    for text in texts:
+        if any(_means(axis, text, value) for value in values):
+            yield text
         else:
-            raise UnknownName(f"compare {text!r}: no axis is named {axis!r}.{suggest(axis, known)}")
-    return Selection(text, named, tuple(words))
+            yield from (part.strip() for part in text.split("|"))
 
 
-def select_cells(
-    pivot: Pivot, selection: Selection, unless: frozenset[str]
-) -> dict[AxisValues, tuple[AxisValues, SeedGroup]]:
-    """Return the cells of the row that is meant, by their column.
-
-    Args:
-        pivot: the table's groups.
-        selection: what is meant.
-        unless: axes that tell no columns apart: what is compared differs in them.
-
-    Returns:
-        For each column, its values on the axes that are left, the whole column and the cell.
-
-    Raises:
-        UnknownName: no row is meant.
-        BadValue: several are.
-    """
-    layout = pivot.layout
-    found: dict[AxisValues, tuple[AxisValues, SeedGroup]] = {}
-    rows: dict[str, None] = {}
-    several = False
-    for row in pivot.rows:
-        for column in pivot.columns:
-            group = pivot.groups.get((row, column))
-            if group is None or not selection.fits(layout, group):
-                continue
-            left = tuple(v for axis, v in zip(layout.cols, column, strict=True) if axis not in unless)
-            several = several or left in found
-            found[left] = column, group
-            rows[name_row(pivot, group, unless)] = None
-    if not found:
-        known = {name for group in pivot.groups.values() for name in _names_of(layout, group)}
-        raise UnknownName(f"compare: no row is named {selection.text!r}.{suggest(selection.text, known)}")
-    if several or len(rows) > 1:
-        raise BadValue(
-            f"compare: {selection.text!r} is {len(rows)} rows: {', '.join(rows)}. Name one of them."
-        )
-    return found
-
-
-def name_row(pivot: Pivot, group: SeedGroup, unless: frozenset[str] = frozenset()) -> str:
-    """Return the name of a cell's row: its labels, and the axes in which what is compared differs.
-
-    Args:
-        pivot: the table's groups.
-        group: the cell.
-        unless: these axes, where they go across.
-    """
-    axes = group.points[0].axes
-    more = (f"{axis}={format_value(axes.get(axis))}" for axis in pivot.layout.cols if axis in unless)
-    return ",".join(["/".join(_labels_of(pivot.layout, group)), *more])
-
-
-def _is_named(word: str, names: set[str]) -> bool:
-    return word in names or all(part.strip() in names for part in word.split(","))
-
-
-def _texts(axis: str, value: Any) -> set[str]:
-    return {format_value(value), format_label(axis, value)} if value is not None else {format_value(None)}
-
-
-def _labels_of(layout: Layout, group: SeedGroup) -> list[str]:
-    axes = dict.fromkeys((*NAMED_FIRST, *layout.rows))
-    values = {axis: group.metric if axis == "metric" else group.points[0].axes.get(axis) for axis in axes}
-    return [format_label(axis, value) for axis, value in values.items() if value is not None]
-
-
-def _names_of(layout: Layout, group: SeedGroup) -> set[str]:
-    """Return every run of a row's labels, with slashes between."""
-    labels = _labels_of(layout, group)
-    ends = range(1, len(labels) + 1)
-    return {"/".join(labels[start:end]) for end in ends for start in range(end)}
+def _means(axis: str, text: str, value: Any) -> bool:
+    """Tell whether a text is how a value is written: `0.10`, `0.1` and `10%` are a tenth of the labels."""
+    if value is None:
+        return text == NULL
+    if text in (format_value(value), format_label(axis, value), format_label(axis, value).replace(" ", "")):
+        return True
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        with contextlib.suppress(ValueError):
+            return float(text) == value
+    return False

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,30 @@ from bench.errors import UsageError
 from bench.reporting.axes import CELL_FIELDS, Survey, survey_records
 from bench.reporting.best import Marks, find_best
 from bench.reporting.captions import DIAGONAL, build_caption
-from bench.reporting.formats.base import NO_CELL, Table, TableCell, TableColumn, TableFormat, TableRow
+from bench.reporting.folders import StoredPredictions
+from bench.reporting.formats.base import (
+    NO_CELL,
+    Caption,
+    Table,
+    TableCell,
+    TableColumn,
+    TableFormat,
+    TableRow,
+)
 from bench.reporting.formats.by_name import load_built_in
-from bench.reporting.headings import format_label, head_column, name_row_axis
-from bench.reporting.metric_choice import choose_metrics, decimals_of
-from bench.reporting.pivot import Pivot, Position, SeedGroup, lay_out, pivot_records
+from bench.reporting.formats.values import format_value
+from bench.reporting.headings import format_label, head_column, label_value, list_levels, name_row_axis
+from bench.reporting.metric_choice import choose_metrics
+from bench.reporting.naming import refuse_unknown_names
+from bench.reporting.ordering import sort_rows, transpose
+from bench.reporting.pivot import Layout, Pivot, Position, SeedGroup, lay_out, pivot_records
+from bench.reporting.presentation import USUAL, Presentation
 from bench.reporting.protocols import protocol_tags, refuse_mixed
+from bench.reporting.references import add_references, find_references
 from bench.reporting.uncertainty import AUTO, check_choice, format_uncertainty
-from bench.storage.artifacts import ArtifactStore
 from bench.storage.collector import paused_collector
-from bench.storage.predictions import Predictions, read_predictions
 
+Folders = str | Path | Sequence[str | Path]
 Names = str | Sequence[str] | None
 
 
@@ -34,7 +48,8 @@ def table(
     format: str | TableFormat = "github",  # noqa: A002
     mix_protocols: bool = False,
     uncertainty: str = AUTO,
-    folder: str | Path = "results",
+    folder: Folders = "results",
+    presentation: Presentation = USUAL,
 ) -> str:
     """Return the table that `build_table` makes of these arguments, as text.
 
@@ -47,6 +62,7 @@ def table(
         mix_protocols: see `build_table`; a format that does not refuse mixtures mixes anyway.
         uncertainty: see `build_table`.
         folder: see `build_table`.
+        presentation: see `build_table`.
 
     Raises:
         UsageError: there are no records, or a column would mix two protocols.
@@ -65,6 +81,7 @@ def table(
             mix_protocols=mix,
             uncertainty=uncertainty,
             folder=folder,
+            presentation=presentation,
         )
     )
 
@@ -78,7 +95,8 @@ def build_table(
     metric: Names = None,
     mix_protocols: bool = False,
     uncertainty: str = AUTO,
-    folder: str | Path | Sequence[Path] = "results",
+    folder: Folders = "results",
+    presentation: Presentation = USUAL,
 ) -> Table:
     """Build a table of `records`: mean and standard deviation over seeds, failures included.
 
@@ -96,32 +114,33 @@ def build_table(
         mix_protocols: let a column have scores of two protocols, and say so in the caption.
         uncertainty: what the cells' texts show beside the mean: `std` over seeds, `interval` (95 %), `both`,
             `none`, or `auto`: the interval of one seed, the deviation of several.
-        folder: where the records are from, or several. Predictions that are stored there tell how much of a
-            cell's uncertainty is of the test images, and whether a difference is significant.
+        folder: where the records are from, or several folders. Predictions that are stored there tell how
+            much of a cell's uncertainty is of the test images, and whether a difference is significant.
+        presentation: what the table looks like.
 
     Raises:
         UsageError: there are no records, or a column would mix two protocols.
-        UnknownName: no axis or metric has the name that was asked for, or there is no such uncertainty.
-        BadValue: an axis is asked for in rows and columns.
+        UnknownName: no axis, metric, column or uncertainty has the name that was asked for.
+        BadValue: an axis is asked for in rows and columns, or several columns are meant.
     """
     check_choice(uncertainty)
-    records = list(records)
+    records, folders = list(records), _list_folders(folder)
     if not records:
-        raise UsageError(f"no records in {folder}. Run `bench run` first.")
+        raise UsageError(f"no records in {', '.join(map(str, folders))}. Run `bench run` first.")
     choice = choose_metrics(records, _split_names(metric))
     survey = survey_records(record for record in records if choice.by_evaluator[record["cell"]["evaluator"]])
     layout = lay_out(survey, _split_names(rows), _split_names(cols), choice)
+    layout = replace(layout, names=presentation.names, digits=presentation.digits)
+    refuse_unknown_names(presentation.required, _list_nameable(survey, layout))
     pivot = pivot_records(survey, layout)
     if not mix_protocols:
         refuse_mixed(pivot)
-    folders = [folder] if isinstance(folder, (str, Path)) else folder
-    marks = find_best(pivot, partial(_read_anywhere, [ArtifactStore(Path(one)) for one in folders]))
-    return _finish(survey, pivot, marks, uncertainty)
+    marks = find_best(pivot, StoredPredictions(folders).read)
+    return _present(survey, pivot, marks, uncertainty, presentation)
 
 
-def _read_anywhere(stores: Iterable[ArtifactStore], score_key: str) -> Predictions | None:
-    """Return the predictions of a cell from the first folder that has them; none where none has."""
-    return next(filter(None, (read_predictions(store, score_key) for store in stores)), None)
+def _list_folders(folder: Folders) -> list[Path]:
+    return [Path(folder)] if isinstance(folder, (str, Path)) else list(map(Path, folder))
 
 
 def _split_names(names: Names) -> tuple[str, ...] | None:
@@ -132,26 +151,65 @@ def _split_names(names: Names) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(part.strip() for part in parts if part.strip())) or None
 
 
-def _finish(survey: Survey, pivot: Pivot, marks: Marks, uncertainty: str) -> Table:
+def _list_nameable(survey: Survey, layout: Layout) -> Iterator[str]:
+    """Yield every name that may be given another one: of axes, of values on them, of metrics."""
+    axes = dict.fromkeys((*CELL_FIELDS, *survey.distinguishing, *survey.explicit, *layout.rows, *layout.cols))
+    for axis in axes:
+        yield axis
+        for value in survey.values_on(axis):
+            yield format_value(value)
+            yield format_label(axis, value)
+    yield from layout.metric_choice.metrics
+
+
+def _present(
+    survey: Survey, pivot: Pivot, marks: Marks, uncertainty: str, presentation: Presentation
+) -> Table:
+    """Return the table of grouped records as it is to be shown."""
+    caption = build_caption(survey, pivot, marks, uncertainty, transposed=presentation.transpose)
+    pivot = sort_rows(pivot, presentation.sort)
+    if presentation.transpose:
+        pivot, marks = _transpose(pivot, marks)
+    table = replace(_finish(survey, pivot, marks, caption, uncertainty), label=presentation.label)
+    if presentation.published is None:
+        return table
+    references = find_references(pivot, presentation.published, presentation.names)
+    return add_references(table, pivot, references)
+
+
+def _transpose(pivot: Pivot, marks: Marks) -> tuple[Pivot, Marks]:
+    """Exchange rows and columns; what is marked and bounded are cells, which go where they go."""
+    other = transpose(pivot)
+    place_of = {id(group): place for place, group in other.groups.items()}
+    moved = {old: place_of[id(group)] for old, group in pivot.groups.items()}
+    bounds = {moved[old]: found for old, found in marks.bounds.items()}
+    return other, replace(marks, best={moved[old] for old in marks.best}, bounds=bounds)
+
+
+def _finish(survey: Survey, pivot: Pivot, marks: Marks, caption: Caption, uncertainty: str) -> Table:
     """Turn grouped records into the table's texts and numbers."""
     layout = pivot.layout
     notes = tuple(dict.fromkeys(note for group in pivot.groups_in_order() for note in group.troubles))
     axes = _list_axes(survey, pivot)
     cells = _build_cells(pivot, notes, axes, marks, uncertainty)
     columns = tuple(
-        TableColumn(head_column(layout, column), dict(zip(layout.cols, column, strict=True)))
+        TableColumn(
+            head_column(layout, column),
+            dict(zip(layout.cols, column, strict=True)),
+            list_levels(layout, column),
+        )
         for column in pivot.columns
     )
     rows = tuple(
         TableRow(
-            labels=tuple(map(format_label, layout.rows, row)),
+            labels=tuple(map(partial(label_value, layout), layout.rows, row)),
             values=dict(zip(layout.rows, row, strict=True)),
             cells=tuple(cells.get((row, column)) for column in pivot.columns),
         )
         for row in pivot.rows
     )
     return Table(
-        caption=build_caption(survey, pivot, marks, uncertainty),
+        caption=caption,
         row_axes=layout.rows,
         row_headers=tuple(name_row_axis(layout, axis) for axis in layout.rows),
         column_axes=layout.cols,
@@ -210,7 +268,7 @@ def _format_cell(group: SeedGroup, uncertainty: str, numbers: Mapping[str, int],
         notes = f" [{', '.join(str(numbers[note]) for note in group.troubles)}]"
     if group.mean is None:
         return (NO_CELL if group.status == "missing" else group.status) + notes
-    text = f"{group.mean:.{decimals_of(group.metric)}f}{uncertainty}"
+    text = f"{group.mean:.{group.decimals}f}{uncertainty}"
     if group.status == "partial":
         text += f" ({group.n} of {len(group.points)})"
     elif show_n:

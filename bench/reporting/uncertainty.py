@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bench.errors import UnknownName, suggest
 from bench.reporting.evidence import Bounds
-from bench.reporting.metric_choice import decimals_of
 from bench.reporting.pivot import SeedGroup
 
 AUTO = "auto"  # the deviation over several seeds, the interval of one
@@ -33,7 +32,7 @@ def shows_interval(shown: str, group: SeedGroup) -> bool:
 
 def format_uncertainty(shown: str, group: SeedGroup, bounds: Bounds | None) -> str:
     """Return what stands behind a cell's mean; nothing where nothing is known or asked for."""
-    digits, text = decimals_of(group.metric), ""
+    digits, text = group.decimals, ""
     if shows_deviation(shown) and group.std is not None:
         text += f" ± {group.std:.{digits}f}"
     if shows_interval(shown, group) and bounds is not None:

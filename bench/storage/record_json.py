@@ -110,6 +110,11 @@ def _decode_shared(value: bytes) -> Any:
     return json.loads(value)
 
 
+def digest_of(record: Mapping[str, Any]) -> str:
+    """Return the digest that a record has in its file, or would have."""
+    return _hash(_encode({name: part for name, part in record.items() if name != DIGEST}))
+
+
 def matches_digest(record: Record, content: bytes) -> bool:
     """Tell whether a record is what its digest was made of.
 
@@ -121,8 +126,7 @@ def matches_digest(record: Record, content: bytes) -> bool:
     line = DIGEST_LINE.search(content)
     if line and _hash(content[: line.start()] + content[line.end() :]) == record[DIGEST]:
         return True
-    rest = {name: part for name, part in record.items() if name != DIGEST}
-    return bool(_hash(_encode(rest)) == record[DIGEST])
+    return bool(digest_of(record) == record[DIGEST])
 
 
 def _encode(record: Mapping[str, Any]) -> bytes:

@@ -22,7 +22,7 @@ def test_a_recipe_that_follows_from_the_method_is_no_axis_but_the_caption_has_wh
     ]
 
     assert cells(table(records))[0] == ["method", "top1"]
-    assert "train.epochs 10 or 20" in caption(table(records))
+    assert "pretrained for 10 or 20 epochs" in caption(table(records))
 
 
 def test_a_training_that_differs_between_evaluators_is_an_axis() -> None:

@@ -7,11 +7,10 @@ import json
 from typing import Any
 
 import pytest
-from made_records import make, sweep, tidy
+from made_records import TEXT_FORMATS, make, sweep, tidy
 
 import bench.api
 from bench.errors import UsageError
-from bench.reporting.formats import bench_formats
 from bench.reporting.formats.base import Caption, Table, TableCell, TableFormat
 from bench.reporting.formats.by_name import load_built_in
 from bench.reporting.formats.text import GitHub
@@ -100,7 +99,7 @@ def test_the_caption_is_in_parts() -> None:
 
     assert caption.metrics == "top1 in percent and nll (lower is better)"
     assert caption.seeds == "mean ± std over seeds (n=2)"
-    assert caption.common[:2] == ("backbone resnet18", "dataset digits")
+    assert caption.common[:2] == ("backbone resnet18", "data set digits")
     assert caption.remarks == ()
     assert str(Caption("top1", "", (), ("a is not b",))) == "top1. a is not b."
 
@@ -116,8 +115,8 @@ def test_mixed_protocols_are_refused_or_remarked_on() -> None:
 def test_one_table_renders_in_every_format_as_the_records_do() -> None:
     built = build_table(two_methods())
 
-    for offer in bench_formats():
-        assert load_built_in(offer.name).render(built) == table(two_methods(), format=offer.name)
+    for name in TEXT_FORMATS:
+        assert load_built_in(name).render(built) == table(two_methods(), format=name)
     assert table(two_methods(), format=GitHub()) == table(two_methods())
     assert json.loads(load_built_in("json").render(built)) == tidy(two_methods())
 

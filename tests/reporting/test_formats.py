@@ -5,14 +5,13 @@ import io
 from html.parser import HTMLParser
 
 import pytest
-from made_records import caption, make, sweep, tidy
+from made_records import TEXT_FORMATS, caption, make, sweep, tidy
 
 from bench.reporting.evidence import BOTH_BY_COUNTS, WILSON
-from bench.reporting.formats import bench_formats
 from bench.reporting.table import table
 
 
-@pytest.mark.parametrize("kind", [offer.name for offer in bench_formats()])
+@pytest.mark.parametrize("kind", TEXT_FORMATS)
 def test_names_that_look_like_numbers_stay_as_they_are(kind: str) -> None:
     text = table([make("0012", dataset="1e5"), make("1e3", dataset="00")], format=kind)
 
@@ -46,9 +45,10 @@ def test_latex_escapes_specials_and_uses_booktabs() -> None:
     body = text.split("\\midrule\n")[1]
 
     assert body.startswith(
-        r"a\_b\&c\%d\#e\$f\{g\}h\textasciitilde{}i\textasciicircum{}j\textbackslash{}k & 70.00 $\pm$ 0.00 \\"
+        r"a\_b\&c\%d\#e\$f\{g\}h\textasciitilde{}i\textasciicircum{}j\textbackslash{}k "
+        r"& 70.00{\,$\pm$ 0.00} \\"
     )
-    assert r"{[}x{]} & failed {[}1{]} \\" in body
+    assert r"{[}x{]} & {failed {[}1{]}} \\" in body
     assert r"failed: 50\%" in body
     assert all(
         word in text for word in (r"\toprule", r"\bottomrule", r"\caption{top1 in percent, mean $\pm$")
@@ -61,9 +61,9 @@ def test_latex_writes_the_best_bold_and_an_arrow() -> None:
     text = table(records, format="latex", uncertainty="none")
     pairs = table(records, cols="dataset,eval_dataset", format="latex")
 
-    assert r"\textbf{2.00}" in text
+    assert r"& \bfseries 2.00 &" in text
     assert r"digits $\to$ x" in pairs
-    assert "& -- " in text
+    assert "& {--} " in text
     assert text.isascii()
 
 
@@ -85,8 +85,8 @@ def test_html_is_well_formed_and_escaped() -> None:
     Tags().feed(text)
 
     assert open_tags == []
-    assert '<th scope="row">&lt;b&gt;&amp;</th>' in text
-    assert "<td><strong>2.00</strong></td>" in text
+    assert '<th class="label" scope="row">&lt;b&gt;&amp;</th>' in text
+    assert '<td class="number best"><strong>2.00</strong></td>' in text
     assert "<caption>top1 in percent" in text
     assert "[1] failed: &lt;x&gt;" in text
 

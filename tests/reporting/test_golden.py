@@ -12,7 +12,15 @@ from made_records import make, sweep
 from bench.reporting.table import table
 
 GOLDEN = Path(__file__).parent / "golden"
-ENDINGS = {"github": "md", "plain": "txt", "latex": "tex", "html": "html", "csv": "csv", "json": "json"}
+ENDINGS = {
+    "github": "md",
+    "plain": "txt",
+    "latex": "tex",
+    "html": "html",
+    "html-fragment": "fragment.html",
+    "csv": "csv",
+    "json": "json",
+}
 FINE_TUNED = {"features": "fine-tuned", "selected_split": "train"}
 
 Records = list[dict[str, Any]]

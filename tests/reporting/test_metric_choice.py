@@ -76,7 +76,7 @@ def test_an_evaluator_that_lacks_the_metric_is_left_out_and_named() -> None:
     text = table([make(), geometry()], metric="top1")
 
     assert cells(text) == [["method", "top1"], ["simclr", "70.00"]]
-    assert "evaluator knn" in caption(text)
+    assert "evaluated by knn" in caption(text)
     assert caption(text).endswith(". geometry has no top1.")
     assert [row["evaluator"] for row in tidy([make(), geometry()], metric="top1")] == ["knn"]
 
@@ -118,7 +118,7 @@ def test_an_evaluator_without_a_fraction_does_not_make_the_fraction_vary() -> No
     fractions = table([make(label_frac=0.1), geometry(), make()])
 
     assert cells(text)[0] == ["method", "knn", "geometry / rankme"]
-    assert "label_frac 100 %" in caption(text)
+    assert "100 % of the labels" in caption(text)
     assert cells(fractions)[0] == ["method", "knn / 10 %", "knn / 100 %", "geometry / rankme"]
     assert "label_frac" not in caption(table([geometry()]))
 

@@ -18,8 +18,8 @@ def test_only_seeds_are_averaged_and_what_is_constant_goes_to_the_caption() -> N
         ["vicreg", "72.00 ± 1.41"],
     ]
     assert caption(text) == (
-        "top1 in percent, mean ± std over seeds (n=2); backbone resnet18, dataset digits, evaluator knn, "
-        "label_frac 100 %, train.epochs 100. "
+        "top1 in percent, mean ± std over seeds (n=2); backbone resnet18, data set digits, evaluated by knn, "
+        "100 % of the labels, pretrained for 100 epochs. "
         "No difference from the best is significant (t over seeds and the worst of the counts; Holm, "
         "level 0.05)."
     )

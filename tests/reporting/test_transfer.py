@@ -27,8 +27,8 @@ def test_what_was_trained_on_goes_down_and_what_is_evaluated_on_across() -> None
     ]
     assert caption(text) == (
         "top1 in percent, seed 0, 95 % interval in brackets (Wilson over test images); method simclr, "
-        "backbone resnet18, evaluator knn, label_frac 100 %, "
-        "train.epochs 100. †: trained and evaluated on the same data set. Bold is best or not significantly "
+        "backbone resnet18, evaluated by knn, 100 % of the labels, pretrained for 100 epochs. "
+        "†: trained and evaluated on the same data set. Bold is best or not significantly "
         "worse, where others are (McNemar on one seed's test images; Holm, level 0.05)."
     )
 
@@ -102,7 +102,7 @@ def test_a_setting_of_the_training_set_stays_with_it() -> None:
 def test_the_mark_is_escaped_in_latex_and_kept_elsewhere_and_left_out_of_numbers() -> None:
     latex = table(crossed(), format="latex", uncertainty="none")
 
-    assert r"\textbf{4.00$^\dagger$}" in latex
+    assert r"\bfseries 4.00{$^\dagger$}" in latex
     assert r" $^\dagger$: trained and" in latex
     assert latex.isascii()
     assert "<strong>4.00†</strong>" in table(crossed(), format="html", uncertainty="none")

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from bench.errors import UsageError
+
 NO_CELL = "–"  # what stands where a row and a column have no record in common
 
 
@@ -22,8 +24,10 @@ class TableCell:
         mean: over the seeds; none if no seed has a value.
         std: the sample standard deviation (ddof 1); none for fewer than two values.
         by_seed: the values, by seed.
-        status: `ok`, `partial`, `failed`, `skipped`, or `missing` where an evaluator lacks the metric.
-        troubles: why seeds have no value, each reason once.
+        status: `ok`, `partial`, `failed`, `skipped`, or `missing` where an evaluator lacks the metric;
+            `published` of a result that is not ours.
+        troubles: why seeds have no value, each reason once; of a published result, its source and how it
+            differs.
         axes: its value on each axis of `Table.axes`; none on one that it does not have.
         protocol: its tags `features`, `probe`, `checkpoint` and `selected_split`.
         best: it is the best of its task or not significantly worse, and another is; false where no other is,
@@ -63,10 +67,13 @@ class TableColumn:
     Args:
         heading: what stands above it.
         values: its value on each of `Table.column_axes`, by the axis's name.
+        levels: the heading in parts, from the outermost one in: columns beside each other that share their
+            first parts are a group. A part is empty where there is nothing to say.
     """
 
     heading: str
     values: Mapping[str, Any]
+    levels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -123,6 +130,7 @@ class Table:
         rows: from top to bottom.
         notes: what the marks [1], [2], ... in the cells' texts refer to.
         axes: every axis that tells cells apart, constant ones too, without the metric.
+        label: by which a paper or a page refers to it; may be empty.
     """
 
     caption: Caption
@@ -133,6 +141,7 @@ class Table:
     rows: tuple[TableRow, ...]
     notes: tuple[str, ...]
     axes: tuple[str, ...]
+    label: str = ""
 
     @property
     def header(self) -> tuple[str, ...]:
@@ -162,3 +171,19 @@ class TableFormat(ABC):
     @abstractmethod
     def render(self, table: Table) -> str:
         """Return `table` as text, without a line break at the end."""
+
+
+class BinaryFormat(TableFormat):
+    """A format that is a file and no text."""
+
+    def render(self, table: Table) -> str:
+        """Refuse to be text.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError("--format: this one is a file and no text. Use --output FILE.")
+
+    @abstractmethod
+    def encode(self, table: Table) -> bytes:
+        """Return the content of the file; the same table is the same bytes."""

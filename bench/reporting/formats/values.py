@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
+# signs that steer a terminal, turn the direction of writing round, or are halves of signs
+UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def format_value(value: Any) -> str:
@@ -20,5 +21,5 @@ def format_value(value: Any) -> str:
 
 
 def join_lines(text: str) -> str:
-    """Return `text` on one line, each run of white space as one blank, with nothing that moves a cursor."""
-    return CONTROLS.sub("\ufffd", " ".join(text.split()))
+    """Return `text` on one line, each run of white space as one blank, signs that are not seen escaped."""
+    return UNSEEN.sub(lambda match: ascii(match[0])[1:-1], " ".join(text.split()))
