@@ -147,6 +147,14 @@ def test_predictions_are_looked_for_in_every_folder(tmp_path: Path) -> None:
     assert best_of([better, nested], tmp_path / "one") == set()
 
 
+def test_a_difference_that_is_significant_alone_need_not_be_among_all_pairs(tmp_path: Path) -> None:
+    best, *others = (answered(tmp_path, m, w) for m, w in (("a", range(100)), ("b", range(1, 109))))
+    third = answered(tmp_path, "c", range(1, 109))  # 9 images to 1: p 0.021, and there are 3 pairs
+
+    assert best_of([best, *others], tmp_path) == {"a"}
+    assert best_of([best, *others, third], tmp_path) == set()
+
+
 def test_one_image_of_359_is_not_marked(tmp_path: Path) -> None:
     labels = np.zeros(359, dtype=np.int32)
     records = []

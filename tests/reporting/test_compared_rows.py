@@ -246,6 +246,9 @@ def test_where_they_differ_is_named_by_class_and_image(tmp_path: Path) -> None:
     assert [image.index for image in ours] == [0, 4]
     assert (ours[0].label, ours[0].said, ours[0].right) == ("cat", ("cat", CLASSES[1]), (1.0, 0.0))
     assert [(image.index, image.right) for image in theirs] == [(7, (0.0, 1.0)), (6, (0.5, 1.0))]
+    every = only(records, "a", "b", folder=tmp_path, most=N).disagreement
+    assert every is not None
+    assert [len(images) for images in every.images] == [100, 2]
     assert found.agreement.between == pytest.approx(100 * (1 - (101 + 102) / 2 / N))
     assert found.agreement.within == (pytest.approx(100 * (1 - 1 / N)), 100.0)
 
