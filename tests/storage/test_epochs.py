@@ -39,6 +39,6 @@ def test_there_are_no_epochs_of_an_artifact_that_is_missing_damaged_or_of_someth
     artifacts = store(tmp_path, '{"epoch": 1}\n')
     with artifacts.write("other") as work:
         (work / "features.txt").write_text("")
-    (artifacts.folder / "key" / METRICS).write_text('{"epoch": 1, "cut": ')
+    (artifacts.folder / "key" / METRICS).write_text('{"epoch": 1, "loss": 9}\n')
 
     assert [read_epochs(artifacts, key) for key in ("key", "other", "absent", "../key")] == [[], [], [], []]
