@@ -71,10 +71,10 @@ def ranking(
         raise UsageError(f"ranking: {found}. Run what is missing, or see `bench table`.")
     session.echo(WRITERS[format_](rankings, refusals))
     if figures is not None:
-        from bench.report.files import write_figures
+        from bench.report.export import write_figures
         from bench.report.rank_figures import draw_ranking
 
-        for path in write_figures(draw_ranking(rankings), figures):
+        for path in write_figures(tuple(draw_ranking(rankings)), figures):
             click.echo(f"Wrote {path}.", err=True)
 
 

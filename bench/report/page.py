@@ -14,6 +14,8 @@ from bench.report.figure import Figure
 from bench.report.grid_table import build_grid
 from bench.report.labels import build_labels
 from bench.report.markup import escape, escape_json, write_prose, write_table
+from bench.report.pictures import Pictures
+from bench.report.predictions import build_predictions
 from bench.report.provenance import build_provenance
 from bench.report.results import Results, count_statuses, read_results
 from bench.report.section import Section
@@ -29,7 +31,6 @@ POLICY = (
 )
 
 
-@paused_collector()
 def build_page(folders: Sequence[Path]) -> str:
     """Return the report of some results folders as HTML.
 
@@ -43,8 +44,14 @@ def build_page(folders: Sequence[Path]) -> str:
     return write_page(results, list_sections(results))
 
 
-def list_sections(results: Results) -> list[Section]:
-    """Return the sections of the report, in its order: what is added here is on the page."""
+@paused_collector()
+def list_sections(results: Results, pictures: Pictures | None = None) -> list[Section]:
+    """Return the sections of the report, in its order: what is added here is on the page.
+
+    Args:
+        results: what is reported.
+        pictures: figures of its predictions, features and images; none are left out.
+    """
     table = build_table(results.records, mix_protocols=True, folder=results.folders)
     names = Names(results, table, Palette())
     return [
@@ -52,6 +59,7 @@ def list_sections(results: Results) -> list[Section]:
         build_labels(results, table, names),
         build_costs(results, table, names),
         build_curves(results, names),
+        *([build_predictions(pictures)] if pictures else []),
         build_provenance(results),
     ]
 

@@ -88,7 +88,7 @@ class Evidence:
         if not n or not COUNTED.fullmatch(self.group.metric):
             return None
         values = [record["metrics"][self.group.metric]["value"] for record in self.records]
-        if not all(map(math.isfinite, values)):
+        if not all(0 <= value <= 100 for value in values):  # nor one that is no number
             return None
         counts = tuple(round(value * n / 100) for value in values)
         off = (abs(100 * count / n - value) for count, value in zip(counts, values, strict=True))

@@ -38,7 +38,8 @@ def test_it_prints_a_ranking_of_each_question_and_writes_figures(results: Path) 
     assert "knn / 100 % / top1: 3 methods" in result.stdout
     assert "Wrote figures/ranks-1.svg." in result.stderr
     assert sorted(path.name for path in (results / "figures").iterdir()) == [
-        "profiles-1.svg", "profiles-2.svg", "ranks-1.svg", "ranks-2.svg",
+        f"{name}-{number}.{kind}"
+        for name in ("profiles", "ranks") for number in (1, 2) for kind in ("csv", "png", "svg")
     ]  # fmt: skip
 
 

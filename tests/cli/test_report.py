@@ -26,6 +26,38 @@ def test_a_run_becomes_a_page_with_its_table_and_its_curve() -> None:
     assert "bench run --method random,simclr --backbone test_resnet" in page.one("pre").text
 
 
+def test_what_a_run_predicted_and_saw_is_drawn_and_written_as_files() -> None:
+    assert run("--method", "simclr,random", "--set", "dataset.max_train=64").exit_code == 0
+    result = bench("report", "--maps", "40", "--figures", "paper")
+    page = parse(Path("report.html").read_text())
+    drawn = {str(figure.attributes["id"]).removeprefix("figure-") for figure in page.all("figure")}
+    written = {path.stem for path in Path("paper").glob("*.svg")}
+
+    assert result.exit_code == 0, result.output
+    assert {"digits-confusion", "digits-recall", "digits-map", "digits-neighbours", "digits-views"} <= drawn
+    assert drawn <= written
+    assert {path.stem for path in Path("paper").glob("*.png")} == written
+    assert len(page.all("script")) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (
+            ("--root", "photos"),
+            "Error: --root: 'photos' is not DATASET=DIR. Write it like image_folder=photos.",
+        ),
+        (("--maps", "40", "--map", "som"), "Error: --map: "),
+        (("--maps", "7"), "Error: --maps: "),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_one_line(folder: Path, options: tuple[str, ...], line: str) -> None:
+    write_results(folder / "results", [trained()])
+
+    assert line_of(bench("report", *options)).startswith(line)
+    assert not (folder / "report.html").exists()
+
+
 def test_several_folders_become_one_page_under_the_name_that_is_asked_for(folder: Path) -> None:
     write_results(folder / "a", [trained("simclr")])
     write_results(folder / "b", [trained("vicreg"), trained("simclr")])
@@ -54,7 +86,8 @@ def test_a_page_that_cannot_be_written_is_one_line(folder: Path, output: str) ->
 
 
 def test_a_report_needs_neither_torch_nor_pandas(folder: Path) -> None:
-    write_results(folder / "results", [trained(seed=seed) for seed in (0, 1)])
+    absent = {"dataset": "image_folder", "eval_dataset": "image_folder"}  # whose images cannot be drawn
+    write_results(folder / "results", [trained(seed=seed, **absent) for seed in (0, 1)])
     code = (
         "import sys, runpy; sys.argv = ['bench', 'report']\n"
         "try: runpy.run_module('bench', run_name='__main__')\n"

@@ -49,7 +49,7 @@ def test_the_table_is_the_only_thing_on_standard_output(tmp_path: Path) -> None:
     table = (tmp_path / "table.md").read_text()
 
     assert done.returncode == 0
-    assert table.startswith("top1 in percent, seed 0; ")
+    assert table.startswith("top1 in percent, seed 0, 95 % interval in brackets ")
     assert [line[0] for line in table.splitlines()[2:]] == ["|"] * 3
     assert "[1/1] random test_resnet digits seed 0 knn 100 %: top1 " in done.stderr
     assert "|" not in done.stderr
@@ -168,7 +168,7 @@ def _texts(folder: Path) -> list[str]:
         ("plain", "top1 in percent"),
         ("csv", "method,backbone,"),
         ("json", "[\n"),
-        ("latex", r"% needs \usepackage{booktabs}"),
+        ("latex", r"% needs \usepackage{booktabs,graphicx,siunitx}"),
         ("html", "<!doctype html>"),
     ],
 )

@@ -49,7 +49,7 @@ def test_each_metric_has_a_table_and_the_first_is_shown(build: Build) -> None:
 
     assert [block.attributes["data-metric"] for block in blocks] == ["top1", "nll", "top5"]
     assert ["hidden" in block.attributes for block in blocks] == [False, True, True]
-    assert [rows_of(block.one("table"))[1][-1] for block in blocks] == ["70.00", "1.5000", "–"]
+    assert [rows_of(block.one("table"))[1][-1] for block in blocks] == ["70.00 [69.09, 70.89]", "1.5000", "–"]
 
 
 def test_evaluators_with_other_headlines_have_a_table_of_the_headlines_first(build: Build) -> None:

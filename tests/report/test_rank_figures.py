@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 from made_blocks import grid
 
-from bench.errors import UsageError
-from bench.report.files import write_figures
 from bench.report.rank_figures import draw_profiles, draw_ranking, draw_ranks
 from bench.reporting.blocks import gather_blocks
 from bench.reporting.ranking import Ranking, rank
@@ -101,19 +98,3 @@ def test_names_of_figures_are_their_own_and_there_is_no_profile_without_a_scale(
         "profiles-1",
         "ranks-2",
     ]
-
-
-def test_files_have_plain_colours(tmp_path: Path) -> None:
-    paths = write_figures(draw_ranking([ranking_of({"a": 70.0, "b": 60.0})]), tmp_path / "new" / "folder")
-
-    assert [path.name for path in paths] == ["ranks.svg", "profiles.svg"]
-    for path in paths:
-        assert "var(" not in path.read_text()
-        assert "#222" in path.read_text()
-
-
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-
-    with pytest.raises(UsageError, match="below cannot be written to"):
-        write_figures([], tmp_path / "file" / "below")

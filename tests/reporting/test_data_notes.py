@@ -61,7 +61,7 @@ def test_a_table_and_status_say_the_notes(tmp_path: Path) -> None:
     status = describe_status(records, tmp_path).splitlines()
 
     assert f"birds: {DRAWN}." in caption(table(records))
-    assert status[status.index("data:") + 1 :][:2] == [f"  birds: {DRAWN}", "  birds: a |<b>\ufffd[2J"]
+    assert status[status.index("data:") + 1 :][:2] == [f"  birds: {DRAWN}", "  birds: a |<b>\\x1b[2J"]
 
 
 @pytest.mark.parametrize("format_", ["github", "plain", "latex", "html"])

@@ -152,7 +152,8 @@ def test_a_caption_is_in_words() -> None:
     text = caption(table([make(label_frac=0.1, config={"training": training}, settings=settings)]))
 
     assert text == (
-        "top1 in percent, seed 0; backbone resnet18, data set digits, evaluated by knn, "
+        "top1 in percent, seed 0, 95 % interval in brackets (Wilson over test images); backbone resnet18, "
+        "data set digits, evaluated by knn, "
         "10 % of the labels, batches of 256 images, train queue size 8, pretrained for 3 epochs."
     )
 

@@ -42,7 +42,8 @@ def test_a_name_stands_for_values_axes_and_metrics_wherever_they_are() -> None:
 
     assert cells(text)[0] == ["Method", "Probe", "knn"]
     assert cells(text)[1][0] == "SimCLR"
-    assert caption(text).startswith("Top-1 in percent, seed 0; backbone resnet18, data set Digits,")
+    assert caption(text).startswith("Top-1 in percent, seed 0, 95 % interval in brackets ")
+    assert "; backbone resnet18, data set Digits," in caption(text)
 
 
 def test_a_share_of_the_labels_is_named_as_it_is_set_or_as_it_reads() -> None:
