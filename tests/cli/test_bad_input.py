@@ -163,7 +163,7 @@ def test_a_fraction_that_leaves_a_class_empty_is_a_skipped_cell_beside_the_other
         ("status", "no records in results. Run `bench run` first."),
         ("status --results elsewhere", "no records in elsewhere."),
         ("tabel", "no command is named 'tabel'. Did you mean 'table'?"),
-        ("table --metrics top1", "No such option '--metrics'. Did you mean '--metric'?"),
+        ("table --transposed", "No such option '--transposed'. Did you mean '--transpose'?"),
     ],
 )
 def test_a_table_of_nothing_is_one_line(folder: Path, args: str, message: str) -> None:

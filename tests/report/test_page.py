@@ -13,10 +13,13 @@ import pytest
 from report_pages import Node, a_grid, a_thousand, epochs, parse, trained, untrained, write_results
 
 from bench.errors import UsageError
+from bench.registry.registry import Registry
 from bench.report.figure import Figure
-from bench.report.page import build_page, write_page
+from bench.report.page import build_page, list_sections, write_page
+from bench.report.pictures import Wanted, draw_pictures
 from bench.report.results import read_results
 from bench.report.section import Section
+from bench.report.stored import image_loader
 from bench.storage.records import RecordStore
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -232,5 +235,9 @@ def test_a_section_of_figures_from_elsewhere_is_on_the_page_with_its_choices(tmp
 def test_the_sample_page_is_what_would_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     sample = (ROOT / "docs" / "sample-report.html").read_text(encoding="utf-8")
+    results = read_results([Path("results/cifar10")])
+    load = image_loader(Registry.load(), {}, Path("data"))
+    pictures = draw_pictures(results.records, results.folders, load, Wanted())
 
-    assert sample == build_page([Path("results/cifar10")]), "run `make sample-report`"
+    page = write_page(results, list_sections(results, pictures))
+    assert sample == page, "run `make sample-report`"
