@@ -37,7 +37,7 @@ def test_what_a_run_predicted_and_saw_is_drawn_and_written_as_files() -> None:
     assert {"confusion", "recall", "tsne", "neighbours", "views"} <= {name.split("-")[0] for name in drawn}
     assert drawn <= written
     assert {path.stem for path in Path("paper").glob("*.png")} == written
-    assert len(page.all("script")) == 2
+    assert len(list(page.all("script"))) == 2
 
 
 @pytest.mark.parametrize(
