@@ -167,7 +167,8 @@ def image_loader(
         try:
             return _load_images(record, name, datasets, roots.get(name))
         except BenchError as error:  # what a plugin raises is one, too
-            raise NotStored(f"no test images: {error}") from None
+            here = str(error).replace("dataset.root=", f"--root {name}=")  # the option that does it here
+            raise NotStored(f"no test images: {here}") from None
 
     return load
 
