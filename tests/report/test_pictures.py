@@ -226,7 +226,7 @@ def test_images_that_changed_since_are_not_shown(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("eval_dataset", "reason"),
-    [("nowhere", "no dataset is named 'nowhere'"), ("image_folder", "Set dataset.root=FOLDER")],
+    [("nowhere", "no dataset is named 'nowhere'"), ("image_folder", "Set --root image_folder=FOLDER")],
 )
 def test_a_data_set_that_cannot_be_opened_is_a_sentence(
     tmp_path: Path, eval_dataset: str, reason: str
