@@ -80,7 +80,6 @@ def test_several_folders_are_one_table(folder: Path) -> None:
 
 @pytest.mark.parametrize("form", EXPORTS)
 def test_a_table_is_made_again_from_its_sidecar_bit_for_bit(results: Path, form: str) -> None:
-    pytest.importorskip({"xlsx": "xlsxwriter", "parquet": "pyarrow"}.get(form, "json"))
     assert bench("--format", form, *EXPORTS[form], "--output", "first").exit_code == 0
     RecordStore(results).write(make("later", dataset="cifar10", evaluator="linear"))
     again = bench("--from", "first.keys.json", "--output", "second")
@@ -246,7 +245,6 @@ def of_file_names(folder: Path) -> Callable[[str], Any]:
 def test_odd_names_are_written_and_made_again(
     of_file_names: Callable[[str], Any], name: str, form: str
 ) -> None:
-    pytest.importorskip({"xlsx": "xlsxwriter", "parquet": "pyarrow"}.get(form, "json"))
     of_file_names(name)
     result = bench("--format", form, "--output", "t")
 

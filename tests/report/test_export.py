@@ -16,8 +16,6 @@ from bench.report.export import write_figures
 from bench.report.figure import Figure
 from bench.report.maps import MapFigure
 
-pytest.importorskip("resvg_py")
-
 BODY = (
     f'<rect x="0" y="0" width="50" height="40" fill="{series_colour(0)}"/>',
     '<rect x="50" y="0" width="50" height="40" fill="var(--s2,#d55e00)"/>',

@@ -9,6 +9,8 @@ import zipfile
 from html.parser import HTMLParser
 from typing import Any
 
+import openpyxl
+import pyarrow.parquet
 import pytest
 from made_records import caption, make, sweep, tidy
 
@@ -203,10 +205,9 @@ def binary(name: str, records: list[dict[str, Any]], **options: Any) -> bytes:
 
 
 def test_parquet_has_what_csv_has_with_types() -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
     records = [*grid(), make("c", status="failed", reason="boom"), *sweep("method.x", 1, 0.5, method="d")]
     records += sweep("method.y", "text", 3, method="e")
-    found = parquet.read_table(io.BytesIO(binary("parquet", records)))
+    found = pyarrow.parquet.read_table(io.BytesIO(binary("parquet", records)))
     rows = tidy(records)
 
     assert found.column_names == list(rows[0])
@@ -219,8 +220,6 @@ def test_parquet_has_what_csv_has_with_types() -> None:
 
 
 def test_a_workbook_has_the_table_and_its_cells_as_numbers() -> None:
-    pytest.importorskip("xlsxwriter")
-    openpyxl = pytest.importorskip("openpyxl")
     records = [*grid(), make("=1+1", float("nan"), evaluator="knn"), make(ODD, 3.0, evaluator="knn")]
     book = openpyxl.load_workbook(io.BytesIO(binary("xlsx", records)))
     shown, long = ([[cell.value for cell in row] for row in book[name].rows] for name in ("table", "cells"))
@@ -239,7 +238,6 @@ def test_a_workbook_has_the_table_and_its_cells_as_numbers() -> None:
 
 @pytest.mark.parametrize("name", ["parquet", "xlsx"])
 def test_the_same_table_is_the_same_bytes_whenever_it_is_made(name: str) -> None:
-    pytest.importorskip({"parquet": "pyarrow", "xlsx": "xlsxwriter"}[name])
     content = binary(name, grid())
 
     assert binary(name, grid()) == content
