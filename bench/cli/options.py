@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +14,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 def axis(*names: str, metavar: str, text: str) -> Callable[[F], F]:
     """Return an option that may be repeated and takes a list with commas; `text` is its help."""
     return click.option(*names, multiple=True, metavar=metavar, help=text)
+
+
+def split_names(values: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of such an option, each once."""
+    names = (part.strip() for value in values for part in value.split(","))
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 results_option = click.option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.app import Session, session
-from bench.cli.options import axis, results_option
+from bench.cli.options import axis, results_option, split_names
 from bench.errors import BadValue, UnknownName, UsageError, suggest
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ FORMATS = ("text", "json", "csv")
               help="The methods at which a normalised score is 0 and 1, or none.")  # fmt: skip
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="text", show_default=True)
 @click.option("--figures", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
-              help="Write a critical-difference diagram and performance profiles there, as SVG.")  # fmt: skip
+              help="Write a critical-difference diagram and performance profiles there, as SVG, PNG "
+                   "and CSV.")  # fmt: skip
 @session
 def ranking(
     session: Session,
@@ -56,7 +57,7 @@ def ranking(
     from bench.reporting.ranking_output import WRITERS
     from bench.storage.records import RecordStore
 
-    references, methods = read_references(between), split(filters["method"])
+    references, methods = read_references(between), split_names(filters["method"])
     records = list(RecordStore(results).records())
     if not records:
         raise UsageError(f"no records in {results}. Run `bench run` first.")
@@ -86,7 +87,7 @@ def read_references(between: str) -> tuple[str, str] | None:
     """
     if between.strip() == "none":
         return None
-    names = split((between,))
+    names = split_names((between,))
     if len(names) != 2:
         raise BadValue(f"--between: {between!r} is not two methods. Write FLOOR,CEILING, or none.")
     return names[0], names[1]
@@ -99,8 +100,8 @@ def select(records: Sequence[Record], filters: Mapping[str, tuple[str, ...]]) ->
         BadValue: a share of the labels is no number.
         UnknownName: there is nothing of a name.
     """
-    evaluators, datasets = split(filters["eval"]), split(filters["dataset"])
-    shares = [read_share(text) for text in split(filters["label_frac"])]
+    evaluators, datasets = split_names(filters["eval"]), split_names(filters["dataset"])
+    shares = [read_share(text) for text in split_names(filters["label_frac"])]
     cells = [record["cell"] for record in records]
     refuse_unknown("eval", evaluators, {cell["evaluator"] for cell in cells})
     refuse_unknown("dataset", datasets, {cell.get("eval_dataset") or cell["dataset"] for cell in cells})
@@ -135,8 +136,3 @@ def refuse_unknown(option: str, names: Sequence[object], known: Collection[objec
     for name in names:
         if name not in known:
             raise UnknownName(f"--{option}: no record has {name}.{suggest(str(name), map(str, known))}")
-
-
-def split(values: tuple[str, ...]) -> list[str]:
-    """Return the names of an option that takes lists with commas, each once."""
-    return list(dict.fromkeys(part.strip() for value in values for part in value.split(",") if part.strip()))

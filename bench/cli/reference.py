@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from bench.cli.app import Session, session
-from bench.cli.options import axis
-from bench.published.results import PublishedResult
+from bench.cli.options import axis, split_names
+
+if TYPE_CHECKING:
+    from bench.published.results import PublishedResult
 
 
 @click.command()
@@ -28,7 +30,7 @@ def reference(session: Session, /, form: str, **names: tuple[str, ...]) -> None:
     """  # noqa: D301
     from bench.published.search import format_results, search
 
-    wanted = {axis: _split(values) for axis, values in names.items()}
+    wanted = {axis: split_names(values) for axis, values in names.items()}
     session.echo(format_results(search(load_results(session), wanted), form))
 
 
@@ -41,9 +43,3 @@ def load_results(session: Session) -> tuple[PublishedResult, ...]:
         if failure.phase == PUBLISHED:
             click.echo(f"{failure.plugin.id}: {failure.phase}: {failure.error}", err=True)
     return results
-
-
-def _split(values: Any) -> tuple[str, ...]:
-    """Return the names of an option that may be repeated and takes lists with commas."""
-    names = (part.strip() for value in values for part in value.split(","))
-    return tuple(dict.fromkeys(name for name in names if name))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-BINS = 15  # Guo 2017, section 5; as `bench.metrics.classification.ece`
+BINS = 15  # Guo 2017, section 5
 
 Floats = NDArray[np.float64]
 

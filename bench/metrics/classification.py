@@ -7,10 +7,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.errors import CellError
+from bench.metrics.calibration import BINS
 
 TOP = 5
 BLOCK = 4_096  # rows that are looked at, at a time
-ECE_BINS = 15  # Guo 2017, section 5
 
 
 def require_finite(x: Tensor, where: str) -> None:
@@ -85,7 +85,7 @@ def nll(logits: Tensor, labels: Tensor) -> float:
     return float(F.cross_entropy(logits.cpu().double(), labels.cpu()))
 
 
-def ece(logits: Tensor, labels: Tensor, bins: int = ECE_BINS) -> float:
+def ece(logits: Tensor, labels: Tensor, bins: int = BINS) -> float:
     """Return the expected calibration error, in percent.
 
     It is sum_b n_b / n * |accuracy_b - confidence_b| over equal-width bins (lower, upper] of the

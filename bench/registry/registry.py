@@ -12,11 +12,10 @@ import importlib
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.boundary import is_from_user
 from bench.errors import BadPlugin, UnknownName, one_line, suggest
-from bench.published.results import PublishedResult
 from bench.registry.declarations import read_declarations
 from bench.registry.discovery import (
     CELL_KINDS,
@@ -30,8 +29,10 @@ from bench.registry.discovery import (
     discover,
     same_dist,
 )
-from bench.registry.published import collect_published
 from bench.system.journal import survived
+
+if TYPE_CHECKING:
+    from bench.published.results import PublishedResult
 
 CHECKED_KINDS = (*CELL_KINDS, "executors")
 
@@ -78,6 +79,8 @@ class Registry:
 
     def published(self) -> tuple[PublishedResult, ...]:
         """Return all published results, those of plugins too; what is wrong with one is one more failure."""
+        from bench.registry.published import collect_published
+
         if self._published is None:
             self._published = collect_published(self._discovery)
         return self._published

@@ -8,17 +8,9 @@ import numpy as np
 
 from bench.metrics.calibration import Reliability, bin_confidence
 from bench.report.answers import Answers
-from bench.report.drawing import (
-    GRID,
-    INK,
-    SMALL,
-    escape,
-    lay_out_panels,
-    series_colour,
-    write_document,
-    write_text,
-)
+from bench.report.drawing import SMALL, escape, lay_out_panels, write_document, write_text
 from bench.report.figure import Figure
+from bench.report.styles import GRID, INK, series_colour
 
 SIDE, LEFT, BELOW = 190, 34, 72  # of a diagram; room for its numbers; and for the histogram below
 HISTOGRAM = 34

@@ -9,14 +9,10 @@ import numpy as np
 from bench.report.answers import Answers, Counts, count_confusion, recall_of
 from bench.report.drawing import (
     GAP,
-    GRID,
-    INK,
-    PAPER,
     SMALL,
     escape,
     lay_out_panels,
     measure,
-    series_colour,
     shorten,
     write_document,
     write_legend,
@@ -24,6 +20,7 @@ from bench.report.drawing import (
     write_text,
 )
 from bench.report.figure import Figure
+from bench.report.styles import GRID, INK, PAPER, series_colour
 from bench.report.thumbnails import heat_map_uri
 
 MOST_NAMED = 20  # classes: with more a cell has no room for its number, and an axis none for its names

@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import functools
-import html
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from PIL import ImageFont
 
-INK, PAPER, GRID = "var(--ink,#222)", "var(--paper,#fff)", "var(--grid,#ccc)"
-# Okabe and Ito 2008, "Color universal design". Their yellow is darkened, for it cannot be seen on white;
-# their black is the text's, and grey stands in for it.
-SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#ad9f00", "#999999")
+from bench.report import markup
+from bench.report.styles import INK, PAPER, series_colour
+
 TEXT, SMALL = 11, 9  # heights of type, in the units of a figure
 GAP, TITLE_HEIGHT = 18, 20  # between panels, and above a panel
 EDGE = 10  # around a figure
-UNPRINTABLE = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]"
-)  # no XML holds most
 VARIABLE = re.compile(r"var\(--[a-z0-9]+, ?(#[0-9a-fA-F]+)\)")
-
-
-def series_colour(index: int) -> str:
-    """Return the colour of the series at `index`; after eight they begin again."""
-    place = index % len(SERIES)
-    return f"var(--s{place + 1},{SERIES[place]})"
 
 
 def escape(value: Any) -> str:
     """Return a value as text that XML can hold, on one line."""
-    return html.escape(UNPRINTABLE.sub("\ufffd", " ".join(str(value).split())))
+    return markup.escape(" ".join(str(value).split()))
 
 
 def write_text(

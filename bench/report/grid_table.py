@@ -34,27 +34,34 @@ class MetricTable:
     table: Table
 
 
-def build_grid(results: Results) -> Section:
-    """Return the section of the grid: a table for each metric, and why cells have no score."""
-    tables, left_out = list_tables(results)
+def build_grid(results: Results, headlines: Table) -> Section:
+    """Return the section of the grid: a table for each metric, and why cells have no score.
+
+    Args:
+        results: what is reported.
+        headlines: their table under no metric in particular.
+    """
+    tables, left_out = list_tables(results, headlines)
     body = "".join(_write_metric(number, one) for number, one in enumerate(tables))
     body = f'<div id="grid-tables">{body}</div>{write_troubles(results.records)}'
     return Section("grid", "Results", (describe_left_out(left_out),), body=body)
 
 
-def list_tables(results: Results) -> tuple[list[MetricTable], list[str]]:
+def list_tables(results: Results, headlines: Table) -> tuple[list[MetricTable], list[str]]:
     """Return the table of the headlines, then that of each metric; and the metrics there is no room for."""
-    first = _build(results, None)
-    shown = list(dict.fromkeys(cell.metric for cell in first.cells()))
-    tables = [MetricTable(shown[0] if len(shown) == 1 else HEADLINES, first)]
-    room = MOST_CELLS - sum(1 for _ in first.cells())
+    shown = list(dict.fromkeys(cell.metric for cell in headlines.cells()))
+    tables = [MetricTable(shown[0] if len(shown) == 1 else HEADLINES, headlines)]
+    room = MOST_CELLS - sum(1 for _ in headlines.cells())
     left_out: list[str] = []
     for metric in list_metrics(results.records):
         if shown == [metric]:
             continue
-        table = _build(results, metric)
+        if left_out:
+            left_out.append(metric)
+            continue
+        table = build_table(results.records, metric=[metric], mix_protocols=True, folder=results.folders)
         room -= sum(1 for _ in table.cells())
-        if room < 0 or left_out:
+        if room < 0:
             left_out.append(metric)
         else:
             tables.append(MetricTable(metric, table))
@@ -92,11 +99,6 @@ def write_troubles(records: Sequence[Mapping[str, Any]]) -> str:
     ]
     table = write_table(("status", "cells", "reason", "which"), rows, NO_SCORE)
     return f'<h3 id="no-score">{NO_SCORE}</h3><div class="reasons">{table}</div>'
-
-
-def _build(results: Results, metric: str | None) -> Table:
-    names = None if metric is None else [metric]
-    return build_table(results.records, metric=names, mix_protocols=True, folder=results.folders)
 
 
 def _name_cell(cell: Mapping[str, Any]) -> str:

@@ -8,20 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from bench.report.drawing import (
-    GRID,
-    PAPER,
-    SERIES,
-    SMALL,
-    escape,
-    lay_out_panels,
-    series_colour,
-    shorten,
-    write_document,
-    write_text,
-)
+from bench.report.drawing import SMALL, escape, lay_out_panels, shorten, write_document, write_text
 from bench.report.figure import Figure
 from bench.report.projection import NEIGHBOURS, Floats, Projection
+from bench.report.styles import GRID, OKABE_ITO, PAPER, series_colour
 from bench.splits.order import Index, Labels
 
 SIDE, BELOW = 260, 26  # of a panel, and room for its numbers
@@ -73,7 +63,7 @@ def draw_maps(
     ]
     body, size = lay_out_panels(panels, SIDE, SIDE + BELOW)
     body = f'<g class="maps" data-sheet="{escape(sheet)}">{body}</g>'
-    repeated = f" Colours and rings repeat after {2 * len(SERIES)} classes." if len(classes) > 16 else ""
+    repeated = f" Colours and rings repeat after {2 * len(OKABE_ITO)} classes." if len(classes) > 16 else ""
     caption = (
         f"{NAMES[kind]} of the frozen features of the same {len(rows)} test images, as many of each class. "
         "Distances and sizes of groups on such a map mean little. How far it can be believed tell its "
@@ -113,7 +103,7 @@ def _draw_panel(places: Floats, labels: Labels, classes: Sequence[str]) -> str:
         style = f'stroke="{series_colour(int(label))}" stroke-width="{DOT}" stroke-linecap="round"'
         data = f'data-class="{escape(classes[label])}" data-at="{" ".join(map(str, at))}"'
         parts.append(f'<path d="{drawn}" fill="none" {style} stroke-opacity="0.8" {data}/>')
-        if label // len(SERIES) % 2:
+        if label // len(OKABE_ITO) % 2:
             hole = f'stroke="{PAPER}" stroke-width="{HOLE}" stroke-linecap="round"'
             parts.append(f'<path d="{drawn}" fill="none" {hole}/>')
     if len(present) <= MOST_NAMED:

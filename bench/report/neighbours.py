@@ -8,16 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.report.drawing import (
-    PAPER,
-    escape,
-    series_colour,
-    shorten,
-    write_document,
-    write_text,
-)
+from bench.report.drawing import escape, shorten, write_document, write_text
 from bench.report.figure import Figure
 from bench.report.projection import Floats, choose_rows, to_unit_rows
+from bench.report.styles import PAPER, series_colour
 from bench.report.thumbnails import Collage, Pixels
 from bench.splits.order import Index, Labels
 

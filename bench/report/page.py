@@ -55,7 +55,7 @@ def list_sections(results: Results, pictures: Pictures | None = None) -> list[Se
     table = build_table(results.records, mix_protocols=True, folder=results.folders)
     names = Names(results, table, Palette())
     return [
-        build_grid(results),
+        build_grid(results, table),
         build_labels(results, table, names),
         build_costs(results, table, names),
         build_curves(results, names),

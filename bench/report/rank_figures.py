@@ -5,23 +5,16 @@ Source: Demsar 2006, JMLR 7, figure 1; Agarwal et al. 2021, arXiv:2108.13264, fi
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Iterator, Sequence
 
 from bench.report.figure import Figure
+from bench.report.markup import escape
+from bench.report.styles import GRID, INK, OKABE_ITO, PAPER, series_colour
 from bench.reporting.ranking import Ranking
 from bench.statistics.aggregates import CONFIDENCE
-from bench.statistics.ranks import LEVEL
+from bench.statistics.parts import LEVEL
 
-# Okabe and Ito 2008, "Color universal design". Their yellow is darkened, for it cannot be seen on white;
-# their black is the text's, and grey stands in for it.
-SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#ad9f00", "#999999")
-INK, PAPER, GRID = "var(--ink, #222)", "var(--paper, #fff)", "var(--grid, #ccc)"
 DASHES = ("none", "7 3", "2 3", "9 3 2 3")  # after eight colours come the next dashes
-UNPRINTABLE = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]"
-)  # no XML holds most
 
 WIDTH, MARGIN, LINE = 760, 210, 20  # of a drawing, beside its axis for names, and of a line of text
 LONGEST = 32  # letters of a name that is drawn; the numbers have it whole
@@ -111,10 +104,10 @@ def draw_profiles(ranking: Ranking, name: str = "profiles") -> Figure:
             ends = [*zip(scores, aggregate.band.low.tolist(), strict=True)]
             ends += [*zip(scores, aggregate.band.high.tolist(), strict=True)][::-1]
             points = " ".join(place(*end) for end in ends)
-            parts.append(f'<polygon points="{points}" fill="{_colour(number)}" fill-opacity="0.15"/>')
+            parts.append(f'<polygon points="{points}" fill="{series_colour(number)}" fill-opacity="0.15"/>')
     for number, (entrant, aggregate) in enumerate(zip(ranking.entrants, ranking.aggregates, strict=True)):
         points = " ".join(place(*pair) for pair in zip(scores, aggregate.profile.tolist(), strict=True))
-        looks = f'stroke="{_colour(number)}" stroke-width="2" stroke-dasharray="{_dash(number)}"'
+        looks = f'stroke="{series_colour(number)}" stroke-width="2" stroke-dasharray="{_dash(number)}"'
         y = PLOT_TOP + 8 + LINE * number
         parts.append(f'<polyline points="{points}" fill="none" {looks}/>')
         parts.append(f'<path d="M{PLOT_RIGHT + 20} {y} h28" {looks}/>')
@@ -152,12 +145,8 @@ def _draw_profile_axes(low: float, high: float) -> Iterator[str]:
 # ---- SVG
 
 
-def _colour(number: int) -> str:
-    return f"var(--s{number % len(SERIES) + 1}, {SERIES[number % len(SERIES)]})"
-
-
 def _dash(number: int) -> str:
-    return DASHES[number // len(SERIES) % len(DASHES)]
+    return DASHES[number // len(OKABE_ITO) % len(DASHES)]
 
 
 def _line(x: float, y: float, to_x: float, to_y: float, *, width: int = 1, colour: str = INK) -> str:
@@ -165,11 +154,7 @@ def _line(x: float, y: float, to_x: float, to_y: float, *, width: int = 1, colou
 
 
 def _text(x: float, y: float, text: str, anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{INK}">{_escape(text)}</text>'
-
-
-def _escape(text: str) -> str:
-    return html.escape(UNPRINTABLE.sub("\ufffd", text))
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{INK}">{escape(text)}</text>'
 
 
 def _shorten(name: str) -> str:
@@ -180,6 +165,6 @@ def _shorten(name: str) -> str:
 def _wrap(title: str, width: float, height: float, parts: Sequence[str]) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" role="img" '
-        f'font-family="sans-serif" font-size="13"><title>{_escape(title)}</title>'
+        f'font-family="sans-serif" font-size="13"><title>{escape(title)}</title>'
         f'<rect width="100%" height="100%" fill="{PAPER}"/>{"".join(parts)}</svg>\n'
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.errors import UsageError
 from bench.report.styles import LABELLED, UNTRAINED
+from bench.reporting.folders import identify
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.epochs import Epoch, read_epochs
 from bench.storage.records import Record, RecordStore
@@ -60,7 +61,7 @@ def read_results(folders: Sequence[Path]) -> Results:
             raise UsageError(f"no records in {folder}. Run `bench run` first.")
         count += len(found)
         for record in found:
-            records.setdefault(_identify(record), record)
+            records.setdefault(identify(record), record)
     return Results(folders, tuple(records.values()), count - len(records))
 
 
@@ -69,11 +70,6 @@ def count_statuses(records: Iterable[Mapping[str, Any]]) -> str:
     statuses = [record["status"] for record in records]
     parts = [f"{statuses.count(name)} {name}" for name in ("ok", "failed", "skipped") if name in statuses]
     return f"{len(statuses)} cell{'s' * (len(statuses) != 1)}: {', '.join(parts)}"
-
-
-def _identify(record: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return what two files of one cell have in common: a skipped cell may have the key of another."""
-    return record["keys"]["score"], *sorted((name, str(value)) for name, value in record["cell"].items())
 
 
 def _is_untrained(record: Mapping[str, Any]) -> bool:

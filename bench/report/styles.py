@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 OKABE_ITO = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#ad9f00", "#999999")
-INK = "var(--ink,#222)"
+INK, PAPER, GRID = "var(--ink,#222)", "var(--paper,#fff)", "var(--grid,#ccc)"
 DASHES = ("", "16 8", "4 8", "16 6 4 6")
 MARKERS = (  # paths around a point
     "m-8 0a8 8 0 1 0 16 0a8 8 0 1 0-16 0",
@@ -23,6 +23,12 @@ MARKERS = (  # paths around a point
     "m-8-8h16l-16 16h16z",
 )
 LABELLED, UNTRAINED = "trained with labels", "untrained"  # what others are measured by
+
+
+def series_colour(index: int) -> str:
+    """Return the colour of the series at `index`; after eight they begin again."""
+    place = index % len(OKABE_ITO)
+    return f"var(--s{place + 1},{OKABE_ITO[place]})"
 
 
 @dataclass(frozen=True)
@@ -67,4 +73,4 @@ def _make_style(number: int, role: str) -> Style:
         return Style(INK, dash, MARKERS[(number + first) % len(MARKERS)])
     round_, place = divmod(number, len(OKABE_ITO))
     marker = MARKERS[(place + round_) % len(MARKERS)]
-    return Style(f"var(--s{place + 1},{OKABE_ITO[place]})", DASHES[round_ % len(DASHES)], marker)
+    return Style(series_colour(number), DASHES[round_ % len(DASHES)], marker)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from bench.report.markup import escape
 from bench.report.scales import Scale, fit_scale, shorten
-from bench.report.styles import INK, Style
+from bench.report.styles import GRID, INK, Style
 
 WIDTH, TOP, RIGHT, LEFT = 960, 52, 28, 104
 PLOT_BOTTOM, AXIS = 440, 76  # where the plot ends, and the room below for ticks and the axis's title
@@ -18,7 +18,6 @@ LEGEND_ROW, LETTER, SWATCH = 40, 12.5, 76  # heights and widths, in units
 LONGEST = 42  # letters of a name in a legend; of a longer one its middle is left out
 MOST_MARKERS, FEW_MARKERS = 6, 3  # on a line that has a marker at each point, and on one that has not
 LOOKS = f'role="img" font-family="system-ui,sans-serif" font-size="24" fill="{INK}"'
-GRID = "var(--grid,#ccc)"
 
 Point = tuple[float, float]
 

@@ -66,6 +66,11 @@ def read_folders(folders: Sequence[Path], *, as_axis: bool = False) -> FolderRec
     return FolderRecords(records, tuple(distinct), as_axis, tuple(map(len, by_folder.values())))
 
 
+def identify(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what two files of one cell have in common: a skipped cell may have the key of another."""
+    return record["keys"]["score"], *(record["cell"].get(name) for name in IDENTITY)
+
+
 class StoredPredictions:
     """The predictions that are stored in any of some results folders.
 
@@ -86,9 +91,7 @@ def _share_a_cell(by_folder: Mapping[Path, Sequence[Record]]) -> bool:
     """Tell whether two folders have a record of the same cell."""
     seen: set[tuple[Any, ...]] = set()
     for records in by_folder.values():
-        cells = {
-            (record["keys"]["score"], *(record["cell"].get(name) for name in IDENTITY)) for record in records
-        }
+        cells = set(map(identify, records))
         if seen & cells:
             return True
         seen |= cells

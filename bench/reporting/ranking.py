@@ -21,8 +21,8 @@ from bench.statistics.aggregates import (
     probability_of_improvement,
 )
 from bench.statistics.multiple import adjust_by_holm
+from bench.statistics.parts import LEVEL
 from bench.statistics.ranks import (
-    LEVEL,
     Friedman,
     average_ranks,
     datasets_needed,

@@ -20,9 +20,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.statistics.parts import LEVEL
+
 Array = NDArray[np.float64]
 
-LEVEL = 0.05
 PERMUTATIONS = 10_000  # our choice: a p of 0.05 is then right to 0.002
 EXACT = 100  # differences up to which Wilcoxon's distribution is counted out; beyond, it is a normal one's
 DECIMALS = 9  # of a difference: what floats make of equal ones is a tie

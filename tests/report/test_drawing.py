@@ -4,18 +4,17 @@ import pytest
 from svg_elements import parse
 
 from bench.report.drawing import (
-    SERIES,
     escape,
     lay_out_panels,
     measure,
     resolve_colours,
-    series_colour,
     shorten,
     write_document,
     write_legend,
     write_mark,
     write_text,
 )
+from bench.report.styles import OKABE_ITO, series_colour
 
 NASTY = "a<b & c|d $e\\f \"g\" 'h' \x00\x07\x1b[31m \ud800 \uffff\nnew\tline"
 
@@ -44,7 +43,7 @@ def test_colours_begin_again_after_eight() -> None:
         "var(--s8,#999999)",
         series_colour(0),
     ]
-    assert len(set(SERIES)) == 8
+    assert len(set(OKABE_ITO)) == 8
 
 
 def test_marks_of_neighbouring_series_differ_in_shape() -> None:

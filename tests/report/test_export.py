@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 
 from bench.errors import UsageError
-from bench.report.drawing import series_colour, write_document, write_text
+from bench.report.drawing import write_document, write_text
 from bench.report.export import write_figures
 from bench.report.figure import Figure
 from bench.report.maps import MapFigure
+from bench.report.styles import series_colour
 
 BODY = (
     f'<rect x="0" y="0" width="50" height="40" fill="{series_colour(0)}"/>',

@@ -15,7 +15,8 @@ from bench.reporting.table import build_table
 
 
 def make(build: Build, records: list[dict[str, Any]]) -> Section:
-    return build_grid(build(records)[0])
+    results, table, _ = build(records)
+    return build_grid(results, table)
 
 
 def with_metrics(record: dict[str, Any], **values: float) -> dict[str, Any]:
