@@ -152,14 +152,33 @@ def look_around(results: Path) -> list[Sighting]:
 
 
 def forget_silent(results: Path) -> None:
-    """Remove the files of processes that are taken for dead."""
+    """Remove the files of processes that are taken for dead, and of those that were here and have ended."""
     folder = results / FOLDER
-    paths = _list(folder)
+    paths = [path for path in _list(folder) if path.name.removesuffix(".tmp").endswith(ENDING)]
     now = _clock_of(folder) if paths else 0.0
     for path in paths:
         with contextlib.suppress(OSError):
-            if path.name.removesuffix(".tmp").endswith(ENDING) and now - path.stat().st_mtime > SILENT_S:
+            if now - path.stat().st_mtime > SILENT_S or _has_ended(path):
                 path.unlink()
+
+
+def _has_ended(path: Path) -> bool:
+    """Tell whether a file is of a process of this machine that there is no more.
+
+    Another machine may have the same name, as containers do: a process that lives writes its file again.
+    """
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+        host, pid = said["host"], said["pid"]
+    except (OSError, ValueError, RecursionError, TypeError, KeyError):
+        return False
+    if host != socket.gethostname() or type(pid) is not int or pid <= 0 or not hasattr(os, "fork"):
+        return False  # Windows takes a signal of 0 for another one
+    try:
+        os.kill(pid, 0)
+    except (OSError, OverflowError) as error:
+        return isinstance(error, ProcessLookupError)
+    return False
 
 
 def forget_workers(results: Path, run: str) -> None:

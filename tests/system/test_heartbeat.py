@@ -199,6 +199,22 @@ def test_only_those_that_are_silent_are_forgotten_and_what_they_half_wrote(tmp_p
     assert sorted(path.name for path in (tmp_path / "running").iterdir()) == ["alive.json", "notes.txt"]
 
 
+def test_what_was_killed_here_is_forgotten_at_once_and_what_may_live_is_not(tmp_path: Path) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    (seen,) = look_around(tmp_path)
+    folder = tmp_path / "running"
+    for name, change in (
+        ("elsewhere", {"host": "elsewhere"}),
+        ("here", {"pid": os.getpid()}),
+        ("odd", {"pid": "1"}),
+    ):
+        (folder / f"{name}.json").write_text(json.dumps({**seen.said, **change}))
+    forget_silent(tmp_path)
+
+    assert killed.returncode == -9
+    assert {seen.name for seen in look_around(tmp_path)} == {"elsewhere", "here", "odd"}
+
+
 def test_workers_go_with_their_run_and_others_stay(tmp_path: Path) -> None:
     run = name_run()
     for name in (name_worker(run), name_worker(run), f"{run}1", name_worker(f"{run}1")):
