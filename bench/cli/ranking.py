@@ -57,6 +57,10 @@ def ranking(
     from bench.reporting.ranking_output import WRITERS
     from bench.storage.records import RecordStore
 
+    if figures is not None:
+        from bench.report.export import check_export
+
+        check_export()
     references, methods = read_references(between), split_names(filters["method"])
     records = list(RecordStore(results).records())
     if not records:

@@ -13,7 +13,7 @@ from bench.report.figure import Figure
 from bench.report.markup import to_name
 from bench.report.results import Results
 from bench.report.section import Draft, Section, draw_within
-from bench.report.series import Names, is_drawable
+from bench.report.series import REACH, SCORE_COLUMNS, Names, is_drawable, list_numbers, reach_of
 from bench.report.styles import UNTRAINED
 from bench.report.svg import Axis, Point, Spot, draw_spots
 from bench.reporting.formats.base import Table, TableCell
@@ -33,7 +33,7 @@ FRONT = (
     "The line leads along the Pareto front, the filled points: no other costs as little and scores better. "
     "Costs are means over seeds."
 )
-COLUMNS = ("method", "cost", "mean", "std over seeds", "seeds", "on the front")
+COLUMNS = ("method", "cost", *SCORE_COLUMNS, "on the front")
 
 Costs = Mapping[tuple[Any, ...], float]  # of a cell, by what tells it from others
 
@@ -135,7 +135,7 @@ def draw_task(facet: str, metric: str, cost: str, offers: Sequence[Offer], names
     front = find_front(offers)
     spots = [
         Spot(one.name, names.style_of(one.name, one.cell.axes["method"]), one.cost, one.score,
-             one.cell.std or 0.0, one in front)
+             reach_of(one.cell) or (one.score, one.score), one in front)
         for one in offers
     ]  # fmt: skip
     positive = [one.cost for one in offers if one.cost > 0]
@@ -146,12 +146,11 @@ def draw_task(facet: str, metric: str, cost: str, offers: Sequence[Offer], names
     return Figure(
         name=to_name("cost", cost, facet, metric),
         title=title,
-        caption="Bars are one standard deviation over seeds on either side.",
+        caption=f"Bars are {REACH}.",
         svg=draw_spots(title, spots, steps, Axis(TITLES[cost], is_log=is_log), Axis(score)),
         columns=COLUMNS,
         rows=tuple(
-            (one.name, one.cost, one.cell.mean, one.cell.std, one.cell.n, "yes" if one in front else "no")
-            for one in offers
+            (one.name, one.cost, *list_numbers(one.cell), "yes" if one in front else "no") for one in offers
         ),
     )
 

@@ -12,7 +12,7 @@ from bench.report.figure import Figure
 from bench.report.markup import to_name
 from bench.report.results import Results
 from bench.report.section import Draft, Section, draw_within
-from bench.report.series import Names, is_drawable
+from bench.report.series import REACH, SCORE_COLUMNS, Names, is_drawable, list_numbers, reach_of
 from bench.report.styles import LABELLED, UNTRAINED
 from bench.report.svg import Axis, Line, draw_lines
 from bench.reporting.formats.base import Table, TableCell
@@ -24,7 +24,7 @@ AT_SHARE = re.compile(r"(.+)_at_([0-9.]+)")  # a metric that an evaluator has of
 MOST_SHOWN = 4  # charts at once; of more, one is chosen
 LIMIT = 80_000  # letters of all charts
 ONE_SHARE = "Each evaluator had one share of the labels. `bench run --label-frac 0.01,0.1,1` makes the curve."
-COLUMNS = ("method", "labels in percent", "mean", "std over seeds", "seeds")
+COLUMNS = ("method", "labels in percent", *SCORE_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,12 @@ def draw_curve(title: str, name: str, readings: Sequence[Reading], names: Names)
     ticks = {share: format_label("label_frac", share) for share in shares}
     score = f"{metric} in percent" if is_in_percent(metric) else metric
     rows = tuple(
-        (line, 100 * one.share, one.cell.mean, one.cell.std, one.cell.n)
-        for line, some in by_line.items()
-        for one in some
+        (line, 100 * one.share, *list_numbers(one.cell)) for line, some in by_line.items() for one in some
     )
     return Figure(
         name=name,
         title=title,
-        caption=f"Mean {metric} over seeds; the band is one standard deviation over seeds on either side.",
+        caption=f"Mean {metric} over seeds; the band is {REACH}.",
         svg=draw_lines(f"{title} over the share of the labels", lines,
                        Axis("share of the labels", is_log=True, ticks=ticks), Axis(score)),
         columns=COLUMNS,
@@ -126,9 +124,7 @@ def _list_readings_within(results: Results, names: Names) -> Iterator[Reading]:
 def _make_line(name: str, readings: Iterable[Reading], names: Names) -> Line:
     cells = [(one.share, one.cell) for one in readings]
     points = [(share, cell.mean) for share, cell in cells if cell.mean is not None]
-    has_band = any(cell.std is not None for _, cell in cells)
-    band = [(share, cell.mean - (cell.std or 0.0), cell.mean + (cell.std or 0.0))
-            for share, cell in cells if cell.mean is not None and has_band]  # fmt: skip
+    band = [(share, *reach) for share, cell in cells if (reach := reach_of(cell))]
     return Line(name, names.style_of(name, cells[0][1].axes["method"]), points, band)
 
 

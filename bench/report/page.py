@@ -17,6 +17,7 @@ from bench.report.markup import escape, escape_json, write_prose, write_table
 from bench.report.pictures import Pictures
 from bench.report.predictions import build_predictions
 from bench.report.provenance import build_provenance
+from bench.report.ranks import build_ranks
 from bench.report.results import Results, count_statuses, read_results
 from bench.report.section import Section
 from bench.report.series import Names
@@ -56,6 +57,7 @@ def list_sections(results: Results, pictures: Pictures | None = None) -> list[Se
     names = Names(results, table, Palette())
     return [
         build_grid(results, table),
+        *build_ranks(results),
         build_labels(results, table, names),
         build_costs(results, table, names),
         build_curves(results, names),

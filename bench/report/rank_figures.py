@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from bench.report.drawing import shorten, write_document, write_text
 from bench.report.figure import Figure
-from bench.report.markup import escape
-from bench.report.styles import GRID, INK, OKABE_ITO, PAPER, series_colour
+from bench.report.styles import GRID, INK, OKABE_ITO, series_colour
 from bench.reporting.ranking import Ranking
 from bench.statistics.aggregates import CONFIDENCE
 from bench.statistics.parts import LEVEL
@@ -17,7 +17,7 @@ from bench.statistics.parts import LEVEL
 DASHES = ("none", "7 3", "2 3", "9 3 2 3")  # after eight colours come the next dashes
 
 WIDTH, MARGIN, LINE = 760, 210, 20  # of a drawing, beside its axis for names, and of a line of text
-LONGEST = 32  # letters of a name that is drawn; the numbers have it whole
+ROOM = 150  # for a name that is drawn; the numbers have it whole
 BAR = 9  # between two bars of methods that are not told apart
 PLOT_LEFT, PLOT_RIGHT, PLOT_TOP, PLOT_HEIGHT = 60, 500, 30, 260
 
@@ -49,17 +49,18 @@ def draw_ranks(ranking: Ranking, name: str = "ranks") -> Figure:
         y = names_from + LINE * (place if at_left else count - 1 - place) + 8
         x, edge = _x_of(rank, count), MARGIN - 8 if at_left else WIDTH - MARGIN + 8
         parts.append(f'<path d="M{x:.1f} {axis} V{y} H{edge}" fill="none" stroke="{INK}"/>')
-        label = f"{_shorten(entrant.label)}  {rank:.2f}"
-        parts.append(_text(edge + (-4 if at_left else 4), y + 4, label, "end" if at_left else "start"))
+        label = f"{shorten(entrant.label, ROOM)} {rank:.2f}"
+        anchor = "end" if at_left else "start"
+        parts.append(write_text(edge + (-4 if at_left else 4), y + 4, label, anchor=anchor))
     return Figure(
         name=name,
         title=title,
         caption=(
             f"Ranks over {len(ranking.block.datasets)} data sets, 1 is the best. A bar joins methods of "
-            f"which no two are told apart (Wilcoxon, Holm over {len(ranking.pairs)} pairs, level {LEVEL:g}). "
+            f"which no two are told apart (Wilcoxon, Holm over all pairs, level {LEVEL:g}). "
             "CD is how far Nemenyi's test would ask average ranks to be apart."
         ),
-        svg=_wrap(title, WIDTH, height, parts),
+        svg=write_document(name, title, (WIDTH, height), parts),
         columns=("method", "average rank"),
         rows=tuple((one.label, rank) for one, rank in zip(ranking.entrants, ranking.ranks, strict=True)),
     )
@@ -73,15 +74,15 @@ def _draw_rank_axis(ranking: Ranking, y: float) -> Iterator[str]:
         x = _x_of(rank, count)
         yield _line(x, y - 5, x, y)
         if count <= 20 or rank % 5 in (0, 1):
-            yield _text(x, y - 9, str(rank), "middle")
+            yield write_text(x, y - 9, str(rank), anchor="middle")
     difference = ranking.critical_difference
     if difference > count - 1:
-        yield _text(_x_of(1, count), 18, f"CD {difference:.2f}: more than the axis is long")
+        yield write_text(_x_of(1, count), 18, f"CD {difference:.2f}: more than the axis is long")
         return
     start, end = _x_of(1, count), _x_of(1 + difference, count)
     yield _line(start, 24, end, 24)
     yield from (_line(x, 20, x, 28) for x in (start, end))
-    yield _text((start + end) / 2, 16, f"CD {difference:.2f}", "middle")
+    yield write_text((start + end) / 2, 16, f"CD {difference:.2f}", anchor="middle")
 
 
 def _x_of(rank: float, count: int) -> float:
@@ -111,7 +112,7 @@ def draw_profiles(ranking: Ranking, name: str = "profiles") -> Figure:
         y = PLOT_TOP + 8 + LINE * number
         parts.append(f'<polyline points="{points}" fill="none" {looks}/>')
         parts.append(f'<path d="M{PLOT_RIGHT + 20} {y} h28" {looks}/>')
-        parts.append(_text(PLOT_RIGHT + 54, y + 4, _shorten(entrant.label)))
+        parts.append(write_text(PLOT_RIGHT + 54, y + 4, shorten(entrant.label, ROOM)))
     height = max(PLOT_TOP + PLOT_HEIGHT + 50, PLOT_TOP + 20 + LINE * len(ranking.entrants))
     band = (
         f" Bands: {100 * CONFIDENCE:g} % over seeds." if any(one.band for one in ranking.aggregates) else ""
@@ -124,7 +125,7 @@ def draw_profiles(ranking: Ranking, name: str = "profiles") -> Figure:
             f"The share of runs above each normalised score, over {len(ranking.scaled)} data sets that weigh "
             f"alike; higher is better.{band}"
         ),
-        svg=_wrap(title, WIDTH, height, parts),
+        svg=write_document(name, title, (WIDTH, height), parts),
         columns=("normalised score", *(entrant.label for entrant in ranking.entrants)),
         rows=tuple(zip(scores, *profiles, strict=True)),
     )
@@ -135,14 +136,11 @@ def _draw_profile_axes(low: float, high: float) -> Iterator[str]:
     for step in range(5):
         y, x = bottom - step / 4 * PLOT_HEIGHT, PLOT_LEFT + step / 4 * (PLOT_RIGHT - PLOT_LEFT)
         yield _line(PLOT_LEFT, y, PLOT_RIGHT, y, colour=GRID)
-        yield _text(PLOT_LEFT - 8, y + 4, f"{step / 4:g}", "end")
+        yield write_text(PLOT_LEFT - 8, y + 4, f"{step / 4:g}", anchor="end")
         yield _line(x, bottom, x, bottom + 5)
-        yield _text(x, bottom + 19, f"{low + step / 4 * (high - low):.2f}", "middle")
-    yield _text((PLOT_LEFT + PLOT_RIGHT) / 2, bottom + 40, "normalised score", "middle")
-    yield _text(PLOT_LEFT - 8, PLOT_TOP - 8, "share of runs above")
-
-
-# ---- SVG
+        yield write_text(x, bottom + 19, f"{low + step / 4 * (high - low):.2f}", anchor="middle")
+    yield write_text((PLOT_LEFT + PLOT_RIGHT) / 2, bottom + 40, "normalised score", anchor="middle")
+    yield write_text(PLOT_LEFT - 8, PLOT_TOP - 8, "share of runs above")
 
 
 def _dash(number: int) -> str:
@@ -151,20 +149,3 @@ def _dash(number: int) -> str:
 
 def _line(x: float, y: float, to_x: float, to_y: float, *, width: int = 1, colour: str = INK) -> str:
     return f'<path d="M{x:.1f} {y:.1f} L{to_x:.1f} {to_y:.1f}" stroke="{colour}" stroke-width="{width}"/>'
-
-
-def _text(x: float, y: float, text: str, anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{INK}">{escape(text)}</text>'
-
-
-def _shorten(name: str) -> str:
-    name = " ".join(name.split())
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
-
-
-def _wrap(title: str, width: float, height: float, parts: Sequence[str]) -> str:
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" role="img" '
-        f'font-family="sans-serif" font-size="13"><title>{escape(title)}</title>'
-        f'<rect width="100%" height="100%" fill="{PAPER}"/>{"".join(parts)}</svg>\n'
-    )

@@ -12,6 +12,9 @@ from bench.reporting.formats.base import Table, TableCell
 from bench.reporting.headings import format_label
 from bench.reporting.pivot import is_of_task
 
+REACH = "one standard deviation over seeds on either side, of a single seed the 95 % interval"
+SCORE_COLUMNS = ("mean", "std over seeds", "seeds", "95 % low", "95 % high")
+
 
 class Names:
     """How the charts of a report name methods, trainings and tasks.
@@ -44,6 +47,26 @@ class Names:
 def is_drawable(cell: TableCell) -> bool:
     """Tell whether a cell has a score that a chart has a place for."""
     return cell.mean is not None and math.isfinite(cell.mean)
+
+
+def list_numbers(cell: TableCell) -> tuple[float | None, ...]:
+    """Return the numbers of a score, under `SCORE_COLUMNS`."""
+    return cell.mean, cell.std, cell.n, cell.low, cell.high
+
+
+def reach_of(cell: TableCell) -> tuple[float, float] | None:
+    """Return the ends of what a chart draws around a score; none where nothing is known.
+
+    They are what the table shows beside it: one standard deviation over seeds on either side, or of one seed
+    the 95 % interval.
+    """
+    if cell.mean is None:
+        return None
+    if cell.std is not None:
+        return cell.mean - cell.std, cell.mean + cell.std
+    if cell.low is None or cell.high is None:
+        return None
+    return cell.low, cell.high
 
 
 def list_varying(table: Table) -> list[str]:

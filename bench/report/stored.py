@@ -16,10 +16,11 @@ from bench.errors import BenchError
 from bench.keys import digest
 from bench.report.projection import KINDS, Projection, project
 from bench.report.rows import Record
+from bench.reporting.folders import StoredPredictions
 from bench.splits.order import Index, Labels
 from bench.splits.stratified import index_digest
 from bench.storage.artifacts import ArtifactStore
-from bench.storage.predictions import Predictions, read_predictions
+from bench.storage.predictions import Predictions
 
 if TYPE_CHECKING:
     from bench.contracts.dataset import Images
@@ -48,6 +49,7 @@ class Stored:
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self.stores = tuple(ArtifactStore(folder) for folder in folders)
+        self._predictions = StoredPredictions(folders)
 
     def predictions(self, record: Record) -> Predictions:
         """Return what was predicted of each test image.
@@ -55,8 +57,7 @@ class Stored:
         Raises:
             NotStored: it is not there, or not of the classes of the record.
         """
-        tried = (read_predictions(store, record["keys"]["score"]) for store in self.stores)
-        found = next((one for one in tried if one is not None), None)
+        found = self._predictions.read(record["keys"]["score"])
         if found is None or not len(found.labels):
             raise NotStored(f"{title_of(record)}: its predictions are not stored")
         classes, values = len(record.get("classes") or ()), np.concatenate(found[:2])

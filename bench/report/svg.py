@@ -50,7 +50,7 @@ class Spot:
         style: its looks.
         x: finite.
         y: finite.
-        spread: of y, on either side.
+        reach: the ends of what is drawn around y; twice y where nothing is.
         is_filled: draw it full.
     """
 
@@ -58,7 +58,7 @@ class Spot:
     style: Style
     x: float
     y: float
-    spread: float
+    reach: tuple[float, float]
     is_filled: bool
 
 
@@ -100,7 +100,7 @@ def draw_spots(title: str, spots: Sequence[Spot], front: Sequence[Point], x: Axi
         x: its axis.
         y: its axis.
     """
-    heights = [end for spot in spots for end in (spot.y - spot.spread, spot.y + spot.spread)]
+    heights = [height for spot in spots for height in (spot.y, *spot.reach)]
     across, up = _fit(x, [spot.x for spot in spots], y, heights)
     marks = []
     if len(front) > 1:
@@ -151,9 +151,9 @@ def _draw_markers(places: Sequence[tuple[int, int]], style: Style, fill: str) ->
 def _draw_spot(spot: Spot, across: Scale, up: Scale) -> str:
     x, y = across.place(spot.x), up.place(spot.y)
     bar = ""
-    if spot.spread:
-        ends = (up.place(spot.y + spot.spread), up.place(spot.y - spot.spread))
-        bar = f'<path d="M{x} {ends[0]}V{ends[1]}" stroke="{spot.style.colour}" stroke-width="2"/>'
+    if spot.reach != (spot.y, spot.y):
+        bottom, top = map(up.place, spot.reach)
+        bar = f'<path d="M{x} {top}V{bottom}" stroke="{spot.style.colour}" stroke-width="2"/>'
     fill = spot.style.colour if spot.is_filled else "var(--paper,#fff)"
     return bar + _draw_markers([(x, y)], spot.style, fill)
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bench.errors import UsageError
 from bench.reporting.axes import FOLDER
 from bench.storage.artifacts import ArtifactStore
@@ -82,9 +84,14 @@ class StoredPredictions:
         self._stores = [ArtifactStore(folder) for folder in folders]
 
     def read(self, score_key: str) -> Predictions | None:
-        """Return the predictions of a score; none where no folder has them, or two: whose would they be?"""
-        found = [store for store in self._stores if store.has(score_key)]
-        return read_predictions(found[0], score_key) if len(found) == 1 else None
+        """Return the predictions of a score; none where no folder has them, or two have others."""
+        read = (read_predictions(store, score_key) for store in self._stores if store.has(score_key))
+        found = [one for one in read if one is not None]
+        return found[0] if found and all(_are_equal(found[0], other) for other in found[1:]) else None
+
+
+def _are_equal(one: Predictions, other: Predictions) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))  # type: ignore[arg-type]
 
 
 def _share_a_cell(by_folder: Mapping[Path, Sequence[Record]]) -> bool:

@@ -8,6 +8,8 @@ import pytest
 from report_pages import Build, trained, untrained
 
 from bench.report.labels import build_labels
+from bench.report.series import reach_of
+from bench.reporting.formats.base import TableCell
 
 FRACTIONS = (0.01, 0.1, 1.0)
 
@@ -78,3 +80,20 @@ def test_one_share_makes_no_curve_and_the_section_says_how_to_get_one(build: Bui
 
     assert not section.figures
     assert "--label-frac" in section.notes[0]
+
+
+def test_around_a_score_is_its_deviation_and_of_one_seed_its_interval() -> None:
+    def cell(std: float | None, low: float | None, high: float | None) -> TableCell:
+        return TableCell("", "top1", True, 50.0, std, {0: 50.0}, "ok", (), {}, {}, False, False, low, high)  # noqa: FBT003
+
+    assert reach_of(cell(2.0, 40.0, 61.0)) == (48.0, 52.0)
+    assert reach_of(cell(None, 40.0, 61.0)) == (40.0, 61.0)
+    assert reach_of(cell(None, None, None)) is None
+
+
+def test_a_curve_of_one_seed_has_its_interval_as_a_band(build: Build) -> None:
+    records = [trained(value=value, label_frac=share) for share, value in ((0.1, 40.0), (1.0, 60.0))]
+    (figure,) = build_labels(*build(records)).figures
+
+    assert 'fill-opacity=".16"' in figure.svg
+    assert [tuple(round(end, 1) for end in row[5:]) for row in figure.rows] == [(39.0, 41.0), (59.0, 61.0)]

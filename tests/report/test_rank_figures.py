@@ -43,7 +43,7 @@ def test_names_stand_in_the_order_of_their_ranks_with_each_rank() -> None:
     figure = draw_ranks(ranking_of({"b": 60.0, "a": 70.0, "c": 50.0}))
 
     assert figure.rows == (("a", 1.0), ("b", 2.0), ("c", 3.0))
-    assert {"a  1.00", "b  2.00", "c  3.00"} <= set(texts(figure.svg))
+    assert {"a 1.00", "b 2.00", "c 3.00"} <= set(texts(figure.svg))
 
 
 @pytest.mark.parametrize(("datasets", "bars"), [(3, 1), (8, 0)])

@@ -121,8 +121,8 @@ def test_long_names_are_cut_in_the_legend_and_fill_rows() -> None:
 def test_filled_spots_have_their_colour_and_others_that_of_the_paper() -> None:
     style = Palette().style_of("a")
     spots = [
-        Spot("a", style, 1.0, 2.0, 0.0, is_filled=True),
-        Spot("b", style, 2.0, 1.0, 0.5, is_filled=False),
+        Spot("a", style, 1.0, 2.0, (2.0, 2.0), is_filled=True),
+        Spot("b", style, 2.0, 1.0, (0.5, 1.2), is_filled=False),
     ]
     text = draw_spots("t", spots, [(1.0, 2.0)], Axis("x"), Axis("y"))
     legend = text.index(">a</text>")
@@ -134,7 +134,7 @@ def test_filled_spots_have_their_colour_and_others_that_of_the_paper() -> None:
 
 def test_the_front_rises_in_steps() -> None:
     style = Palette().style_of("a")
-    spots = [Spot("a", style, x, y, 0.0, is_filled=True) for x, y in ((1.0, 1.0), (2.0, 2.0))]
+    spots = [Spot("a", style, x, y, (y, y), is_filled=True) for x, y in ((1.0, 1.0), (2.0, 2.0))]
     (front,) = re.findall(
         r'class="front" d="([^"]+)"', draw_spots("t", spots, [(1, 1), (2, 2)], Axis("x"), Axis("y"))
     )

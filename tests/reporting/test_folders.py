@@ -85,15 +85,16 @@ def test_the_origin_of_a_record_is_known_after_some_were_chosen(write: Write) ->
     assert found.origins_of(found.records[1:]) == [0, 1]
 
 
-def test_predictions_that_two_folders_have_are_nobody_s(tmp_path: Path) -> None:
-    for name, keys in (("a", ("k1", "k3")), ("b", ("k2", "k3"))):
-        for key in keys:
-            values = {"label": np.array([1], np.int32), "prediction": np.array([int(key[1])], np.int32)}
+def test_predictions_of_two_folders_are_read_where_they_are_the_same(tmp_path: Path) -> None:
+    stored = {"a": {"k1": 1, "k3": 3, "k5": 5}, "b": {"k2": 2, "k3": 4, "k5": 5}}
+    for name, own in stored.items():
+        for key, value in own.items():
+            values = {"label": np.array([1], np.int32), "prediction": np.array([value], np.int32)}
             with ArtifactStore(tmp_path / name).write(key) as folder:
                 save_file(values, folder / PREDICTIONS)
     read = StoredPredictions([tmp_path / "a", tmp_path / "b"]).read
 
-    for key in ("k1", "k2"):
+    for key in ("k1", "k2", "k5"):
         found = read(key)
         assert found is not None
         assert found.predicted.tolist() == [int(key[1])]
