@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         nesum,
         spectrum,
     )
+    from bench.nn.branches import switch_on_branches
     from bench.nn.clustering import spherical_kmeans
     from bench.nn.crops import each_size
     from bench.nn.heads import DINOHead, UnitLinear, projector
@@ -106,6 +107,7 @@ _HOMES = {
         "LIDAR_DELTA", "LIDAR_EPS", "alpha_req", "correlation", "covariance", "fit_range",
         "lidar", "nesum", "spectrum",
     ),
+    "bench.nn.branches": ("switch_on_branches",),
     "bench.nn.clustering": ("spherical_kmeans",),
     "bench.nn.crops": ("each_size",),
     "bench.nn.heads": ("DINOHead", "UnitLinear", "projector"),
@@ -244,6 +246,7 @@ __all__ = [
     "stamp_of",
     "stratified_holdout",
     "suggest",
+    "switch_on_branches",
     "synthetic_negatives",
     "to_device",
     "unit_rows",

@@ -11,18 +11,20 @@ arXiv:2003.04297. Code followed: facebookresearch/moco moco/builder.py and colab
 With `hard_negatives`, it is SynCo (Giakoumoglou, Stathaki 2024, arXiv:2410.02401; giakoumoglou/synco
 synco/builder.py): negatives of six kinds, `synthetic`, are made of the rows that a query is nearest to.
 
-Differs from the paper: temperature, m and K are those of the authors' CIFAR demo (0.2, 0.999 and 65,536 on
-ImageNet). On images up to 64 pixels there is no blur, crops keep 8 % of the area and more, and the weight
-decay is 5e-4, as there. Batch norm's statistics are of `share_size` images: on one device, those of all
-would tell the network which key belongs to a query (ShuffleBN; without it the demo loses 4 % at 800 epochs).
-Differs from the authors' code: neither biases nor norms decay; K need not be a multiple of the batch; the
-demo's head is one layer; shares are taken in order, and each moves the running statistics.
+Differs from the paper: temperature, m, K and the head of one layer are those of the authors' CIFAR demo (0.2,
+0.999, 65,536 and a hidden layer of 2048 on ImageNet). On images up to 64 pixels there is no blur, crops keep
+8 % of the area and more, and the weight decay is 5e-4, as there. Batch norm's statistics are of `share_size`
+images: on one device, those of all would tell the network which key belongs to a query (ShuffleBN; without
+it the demo loses 4 % at 800 epochs).
+Differs from the authors' code: neither biases nor norms decay; K need not be a multiple of the batch;
+shares are taken in order, and each moves the running statistics. As there, residual branches start on.
 Differs from SynCo's code: the queue's rows have length 1 from the start (there its columns); counts of
 types 4 and 5 switch their own off (there each other's); more may be made than there are nearest rows.
 
 Traps: keys go into the queue after the loss, or an image is its own negative; the first K / batch steps
-contrast with noise; without a momentum near 1 it fails; made negatives take no gradient, and a run of
-`synthetic_epoch` epochs makes none.
+contrast with noise; without a momentum near 1 it fails; branches that start off are hardly on after hundreds
+of steps at this rate, and the features far worse than those of random weights; made negatives take no
+gradient, and a run of `synthetic_epoch` epochs makes none.
 """
 
 from __future__ import annotations
@@ -52,6 +54,7 @@ from bench.api import (
     info_nce,
     projector,
     setting,
+    switch_on_branches,
     synthetic_negatives,
 )
 
@@ -77,7 +80,9 @@ class MoCoV2(Method):
             source=f"{DEMO}: 512 images in 8; He 2020, 3.3 and 4: 256 in 8",
             least=0,
         )
-        hidden_dim: int = setting(2048, "projector's hidden width", source="Chen 2020, 3", least=1)
+        hidden_dim: int = setting(
+            0, "projector's hidden width; 0: one layer", source=f"{DEMO}; Chen 2020, 3: 2048", least=0
+        )
         embedding_dim: int = setting(128, "projector's output width", source="He 2020, 3.3", least=1)
         hard_negatives: int = setting(
             0, "nearest rows that negatives are made of; 0: none", source=f"{SYNCO}: 1024", least=0
@@ -101,7 +106,9 @@ class MoCoV2(Method):
     def __init__(self, backbone: nn.Module, dim: int, config: Config, data: DatasetInfo) -> None:
         super().__init__(backbone, dim, config, data)
         self.config = config
-        self.projector = projector(dim, config.hidden_dim, config.embedding_dim, norm=False)
+        switch_on_branches(backbone)
+        layers = 2 if config.hidden_dim else 1
+        self.projector = projector(dim, config.hidden_dim, config.embedding_dim, layers=layers, norm=False)
         self.target = MomentumEncoder(self._online())
         self.queue = FeatureQueue(config.queue_size, config.embedding_dim)
 

@@ -294,8 +294,21 @@ def test_mocov2_keeps_the_contract(config: dict[str, Any]) -> None:
     )
 
 
-def test_the_head_is_two_layers_without_a_norm() -> None:
-    assert [type(part) for part in method().projector] == [nn.Linear, nn.ReLU, nn.Linear]
+def test_the_head_is_one_layer_or_two_without_a_norm() -> None:
+    assert [type(part) for part in method(hidden_dim=8).projector] == [nn.Linear, nn.ReLU, nn.Linear]
+    assert [type(part) for part in method(hidden_dim=0).projector] == [nn.Linear]
+
+
+def test_residual_branches_are_on_in_both_networks() -> None:
+    net = nn.Sequential(
+        nn.Flatten(), nn.Linear(12, 4), nn.Unflatten(1, (4, 1, 1)), nn.BatchNorm2d(4), nn.Flatten()
+    )
+    nn.init.zeros_(net[3].weight)
+    made = MoCoV2(net, 4, MoCoV2.Config(embedding_dim=2), DATA)
+    kept = [part for part in made.modules() if isinstance(part, nn.BatchNorm2d)]
+
+    assert len(kept) == 2
+    assert all(torch.equal(part.weight, torch.ones(4)) for part in kept)
 
 
 def test_views_are_those_of_the_paper_and_of_the_demo() -> None:
@@ -320,7 +333,7 @@ def test_the_defaults_are_those_of_their_sources() -> None:
         "queue_size": 4096,
         "symmetric": False,
         "share_size": 64,
-        "hidden_dim": 2048,
+        "hidden_dim": 0,
         "embedding_dim": 128,
         "hard_negatives": 0,
         "synthetic": (256, 256, 256, 64, 64, 64),
