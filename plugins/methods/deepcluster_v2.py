@@ -47,6 +47,7 @@ from bench.api import (
     projector,
     setting,
     spherical_kmeans,
+    switch_on_branches,
 )
 
 SMALL = 64  # pixels up to which solo-learn's CIFAR recipe is used
@@ -74,6 +75,7 @@ class DeepClusterV2(Method):
         embedding_dim: int = setting(128, "projector's output width", source=SCRIPT, least=2)
 
     reference = "Caron et al. 2020, arXiv:2006.09882"
+    version = 2
     recipe = Recipe(
         optimizer="lars",
         lr=4.8 * 256 / 4096,
@@ -85,6 +87,7 @@ class DeepClusterV2(Method):
 
     def __init__(self, backbone: nn.Module, dim: int, config: Config, data: DatasetInfo) -> None:
         super().__init__(backbone, dim, config, data)
+        switch_on_branches(backbone)
         self.config, width = config, config.embedding_dim
         self.projector = projector(dim, config.hidden_dim, width)
         self.banks: Any = nn.ModuleList(MemoryBank(data.images, width) for _ in range(GLOBAL))

@@ -55,6 +55,7 @@ from bench.api import (
     multi_crop,
     setting,
     soft_cross_entropy,
+    switch_on_branches,
 )
 
 SMALL = 64  # pixels up to which the recipe of lightly's CIFAR-10 benchmark is used
@@ -84,6 +85,7 @@ class DINO(Method):
         crop_split: float = setting(0.4, "local from global area", source="main_dino.py", above=0.05, most=1)
 
     reference = "Caron et al. 2021, arXiv:2104.14294"
+    version = 2
     recipe = Recipe(
         optimizer="adamw",
         lr=0.0005,
@@ -98,6 +100,7 @@ class DINO(Method):
 
     def __init__(self, backbone: nn.Module, dim: int, config: Config, data: DatasetInfo) -> None:
         super().__init__(backbone, dim, config, data)
+        switch_on_branches(backbone)
         self.config = config
         widths: dict[str, Any] = {"hidden_dim": config.hidden_dim, "bottleneck_dim": config.bottleneck_dim}
         norms: dict[str, Any] = {"norm": config.head_norm, "norm_last_layer": config.norm_last_layer}

@@ -94,6 +94,7 @@ class MoCoV2(Method):
         synthetic_step: float = setting(0.01, "how far types 4 to 6 go", source=SYNCO, least=0)
 
     reference = "He et al. 2020, arXiv:1911.05722; Chen et al. 2020, arXiv:2003.04297"
+    version = 2
     recipe = Recipe(
         optimizer="sgd",
         lr=0.03,

@@ -41,6 +41,7 @@ from bench.api import (
     embedding_std,
     projector,
     setting,
+    switch_on_branches,
 )
 
 SMALL = 64  # pixels up to which the authors' CIFAR-10 recipe is used
@@ -60,6 +61,7 @@ class NPID(Method):
         embedding_dim: int = setting(128, "width of an embedding", source="Wu 2018, 3; cifar.py", least=2)
 
     reference = "Wu et al. 2018, arXiv:1805.01978"
+    version = 2
     recipe = Recipe(
         optimizer="sgd",
         lr=0.03,
@@ -71,6 +73,7 @@ class NPID(Method):
 
     def __init__(self, backbone: nn.Module, dim: int, config: Config, data: DatasetInfo) -> None:
         super().__init__(backbone, dim, config, data)
+        switch_on_branches(backbone)
         self.config = config
         self.projector = projector(dim, dim, config.embedding_dim, layers=1)
         self.bank = MemoryBank(data.images, config.embedding_dim)

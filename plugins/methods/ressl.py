@@ -47,6 +47,7 @@ from bench.api import (
     projector,
     setting,
     soft_cross_entropy,
+    switch_on_branches,
 )
 
 EMPTY = -1e4  # in place of a cosine: at any temperature below 100 no share is left of it
@@ -94,6 +95,7 @@ class ReSSL(Method):
         )
 
     reference = "Zheng et al. 2021, arXiv:2107.09282"
+    version = 2
     recipe = Recipe(
         optimizer="sgd",
         lr=0.05,
@@ -105,6 +107,7 @@ class ReSSL(Method):
 
     def __init__(self, backbone: nn.Module, dim: int, config: Config, data: DatasetInfo) -> None:
         super().__init__(backbone, dim, config, data)
+        switch_on_branches(backbone)
         self.config = config
         self.projector = projector(dim, config.hidden_dim, config.embedding_dim, norm=False)
         self.target = MomentumEncoder(self._online())

@@ -39,6 +39,7 @@ from bench.api import (
     contrastive_monitors,
     projector,
     setting,
+    switch_on_branches,
 )
 
 SMALL = 64  # pixels up to which views are those of the authors' CIFAR code
@@ -57,6 +58,7 @@ class SupCon(Method):
         embedding_dim: int = setting(128, "projector's output width", source="Khosla 2020, 3.1", least=1)
 
     reference = "Khosla et al. 2020, arXiv:2004.11362"
+    version = 2
     uses_labels = True
     recipe = Recipe(
         optimizer="sgd",
@@ -69,6 +71,7 @@ class SupCon(Method):
 
     def __init__(self, backbone: nn.Module, dim: int, config: Config, data: DatasetInfo) -> None:
         super().__init__(backbone, dim, config, data)
+        switch_on_branches(backbone)
         self.temperature = config.temperature
         self.projector = projector(dim, config.hidden_dim, config.embedding_dim, norm=False)
 

@@ -48,6 +48,7 @@ from bench.api import (
     setting,
     sinkhorn,
     soft_cross_entropy,
+    switch_on_branches,
 )
 
 SMALL = 64  # pixels up to which solo-learn's CIFAR recipe is used
@@ -73,6 +74,7 @@ class SwAV(Method):
         embedding_dim: int = setting(128, "projector's output width", source="Caron 2020, A", least=1)
 
     reference = "Caron et al. 2020, arXiv:2006.09882"
+    version = 2
     recipe = Recipe(
         optimizer="lars",
         lr=0.6,
@@ -85,6 +87,7 @@ class SwAV(Method):
 
     def __init__(self, backbone: nn.Module, dim: int, config: Config, data: DatasetInfo) -> None:
         super().__init__(backbone, dim, config, data)
+        switch_on_branches(backbone)
         self.config = config
         self.projector = projector(dim, config.hidden_dim, config.embedding_dim)
         self.prototypes = Prototypes(config.embedding_dim, config.prototypes)

@@ -47,6 +47,7 @@ from bench.api import (
     move_like,
     projector,
     setting,
+    switch_on_branches,
 )
 
 SMALL = 32  # pixels up to which the authors' CIFAR recipe is used
@@ -80,6 +81,7 @@ class WMSE(Method):
         )
 
     reference = "Ermolov et al. 2021, arXiv:2007.06346"
+    version = 2
     recipe = Recipe(
         optimizer="adamw",
         lr=2e-3,
@@ -90,6 +92,7 @@ class WMSE(Method):
 
     def __init__(self, backbone: nn.Module, dim: int, config: Config, data: DatasetInfo) -> None:
         super().__init__(backbone, dim, config, data)
+        switch_on_branches(backbone)
         self.config = config
         self.projector = projector(dim, config.hidden_dim, config.embedding_dim)
 

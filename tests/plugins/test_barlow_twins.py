@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -162,14 +162,12 @@ def test_every_number_of_the_papers_recipe_is_pinned_and_biases_learn_at_theirs(
     assert BarlowTwins.recipe_for(BarlowTwins.Config(), DATA, 224) == recipe
 
 
-def test_the_recipe_of_small_images_is_solo_learns() -> None:
+def test_small_images_have_the_authors_rate_for_batches_of_256() -> None:
     recipe = BarlowTwins.recipe_for(BarlowTwins.Config(), DATA, 64)
 
-    assert (recipe.optimizer, recipe.lr_scaling, recipe.min_lr) == ("lars", "linear", 0.0)
-    assert (recipe.lr, recipe.trust, recipe.clip_trust) == (0.03, 0.02, True)  # 0.3 of a tenth of the loss
-    assert recipe.groups == ()
-    assert (recipe.weight_decay, recipe.momentum, recipe.warmup_epochs) == (1e-4, 0.9, 10)
-    assert "solo-learn" in recipe.source
+    assert (recipe.lr, recipe.min_lr) == (0.4, 0.0004)
+    assert "issue 7" in recipe.source
+    assert replace(recipe, lr=0.2, min_lr=0.0002, source=BarlowTwins.recipe.source) == BarlowTwins.recipe
 
 
 def test_the_defaults_are_those_of_their_sources() -> None:
