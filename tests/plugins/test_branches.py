@@ -28,9 +28,8 @@ def test_branches_are_on_where_the_authors_have_them_on(name: str) -> None:
     """zero_init_residual is true in the code of Barlow Twins, VICReg, SimSiam and MoCo v3, as in timm."""
     backbones: Any = REGISTRY.load_class("backbones", "test_resnet")
     cls: Any = REGISTRY.load_class("methods", name)
-    method = cls(
-        backbone := backbones("test_resnet", backbones.Config(), 3, 32), backbone.dim, cls.Config(), DATA
-    )
+    backbone = backbones("test_resnet", backbones.Config(), 3, 32)
+    method = cls(backbone, backbone.dim, cls.Config(), DATA)
     scales = [part.weight for part in method.modules() if isinstance(part, nn.BatchNorm2d)]
 
     assert any(not torch.any(scale) for scale in scales) == (name not in ON)

@@ -283,3 +283,11 @@ def test_a_number_of_images_that_no_map_can_have_is_refused(points: int) -> None
 def test_an_unknown_kind_of_map_is_refused() -> None:
     with pytest.raises(UsageError, match="--map"):
         Wanted(map_kind="pca")
+
+
+def test_what_is_missing_is_said_once() -> None:
+    pictures = Pictures()
+    for sentence in ("no images", "no images.", "no features"):
+        pictures.tell(sentence)
+
+    assert pictures.missing == ["no images.", "no features."]
