@@ -1,7 +1,8 @@
 """Convolve maps of one pixel with the one tap of a 3x3 kernel that sees it: the other eight see padding.
 
 A ResNet with the standard stem ends in such maps at 32 pixels. What they multiply by zero there is a large
-part of its time: a step of timm's resnet18 takes 1.75 times as long with it.
+part of its time: a step of timm's resnet18 takes 1.75 times as long with it. On the processor where that was
+measured, outputs and gradients are the same to the last bit in channels-last memory, which trainings are in.
 """
 
 from __future__ import annotations
