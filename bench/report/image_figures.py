@@ -129,6 +129,8 @@ def draw_set_neighbours(images: SetImages) -> Iterator[Figure]:
         features = images.stored.features(row.records[0])
         if np.isfinite(features).all():
             near.append((row.name, find_neighbours(features, queries)))
+        else:
+            images.tell(f"{name}: no neighbours of {row.name}: some features are no finite numbers")
     if not near:
         return
     shown = np.unique(np.concatenate([queries, *(found.ravel() for _, found in near)]))

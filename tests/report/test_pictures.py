@@ -204,6 +204,19 @@ def test_a_collapsed_network_has_no_map_and_it_is_said(tmp_path: Path) -> None:
     assert "no map of simclr: all features are alike: the network has collapsed." in pictures.missing[0]
 
 
+def test_a_network_with_infinite_features_has_no_neighbours_and_it_is_said(results: Path) -> None:
+    record = next(one for one in RecordStore(results).records() if one["cell"]["method"] == "vicreg")
+    x = np.ones((360, 12), dtype=np.float32)
+    x[5] = np.inf
+    with ArtifactStore(results).write(record["keys"]["features"]["test"]) as work:
+        save_file({"x": x, "y": digit_labels()}, work / "features.safetensors")
+    pictures = draw(results)
+    (figure,) = [figure for figure in pictures.figures if figure.name == "neighbours-digits"]
+
+    assert not any("vicreg" in str(row) for row in figure.rows)
+    assert pictures.missing == ["digits: no neighbours of vicreg: some features are no finite numbers."]
+
+
 def test_names_with_letters_of_markup_are_drawn_as_they_are(tmp_path: Path) -> None:
     classes = [f"{n} {NASTY}" for n in range(9)] + ["bell \x07 escape \x1b"]
     store(tmp_path, make_record(NASTY, classes=classes))
