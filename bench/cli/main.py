@@ -10,6 +10,7 @@ import click
 
 from bench.cli.app import Session, Shell
 from bench.cli.compare import compare
+from bench.cli.merge import merge
 from bench.cli.plugins import plugins
 from bench.cli.ranking import ranking
 from bench.cli.reference import reference
@@ -69,7 +70,7 @@ def main(ctx: click.Context, disabled: tuple[str, ...], traceback: bool) -> None
 
 
 COMMANDS = (
-    run, table, compare, report, ranking, reference, status, watch, list_, show, preview, plugins,
+    run, table, compare, report, ranking, reference, status, watch, merge, list_, show, preview, plugins,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

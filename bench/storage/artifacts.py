@@ -58,6 +58,21 @@ class ArtifactStore:
         log.warning("%s: %s. It is set aside as %s, and made again.", folder, damage, target.name)
         return None
 
+    def keys(self) -> list[str]:
+        """Return the keys of the artifacts that are there, sorted."""
+        with contextlib.suppress(OSError):
+            return sorted(path.name for path in self.folder.iterdir() if self.has(path.name))
+        return []
+
+    def list_files(self, key: str) -> list[Path]:
+        """Return the files of an artifact that is there, without its manifest."""
+        manifest = _read_manifest(self.folder / key)
+        return [self.folder / key / name for name in manifest.files] if manifest else []
+
+    def find_damage(self, key: str) -> str:
+        """Return why an artifact is not what its manifest says, by the digests of its files, or nothing."""
+        return _find_damage(self.folder / key, key, digests=True)
+
     @contextlib.contextmanager
     def write(self, key: str) -> Iterator[Path]:
         """Give a folder to write the artifact into; when the block ends without an error, it is the artifact.

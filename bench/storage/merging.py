@@ -1,0 +1,154 @@
+"""Bring the results of several folders together: of machines that share no file system, of an earlier run.
+
+Nothing is averaged and nothing is lost: a record that is there already with the same numbers counts once, a
+cell that failed here and not elsewhere is taken from there, and of two records with other numbers the one
+that was here stays and the other is kept in a results folder of its own, below `conflicts`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BadValue, UsageError
+from bench.storage.artifacts import ArtifactStore
+from bench.storage.record_json import Record, digest_of
+from bench.storage.records import RecordStore
+
+CONFLICTS = "conflicts"  # below the folder that is merged into: a results folder for each that had any
+RESULT = ("status", "metrics", "per_class")  # of a record: the rest says how it came to be
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Two records of one cell whose numbers differ.
+
+    Args:
+        here: the record that stays.
+        other: the one that is kept apart.
+        source: the folder that the other is from.
+        kept_in: the results folder that it is in now.
+    """
+
+    here: Record
+    other: Record
+    source: Path
+    kept_in: Path
+
+
+@dataclass
+class Merged:
+    """What became of the records and artifacts of some folders.
+
+    Args:
+        counts: of records: `copied`, `same` as what was there, `replaced` one that had failed, `left` because
+            they failed and another did not, `conflicting`; and of `artifacts` that were copied.
+        conflicts: in the order they were found.
+        damaged: artifacts that were left where they are, and why.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    conflicts: list[Conflict] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+
+
+def merge(sources: Sequence[Path], into: Path, *, artifacts: bool = True) -> Merged:
+    """Copy records and artifacts into a results folder; a second time there is nothing left to do.
+
+    Args:
+        sources: results folders.
+        into: another one, which may have results already; made where it is not there.
+        artifacts: copy what trainings and evaluations left behind, too. On one file system a copy takes no
+            room: it is another name of the same file.
+
+    Raises:
+        BadValue: a source is the folder that is merged into.
+        UsageError: a source has no records, or a newer bench wrote one.
+        CellError: something cannot be written, e.g. the disk is full.
+    """
+    for source in sources:
+        if source.resolve() == into.resolve():
+            raise BadValue(f"--into: {into} is one of the folders to merge. Leave it out of them.")
+        if not (source / "records").is_dir():
+            raise UsageError(f"no records in {source}. Is it a results folder?")
+    merged = Merged()
+    for source, apart in zip(sources, _list_apart(sources, into), strict=True):
+        if artifacts:  # first: no record is without its predictions
+            _copy_artifacts(source, into, merged)
+        for record in RecordStore(source).records():
+            merged.counts[_place(record, source, into, apart, merged)] += 1
+    return merged
+
+
+def _list_apart(sources: Sequence[Path], into: Path) -> Iterator[Path]:
+    """Yield the folder of each source's conflicts, named like it."""
+    seen: Counter[str] = Counter()
+    for source in sources:
+        name = source.resolve().name or "root"
+        seen[name] += 1
+        yield into / CONFLICTS / (name if seen[name] == 1 else f"{name}-{seen[name]}")
+
+
+def _place(record: Record, source: Path, into: Path, apart: Path, merged: Merged) -> str:
+    """Put a record where it belongs, and return what became of it."""
+    store = RecordStore(into)
+    here = store.find(record["cell"], record["keys"]["score"])
+    if here is None:
+        store.write(record)
+        return "copied"
+    if _result_of(here) == _result_of(record):
+        return "same"
+    if record["status"] != "ok":
+        return "left"
+    if here["status"] != "ok":
+        store.write(record)
+        return "replaced"
+    RecordStore(apart).write(record)
+    _copy_artifact(ArtifactStore(source), ArtifactStore(apart), record["keys"]["score"])
+    merged.conflicts.append(Conflict(here, record, source, apart))
+    return "conflicting"
+
+
+def _result_of(record: Mapping[str, Any]) -> str:
+    """Return what two records of a cell have in common where they agree."""
+    return digest_of({name: record.get(name) for name in RESULT})
+
+
+def _copy_artifacts(source: Path, into: Path, merged: Merged) -> None:
+    theirs, ours = ArtifactStore(source), ArtifactStore(into)
+    for key in theirs.keys():  # noqa: SIM118 - no mapping
+        if ours.has(key):
+            continue
+        damage = theirs.find_damage(key)
+        if damage:
+            merged.damaged.append(f"{theirs.folder / key}: {damage}")
+        else:
+            merged.counts["artifacts"] += _copy_artifact(theirs, ours, key)
+
+
+def _copy_artifact(theirs: ArtifactStore, ours: ArtifactStore, key: str) -> bool:
+    """Copy an artifact that is not there yet, and tell whether that was so."""
+    if not theirs.has(key):
+        return False
+    with ours.locked(key):
+        if ours.has(key):
+            return False
+        with ours.write(key) as work:
+            for path in theirs.list_files(key):
+                _link_or_copy(path, work / path.name)
+    return True
+
+
+def _link_or_copy(path: Path, target: Path) -> None:
+    """Give a file another name, or copy it to another file system. No artifact is changed in its place."""
+    target.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        os.link(path, target)
+        return
+    shutil.copyfile(path, target)
