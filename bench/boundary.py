@@ -21,6 +21,7 @@ from typing import Any
 
 from bench.errors import BadPlugin, BenchError, Unsupported, one_line
 from bench.system.journal import survived
+from bench.system.leaving import AskedToLeave
 
 ECHO_S = 0.5  # one Ctrl-C may come twice: from the terminal, and from the process that waits for this one
 
@@ -52,10 +53,13 @@ def tell_interrupts_apart() -> Iterator[None]:
 
 
 def is_from_user(error: BaseException) -> bool:
-    """Tell whether an exception is the user's Ctrl-C, as far as can be known, and not a plugin's own."""
+    """Tell whether an exception is of Ctrl-C or another signal, as far as can be known, and no plugin's."""
     if not isinstance(error, KeyboardInterrupt) or threading.current_thread() is not threading.main_thread():
         return False
-    return isinstance(error, UserInterrupt) or signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return (
+        isinstance(error, (UserInterrupt, AskedToLeave))
+        or signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
 
 
 @contextlib.contextmanager

@@ -30,7 +30,7 @@ def trained(make: Make, folder: Path, images: Images | FileStream = IMAGES, **ch
 def stopped(make: Make, folder: Path, at: int, **changes: Any) -> Method:
     """Return a method of another seed that went on with what one of seed 0 had when it was stopped.
 
-    That is what it was after the epoch before `at`, which is at least 2: one that has begun is done again.
+    That is what it was before the last step of epoch `at`: the end of a step leaves a checkpoint.
     """
 
     def stop(done: int, metrics: Mapping[str, float]) -> None:
@@ -51,7 +51,7 @@ def state_after(make: Callable[[], Method], folder: Path, **changes: Any) -> Sta
 
 
 def state_after_a_stop(make: Callable[[], Method], folder: Path, **changes: Any) -> State:
-    """Return what a method holds that was stopped after two epochs, and went on as another one.
+    """Return what a method holds that was stopped in its second epoch, and went on as another one.
 
     Args:
         make: returns a method; the second one it returns should start from other weights.

@@ -19,6 +19,7 @@ from bench.errors import BenchError, UnknownName, UsageError, suggest
 from bench.registry.discovery import has_foreign_points
 from bench.registry.registry import Registry
 from bench.system.journal import finish_journal
+from bench.system.leaving import AskedToLeave, leave_when_asked
 from bench.system.streams import show_crashes, take_stdout
 
 MISUSED, INTERRUPTED = 2, 130  # exit statuses; 130 is what a shell gives Ctrl-C
@@ -75,7 +76,7 @@ class Shell(Commands):
             return run(standalone_mode=False)
         status = FAILED
         try:
-            with tell_interrupts_apart():
+            with tell_interrupts_apart(), leave_when_asked():
                 status = self._run(run)
         finally:
             finish_journal(status)
@@ -90,10 +91,19 @@ class Shell(Commands):
         except click.ClickException as error:
             click.echo(f"Error: {format_click_error(error)}", err=True)
             status = error.exit_code
-        except (click.Abort, KeyboardInterrupt):
-            click.echo("Interrupted.", err=True)
-            status = INTERRUPTED
+        except (click.Abort, KeyboardInterrupt) as error:
+            cause = error.__cause__ if isinstance(error, click.Abort) else error
+            status = say_interrupted(cause)
         return status or 0
+
+
+def say_interrupted(cause: BaseException | None) -> int:
+    """Say what interrupted the command, and return its exit status."""
+    if isinstance(cause, AskedToLeave):
+        click.echo(f"Ended by {cause.name}. The same command goes on where it was.", err=True)
+        return cause.exit_status
+    click.echo("Interrupted.", err=True)
+    return INTERRUPTED
 
 
 def format_click_error(error: click.ClickException) -> str:

@@ -13,15 +13,17 @@ import signal
 import sys
 import threading
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
 from bench.system.journal import Journal, keep_journal
+from bench.system.leaving import end_by
 
 FAILED = 1  # exit status
 MOST = 20  # calls of one name that are refused: more are one that cannot be told from itself
-HANDED_ON = ("SIGINT", "SIGTERM", "SIGHUP")  # what ends the child by these ends this process, too
+# what ends the child by these ends this process, too
+HANDED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
 
 def supervise() -> None:
@@ -93,7 +95,7 @@ def _note_ending(journal: Journal, code: int) -> None:
     """Note what ended a child, for the next one; exit where that is not known, or was not a plugin."""
     name = signal.Signals(-code).name if code < 0 else f"exit status {code}"
     if name in HANDED_ON:
-        _end_by(-code)
+        end_by(name)
     what = journal.blamed.partition("\0")[0]
     before = sum(ended.partition("\0")[0] == what for ended in journal.endings)
     if not what or journal.blamed in journal.endings or before == MOST:
@@ -102,13 +104,6 @@ def _note_ending(journal: Journal, code: int) -> None:
         sys.exit(FAILED)
     click.echo(f"{what} ended the process ({name}). Going on without it.", err=True)
     journal.endings[journal.blamed] = name
-
-
-def _end_by(number: int) -> NoReturn:
-    """End as the child did, so that whoever started this process sees the same."""
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-    raise AssertionError
 
 
 def _end_with_parent(watched: int) -> None:

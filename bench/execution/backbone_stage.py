@@ -36,6 +36,7 @@ from bench.storage.artifact_files import ABOUT, BACKBONE, read_about, write_json
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.tensors import cpu_copies
 from bench.system.arithmetic import float32_as
+from bench.system.leaving import finishes
 from bench.system.memory import forget_peak, peak_mb
 from bench.system.stage_watch import StageWatch
 
@@ -106,7 +107,7 @@ class BackboneStage:
         method = build_method(cell, self.registry, info).to(self.device)
         exported_state(method)  # what cannot be saved is found before the training
         about = self._describe(cell, method.backbone, info.channels, statistics)
-        with self.artifacts.write(cell.keys.backbone) as folder:
+        with finishes(), self.artifacts.write(cell.keys.backbone) as folder:
             if cell.training is not None:
                 run = build_training_run(cell, statistics, self.device, folder)
                 run = replace(run, live=self.live, knn=self._knn_sample(cell))

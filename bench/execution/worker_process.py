@@ -18,6 +18,7 @@ from typing import Any
 from bench.boundary import tell_interrupts_apart
 from bench.contracts.executor import CellRunner, WorkerSpec
 from bench.errors import BenchError, CellError, DeviceLost, one_line
+from bench.system.leaving import AskedToLeave, end_by, leave_when_asked
 from bench.system.processes import begin_worker
 from bench.system.streams import show_crashes, take_stdout
 
@@ -27,6 +28,7 @@ Message = tuple[str, Any]
 INTERRUPTED = 130  # exit status
 PATIENCE_S = 3.0  # for a process that was interrupted together with this one
 GRACE_S = 10.0  # for a process that is asked to end
+LEAVE_S = 60.0  # for one that writes a checkpoint first, at the end of the step that it is at
 
 
 class WorkerProcess:
@@ -46,6 +48,7 @@ class WorkerProcess:
         self._connection, other = spawn.Pipe()
         self._process = spawn.Process(target=serve, args=(other, spec.threads))
         self._process.start()
+        self._patience = PATIENCE_S
         other.close()  # the process has the only other end: when it is gone, reading ends
         self._send((spec, tuple(muted)))
 
@@ -79,11 +82,17 @@ class WorkerProcess:
             return signal.Signals(-code).name
         return f"signal {-code}"
 
+    def ask_to_leave(self) -> None:
+        """Have the process end when what must not be lost is written; `abort` waits for it."""
+        if self._process.is_alive():
+            self._process.terminate()
+            self._patience = LEAVE_S
+
     def abort(self) -> None:
         """End the process in the middle; it may be interrupted already, by the Ctrl-C of the terminal."""
         pid = self._process.pid or 0
         interrupt = [lambda: os.kill(pid, signal.SIGINT)] if self._process.is_alive() else []
-        self._end(PATIENCE_S, *interrupt, self._process.terminate, self._process.kill)
+        self._end(self._patience, *interrupt, self._process.terminate, self._process.kill)
 
     def _end(self, patience: float, *harder: Callable[[], object]) -> None:
         self._process.join(patience)
@@ -108,7 +117,7 @@ def serve(connection: Connection, threads: int) -> None:
         with alone, contextlib.suppress(OSError):  # nobody listens any more: this process is being ended
             connection.send((what, value))
 
-    with tell_interrupts_apart():
+    with tell_interrupts_apart(), leave_when_asked():
         try:
             spec, muted = connection.recv()
             runner = spec.open_worker(send, muted)
@@ -118,6 +127,8 @@ def serve(connection: Connection, threads: int) -> None:
             return
         except DeviceLost:
             send("lost", None)
+        except AskedToLeave as left:
+            end_by(left.name)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
         except Exception as error:  # noqa: BLE001 - what cannot be recorded of a cell ends the run

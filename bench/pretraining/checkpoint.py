@@ -1,4 +1,4 @@
-"""A pretraining that can be stopped: its whole state at the end of an epoch, in one file.
+"""A pretraining that can be stopped: its whole state after a step, in one file.
 
 The file says which training it is of and has a digest of its tensors: another training's, or a flipped bit,
 is not believed. No random state is in it: every draw is a function of its place in the run
@@ -33,16 +33,34 @@ Log = list[dict[str, Any]]  # what `metrics.jsonl` has, an epoch each
 logger = logging.getLogger("bench")
 
 
+class EpochPart(NamedTuple):
+    """The part of an epoch that is done.
+
+    Args:
+        steps: how many, at least 1.
+        seconds: that they took.
+        names: of the terms of the loss.
+        rows: the terms of each step.
+    """
+
+    steps: int
+    seconds: float
+    names: list[str]
+    rows: list[list[float]]
+
+
 class TrainingProgress(NamedTuple):
     """How far a training has come.
 
     Args:
         log: a line an epoch that is done.
         threads: of the processor, of each process in turn that had another number than the one before.
+        part: of the epoch after these; none at the end of an epoch.
     """
 
     log: Log
     threads: tuple[int, ...] = ()
+    part: EpochPart | None = None
 
 
 class NotBelieved(Exception):
@@ -68,7 +86,7 @@ class Checkpoint:
         scaler: torch.amp.GradScaler,
         progress: TrainingProgress,
     ) -> None:
-        """Write the state at the end of an epoch, in place of an earlier one.
+        """Write the state after a step, in place of an earlier one.
 
         Args:
             method: that is trained.
@@ -108,7 +126,8 @@ class Checkpoint:
         method.load_state_dict(_below("method", tensors))
         _load_optimizer(optimizer, _below("optimizer", tensors))
         scaler.load_state_dict(state["scaler"])
-        return TrainingProgress(state["log"], tuple(state["threads"]))
+        part = state.get("part")
+        return TrainingProgress(state["log"], tuple(state["threads"]), part and EpochPart(*part))
 
     def forget(self) -> None:
         """Remove the checkpoint of a run that is finished, and what a dead process left of one."""

@@ -22,7 +22,8 @@ from bench.contracts.recipe import too_few_images
 from bench.keys import seed_of
 from bench.metrics.collapse import embedding_std, rankme
 from bench.pretraining.batches import plan_batches
-from bench.pretraining.checkpoint import Checkpoint, TrainingProgress
+from bench.pretraining.checkpoint import Checkpoint, EpochPart, TrainingProgress
+from bench.pretraining.checkpoint_keeper import CheckpointKeeper, part_of
 from bench.pretraining.epoch_log import append_line, write_lines
 from bench.pretraining.loss_meter import LossMeter
 from bench.pretraining.online_knn import KnnSample, eval_mode, knn_interval, knn_monitors
@@ -58,6 +59,7 @@ def pretrain(method: Method, images: Images | FileStream, run: TrainingRun) -> T
         BadValue: there are fewer images than a step takes.
         BadData: a file cannot be decoded.
         Diverged: a term of the loss is not finite.
+        AskedToLeave: a signal came in a block that `bench.system.leaving.finishes`: what is done is kept.
     """
     training = run.training
     loop = TrainingLoop(method, images, run)
@@ -65,26 +67,28 @@ def pretrain(method: Method, images: Images | FileStream, run: TrainingRun) -> T
         raise too_few_images(training.batch_size, loop.epoch_images, accumulate=training.accumulate)
     stepper = loop.stepper
     checkpoint = Checkpoint(run.folder, run.key)
-    log, threads = checkpoint.resume(method, stepper.optimizer, stepper.scaler)
+    log, threads, part = checkpoint.resume(method, stepper.optimizer, stepper.scaler)
     threads = _add_threads(threads, run)
     first = len(log)
     write_lines(run.folder / METRICS, log)
-    per_epoch = loop.steps * training.step_images
-    total, done = per_epoch * training.epochs, per_epoch * first
-    progress = Progress(run.what, training.epochs, total, done, live=run.live)
-    saved = time.monotonic()
+    total, done = loop.steps * training.epochs, loop.steps * first + (part.steps if part else 0)
+    size = training.step_images
+    progress = Progress(run.what, training.epochs, total * size, done * size, live=run.live)
+
+    def save(part: EpochPart | None) -> None:
+        checkpoint.save(method, stepper.optimizer, stepper.scaler, TrainingProgress(log, threads, part))
+
+    keeper = CheckpointKeeper(run, save)
     run.on_start(first)
     method.train()
     try:
         for epoch in range(first, training.epochs):
-            metrics = loop.epoch(epoch, progress)
+            metrics = loop.epoch(epoch, progress, keeper, part if epoch == first else None)
             log.append(metrics)
             append_line(run.folder / METRICS, metrics)
             run.on_epoch(epoch + 1, metrics)
-            if time.monotonic() - saved > run.checkpoint_every_s and epoch + 1 < training.epochs:
-                state = TrainingProgress(log, threads)
-                checkpoint.save(method, stepper.optimizer, stepper.scaler, state)
-                saved = time.monotonic()
+            if epoch + 1 < training.epochs:
+                keeper.after_step(epoch + 2, lambda: None)
     finally:
         progress.close()
         loop.view_source.close()
@@ -130,27 +134,41 @@ class TrainingLoop:
         self.side = open_side_stream(run.device, len(self.stepper.chunks))
         self.passes: Passes | None = None  # of a step, once one was taken
 
-    def epoch(self, epoch: int, progress: Progress) -> dict[str, float]:
+    def epoch(
+        self,
+        epoch: int,
+        progress: Progress,
+        keeper: CheckpointKeeper | None = None,
+        done: EpochPart | None = None,
+    ) -> dict[str, float]:
         """Train on the images of an epoch and return its line of `metrics.jsonl`.
 
         Args:
             epoch: counted from 0.
             progress: is told of every step.
+            keeper: is told of every step but the last, and may end the training there; none keeps nothing.
+            done: what an earlier process did of it.
+
+        Raises:
+            AskedToLeave: a signal came, and a checkpoint was written.
         """
-        started = time.monotonic()
-        if epoch == 0:
+        before = done or EpochPart(0, 0.0, [], [])
+        started = time.monotonic() - before.seconds
+        if epoch == 0 and not done:
             self._first_pass()
-        began = time.monotonic()
-        meter = LossMeter(self.run.what, first=epoch * self.steps)
+        began = time.monotonic() - before.seconds
+        meter = LossMeter(self.run.what, epoch * self.steps, before.names, before.rows)
         step_images = self.run.training.step_images
-        batches = self.ready_batches(epoch)
-        for number in range(self.steps):
+        batches = self.ready_batches(epoch, before.steps * self.run.training.accumulate)
+        for number in range(before.steps, self.steps):
             step = self._step(epoch, number)
             with self._counting():
                 result = self.stepper.take(islice(batches, self.run.training.accumulate), step)
             meter.add(result.terms)
             progress.step(epoch + 1, number + 1, step_images, meter.latest)
             self.run.on_step(step.number + 1, meter.latest)
+            if keeper and number + 1 < self.steps:
+                keeper.after_step(epoch + 1, partial(part_of, meter, number + 1, began))
         means = meter.close()
         wait_for(self.run.device)  # the losses are read before the last step is done
         seconds = time.monotonic() - began
@@ -190,9 +208,14 @@ class TrainingLoop:
             self.stepper.pass_over(self.ready_batches(FIRST_PASS), self._step(0, 0))
             wait_for(self.run.device)
 
-    def ready_batches(self, epoch: int) -> Iterator[ReadyBatch]:
-        """Yield the batches of all steps in turn, with views made ahead where the device allows."""
-        batches = enumerate(chain.from_iterable(self.batches(epoch)))
+    def ready_batches(self, epoch: int, first: int = 0) -> Iterator[ReadyBatch]:
+        """Yield the batches of an epoch's steps in turn, with views made ahead where the device allows.
+
+        Args:
+            epoch: counted from 0.
+            first: the number of the batch to begin with.
+        """
+        batches = islice(enumerate(chain.from_iterable(self.batches(epoch))), first, None)
         ready = (
             ReadyBatch(
                 number, self._batch(index, epoch, number), self.view_source.views(index, epoch, number)

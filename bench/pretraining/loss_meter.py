@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -19,13 +19,16 @@ class LossMeter:
     Args:
         what: how an error names the run.
         first: number of steps before the epoch's first.
+        names: of the terms of the steps that are done already, in an earlier process.
+        rows: their terms, a row a step.
     """
 
-    def __init__(self, what: str, first: int) -> None:
-        self.what, self.first = what, first
-        self.names: list[str] = []
+    def __init__(
+        self, what: str, first: int, names: Sequence[str] = (), rows: Sequence[Sequence[float]] = ()
+    ) -> None:
+        self.what, self.first, self.names = what, first, list(names)
         self.unread: list[Tensor] = []
-        self.read_rows: list[Tensor] = []
+        self.read_rows = [torch.tensor(rows, dtype=torch.float64)] if rows else []
         self.latest: dict[str, float] = {}
         self.read_at = time.monotonic()
 
@@ -35,6 +38,15 @@ class LossMeter:
         self.unread.append(torch.stack([term.float() for term in terms.values()]))
         if not self.latest or time.monotonic() - self.read_at > READ_EVERY_S:
             self._read()
+
+    def list_rows(self) -> list[list[float]]:
+        """Return the terms of each step so far.
+
+        Raises:
+            Diverged: a term is not finite.
+        """
+        self._read()
+        return [row for rows in self.read_rows for row in rows.tolist()]
 
     def close(self) -> dict[str, float]:
         """Return each term's mean over the epoch.

@@ -32,7 +32,7 @@ class ViewSource(Protocol):
     def views(self, index: Tensor, epoch: int, number: int) -> MakeViews:
         """Draw the views of a batch, and return a function that makes those of some of its rows.
 
-        Batches are asked for in turn, beginning with the first of an epoch.
+        Batches are asked for in turn, beginning with any of an epoch.
 
         Args:
             index: (n,), int64, positions of its images in the training split.
@@ -92,7 +92,7 @@ class FileViews:
         """Draw the views of a batch, and wait for its crops."""
         drawn = self.drawer.draw(len(index), epoch, number)
         with mark("data"):
-            all_crops = self._next_crops(index, epoch)
+            all_crops = self._next_crops(index, epoch, number)
 
         @mark("views")
         def make(rows: slice) -> list[Tensor]:
@@ -109,14 +109,14 @@ class FileViews:
             self.coming.close()
         self.coming = None
 
-    def _next_crops(self, index: Tensor, epoch: int) -> Crops:
+    def _next_crops(self, index: Tensor, epoch: int, number: int) -> Crops:
         """Return the crops of the next batch.
 
         Raises:
             BadData: an image cannot be decoded, or has changed.
         """
         if self.coming is None:
-            self.coming = self._start_workers(epoch)
+            self.coming = self._start_workers(epoch, number)
         pieces = []
         for rows in split_pieces(len(index)):
             crops = next(self.coming)
@@ -125,20 +125,24 @@ class FileViews:
             pieces.append(crops)
         return [torch.cat(crops) for crops in zip(*pieces, strict=True)]
 
-    def _start_workers(self, epoch: int) -> ComingCrops:
-        """Return the crops of every piece from an epoch on: there is no pause between two epochs."""
+    def _start_workers(self, epoch: int, number: int) -> ComingCrops:
+        """Return the crops of every piece from a batch on: there is no pause between two epochs."""
         run = self.run
         cropper = Cropper(self.stream.read, tuple(view.crop_ratio for view in run.views), self.sizes)
         # the training keeps one of the threads that it has; the others can decode
         workers = torch.get_num_threads() - 1 if run.workers is None else run.workers
-        return crop_in_workers(cropper, self._plan_pieces(epoch), run.training.batch_size, workers, run.what)
+        return crop_in_workers(
+            cropper, self._plan_pieces(epoch, number), run.training.batch_size, workers, run.what
+        )
 
-    def _plan_pieces(self, first: int) -> Iterator[Piece]:
-        """Yield the pieces of every batch, from epoch `first` on."""
+    def _plan_pieces(self, first: int, skipped: int) -> Iterator[Piece]:
+        """Yield the pieces of every batch, from epoch `first` on, but for some that are skipped there."""
         any_side = [(1, 1)] * len(self.sizes)  # a crop is drawn before the size of its image is known
         for epoch in range(first, self.run.training.epochs):
             batches = (index for step in self.plan(epoch) for index in step)
             for number, index in enumerate(batches):
+                if epoch == first and number < skipped:
+                    continue
                 drawn = draw_views(self.run, len(index), any_side, epoch, number)
                 crops = np.stack([draws.crop for draws in drawn])
                 for rows in split_pieces(len(index)):

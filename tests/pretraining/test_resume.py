@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +29,7 @@ from watched_training import (
 
 from bench.pretraining import loop as pretrain
 from bench.pretraining.checkpoint import FILE, PART, Checkpoint
+from bench.system.leaving import SIGNALS, AskedToLeave, finishes, leave_when_asked
 
 TESTS = Path(__file__).parents[1]
 
@@ -49,6 +52,80 @@ def test_a_run_that_was_stopped_is_bitwise_the_one_that_was_not(
     assert done == stop - 1
     assert same(whole, second)
     assert not same(whole, first)
+    assert untimed(tmp_path / "parts") == untimed(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("step", [2, 3, 4, 5, 6])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_run_that_was_stopped_in_any_step_is_bitwise_the_one_that_was_not(
+    tmp_path: Path, step: int, accumulate: int
+) -> None:
+    settings = {"epochs": 3, "batch_size": 20 // accumulate, "accumulate": accumulate}
+    whole, first, second = simclr(), simclr(), simclr(seed=1)
+    pretrain.pretrain(whole, IMAGES, run_in(tmp_path / "whole", **settings))
+    parts = run_in(tmp_path / "parts", checkpoint_every_s=0.0, **settings)
+    with pytest.raises(Stopped):
+        pretrain.pretrain(first, IMAGES, replace(parts, on_step=stop_in(step)))
+    taken: list[int] = []
+    pretrain.pretrain(second, IMAGES, replace(parts, on_step=lambda number, _terms: taken.append(number)))
+
+    assert taken == list(range(step, 7))
+    assert same(whole, second)
+    assert untimed(tmp_path / "parts") == untimed(tmp_path / "whole")
+
+
+def stop_in(step: int) -> Any:
+    def stop(number: int, _terms: Mapping[str, float]) -> None:
+        if number == step:
+            raise Stopped
+
+    return stop
+
+
+def test_the_time_of_an_epoch_is_that_of_all_its_parts(tmp_path: Path) -> None:
+    parts = run_in(tmp_path, checkpoint_every_s=0.0)
+
+    def stop(number: int, _terms: Mapping[str, float]) -> None:
+        time.sleep(0.3 if number == 1 else 0)
+        if number == 2:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        pretrain.pretrain(simclr(), IMAGES, replace(parts, on_step=stop))
+    pretrain.pretrain(simclr(), IMAGES, parts)
+
+    assert lines(tmp_path)[0]["seconds"] > 0.3
+    assert lines(tmp_path)[0]["images_per_s"] < 40 / 0.3
+    assert lines(tmp_path)[1]["seconds"] < 0.3
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+@pytest.mark.parametrize("step", [1, 4, 6])
+def test_a_signal_has_the_step_end_and_a_checkpoint_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, step: int
+) -> None:
+    whole, second = simclr(), simclr(seed=1)
+    pretrain.pretrain(whole, IMAGES, run_in(tmp_path / "whole"))
+    parts = run_in(tmp_path / "parts")
+    taken: list[int] = []
+
+    def send(number: int, _terms: Mapping[str, float]) -> None:
+        taken.append(number)
+        if number == step:
+            os.kill(os.getpid(), getattr(signal, name))
+
+    first = simclr()
+    with leave_when_asked(), pytest.raises(AskedToLeave, match=name), finishes():
+        pretrain.pretrain(first, IMAGES, replace(parts, on_step=send))
+    if step == 6:  # it is done: the block goes on to its end
+        second = first
+    else:
+        pretrain.pretrain(second, IMAGES, parts)
+        where = {1: "epoch 1, step 2", 4: "epoch 3, step 1"}[step]
+        assert f"{name} came. The next run goes on at {where}." in caplog.text
+
+    assert taken == list(range(1, step + 1))
+    assert same(whole, second)
     assert untimed(tmp_path / "parts") == untimed(tmp_path / "whole")
 
 

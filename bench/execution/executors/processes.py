@@ -13,6 +13,7 @@ from bench.contracts.executor import CellRunner, Executor, WorkerSpec
 from bench.execution.endings import explain_end
 from bench.execution.worker_process import Task, WorkerProcess
 from bench.storage.records import Record
+from bench.system.leaving import AskedToLeave
 
 Arrival = Record | BaseException | None  # none is the end of a thread
 
@@ -41,6 +42,10 @@ class Processes(Executor):
             thread.start()
         try:
             yield from _collect(arrived, len(lines))
+        except AskedToLeave:
+            for line in lines:
+                line.ask_to_leave()
+            raise
         finally:
             for line in lines:
                 line.abort()
@@ -116,6 +121,13 @@ class _Line:
             self.worker.close()
             self.worker = None
         arrived.put(end)
+
+    def ask_to_leave(self) -> None:
+        """Start no other process, and have the one that there is leave when it can."""
+        with self._starting:
+            self.stopping = True
+        if self.worker:
+            self.worker.ask_to_leave()
 
     def abort(self) -> None:
         """End the process in the middle of its work, if there is one, and start no other."""
