@@ -22,6 +22,7 @@ from bench.execution.image_cache import ImageCache
 from bench.execution.observed_run import ObservedRun, describe_pretraining
 from bench.execution.observers import Observers
 from bench.execution.shown_training import ShownTraining
+from bench.nn.tiny_maps import skip_padding
 from bench.planning.cells import Cell
 from bench.planning.failure_report import FailureReport
 from bench.pretraining.channel_statistics import ChannelStatistics, measure_channels
@@ -203,6 +204,7 @@ class BackboneStage:
         backbone = build_backbone(cell, self.registry, info.channels)
         backbone.load_state_dict(load_file(self.artifacts.folder / cell.keys.backbone / BACKBONE))
         backbone.requires_grad_(requires_grad=False).to(self.device).eval()
+        skip_padding(backbone)
         return backbone.to(memory_format=torch.channels_last)
 
 

@@ -21,6 +21,7 @@ from bench.contracts.method import Batch, Method, Step
 from bench.contracts.recipe import too_few_images
 from bench.keys import seed_of
 from bench.metrics.collapse import embedding_std, rankme
+from bench.nn.tiny_maps import skip_padding
 from bench.pretraining.batches import plan_batches
 from bench.pretraining.checkpoint import Checkpoint, EpochPart, TrainingProgress
 from bench.pretraining.checkpoint_keeper import CheckpointKeeper, part_of
@@ -123,6 +124,7 @@ class TrainingLoop:
 
     def __init__(self, method: Method, images: Images | FileStream, run: TrainingRun) -> None:
         self.method, self.images, self.run = method.to(memory_format=torch.channels_last), images, run
+        skip_padding(method)
         if run.training.compile:
             compile_or_warn(method.backbone)
         self.rows = torch.arange(len(images)) if run.rows is None else run.rows

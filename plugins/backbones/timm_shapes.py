@@ -19,8 +19,6 @@ from torch import Tensor, nn
 
 from bench.api import BadValue, Unsupported, suggest
 
-from .tiny_maps import skip_padding
-
 SMALL = 64  # pixels up to which `stem=auto` is the small one
 MIN_TOKENS = 8  # a side, of a vision transformer
 CANNOT = (ArithmeticError, AssertionError, RuntimeError, ValueError)  # what timm raises for a size
@@ -54,7 +52,6 @@ def build_model(
         known = _use_small_stem(net)
         if not known and stem == "small":
             raise BadValue(f"{name}: backbone.stem=small is not known for its family. Use stem=standard.")
-    skip_padding(net)
     return net
 
 

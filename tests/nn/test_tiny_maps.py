@@ -7,8 +7,9 @@ import copy
 import pytest
 import timm
 import torch
-from bench_plugins.backbones.tiny_maps import CentreConv2d, skip_padding
 from torch import Tensor, nn
+
+from bench.nn.tiny_maps import CentreConv2d, skip_padding
 
 
 def pair(**options: object) -> tuple[nn.Conv2d, nn.Conv2d]:
