@@ -244,6 +244,7 @@ def test_the_frame_of_python_is_of_the_same_records(results: Path) -> None:
     assert set(frame["dataset.max_train"]) == {32}
 
 
+@pytest.mark.long  # tests/execution/test_processes.py has the same of processes that die
 def test_jobs_make_the_same_records_as_one_process(results: Path, tmp_path: Path) -> None:
     args = [*SMALL, "--method", "random", "--seed", "0,1", "--results", str(tmp_path), "--jobs", "2"]
     result = bench("run", *args)

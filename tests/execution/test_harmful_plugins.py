@@ -292,7 +292,14 @@ def test_what_plugins_and_their_libraries_print_is_no_part_of_the_result() -> No
     assert done.stderr.count(NOISE) >= 4  # printed, and written past Python, at import and by the hook
 
 
-def test_ctrl_c_ends_the_run_and_its_processes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "status", "words"),
+    [
+        ("SIGINT", 130, "Interrupted."),
+        ("SIGTERM", 143, "Ended by SIGTERM. The same command goes on where it was."),
+    ],
+)
+def test_a_signal_ends_the_run_and_its_processes(tmp_path: Path, name: str, status: int, words: str) -> None:
     hanging = tmp_path / "hanging"
     args = arguments(tmp_path / "results", {"eval": "harm-evaluator"})
     heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background may ignore it
@@ -305,12 +312,13 @@ def test_ctrl_c_ends_the_run_and_its_processes(tmp_path: Path) -> None:
     end = time.monotonic() + 120
     while not hanging.exists() and time.monotonic() < end:
         time.sleep(0.1)
-    os.killpg(run.pid, signal.SIGINT)
+    os.killpg(run.pid, getattr(signal, name))
     _, said = run.communicate(timeout=60)
 
     assert hanging.exists(), said
-    assert run.returncode == 130, said
-    assert said.rstrip().endswith("Interrupted.")
+    assert run.returncode == status, said
+    assert said.rstrip().endswith(words)
+    assert "leaked" not in said
     assert list(RecordStore(tmp_path / "results").records()) == []
     assert is_gone(run.pid)
 

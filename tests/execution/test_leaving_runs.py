@@ -10,11 +10,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from environment import environment
 
 from bench.storage.records import RecordStore
 
-TRAINING = ("--backbone", "test_resnet", "--batch-size", "32", "--epochs", "3", "--threads", "1")
+TRAINING = ("--backbone", "test_resnet", "--batch-size", "32", "--epochs", "3", "--threads", "1",
+            "--set", "dataset.max_train=640")  # fmt: skip
 
 
 def start(results: Path) -> subprocess.Popen[str]:
@@ -49,6 +51,7 @@ def finish(process: subprocess.Popen[str]) -> None:
     assert process.returncode == 0, said
 
 
+@pytest.mark.long
 def test_the_worker_leaves_a_checkpoint_and_the_next_run_goes_on(tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     finish(start(whole))

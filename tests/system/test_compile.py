@@ -33,6 +33,7 @@ def gradients(net: nn.Module) -> list[torch.Tensor]:
     return [p.grad for p in net.parameters() if p.grad is not None]
 
 
+@pytest.mark.long
 def test_a_compiled_network_has_the_same_gradients_and_names() -> None:
     plain, compiled = network(), network()
     compile_or_warn(compiled)
