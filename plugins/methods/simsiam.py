@@ -10,8 +10,8 @@ Code followed: facebookresearch/simsiam simsiam/builder.py and main_simsiam.py.
 Differs from the paper: nothing, but batch norm's statistics are of one device's share. On images up to 64
 pixels blur, learning rate and weight decay are those of its appendix D, and so are the projector's two
 layers, whatever the size: on ImageNet it has three.
-Differs from the authors' code: the cosine moves every step, there every epoch. The residual branches start at
-zero if the backbone's do (timm's ResNets).
+Differs from the authors' code: the cosine moves every step, there every epoch. Residual branches start on:
+that code, for ImageNet, starts them off, and on CIFAR hundreds of steps at this rate hardly switch them on.
 
 Traps: the target takes no gradient, or all collapses; the projection ends in batch norm without scale and
 shift, the prediction in none; the predictor's rate does not decay; weight decay is applied to biases and
@@ -38,6 +38,7 @@ from bench.api import (
     cosine_distance,
     projector,
     setting,
+    switch_on_branches,
 )
 
 SMALL = 64  # pixels up to which the recipe of the paper's appendix D is used
@@ -54,6 +55,7 @@ class SimSiam(Method):
         predictor_dim: int = setting(512, "predictor's hidden width", source="Chen 2021, 3", least=1)
 
     reference = "Chen and He 2021, arXiv:2011.10566"
+    version = 2
     recipe = Recipe(
         optimizer="sgd",
         lr=0.05,
@@ -69,6 +71,7 @@ class SimSiam(Method):
 
     def __init__(self, backbone: nn.Module, dim: int, config: Config, data: DatasetInfo) -> None:
         super().__init__(backbone, dim, config, data)
+        switch_on_branches(backbone)
         hidden, out, layers = config.hidden_dim, config.embedding_dim, config.projector_layers
         plain = {"bias": False, "last_bias": False}
         self.projector = projector(dim, hidden, out, layers=layers, last_norm="plain", **plain)
