@@ -71,6 +71,7 @@ def test_without_images_there_are_maps_but_nothing_made_of_images(results: Path)
 
     assert names(pictures) == ["confusion-digits", "recall-digits", "calibration-digits", "tsne-digits"]
     assert pictures.sheets == []
+    assert 'data-sheet=""' in pictures.figures[3].svg
 
 
 def test_maps_are_drawn_only_where_they_are_asked_for(results: Path) -> None:
@@ -296,6 +297,17 @@ def test_a_number_of_images_that_no_map_can_have_is_refused(points: int) -> None
 def test_an_unknown_kind_of_map_is_refused() -> None:
     with pytest.raises(UsageError, match="--map"):
         Wanted(map_kind="pca")
+
+
+def test_views_with_a_setting_of_another_bench_are_not_drawn_and_it_is_said(tmp_path: Path) -> None:
+    record = make_record()
+    record["config"]["views"] = [{"sharpen": 2.0}]
+    store(tmp_path, record)
+    pictures = draw(tmp_path)
+
+    assert "views-digits" not in names(pictures)
+    assert pictures.missing[0].startswith("digits: no views of simclr: ")
+    assert "sharpen" in pictures.missing[0]
 
 
 def test_what_is_missing_is_said_once() -> None:
