@@ -44,6 +44,8 @@ def test_names_stand_in_the_order_of_their_ranks_with_each_rank() -> None:
 
     assert figure.rows == (("a", 1.0), ("b", 2.0), ("c", 3.0))
     assert {"a 1.00", "b 2.00", "c 3.00"} <= set(texts(figure.svg))
+    sides = re.findall(r'text-anchor="(\w+)"[^>]*>([abc]) ', figure.svg)
+    assert sides == [("end", "a"), ("end", "b"), ("start", "c")]
 
 
 @pytest.mark.parametrize(("datasets", "bars"), [(3, 1), (8, 0)])
@@ -76,6 +78,9 @@ def test_a_profile_falls_from_all_runs_to_none_and_is_its_table() -> None:
     assert shares[0] == 1
     assert shares[-1] == 0
     assert shares == sorted(shares, reverse=True)
+    (points, *_) = re.findall(r'<polyline points="([^"]+)"', figure.svg)
+    heights = [float(point.split(",")[1]) for point in points.split()]
+    assert heights == sorted(heights)  # downwards, as the share falls
 
 
 def test_bands_are_drawn_where_there_are_seeds_and_named() -> None:
