@@ -77,12 +77,17 @@ def merge(sources: Sequence[Path], into: Path, *, artifacts: bool = True) -> Mer
             raise BadValue(f"--into: {into} is one of the folders to merge. Leave it out of them.")
         if not (source / "records").is_dir():
             raise UsageError(f"no records in {source}. Is it a results folder?")
-    merged = Merged()
+    merged, store = Merged(), RecordStore(into)
     for source, apart in zip(sources, _list_apart(sources, into), strict=True):
+        theirs = ArtifactStore(source)
         if artifacts:  # first: no record is without its predictions
-            _copy_artifacts(source, into, merged)
+            for key in theirs.keys():  # noqa: SIM118 - no mapping
+                _copy_artifact(theirs, ArtifactStore(into), key, merged)
         for record in RecordStore(source).records():
-            merged.counts[_place(record, source, into, apart, merged)] += 1
+            outcome = _place(record, store, source, apart, merged)
+            merged.counts[outcome] += 1
+            if outcome == "conflicting" and artifacts:
+                _copy_artifact(theirs, ArtifactStore(apart), record["keys"]["score"], merged)
     return merged
 
 
@@ -95,9 +100,8 @@ def _list_apart(sources: Sequence[Path], into: Path) -> Iterator[Path]:
         yield into / CONFLICTS / (name if seen[name] == 1 else f"{name}-{seen[name]}")
 
 
-def _place(record: Record, source: Path, into: Path, apart: Path, merged: Merged) -> str:
+def _place(record: Record, store: RecordStore, source: Path, apart: Path, merged: Merged) -> str:
     """Put a record where it belongs, and return what became of it."""
-    store = RecordStore(into)
     here = store.find(record["cell"], record["keys"]["score"])
     if here is None:
         store.write(record)
@@ -110,7 +114,6 @@ def _place(record: Record, source: Path, into: Path, apart: Path, merged: Merged
         store.write(record)
         return "replaced"
     RecordStore(apart).write(record)
-    _copy_artifact(ArtifactStore(source), ArtifactStore(apart), record["keys"]["score"])
     merged.conflicts.append(Conflict(here, record, source, apart))
     return "conflicting"
 
@@ -120,29 +123,21 @@ def _result_of(record: Mapping[str, Any]) -> str:
     return digest_of({name: record.get(name) for name in RESULT})
 
 
-def _copy_artifacts(source: Path, into: Path, merged: Merged) -> None:
-    theirs, ours = ArtifactStore(source), ArtifactStore(into)
-    for key in theirs.keys():  # noqa: SIM118 - no mapping
-        if ours.has(key):
-            continue
-        damage = theirs.find_damage(key)
-        if damage:
-            merged.damaged.append(f"{theirs.folder / key}: {damage}")
-        else:
-            merged.counts["artifacts"] += _copy_artifact(theirs, ours, key)
-
-
-def _copy_artifact(theirs: ArtifactStore, ours: ArtifactStore, key: str) -> bool:
-    """Copy an artifact that is not there yet, and tell whether that was so."""
-    if not theirs.has(key):
-        return False
+def _copy_artifact(theirs: ArtifactStore, ours: ArtifactStore, key: str, merged: Merged) -> None:
+    """Copy an artifact that is there, is not here yet, and is what its manifest says."""
+    if ours.has(key) or not theirs.has(key):
+        return
+    damage = theirs.find_damage(key)
+    if damage:
+        merged.damaged.append(f"{theirs.folder / key}: {damage}")
+        return
     with ours.locked(key):
-        if ours.has(key):
-            return False
+        if ours.has(key):  # another process was first
+            return
         with ours.write(key) as work:
             for path in theirs.list_files(key):
                 _link_or_copy(path, work / path.name)
-    return True
+    merged.counts["artifacts"] += 1
 
 
 def _link_or_copy(path: Path, target: Path) -> None:

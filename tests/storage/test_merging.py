@@ -87,6 +87,26 @@ def test_other_numbers_of_a_cell_are_named_and_kept_apart_with_their_predictions
         assert path.read_text() == text
 
 
+def test_damaged_predictions_of_a_conflict_are_named_and_not_made_whole(tmp_path: Path) -> None:
+    a, b = write(tmp_path / "a", make("x", 1.0)), write(tmp_path / "b", make("x", 2.0))
+    key = make("x")["keys"]["score"]
+    keep(a, key, "of a"), keep(b, key, "of b")
+    (b / "artifacts" / key / "predictions.safetensors").write_text("of x")
+    merged = merge([a, b], tmp_path / "c")
+
+    assert ArtifactStore(tmp_path / "c" / "conflicts" / "b").keys() == []
+    assert "predictions.safetensors is not what its manifest says" in merged.damaged[0]
+
+
+def test_a_conflict_leaves_predictions_where_records_alone_are_merged(tmp_path: Path) -> None:
+    a, b = write(tmp_path / "a", make("x", 1.0)), write(tmp_path / "b", make("x", 2.0))
+    keep(b, make("x")["keys"]["score"], "of b")
+    (conflict,) = merge([a, b], tmp_path / "c", artifacts=False).conflicts
+
+    assert values(conflict.kept_in) == {"x": 2.0}
+    assert ArtifactStore(conflict.kept_in).keys() == []
+
+
 @pytest.mark.parametrize("failed_first", [False, True])
 def test_a_cell_that_failed_in_one_folder_is_taken_from_the_other(
     tmp_path: Path, *, failed_first: bool
