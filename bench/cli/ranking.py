@@ -53,7 +53,7 @@ def ranking(
     bench ranking --method simclr,vicreg,byol --between none --format json
     """  # noqa: D301
     from bench.reporting.blocks import gather_blocks
-    from bench.reporting.ranking import rank, why_not
+    from bench.reporting.ranking import rank_all
     from bench.reporting.ranking_output import WRITERS
     from bench.storage.records import RecordStore
 
@@ -69,8 +69,7 @@ def ranking(
     blocks = gather_blocks(
         select(records, filters), methods=methods, references=references or (), metric=metric, folder=results
     )
-    refusals = [reason for block in blocks if (reason := why_not(block))]
-    rankings = [rank(block, references) for block in blocks if not why_not(block)]
+    rankings, refusals = rank_all(blocks, references)
     if not rankings:
         found = refusals[0] if refusals else "no metric is left of which more or less is better"
         raise UsageError(f"ranking: {found}. Run what is missing, or see `bench table`.")

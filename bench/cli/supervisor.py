@@ -18,12 +18,12 @@ from typing import Any
 import click
 
 from bench.system.journal import Journal, keep_journal
-from bench.system.leaving import end_by
+from bench.system.leaving import SIGNALS, end_by
 
 FAILED = 1  # exit status
 MOST = 20  # calls of one name that are refused: more are one that cannot be told from itself
 # what ends the child by these ends this process, too
-HANDED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+HANDED_ON = ("SIGINT", "SIGHUP", *SIGNALS)
 
 
 def supervise() -> None:

@@ -6,6 +6,7 @@ Each view is made at its own size, or else at the run's image size.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -140,9 +141,7 @@ class FileViews:
         any_side = [(1, 1)] * len(self.sizes)  # a crop is drawn before the size of its image is known
         for epoch in range(first, self.run.training.epochs):
             batches = (index for step in self.plan(epoch) for index in step)
-            for number, index in enumerate(batches):
-                if epoch == first and number < skipped:
-                    continue
+            for number, index in islice(enumerate(batches), skipped if epoch == first else 0, None):
                 drawn = draw_views(self.run, len(index), any_side, epoch, number)
                 crops = np.stack([draws.crop for draws in drawn])
                 for rows in split_pieces(len(index)):

@@ -10,7 +10,7 @@ from bench.report.rank_figures import draw_ranking
 from bench.report.results import Results
 from bench.report.section import Section
 from bench.reporting.blocks import gather_blocks
-from bench.reporting.ranking import Ranking, rank, why_not
+from bench.reporting.ranking import Ranking, rank_all
 from bench.reporting.ranking_output import list_pairs
 
 REFERENCES = ("random", "supervised")  # a normalised score is 0 and 1 there
@@ -35,8 +35,7 @@ def build_ranks(results: Results) -> list[Section]:
         blocks = gather_blocks(records, references=REFERENCES, folder=results.folders)
     except BenchError as error:  # protocols meet, or nothing has a direction
         return [Section("rankings", "Over data sets", (f"Not ranked: {error}",))]
-    refusals = [f"{reason}." for block in blocks if (reason := why_not(block))]
-    rankings = [rank(block, REFERENCES) for block in blocks if not why_not(block)]
+    rankings, refusals = rank_all(blocks, REFERENCES)
     shown = rankings[:MOST_SHOWN]
     more = f"{len(rankings) - len(shown)} more are printed by `bench ranking`." if shown != rankings else ""
     notes = ("" if rankings else "Nothing can be ranked.", more)
@@ -58,6 +57,7 @@ def _write_refusals(reasons: Sequence[str]) -> str:
     if not reasons:
         return ""
     summary = f"Not ranked, and why: {len(reasons)}"
+    reasons = [f"{reason}." for reason in reasons]
     return f"<details><summary>{summary}</summary>{_write_list(reasons)}</details>"
 
 

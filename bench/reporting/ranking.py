@@ -128,6 +128,20 @@ def why_not(block: Block) -> str:
     return f"{block.question}: {' and '.join(lacking)}" + "".join(f". {left}" for left in block.left_out)
 
 
+def rank_all(
+    blocks: Sequence[Block], references: tuple[str, str] | None = None
+) -> tuple[list[Ranking], list[str]]:
+    """Return the rankings of the blocks that can be ranked, and why the others cannot.
+
+    Args:
+        blocks: complete.
+        references: as of `rank`.
+    """
+    reasons = [why_not(block) for block in blocks]
+    rankings = [rank(block, references) for block, reason in zip(blocks, reasons, strict=True) if not reason]
+    return rankings, [reason for reason in reasons if reason]
+
+
 def rank(block: Block, references: tuple[str, str] | None = None) -> Ranking:
     """Rank the entrants of a block, at least two on at least two data sets.
 
