@@ -74,18 +74,32 @@ def test_a_first_step_that_overflows_leaves_a_momentum_of_zeros(device: torch.de
     assert all(bool(x.isfinite().all()) for x in (*network.parameters(), *held))
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{}, {"optimizer": "sgd"}, {"optimizer": "adamw"}, {"precision": "float16"}, {"chunk_size": BATCH // 2}],
-    ids=str,
-)
-def test_a_training_that_was_stopped_is_no_further_off_than_one_repeated(
+WAYS: list[dict[str, object]] = [
+    {},
+    {"optimizer": "sgd"},
+    {"optimizer": "adamw"},
+    {"precision": "float16"},
+    {"chunk_size": BATCH // 2},
+]
+
+
+@pytest.mark.parametrize("changes", WAYS, ids=str)
+def test_a_training_that_was_stopped_is_no_further_off_than_rounding(
     device: torch.device, changes: dict[str, object], tmp_path: Path
 ) -> None:
     once, again = (train(device, tmp_path / name, **changes) for name in ("once", "again"))
     resumed = train(device, tmp_path / "resumed", stop_after=2, **changes)
 
-    assert furthest(once, resumed) <= 10 * furthest(once, again)
+    assert furthest(once, resumed) <= 10 * furthest(once, again) + 1e-5
+
+
+@pytest.mark.parametrize("changes", WAYS, ids=str)
+def test_a_training_that_repeats_itself_is_resumed_to_the_bit(
+    repeating: torch.device, changes: dict[str, object], tmp_path: Path
+) -> None:
+    once, resumed = (train(repeating, tmp_path / str(after), after, **changes) for after in (None, 2))
+
+    assert furthest(once, resumed) == 0
 
 
 def test_chunks_have_the_gradient_of_the_batch(device: torch.device, tmp_path: Path) -> None:
@@ -107,13 +121,13 @@ def test_chunks_have_the_gradient_of_the_batch(device: torch.device, tmp_path: P
 
 
 def test_views_that_are_made_ahead_are_those_made_in_turn(
-    cuda: torch.device, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    repeating: torch.device, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    ahead = train(cuda, tmp_path / "ahead", optimizer="sgd")
+    ahead = train(repeating, tmp_path / "ahead", optimizer="sgd")
     monkeypatch.setattr(loops, "open_side_stream", lambda _device, _chunks: None)
-    in_turn, again = (train(cuda, tmp_path / name, optimizer="sgd") for name in ("in turn", "again"))
+    in_turn = train(repeating, tmp_path / "in turn", optimizer="sgd")
 
-    assert furthest(ahead, in_turn) <= 10 * furthest(in_turn, again) + 1e-7
+    assert furthest(ahead, in_turn) == 0
 
 
 @pytest.mark.parametrize("changes", [{}, {"optimizer": "sgd", "precision": "float16"}], ids=str)
@@ -123,17 +137,18 @@ def test_a_step_waits_for_nothing(cuda: torch.device, changes: dict[str, object]
     )
     batches = loop.ready_batches(0)
     loop.stepper.take(islice(batches, 1), Step(number=0, total=8, epoch=0, epochs=1))
-    torch.cuda.set_sync_debug_mode("warn")
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")  # warns itself, that it is a prototype
+        try:
             for number in range(1, 7):
                 loop.stepper.take(islice(batches, 1), Step(number=number, total=8, epoch=0, epochs=1))
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    waits = [warning for warning in caught if "called a synchronizing" in str(warning.message)]
     allowed = 6 if changes else 0  # of an optimiser that is not fused the scaler asks whether it overflowed
 
-    assert sum("synchroniz" in str(warning.message) for warning in caught) <= allowed
+    assert len(waits) <= allowed, [f"{wait.filename}:{wait.lineno}" for wait in waits]
 
 
 def test_a_gpu_of_another_number_is_used_alone(cuda: torch.device, tmp_path: Path) -> None:
