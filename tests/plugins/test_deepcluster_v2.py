@@ -272,5 +272,5 @@ def test_every_number_of_the_recipes_is_pinned() -> None:
     assert (large.lr, large.min_lr) == (pytest.approx(0.3), pytest.approx(0.0003))
     assert (large.weight_decay, large.momentum, large.warmup_epochs) == (1e-6, 0.9, 10)
     assert (small_images.lr, small_images.min_lr, small_images.warmup_epochs) == (0.6, 0.0006, 11)
-    assert (small_images.trust, small_images.clip_trust, large.trust) == (0.02, True, 0.001)
+    assert (small_images.trust, small_images.clip_trust, large.trust) == (0.001, False, 0.001)
     assert (small_images.weight_decay, small_images.optimizer) == (1e-6, "lars")
