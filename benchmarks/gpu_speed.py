@@ -149,7 +149,7 @@ def test_views_against_kornia(benchmark: Any) -> None:
     from bench_views import Case, kornia
 
     pixels = draw_pixels(BATCH).to(DEVICE)
-    theirs = kornia(Case("", VIEW, 32, 32), pixels)
+    theirs = kornia(Case("", VIEW, 32, 32, BATCH), pixels)
 
     def ours() -> None:
         apply(pixels, draw(VIEW, BATCH, 32, 32, torch.Generator()), VIEW, 32)

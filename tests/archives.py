@@ -180,15 +180,17 @@ def write_stl10(
 # ---- all of them
 
 
-def write_all(root: Path, monkeypatch: pytest.MonkeyPatch, cifar10_batch: int = 220) -> None:
-    """Write every data set below `root`, CIFAR-10 as a folder of images, too."""
+def write_all(
+    root: Path, monkeypatch: pytest.MonkeyPatch, cifar10_batch: int = 220, of_a_class: int = 110
+) -> None:
+    """Write every data set below `root`, CIFAR-10 as a folder of images, too, of so many of a class."""
     write_cifar10(monkeypatch, root, batch=cifar10_batch)
     write_cifar100(monkeypatch, root, train=500)
     for name in ("MNIST", "KMNIST"):
         write_mnist(root, name, {"train": 300, "t10k": 20})
     write_gtsrb(root / "gtsrb")
     write_stl10(root / "stl10_binary", monkeypatch, {"train": 600, "test": 20, "unlabeled": 30})
-    fill(root / "cifar10" / "train", TEN, 110, "RGB")
+    fill(root / "cifar10" / "train", TEN, of_a_class, "RGB")
     fill(root / "cifar10" / "test", TEN, 2, "RGB")
     (root / "cifar10" / "class.txt").write_text("\n".join(reversed(TEN)) + "\n")
 

@@ -41,7 +41,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Be in a folder that has all data, grids and results that the documentation speaks of."""
     root = tmp_path_factory.mktemp("documented")
     with pytest.MonkeyPatch.context() as patch:
-        write_all(root, patch, cifar10_batch=820)
+        write_all(root, patch, cifar10_batch=820, of_a_class=320)  # swav has 3,000 prototypes
         for name in ("data", "mnist"):
             (root / name).symlink_to(root)
         for name in ("photos", "birds", "imagenet"):
