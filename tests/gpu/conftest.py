@@ -19,7 +19,7 @@ os.environ.setdefault(WORKSPACE, ":4096:8")  # read when cuBLAS is first used
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test of this folder; those that repeat themselves may be told of what torch cannot repeat."""
+    """Mark every test of this folder; one that repeats itself may be told of what torch cannot repeat."""
     for item in items:
         if item.path.parent.name == "gpu":
             item.add_marker(pytest.mark.gpu)
