@@ -29,7 +29,7 @@ from bench.pretraining.step import Stepper
 from bench.pretraining.training_run import TrainingRun
 from bench.registry.registry import Registry
 
-REGISTRY, CPU, BATCH, SIDE = Registry.load(), torch.device("cpu"), 64, 32
+REGISTRY, CPU, BATCH, SIDE = Registry.load(), torch.device("cpu"), 128, 32
 INFO = DatasetInfo(classes=tuple("abcdefghij"), channels=3, size=SIDE)
 NAMES = [e.name for e in REGISTRY.entries("methods") if e.plugin.built_in]
 TRAINED = [name for name in NAMES if REGISTRY.load_class("methods", name).recipe is not None]
@@ -133,7 +133,7 @@ def _cost_of(name: str, folder: Path) -> float:
     """Return the time of a step of a method, in steps of SimCLR."""
     subject = Subject(name, folder)
     simclr = Subject("simclr", folder, subject.network)
-    pairs = [[_seconds(one.harness_step) for one in (subject, simclr)] for _ in range(8)][1:]
+    pairs = [[_seconds(one.harness_step) for one in (subject, simclr)] for _ in range(5)][1:]
     ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
     return round(ours / theirs, 2)
 
