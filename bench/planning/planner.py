@@ -73,7 +73,7 @@ def plan_grid(request: Request, registry: Registry, datasets: Datasets) -> Plan:
     for cell in _mark_varying(cells.values()):
         by_backbone.setdefault(cell.keys.backbone, []).append(cell)
     ordered = [cell for group in by_backbone.values() for cell in group]
-    return Plan(cells=ordered, notes=list_once([*list_unused(request, ordered), *same]))
+    return Plan(cells=ordered, notes=list_once([*planner.notes, *list_unused(request, ordered), *same]))
 
 
 def _mark_varying(cells: Collection[Cell]) -> Iterator[Cell]:
@@ -97,6 +97,7 @@ class Planner:
     def __init__(self, request: Request, plugins: PluginChoices) -> None:
         self.request, self.plugins = request, plugins
         self.faults: list[Exception] = []
+        self.notes: list[str] = []
         self._backbones = BackbonePlanner(plugins)
         self._cells = CellPlanner(plugins, self._backbones)
 
@@ -107,6 +108,7 @@ class Planner:
             settings = dict(zip(request.settings, point, strict=True))
             for names in itertools.product(request.dataset, request.backbone, request.method):
                 trained = self._attempt(self._backbones.plan, *names, settings)
+                self.notes += trained.notes if isinstance(trained, BackbonePlan) else ()
                 eval_datasets = request.eval_dataset or names[:1]
                 for axes in itertools.product(request.seed, eval_datasets, self._list_evaluations()):
                     yield self._plan_cell(names, trained, axes, settings)

@@ -111,6 +111,13 @@ class PluginChoices:
         memo = ("check size", backbone.key, channels, image_size, size)
         return cast("str | None", self.remember(memo, lambda: why_refused(check)))
 
+    def backbone_notes(self, backbone: PluginChoice, channels: int, size: int) -> tuple[str, ...]:
+        """Return what a user should know of how a backbone is built for images of this size."""
+        cls = self.plugin("backbones", backbone.name)
+        memo = ("notes", backbone.key, channels, size)
+        notes = self.remember(memo, lambda: tuple(cls.notes(backbone.name, backbone.config, channels, size)))
+        return cast("tuple[str, ...]", notes)
+
     def normalisation(self, backbone: PluginChoice, channels: int) -> Normalisation | None:
         """Return what the weights that a backbone starts from expect of images, if they say it."""
 
