@@ -16,11 +16,13 @@ import hashlib
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from bench.errors import BadValue, UnknownName, suggest
+
+OUR_CHOICE = "our choice"  # the source of a default that nobody published
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,7 @@ def setting(
     default: Any,
     doc: str,
     *,
-    source: str = "our choice",
+    source: str = OUR_CHOICE,
     above: float | None = None,
     least: float | None = None,
     most: float | None = None,
@@ -75,14 +77,27 @@ def build(cls: type, values: Mapping[str, Any], where: str) -> Any:
     fields = {f.name: f for f in dataclasses.fields(cls)}
     for name in values:
         if name not in fields:
-            known = suggest(name, fields) or " It has nothing to set."
-            raise UnknownName(f"{where}: no setting is named {name!r}.{known}")
+            raise UnknownName(f"{where}: no setting is named {name!r}.{suggest_setting(name, fields)}")
     hints = _hints(cls)
     checked = {
         name: _check_value(value, hints[name], fields[name].metadata, f"{where}.{name}")
         for name, value in values.items()
     }
     return cls(**checked)
+
+
+def suggest_setting(name: str, fields: Iterable[str], see: str = "") -> str:
+    """Return the end of an error about an unknown setting.
+
+    Args:
+        name: what was written.
+        fields: the settings that there are.
+        see: the command that shows them.
+    """
+    fields = tuple(fields)
+    if not fields:
+        return " It has nothing to set."
+    return suggest(name, fields) or (f" See `{see}`." if see else "")
 
 
 def check_value(cls: type, name: str, value: Any, where: str) -> None:

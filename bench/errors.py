@@ -17,8 +17,9 @@ Each message is one line: where, what is wrong, what to do.
 from __future__ import annotations
 
 import contextlib
-import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+
+from bench.spelling import find_nearest
 
 
 class BenchError(Exception):
@@ -81,10 +82,17 @@ def one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
 
 
-def suggest(name: str, known: Iterable[str], most: int = 12) -> str:
-    """Return the end of an error about an unknown name: the nearest known ones, or all of them."""
+def suggest(name: str, known: Iterable[str], most: int = 12, also: Mapping[str, str] | None = None) -> str:
+    """Return the end of an error about an unknown name: the nearest known ones, or all of them.
+
+    Args:
+        name: what was written.
+        known: the names that there are.
+        most: so many of them are listed.
+        also: other words for known names.
+    """
     names = sorted(set(known))
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    near = find_nearest(name, names, also)
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     if names and len(names) <= most:
         hint += f" Known: {', '.join(names)}."

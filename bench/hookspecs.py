@@ -29,12 +29,17 @@ class Offer:
         summary: one sentence for `bench list`.
         group: what sort of plugin it is, in a word, which `bench list` shows where one of its kind has it; of
             methods the field's families: contrastive, distillation, decorrelation, clustering, masked, ….
+        also: what it is called elsewhere, for the suggestion where somebody asks for that.
+        of_folder: of a dataset: it is the user's own files, in the folder that `dataset.root` names. It is
+            suggested where a path is named as a dataset.
     """
 
     name: str
     target: str
     summary: str
     group: str = ""
+    also: tuple[str, ...] = ()
+    of_folder: bool = False
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ WITHOUT_TORCH = (
 
 # From the lowest. A package may import those of lower rows, and none of its own row.
 LAYERS = (
+    ("spelling",),
     ("errors", "keys", "hookspecs"),
     ("nn", "published"),
     ("config", "system", "metrics", "statistics", "storage"),
@@ -40,7 +41,7 @@ LAYERS = (
     ("inspection",),
     ("cli",),
 )
-TOP = ("__init__", "__main__", "api", "boundary", "config", "errors", "hookspecs", "keys")
+TOP = ("__init__", "__main__", "api", "boundary", "config", "errors", "hookspecs", "keys", "spelling")
 
 
 def imports(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, TextIO
 
@@ -15,9 +16,10 @@ import click
 
 from bench.boundary import tell_interrupts_apart
 from bench.cli.supervisor import FAILED, supervise
-from bench.errors import BenchError, UnknownName, UsageError, suggest
+from bench.errors import BadValue, BenchError, UnknownName, UsageError, suggest
 from bench.registry.discovery import has_foreign_points
 from bench.registry.registry import Registry
+from bench.spelling import find_nearest, is_another_word
 from bench.system.journal import finish_journal
 from bench.system.leaving import AskedToLeave, leave_when_asked
 from bench.system.streams import show_crashes, take_stdout
@@ -39,7 +41,53 @@ class Commands(click.Group):
         known = self.list_commands(ctx)
         if args and args[0] not in known and not args[0].startswith("-"):
             raise UnknownName(f"no command is named {args[0]!r}.{suggest(args[0], known)}")
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None:
+            refuse_empty_and_repeated(command, rest)
+        return name, command, rest
+
+
+def refuse_empty_and_repeated(command: click.Command, words: Sequence[str]) -> None:
+    """Refuse an option without a value, and a second value of one that takes one: click would take the last.
+
+    Args:
+        command: whose options they are.
+        words: of the command line, after its name.
+
+    Raises:
+        BadValue: there is one.
+    """
+    given: dict[str | None, str] = {}
+    for option, name, word in pair_options(command, words):
+        value = word if option is None else word.removeprefix(name).removeprefix("=")
+        if not value.strip() and (option is None or not option.is_flag):
+            what = f"{name}: it" if option else f"{command.name}: an argument"
+            raise BadValue(f"{what} is empty. Name one, or leave it out.")
+        if option is None or option.multiple or (option.is_flag and given.get(option.name) == word):
+            continue
+        if option.name in given:
+            raise BadValue(f"{name}: it is given twice, {given[option.name]} and {word}. Give it once.")
+        given[option.name] = word
+
+
+def pair_options(
+    command: click.Command, words: Sequence[str]
+) -> Iterator[tuple[click.Option | None, str, str]]:
+    """Yield the options of a command line: which, its name, and how it is written; of an argument, none."""
+    options = {
+        word: option
+        for option in command.params
+        if isinstance(option, click.Option)
+        for word in (*option.opts, *option.secondary_opts)
+    }
+    rest = iter(words)
+    for word in itertools.takewhile(lambda word: word != "--", rest):
+        name, equals, _ = word.partition("=")
+        option = options.get(name)
+        if option is None or option.is_flag or equals:
+            yield option, name if option else "", word
+        elif (value := next(rest, None)) is not None:  # where there is none, click says so
+            yield option, name, f"{name} {value}"
 
 
 class Shell(Commands):
@@ -110,7 +158,24 @@ def format_click_error(error: click.ClickException) -> str:
     """Return click's message, with where to read on."""
     context = getattr(error, "ctx", None)
     message = " ".join(error.format_message().split())
+    if isinstance(error, click.NoSuchOption) and context:
+        message = f"No such option '{error.option_name}'.{suggest_option(error.option_name, context.command)}"
     return f"{message} See `{context.command_path} --help`." if context else message
+
+
+def suggest_option(name: str, command: click.Command) -> str:
+    """Return what to write in place of an option that a command does not have, if that can be told."""
+    known = [word for option in command.params for word in option.opts if word.startswith("--")]
+    near = find_nearest(name, known)
+    if "--set" in known and not any(
+        is_another_word(name, word.lstrip("-").replace("-", "_")) for word in near
+    ):
+        from bench.contracts.recipe import TrainConfig
+
+        settings = find_nearest(name, [field.name for field in fields(TrainConfig)])
+        if settings and is_another_word(name, settings[0]):
+            return f" Did you mean '--set train.{settings[0]}=VALUE'?"
+    return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 @dataclass

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from bench.errors import BadValue
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -16,10 +18,29 @@ def axis(*names: str, metavar: str, text: str) -> Callable[[F], F]:
     return click.option(*names, multiple=True, metavar=metavar, help=text)
 
 
-def split_names(values: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of such an option, each once."""
-    names = (part.strip() for value in values for part in value.split(","))
-    return tuple(dict.fromkeys(name for name in names if name))
+def split_names(values: Iterable[str], option: str = "") -> tuple[str, ...]:
+    """Return the names of such an option, each once; which one is named twice is said.
+
+    Args:
+        values: of the option, each with commas.
+        option: how it is written.
+
+    Raises:
+        BadValue: a name is empty.
+    """
+    texts = tuple(values)
+    names = [part.strip() for value in texts for part in value.split(",")]
+    if not all(names):
+        raise BadValue(f"{option}: a name of {','.join(texts)!r} is empty. Take the comma out.")
+    say_repeated(option, names)
+    return tuple(dict.fromkeys(names))
+
+
+def say_repeated(option: str, names: Sequence[str]) -> None:
+    """Say on standard error which names an option has more than once."""
+    for name in dict.fromkeys(names):
+        if names.count(name) > 1:
+            click.echo(f"Note: {option}: {name} is named twice, and counts once.", err=True)
 
 
 results_option = click.option(

@@ -61,7 +61,7 @@ def ranking(
         from bench.report.export import check_export
 
         check_export()
-    references, methods = read_references(between), split_names(filters["method"])
+    references, methods = read_references(between), split_names(filters["method"], "--method")
     records = list(RecordStore(results).records())
     if not records:
         raise UsageError(f"no records in {results}. Run `bench run` first.")
@@ -90,7 +90,7 @@ def read_references(between: str) -> tuple[str, str] | None:
     """
     if between.strip() == "none":
         return None
-    names = split_names((between,))
+    names = split_names((between,), "--between")
     if len(names) != 2:
         raise BadValue(f"--between: {between!r} is not two methods. Write FLOOR,CEILING, or none.")
     return names[0], names[1]
@@ -103,8 +103,11 @@ def select(records: Sequence[Record], filters: Mapping[str, tuple[str, ...]]) ->
         BadValue: a share of the labels is no number.
         UnknownName: there is nothing of a name.
     """
-    evaluators, datasets = split_names(filters["eval"]), split_names(filters["dataset"])
-    shares = [read_share(text) for text in split_names(filters["label_frac"])]
+    evaluators, datasets = (
+        split_names(filters["eval"], "--eval"),
+        split_names(filters["dataset"], "--dataset"),
+    )
+    shares = [read_share(text) for text in split_names(filters["label_frac"], "--label-frac")]
     cells = [record["cell"] for record in records]
     refuse_unknown("eval", evaluators, {cell["evaluator"] for cell in cells})
     refuse_unknown("dataset", datasets, {cell.get("eval_dataset") or cell["dataset"] for cell in cells})

@@ -30,7 +30,7 @@ def reference(session: Session, /, form: str, **names: tuple[str, ...]) -> None:
     """  # noqa: D301
     from bench.published.search import format_results, search
 
-    wanted = {axis: split_names(values) for axis, values in names.items()}
+    wanted = {axis: split_names(values, f"--{axis}") for axis, values in names.items()}
     session.echo(format_results(search(load_results(session), wanted), form))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,13 @@ import click
 
 from bench.cli.app import Session, session
 from bench.cli.options import axis
+
+FIRST_EPOCHS = 5  # of `bench run` alone: within a minute on two cores
+HOW_TO_GO_ON = f"""That was a first look, {FIRST_EPOCHS} epochs long. How to go on:
+  bench run --method simclr,vicreg,random --eval linear,knn --epochs 20
+  bench run --dataset image_folder --set dataset.root=DIR --backbone resnet18 --dry-run
+  bench list                     what there is; `bench show method simclr` says what can be set
+  bench report                   the results as a page to look at"""
 
 
 @click.command()
@@ -21,7 +29,9 @@ from bench.cli.options import axis
 @axis("--label-frac", metavar="F,…", text="Shares of the labels, in (0, 1].  [default: 1]")
 @axis("--eval-dataset", metavar="NAME,…", text="What to evaluate on, if not what was trained on.")
 @axis("--seed", metavar="N,…", text="Of training and evaluation; a table averages over them.  [default: 0]")
-@axis("--epochs", metavar="N,…", text="Short for --set train.epochs=N.  [default: 100]")
+@axis(
+    "--epochs", metavar="N,…", text="Short for --set train.epochs=N.  [default: 100; 5 of `bench run` alone]"
+)
 @axis("--batch-size", metavar="N,…", text="Short for --set train.batch_size=N.  [default: 256]")
 @axis("--image-size", metavar="N,…", text="Short for --set train.image_size=N.  [default: the data's]")
 @axis("--precision", metavar="NAME,…", text="Of training: auto, float32, tf32, bfloat16 or float16.")
@@ -56,7 +66,8 @@ def run(session: Session, /, grid: Path | None, dry_run: bool, **options: Any) -
     """Pretrain, freeze, evaluate, and print the table.
 
     Every option with a list is an axis of the grid. GRID is a YAML file with the same names (method,
-    label_frac, set, …); options go before what it says. What was made before is not made again.
+    label_frac, set, …); options go before what it says. What was made before is not made again. With no
+    axis and no setting it is a first look, and short.
 
     \b
     bench run
@@ -73,10 +84,16 @@ def run(session: Session, /, grid: Path | None, dry_run: bool, **options: Any) -
 
     options["set"] = options.pop("set_")
     merged = merge_options(grid, options)
+    is_first_look = grid is None and not merged.axes and not merged.settings
+    if is_first_look:
+        merged = replace(merged, settings={"train.epochs": (FIRST_EPOCHS,)})
     from bench.planning.checks import refuse_early
 
     refuse_early(merged, session.registry)  # before seconds are spent on importing torch
     from bench.cli.run_grid import run_grid
 
     ask = sys.stdin.isatty() and sys.stderr.isatty()
-    return run_grid(merged, session, dry_run=dry_run, ask=ask)
+    status = run_grid(merged, session, dry_run=dry_run, ask=ask)
+    if is_first_look and not dry_run:
+        click.echo(f"\n{HOW_TO_GO_ON}", err=True)
+    return status

@@ -40,6 +40,8 @@ def run_grid(options: Options, session: Session, *, dry_run: bool, ask: bool) ->
     """
     experiment = plan_or_ask(options, session.registry, session.blocked, ask=ask)
     results = experiment.spec.results
+    for note in experiment.notes:
+        click.echo(f"Note: {note}", err=True)
     if dry_run:
         session.echo(describe_experiment(experiment))
         return 0

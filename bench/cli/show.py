@@ -42,32 +42,34 @@ def list_(session: Session, what: str | None, pattern: str | None) -> None:
 
 @click.command()
 @click.argument("kind")
-@click.argument("name")
+@click.argument("name", required=False)
 @view_options
 @session
-def show(session: Session, /, kind: str, name: str, **options: Any) -> None:
+def show(session: Session, /, kind: str, name: str | None, **options: Any) -> None:
     """Show one plugin: its settings with defaults and sources, its recipe, its reference.
 
-    `bench show views METHOD` shows what is done to an image before the method sees it. The options are
-    for that only.
+    `bench show train` and `bench show views` show what can be set of every training, and of its views.
+    `bench show views METHOD` shows what is done to an image before the method sees it; the options are for
+    that only.
 
     \b
     bench show method simclr
     bench show backbone resnet18
     bench show evaluator knn
+    bench show train
     bench show views simclr --dataset cifar10 --set views.blur=0.5
     """  # noqa: D301
     options["set"] = options.pop("set_")
-    if kind.lower() in ("view", "views"):
+    if name is not None and kind.lower() in ("view", "views"):
         from bench.inspection.views import show_views
 
         session.echo(show_views(session.registry, name, options))
         return
-    from bench.inspection.plugins import find_kind, show
+    from bench.inspection.plugins import show_any
 
     for option in (option for option, value in options.items() if value):
         raise UsageError(f"--{option.replace('_', '-')}: it is for `bench show views METHOD`. Leave it out.")
-    session.echo(show(session.registry, find_kind(kind), name))
+    session.echo(show_any(session.registry, kind, name))
 
 
 @click.command()

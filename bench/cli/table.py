@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from bench.boundary import Contained
 from bench.cli.app import Session, session
-from bench.cli.options import axis, results_option
+from bench.cli.options import axis, results_option, say_repeated
 from bench.cli.reference import load_results
 from bench.errors import BadValue, UsageError
 
@@ -87,6 +87,9 @@ def _make(session: Session, results: Sequence[Path], output: Path | None, option
     from bench.reporting.naming import merge_names, parse_names, read_names
     from bench.reporting.selection import parse_conditions
 
+    for name in ("rows", "cols", "metric"):
+        say_repeated(f"--{name}", [part.strip() for part in (options[name] or "").split(",")])
+    say_repeated("--results", [str(folder.resolve()) for folder in results])
     conditions = parse_conditions(options.pop("where"))
     own, file = parse_names(options.pop("name")), options.pop("names_file")
     names = merge_names(read_names(file), own) if file else own

@@ -35,11 +35,11 @@ def watch(results: Path, interval: float | None) -> int:
     from bench.storage.records import RecordStore
 
     screen = Screen(sys.stdout)
-    running = describe_running(results)
+    running = describe_running(results, screen.width)
     while running.is_alive:
         screen.show(running.lines)
         time.sleep(interval or (REDRAW_S if screen.is_live else LINES_S))
-        running = describe_running(results)
+        running = describe_running(results, screen.width)
     screen.show([*running.lines, f"Nothing runs in {results} now."])
     if records := list(RecordStore(results).records()):
         click.echo(f"\n{count_cells(records)}")
@@ -56,6 +56,11 @@ class Screen:
     def __init__(self, out: TextIO) -> None:
         self.out, self.is_live = out, out.isatty() and os.environ.get("TERM") != "dumb"
         self._shown = 0
+
+    @property
+    def width(self) -> int | None:
+        """Letters that a line may have; none where it is no terminal."""
+        return shutil.get_terminal_size().columns - 1 if self.is_live else None
 
     def show(self, lines: Sequence[str]) -> None:
         """Show lines; at a terminal as many as it has room for, each cut to its width."""

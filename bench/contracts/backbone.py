@@ -136,6 +136,14 @@ class Backbone(Declared, nn.Module):
         return BackboneInfo()
 
     @classmethod
+    def notes(cls, name: str, config: Any, channels: int, image_size: int) -> tuple[str, ...]:
+        """Return what a user should know of how it is built for these images, a sentence each.
+
+        It is asked while planning, once for all cells, and said before the first is made.
+        """
+        return ()
+
+    @classmethod
     def normalisation(cls, name: str, config: Any, channels: int) -> Normalisation | None:
         """Return what the weights it starts from expect of images; None: it has none, or they do not say.
 

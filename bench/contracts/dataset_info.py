@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+ROOT = "root"  # a setting of every dataset that says where it is, not what it is
+
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetInfo:

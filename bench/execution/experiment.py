@@ -23,7 +23,7 @@ from bench.execution.pipeline import LocalParts, PipelineSpec, find_record
 from bench.planning.cells import Cell
 from bench.planning.open_datasets import Datasets
 from bench.planning.options import Options, Runtime
-from bench.planning.planner import plan
+from bench.planning.planner import plan_grid
 from bench.planning.request import Request
 from bench.registry.registry import Registry
 from bench.storage.artifacts import ArtifactStore
@@ -46,12 +46,14 @@ class Experiment:
         spec: of the pipeline that makes them.
         parts: what was opened for the plan.
         executor: shares the cells out.
+        notes: what of the request changes nothing, or was asked for twice; a line each.
     """
 
     cells: Sequence[Cell]
     spec: PipelineSpec
     parts: LocalParts
     executor: Executor
+    notes: Sequence[str] = ()
 
     @cached_property
     def positions(self) -> dict[tuple[str, ...], int]:
@@ -166,10 +168,16 @@ def plan_experiment(
     datasets = Datasets(registry, runtime.data_dir, download=may_download, packed=runtime.packed)
     watch = open_watch(spec, device)
     with watch.timer.time("plan"), refuse_unreadable():
-        cells = plan(request, registry, datasets)
-    refuse_unwritable_records(store, cells)
+        planned = plan_grid(request, registry, datasets)
+    refuse_unwritable_records(store, planned.cells)
     parts = LocalParts(registry, datasets, watch)
-    return Experiment(cells=cells, spec=replace(spec, local=parts), parts=parts, executor=executor)
+    return Experiment(
+        cells=planned.cells,
+        spec=replace(spec, local=parts),
+        parts=parts,
+        executor=executor,
+        notes=(*options.notes, *planned.notes),
+    )
 
 
 def choose_executor(runtime: Runtime, *, isolate: bool) -> str:

@@ -11,17 +11,31 @@ from typing import Any
 
 from tabulate import tabulate
 
-from bench.config import format_value, key_fields
-from bench.contracts.dataset_info import DatasetInfo
+from bench.augmentation.named_ops import NAMES, OPS
+from bench.augmentation.view import View
+from bench.config import OUR_CHOICE, format_value, key_fields
+from bench.contracts.dataset_info import ROOT, DatasetInfo
 from bench.contracts.declared import DeclaredMethod
-from bench.contracts.recipe import ParamGroup, Recipe
-from bench.errors import UnknownName, suggest
+from bench.contracts.recipe import ParamGroup, Recipe, TrainConfig
+from bench.errors import UnknownName, UsageError, suggest
 from bench.registry.registry import KINDS, Entry, Failure, Plugin, Registry, singular
 
 WIDTHS = (None, None, 20, 44, 32)  # of a setting's name, default, range, meaning and source
 
 SIDES = (32, 224)  # of images, in pixels: CIFAR's and ImageNet's, for which papers have recipes
 SOURCE_WIDTH = 40  # of a recipe beside another, in letters
+RECIPE_SOURCE, VIEWS_SOURCE = "the method's recipe", "the method's views"
+ABOUT_TRAIN = """train: what can be set of every training
+
+Where the default is the method's, `bench show method NAME` has its value and its source."""
+ABOUT_VIEWS = """views: what can be set of the views of every method, in all of them
+
+`bench show views METHOD` has those of a method. Where it says nothing of a field, the default is SimCLR's for
+ImageNet."""
+SETTINGS_OF_ALL = {  # by the part of `--set`: what it is, settings, whose value holds where nothing is set
+    "train": (ABOUT_TRAIN, TrainConfig, RECIPE_SOURCE),
+    "views": (ABOUT_VIEWS, View, VIEWS_SOURCE),
+}
 
 
 def find_kind(word: str) -> str:
@@ -104,6 +118,64 @@ def _matches(name: str, pattern: str | None) -> bool:
 
 
 # ---- bench show
+
+
+def show_any(registry: Registry, what: str, name: str | None) -> str:
+    """Return what `bench show` says of its arguments.
+
+    Args:
+        registry: where to look.
+        what: a kind, `train` or `views`; without `name`, the name of a plugin of any kind.
+        name: of a plugin of that kind.
+
+    Raises:
+        UsageError: there is nothing of that name, or it is left out.
+        BadPlugin: it cannot be imported.
+    """
+    if what.lower() in SETTINGS_OF_ALL and name is None:
+        return show_settings(what.lower())
+    if name is not None:
+        return show(registry, find_kind(what), name)
+    kind = next((kind for kind in KINDS if what.lower() in (kind, singular(kind))), None)
+    if kind:
+        raise UsageError(f"show {what}: of which? Name one; `bench list {kind}` has them.")
+    try:
+        found = registry.find_anywhere(what)
+    except UnknownName as error:
+        kinds = (*map(singular, KINDS), *SETTINGS_OF_ALL)
+        raise UnknownName(f"show {what}: {error} Kinds: {', '.join(kinds)}.") from error
+    return "\n\n".join(show(registry, entry.kind, entry.name) for entry in found)
+
+
+def show_settings(part: str) -> str:
+    """Return the settings of a part that every training has: `train` or `views`."""
+    heading, config, recipe = SETTINGS_OF_ALL[part]
+    rows = [(f.name, *_describe_shared(f, recipe)) for f in dataclasses.fields(config)]
+    if part == "views":
+        rows.append((OPS, "all", "", f"only these operations: {', '.join(NAMES)}", "our choice"))
+    return f"{heading}\n\n{_format_table(part, rows)}"
+
+
+def _describe_shared(field: dataclasses.Field[Any], recipe: str) -> tuple[str, str, str, str]:
+    """Return what `describe_setting` does of a setting that methods have a value of their own for.
+
+    Args:
+        field: of the settings of all trainings.
+        recipe: where a value comes from that the method says.
+    """
+    default, allowed, meaning, source = describe_setting(field)
+    is_of_method = recipe == VIEWS_SOURCE or (
+        field.default is None and field.name in {f.name for f in dataclasses.fields(Recipe)}
+    )
+    if not is_of_method:
+        return default, allowed, meaning, source
+    own = "" if source == OUR_CHOICE else f"; {source}"
+    return (
+        ("the method's" if default == "none" else f"the method's, else {default}"),
+        allowed,
+        meaning,
+        f"{recipe}{own}",
+    )
 
 
 def show(registry: Registry, kind: str, name: str) -> str:
@@ -229,9 +301,22 @@ def _format_settings(entry: Entry, cls: type[Any]) -> str:
         return ""
     part = entry.name if entry.kind == "evaluators" else singular(entry.kind)
     fields = dataclasses.fields(cls.Config)
-    if not fields:
+    if not fields and entry.kind != "datasets":
         return "settings: none"
     rows = [(f.name, *describe_setting(f)) for f in fields]
+    if entry.kind == "datasets":
+        rows.insert(0, (ROOT, *_describe_root(entry)))
+    return _format_table(part, rows)
+
+
+def _describe_root(entry: Entry) -> tuple[str, str, str, str]:
+    """Return what `describe_setting` does of the folder that every dataset can be told."""
+    if entry.of_folder:
+        return "required", "", "the folder of your files; it is in no key", ""
+    return "none", "", "the folder that holds its files; none: --data-dir. It is in no key", OUR_CHOICE
+
+
+def _format_table(part: str, rows: Sequence[Sequence[str]]) -> str:
     headers = ("name", "default", "allowed", "meaning", "source")
     table = tabulate(
         rows, headers, tablefmt="plain", disable_numparse=True, maxcolwidths=list(WIDTHS), missingval=""

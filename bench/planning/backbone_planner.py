@@ -67,8 +67,10 @@ class BackbonePlanner:
         normalisation = self.plugins.normalisation(choices["backbone"], info.channels)
         if normalisation:
             digested["normalisation"] = normalisation.key_fields()
+        notes = () if unsupported else self.plugins.backbone_notes(choices["backbone"], info.channels, size)
         return BackbonePlan(
             **choices,
+            notes=notes,
             split="train" if cls.uses_labels else pretrain,
             training=training,
             views=views,

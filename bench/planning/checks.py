@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from bench.augmentation.named_ops import OPS, check_ops
-from bench.config import build, check_value
+from bench.config import build, check_value, suggest_setting
+from bench.contracts.dataset_info import ROOT
 from bench.contracts.recipe import TrainConfig
 from bench.errors import BadPlugin, BadValue, UnknownName, suggest
 from bench.planning.open_datasets import Datasets
 from bench.planning.options import Options
-from bench.planning.plugin_choices import ROOT, PluginChoices, own_settings
+from bench.planning.plugin_choices import PluginChoices, own_settings
 from bench.planning.request import Request
 from bench.registry.registry import Registry, singular
+from bench.spelling import find_nearest, is_another_word
 
 PARTS = ("method", "backbone", "dataset", "eval_dataset", "train", "views")
 
@@ -99,11 +101,37 @@ def _check_setting(setting: str, request: Request, plugins: PluginChoices) -> No
     if part == "views":
         fields.add(OPS)
     if name not in fields:
-        remedy = suggest(name, fields) or " It has nothing to set."
+        remedy = _suggest_setting(part, name, fields, request, plugins)
         raise UnknownName(f"--set {setting}: {part} has no setting named {name!r}.{remedy}")
     if setting == f"views.{OPS}":
         for ops in request.settings[setting]:
             check_ops(ops)
+
+
+def _suggest_setting(
+    part: str, name: str, fields: Collection[str], request: Request, plugins: PluginChoices
+) -> str:
+    """Return what to write in place of an unknown setting: another of its part, or one of another part."""
+    if not find_nearest(name, fields):
+        others = [
+            f"{other}.{field.name}"
+            for other in PARTS
+            if other != part
+            for config in _find_configs(other, request, plugins)
+            for field in dataclasses.fields(config)
+        ]
+        if near := [word for word in find_nearest(name, others) if is_another_word(name, word)]:
+            return f" Did you mean {' or '.join(map(repr, near))}?"
+    return suggest_setting(name, fields, _command_to_see(part, request))
+
+
+def _command_to_see(part: str, request: Request) -> str:
+    """Return the command that shows the settings of a part."""
+    if part in ("train", "views"):
+        return f"bench show {part}"
+    roles = {**_list_roles(request), "evaluator": ("evaluators", request.evaluator)}
+    kind, names = roles.get(part) or next((k, (part,)) for k, names in request.names.items() if part in names)
+    return f"bench show {singular(kind)} {names[0]}"
 
 
 def _find_configs(part: str, request: Request, plugins: PluginChoices) -> list[type]:

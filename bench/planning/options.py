@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.config import format_value
+from bench.contracts.recipe import TrainConfig
 from bench.errors import BadValue
 from bench.planning.grid_file import read_grid, read_value, split
 from bench.planning.request import Request
+from bench.spelling import find_nearest, is_another_word
 
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]+)?")
 Where = Callable[[str], str]  # from an option's name to what an error about it starts with
@@ -55,11 +60,13 @@ class Options:
         axes: fields of a `Request` to their values.
         settings: `part.field` to its values.
         runtime: fields of `Runtime` to their values.
+        notes: what was asked for twice, a line each.
     """
 
     axes: Mapping[str, tuple[Any, ...]]
     settings: Mapping[str, tuple[Any, ...]]
     runtime: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
     def merged_over(self, below: Options) -> Options:
         """Return these options, and those of `below` that are not among them."""
@@ -67,6 +74,7 @@ class Options:
             axes={**below.axes, **self.axes},
             settings={**below.settings, **self.settings},
             runtime={**below.runtime, **self.runtime},
+            notes=(*below.notes, *self.notes),
         )
 
     def request(self, auto_precision: str) -> Request:
@@ -112,15 +120,38 @@ def read_options(values: Mapping[str, Any], where: Where) -> Options:
         f"train.{name}": read_axis(values[name], where(name), _accept) for name in TRAINING if name in values
     }
     settings = _read_settings(values["set"], where("set")) if "set" in values else {}
+    read = {
+        **{where(name): axes[field] for name, (field, _) in AXES.items() if name in values},
+        **{where(name): short[f"train.{name}"] for name in TRAINING if name in values},
+        **{f"{where('set')} {name}": values for name, values in settings.items()},
+    }
     for setting in short.keys() & settings.keys():
         option = where(setting.removeprefix("train."))
         raise BadValue(f"{option}: {setting} is set too, which is the same. Set one of them.")
     runtime = {name: check(values[name], where(name)) for name, check in RUNTIME.items() if name in values}
-    return Options(axes=axes, settings={**short, **settings}, runtime=runtime)
+    return Options(
+        axes={field: _take_once(values) for field, values in axes.items()},
+        settings={name: _take_once(values) for name, values in {**short, **settings}.items()},
+        runtime=runtime,
+        notes=tuple(note for option, values in read.items() for note in _note_repeated(option, values)),
+    )
+
+
+def _take_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return values, each once."""
+    return tuple({repr(value): value for value in values}.values())
+
+
+def _note_repeated(option: str, values: tuple[Any, ...]) -> Iterator[str]:
+    """Yield a line for each value that an option names more than once."""
+    for written, count in Counter(map(format_value, values)).items():
+        if count > 1:
+            times = "twice" if count == 2 else f"{count} times"
+            yield f"{option}: {written} is named {times}, and counts once."
 
 
 def read_axis(value: Any, where: str, check: Callable[[Any, str], Any]) -> tuple[Any, ...]:
-    """Return the values of an axis, each once.
+    """Return the values of an axis, as often as they are named.
 
     Text is split at its outer commas and each value is read: `0.1,0.5` is two numbers, `[cat,dog]` one
     list. The entries of a list in a file are taken as they are.
@@ -143,8 +174,7 @@ def read_axis(value: Any, where: str, check: Callable[[Any, str], Any]) -> tuple
         items = value if isinstance(value, list) else [value]
     if not items:
         raise BadValue(f"{where}: there is no value. Name at least one, or leave it out.")
-    checked = [check(item, where) for item in items]
-    return tuple({repr(item): item for item in checked}.values())
+    return tuple(check(item, where) for item in items)
 
 
 def _read_settings(value: Any, where: str) -> dict[str, tuple[Any, ...]]:
@@ -159,7 +189,7 @@ def _read_settings(value: Any, where: str) -> dict[str, tuple[Any, ...]]:
     for name, values in pairs:
         part, _, field = name.partition(".")
         if not part or not field:
-            raise BadValue(f"{where}: {name!r} is not PART.FIELD. Write it like method.temperature.")
+            raise BadValue(f"{where}: {name!r} is not PART.FIELD. Write it like {_find_example(name)}.")
         if name in settings:
             raise BadValue(f"{where} {name}: it is set twice. Write its values with a comma, {name}=A,B.")
         settings[name] = read_axis(values, f"{where} {name}", _accept)
@@ -169,8 +199,15 @@ def _read_settings(value: Any, where: str) -> dict[str, tuple[Any, ...]]:
 def _split_pair(text: str, where: str) -> tuple[str, tuple[str]]:
     name, equals, value = text.partition("=")
     if not equals or not value.strip():
-        raise BadValue(f"{where}: {text!r} is not PART.FIELD=VALUE. Write it like method.temperature=0.1.")
+        example = "method.temperature=0.1" if "." in text else f"{_find_example(name)}=VALUE"
+        raise BadValue(f"{where}: {text!r} is not PART.FIELD=VALUE. Write it like {example}.")
     return name.strip(), (value,)
+
+
+def _find_example(name: str) -> str:
+    """Return the setting of training that a name without a part means, or an example of any."""
+    near = find_nearest(name, [field.name for field in dataclasses.fields(TrainConfig)])
+    return f"train.{near[0]}" if near and is_another_word(name, near[0]) else "method.temperature"
 
 
 # ---- one value

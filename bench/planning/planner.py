@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from bench.boundary import is_fault_of_plugin
@@ -22,16 +22,35 @@ from bench.planning.failure_report import FailureReport
 from bench.planning.open_datasets import Datasets
 from bench.planning.plans import BackbonePlan
 from bench.planning.plugin_choices import PluginChoices
+from bench.planning.remarks import describe_same, list_once, list_unused
 from bench.planning.request import Request
 from bench.registry.registry import Registry
 
-__all__ = ["Cell", "Datasets", "Request", "plan"]
+__all__ = ["Cell", "Datasets", "Plan", "Request", "plan", "plan_grid"]
 
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The cells of a request.
+
+    Args:
+        cells: in the order of its axes, each once, those of a backbone together.
+        notes: what of the request changes nothing, a line each.
+    """
+
+    cells: list[Cell]
+    notes: tuple[str, ...]
+
+
 def plan(request: Request, registry: Registry, datasets: Datasets) -> list[Cell]:
-    """Return the cells of a request in the order of its axes, each once, those of a backbone together.
+    """Return the cells of `plan_grid`."""
+    return plan_grid(request, registry, datasets).cells
+
+
+def plan_grid(request: Request, registry: Registry, datasets: Datasets) -> Plan:
+    """Return the cells of a request, and what of it changes nothing.
 
     Raises:
         UsageError: something cannot be done whatever the combination, or no combination can work;
@@ -41,8 +60,10 @@ def plan(request: Request, registry: Registry, datasets: Datasets) -> list[Cell]
     check_request(request, plugins)
     cells: dict[str, Cell] = {}
     planner = Planner(request, plugins)
+    same = []
     for cell in planner.cells():
-        cells.setdefault(cell.keys.score, cell)
+        first = cells.setdefault(cell.keys.score, cell)
+        same.append("" if first is cell else describe_same(first, cell))
     reasons = [cell.why_not for cell in cells.values()]
     if reasons and all(reasons):
         if planner.faults:
@@ -51,7 +72,8 @@ def plan(request: Request, registry: Registry, datasets: Datasets) -> list[Cell]
     by_backbone: dict[str, list[Cell]] = {}
     for cell in _mark_varying(cells.values()):
         by_backbone.setdefault(cell.keys.backbone, []).append(cell)
-    return [cell for group in by_backbone.values() for cell in group]
+    ordered = [cell for group in by_backbone.values() for cell in group]
+    return Plan(cells=ordered, notes=list_once([*planner.notes, *list_unused(request, ordered), *same]))
 
 
 def _mark_varying(cells: Collection[Cell]) -> Iterator[Cell]:
@@ -75,6 +97,7 @@ class Planner:
     def __init__(self, request: Request, plugins: PluginChoices) -> None:
         self.request, self.plugins = request, plugins
         self.faults: list[Exception] = []
+        self.notes: list[str] = []
         self._backbones = BackbonePlanner(plugins)
         self._cells = CellPlanner(plugins, self._backbones)
 
@@ -85,6 +108,7 @@ class Planner:
             settings = dict(zip(request.settings, point, strict=True))
             for names in itertools.product(request.dataset, request.backbone, request.method):
                 trained = self._attempt(self._backbones.plan, *names, settings)
+                self.notes += trained.notes if isinstance(trained, BackbonePlan) else ()
                 eval_datasets = request.eval_dataset or names[:1]
                 for axes in itertools.product(request.seed, eval_datasets, self._list_evaluations()):
                     yield self._plan_cell(names, trained, axes, settings)

@@ -21,6 +21,7 @@ class BackbonePlan:
     Args:
         digested: what its key is a digest of, but for the seed and labels.
         unsupported: why the method or the backbone cannot work on these images, if one cannot.
+        notes: what a user should know of how the backbone is built for them.
     """
 
     method: PluginChoice
@@ -34,6 +35,7 @@ class BackbonePlan:
     normalisation: Normalisation | None
     digested: Mapping[str, Any]
     unsupported: str | None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

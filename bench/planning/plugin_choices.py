@@ -11,6 +11,7 @@ import numpy as np
 
 from bench.boundary import Contained, is_fault_of_plugin, plugin_call, why_refused
 from bench.config import NoSettings, build, identity
+from bench.contracts.dataset_info import ROOT
 from bench.errors import BadData, BadValue
 from bench.planning.cells import PluginChoice
 from bench.planning.open_datasets import Datasets
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from bench.contracts.evaluator import Evaluator
     from bench.contracts.recipe import Training
 
-ROOT = "root"  # a setting of every dataset that says where it is, not what it is
 IMAGE_SIZE = "train.image_size"  # the one setting of training that shapes what is not trained, too
 
 
@@ -110,6 +110,13 @@ class PluginChoices:
 
         memo = ("check size", backbone.key, channels, image_size, size)
         return cast("str | None", self.remember(memo, lambda: why_refused(check)))
+
+    def backbone_notes(self, backbone: PluginChoice, channels: int, size: int) -> tuple[str, ...]:
+        """Return what a user should know of how a backbone is built for images of this size."""
+        cls = self.plugin("backbones", backbone.name)
+        memo = ("notes", backbone.key, channels, size)
+        notes = self.remember(memo, lambda: tuple(cls.notes(backbone.name, backbone.config, channels, size)))
+        return cast("tuple[str, ...]", notes)
 
     def normalisation(self, backbone: PluginChoice, channels: int) -> Normalisation | None:
         """Return what the weights that a backbone starts from expect of images, if they say it."""

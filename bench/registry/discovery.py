@@ -107,6 +107,8 @@ class Entry:
         names: `module:function` of a family's names.
         member_of: the family's name, of a name that one serves.
         group: as of `bench.hookspecs.Offer`.
+        also: as of `bench.hookspecs.Offer`.
+        of_folder: as of `bench.hookspecs.Offer`.
     """
 
     kind: str
@@ -118,6 +120,8 @@ class Entry:
     names: str = ""
     member_of: str = ""
     group: str = ""
+    also: tuple[str, ...] = ()
+    of_folder: bool = False
 
     @property
     def dist(self) -> str:
@@ -298,6 +302,8 @@ def _find_problem(discovery: Discovery, plugin: Plugin, kind: str, offer: Any) -
         e.kind == kind and e.name == offer.name and same_dist(e.dist, plugin.dist) for e in discovery.entries
     ):
         return f"{offer.name!r} is offered twice by this distribution. The first offer is used."
+    if isinstance(offer, Offer) and isinstance(offer.also, str):
+        return f"{offer.name!r}: also is a text. Write a tuple of names."
     targets = (offer.target, offer.names) if isinstance(offer, Family) else (offer.target,)
     for target in targets:
         if not isinstance(target, str) or not _TARGET.fullmatch(target):
@@ -313,10 +319,10 @@ def _find_package(plugin: Plugin) -> str:
 
 def _make_entry(plugin: Plugin, kind: str, offer: Offer | Family, package: str) -> Entry:
     names = _make_absolute(offer.names, package) if isinstance(offer, Family) else ""
-    target = _make_absolute(offer.target, package)
-    family = isinstance(offer, Family)
-    group = "" if isinstance(offer, Family) else offer.group
-    return Entry(kind, offer.name, plugin, target, offer.summary, family=family, names=names, group=group)
+    entry = Entry(kind, offer.name, plugin, _make_absolute(offer.target, package), offer.summary, names=names)
+    if isinstance(offer, Family):
+        return replace(entry, family=True)
+    return replace(entry, group=offer.group, also=tuple(offer.also), of_folder=offer.of_folder)
 
 
 def _make_absolute(target: str, package: str) -> str:

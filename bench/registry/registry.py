@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import functools
 import importlib
+import shlex
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.boundary import is_from_user
@@ -221,7 +223,10 @@ class Registry:
         return [replace(e, name=name, family=False, member_of=e.name) for e in families]
 
     def _describe_unknown(self, kind: str, name: str, short: str, entries: Iterable[Entry]) -> str:
+        if folder := self._describe_path(kind, name):
+            return folder
         known: list[str] = []
+        also: dict[str, str] = {}
         for entry in entries:
             if entry.family and entry.name == short:
                 count = len(self.family_names(entry))
@@ -229,10 +234,22 @@ class Registry:
                     f"{short!r} is a family of {count:,} {kind}. Choose one with `bench list {kind} PATTERN`."
                 )
             known += self.family_names(entry) if entry.family else (entry.name,)
-        message = f"no {singular(kind)} is named {name!r}.{suggest(short, known)}"
+            also |= dict.fromkeys(entry.also, entry.name)
+        message = f"no {singular(kind)} is named {name!r}.{suggest(short, known, also=also)}"
         if "Known" not in message:
             message += f" See `bench list {kind}`."
         return message + self._explain_absence()
+
+    def _describe_path(self, kind: str, name: str) -> str:
+        """Return what to write where a path is named as a dataset, if that can be told."""
+        readers = [entry.name for entry in self.entries(kind) if entry.of_folder]
+        is_path = "/" in name or name.startswith(("~", ".")) or Path(name).exists()
+        if kind != "datasets" or not readers or not is_path:
+            return ""
+        return (
+            f"no dataset is named {name!r}, which is a path. "
+            f"Use --dataset {readers[0]} --set dataset.root={shlex.quote(name)}."
+        )
 
     def _explain_absence(self) -> str:
         """Return why a name may be missing: plugins that failed or were disabled."""

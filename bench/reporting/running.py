@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from bench.reporting.formats.values import join_lines
 from bench.system.heartbeat import Sighting, look_around
-from bench.system.progress import duration, format_terms
+from bench.system.progress import Part, duration, fit_line, format_terms
 
 QUIET_S = 60.0  # without a step, from which on it is said
 
@@ -22,17 +22,22 @@ class Running(NamedTuple):
     is_alive: bool
 
 
-def describe_running(folder: str | Path) -> Running:
-    """Return what runs now in a results folder, and what died there."""
+def describe_running(folder: str | Path, width: int | None = None) -> Running:
+    """Return what runs now in a results folder, and what died there.
+
+    Args:
+        folder: of results.
+        width: of a line of a worker, in letters; none has room for all.
+    """
     sightings = look_around(Path(folder))
     runs: dict[str, list[Sighting]] = defaultdict(list)
     for sighting in sightings:
         runs[sighting.said["run"]].append(sighting)
-    lines = tuple(line for own in runs.values() for line in _describe_run(own))
+    lines = tuple(line for own in runs.values() for line in _describe_run(own, width))
     return Running(lines, any(not sighting.is_silent for sighting in sightings))
 
 
-def _describe_run(sightings: Sequence[Sighting]) -> Iterator[str]:
+def _describe_run(sightings: Sequence[Sighting], width: int | None) -> Iterator[str]:
     """Yield the lines of one run; a worker that died is named where all of the run did."""
     alive = [sighting for sighting in sightings if not sighting.is_silent]
     heads = [one for one in alive or sightings if one.said.get("kind") == "run"]
@@ -49,7 +54,8 @@ def _describe_run(sightings: Sequence[Sighting]) -> Iterator[str]:
             "The same `bench run` again goes on from there."
         )
     for worker in workers:
-        yield f"  {_text(worker.said, 'cell')}: {_describe_work(worker.said, is_alive=bool(alive))}"
+        parts = _list_work(worker.said, is_alive=bool(alive))
+        yield fit_line(f"  {_text(worker.said, 'cell')}:", parts, width)
 
 
 def _count_cells(said: Mapping[str, Any]) -> str:
@@ -58,24 +64,24 @@ def _count_cells(said: Mapping[str, Any]) -> str:
     return f"{text}, {failed:.0f} of them failed" if failed else text
 
 
-def _describe_work(said: Mapping[str, Any], *, is_alive: bool) -> str:
+def _list_work(said: Mapping[str, Any], *, is_alive: bool) -> list[Part]:
     """Return what a worker is at: the stage and, of a training, how far it is, first what matters most."""
     stage = _text(said, "stage") or "begins"
     if "epoch" not in said:
-        return f"{stage}  {duration(_number(said, 'stage_seconds'))}"
-    parts = [f"{stage}  epoch {_number(said, 'epoch'):.0f}/{_number(said, 'epochs'):.0f}"]
+        return [Part(stage), Part(duration(_number(said, "stage_seconds")))]
+    parts = [Part(stage, 2), Part(f"epoch {_number(said, 'epoch'):.0f}/{_number(said, 'epochs'):.0f}", 1)]
     terms = said.get("terms")
     total, *apart = _list_terms(terms) if isinstance(terms, dict) and terms else [""]
-    parts.append(total)
+    parts.append(Part(total))
     if said.get("knn_top1") is not None:
-        parts.append(f"kNN {_number(said, 'knn_top1'):.1f} %")
+        parts.append(Part(f"kNN {_number(said, 'knn_top1'):.1f} %", 3))
     if is_alive and "images_per_s" in said:
-        parts.append(f"{_number(said, 'images_per_s'):.0f} img/s")
-        parts.append(f"{duration(_number(said, 'seconds_left'))} left")
+        parts.append(Part(f"{_number(said, 'images_per_s'):.0f} img/s", 4))
+        parts.append(Part(f"{duration(_number(said, 'seconds_left'))} left"))
     quiet = _number(said, "quiet_seconds")
     if quiet > QUIET_S:
-        parts.append(f"no step for {duration(quiet)}")
-    return "  ".join(filter(None, (*parts, *apart)))
+        parts.append(Part(f"no step for {duration(quiet)}"))
+    return [*parts, *(Part(term, 5) for term in apart)]
 
 
 def _list_terms(terms: Mapping[str, Any]) -> list[str]:

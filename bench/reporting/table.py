@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.errors import UsageError
+from bench.errors import BadValue, UsageError
 from bench.reporting.axes import CELL_FIELDS, Survey, survey_records
 from bench.reporting.best import Marks, find_best
 from bench.reporting.captions import DIAGONAL, build_caption
@@ -127,9 +127,9 @@ def build_table(
     records, folders = list(records), _list_folders(folder)
     if not records:
         raise UsageError(f"no records in {', '.join(map(str, folders))}. Run `bench run` first.")
-    choice = choose_metrics(records, _split_names(metric))
+    choice = choose_metrics(records, _split_names(metric, "--metric"))
     survey = survey_records(record for record in records if choice.by_evaluator[record["cell"]["evaluator"]])
-    layout = lay_out(survey, _split_names(rows), _split_names(cols), choice)
+    layout = lay_out(survey, _split_names(rows, "--rows"), _split_names(cols, "--cols"), choice)
     layout = replace(layout, names=presentation.names, digits=presentation.digits)
     refuse_unknown_names(presentation.required, _list_nameable(survey, layout))
     pivot = pivot_records(survey, layout)
@@ -143,12 +143,18 @@ def _list_folders(folder: Folders) -> list[Path]:
     return [Path(folder)] if isinstance(folder, (str, Path)) else list(map(Path, folder))
 
 
-def _split_names(names: Names) -> tuple[str, ...] | None:
-    """Return names as a tuple, each once; none if there are none."""
+def _split_names(names: Names, option: str) -> tuple[str, ...] | None:
+    """Return names as a tuple, each once; none if none are asked for.
+
+    Raises:
+        BadValue: one is empty.
+    """
     if names is None:
         return None
-    parts = names.split(",") if isinstance(names, str) else names
-    return tuple(dict.fromkeys(part.strip() for part in parts if part.strip())) or None
+    parts = names.split(",") if isinstance(names, str) else list(names)
+    if not parts or not all(part.strip() for part in parts):
+        raise BadValue(f"{option}: {names!r} has an empty name. Name one, or leave it out.")
+    return tuple(dict.fromkeys(part.strip() for part in parts))
 
 
 def _list_nameable(survey: Survey, layout: Layout) -> Iterator[str]:

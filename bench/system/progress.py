@@ -4,14 +4,92 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
-from typing import NoReturn, TextIO
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from tqdm import tqdm
 
 LINE_EVERY_S = 15.0
 LONG_EPOCH_S = 60.0  # after so long without a line, one is printed within the epoch
-BAR = "{desc}  {percentage:.0f} %  {rate_fmt}  {remaining} left{postfix}"  # of tqdm, without its bar
+LEAST_TITLE = 12  # letters that stay of a title before anything that matters is left out
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a line of progress.
+
+    Args:
+        text: of it.
+        leaves: parts with a higher number are left out earlier where the line is too long; 0 never is.
+    """
+
+    text: str
+    leaves: int = 0
+
+
+def fit_line(title: str, parts: Sequence[Part], width: int | None = None) -> str:
+    """Return a title and parts in one line of at most `width` letters.
+
+    What matters least is left out first, then the title is cut, and only then the rest is left out or cut.
+
+    Args:
+        title: of the line.
+        parts: in their order; an empty one is none.
+        width: in letters; none has room for all.
+    """
+    kept = [part for part in parts if part.text]
+    if width is None:
+        return _join(title, kept)
+    while True:
+        room = width - sum(len(part.text) + 2 for part in kept)
+        least = max((part.leaves for part in kept), default=0)
+        if room >= len(title) or least == 0 or (least == 1 and room >= LEAST_TITLE):
+            break
+        kept.remove(next(part for part in reversed(kept) if part.leaves == least))
+    if room < len(title):
+        title = title[: max(0, room - 1)] + "…" if room > 1 else ""
+    return _join(title, kept)[:width]
+
+
+def _join(title: str, parts: Sequence[Part]) -> str:
+    gap = " " if title.endswith(":") else "  "
+    return gap.join(filter(None, [title, "  ".join(part.text for part in parts)]))
+
+
+if TYPE_CHECKING:
+    Tqdm = tqdm[NoReturn]
+else:
+    Tqdm = tqdm
+
+
+class Bar(Tqdm):
+    """A line that is drawn again in place, and fits the terminal."""
+
+    position = ""
+    within = ""
+    terms: Mapping[str, float] = MappingProxyType({})
+
+    def __str__(self) -> str:
+        """Return the line as it stands."""
+        now = self.format_dict
+        rate = now["rate"] or (now["n"] - now["initial"]) / max(1e-9, now["elapsed"])
+        loss, *apart = format_terms(self.terms).split("  ") if self.terms else [""]
+        left = duration((now["total"] - now["n"]) / rate) if rate else "?"
+        return fit_line(
+            self.desc.removesuffix(": "),
+            [
+                Part(self.position, 1),
+                Part(self.within, 5),
+                Part(f"{100 * now['n'] / max(1, now['total']):.0f} %", 2),
+                Part(f"{rate:.0f} img/s", 3),
+                Part(loss),
+                Part(f"{left} left"),
+                *(Part(term, 4) for term in apart),
+            ],
+            now["ncols"],
+        )
 
 
 class Progress:
@@ -38,14 +116,13 @@ class Progress:
     ) -> None:
         self.what, self.epochs, self.images, self.done = what, epochs, images, done
         self.out = out or sys.stderr
-        self.bar: tqdm[NoReturn] | None = None
+        self.bar: Bar | None = None
         self.since = self.last_line = time.monotonic()
         self.seen = 0
         if live and self.out.isatty():
-            self.bar = tqdm(
-                desc=what, total=images, initial=done, unit=" img", unit_scale=True, bar_format=BAR,
-                file=self.out, dynamic_ncols=True, leave=False,
-            )  # fmt: skip
+            self.bar = Bar(
+                desc=what, total=images, initial=done, file=self.out, dynamic_ncols=True, leave=False
+            )
 
     def step(self, epoch: int, step: int, images: int, terms: Mapping[str, float]) -> None:
         """Show a step.
@@ -58,9 +135,8 @@ class Progress:
         """
         self.seen += images
         if self.bar is not None:
-            title = f"{self.what}  epoch {epoch}/{self.epochs} step {step}"
-            self.bar.set_description_str(title, refresh=False)
-            self.bar.set_postfix_str(format_terms(terms), refresh=False)
+            self.bar.position, self.bar.within = f"epoch {epoch}/{self.epochs}", f"step {step}"
+            self.bar.terms = terms
             self.bar.update(images)
         elif time.monotonic() - self.last_line > LONG_EPOCH_S:
             self._print_line(f"{epoch}/{self.epochs} step {step}", terms)

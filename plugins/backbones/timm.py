@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bench.api import Backbone, BackboneInfo, BadValue, Normalisation, Tokens, Unsupported, setting
 
-from .timm_shapes import build_meta_model, build_model, measure_model
+from .timm_shapes import build_meta_model, build_model, describe_patches, measure_model
 from .timm_tokens import describe_model, encode_tokens, has_tokens, read_blocks
 from .timm_weights import (
     compare_weights,
@@ -52,7 +52,7 @@ class Timm(Backbone):
         self.net = build_model(name, stem, channels, image_size, pretrained=config.pretrained)
         self.dim = measure_model(name, stem, channels, image_size)[0]
         if config.weights is not None:
-            state = read_weights(name, config.weights)
+            state, _ = read_weights(name, config.weights, self.net)
             compare_weights(state, self.net.state_dict(), config.weights, _describe(name, config, image_size))
             self.net.load_state_dict(state)
 
@@ -79,9 +79,9 @@ class Timm(Backbone):
         if config.pretrained:
             download(name)
         if config.weights is not None:
-            model = build_meta_model(name, _stem(config), channels, image_size).state_dict()
-            state = read_weights(name, config.weights)
-            compare_weights(state, model, config.weights, _describe(name, config, image_size))
+            net = build_meta_model(name, _stem(config), channels, image_size)
+            state, _ = read_weights(name, config.weights, net)
+            compare_weights(state, net.state_dict(), config.weights, _describe(name, config, image_size))
 
     @classmethod
     def about(cls, name: str, config: Any, channels: int, image_size: int) -> BackboneInfo:
@@ -92,6 +92,15 @@ class Timm(Backbone):
             Unsupported: the model does not run on images of this size.
         """
         return describe_model(name, _stem(config), channels, image_size)
+
+    @classmethod
+    def notes(cls, name: str, config: Any, channels: int, image_size: int) -> tuple[str, ...]:
+        """Return which patches it has where they are not its own, and what was taken of a file of weights."""
+        net = build_meta_model(name, _stem(config), channels, image_size)
+        said = describe_patches(name, net, image_size)
+        if config.weights is not None:
+            said += read_weights(name, config.weights, net)[1]
+        return tuple(said)
 
     @classmethod
     def normalisation(cls, name: str, config: Any, channels: int) -> Normalisation | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,9 @@ from bench.api import BadValue, Unsupported, suggest
 
 SMALL = 64  # pixels up to which `stem=auto` is the small one
 MIN_TOKENS = 8  # a side, of a vision transformer
+MOST_TOKENS = 32  # a side, where patches are made smaller than a model's own
+FAR = 4  # tokens that a change of the side is worth: a quarter of it doubles their number
+MANY = 4  # times the tokens that a model is made for are worth a warning
 CANNOT = (ArithmeticError, AssertionError, RuntimeError, ValueError)  # what timm raises for a size
 CONVNEXT_STRIDE = 8  # of the three downsamplings behind a ConvNeXt's stem
 
@@ -140,23 +144,70 @@ def _size_options(name: str, stem: str, image_size: int) -> dict[str, Any]:
     if type(net) is timm.models.VisionTransformer and embed is not None:
         options["dynamic_img_size"] = True  # interpolates positions for views of other sizes, and only there
     if embed is not None and stem != "standard" and _takes_patch(name):
-        options["patch_size"] = _fit_patch(embed, image_size)
+        options["patch_size"] = _fit_patch(name, embed, image_size)
     conv = stem_layers[0] if isinstance(stem_layers, nn.Sequential) else None
     if isinstance(net, timm.models.ConvNeXt) and isinstance(conv, nn.Conv2d) and _is_small(stem, image_size):
         options["patch_size"] = min(conv.stride[0], max(1, image_size // (4 * CONVNEXT_STRIDE)))
     return options
 
 
-def _fit_patch(embed: PatchEmbed, image_size: int) -> int:
+def _fit_patch(name: str, embed: PatchEmbed, image_size: int) -> int:
     """Return the largest patch that tiles the image in at least 8x8 tokens, at most the model's own.
 
     At its own image size and above, a model keeps its own patch, however few tokens that leaves.
+
+    Raises:
+        Unsupported: only patches so small tile the image that there are more tokens than a model is made for.
     """
+    patch = _largest_patch(embed, image_size)
+    most = max(MOST_TOKENS, *embed.grid_size) if embed.grid_size else MOST_TOKENS
+    if patch == embed.patch_size[0] or image_size // patch <= most:
+        return patch
+    reach = max(embed.patch_size[0] // 2, MIN_TOKENS)
+    sides = range(max(MIN_TOKENS, image_size - reach), image_size + reach + 1)
+    near = min(sides, key=lambda side: _rate_side(embed, side, image_size))
+    fitting = _largest_patch(embed, near)
+    raise Unsupported(
+        f"{name}: {image_size} px can be tiled with patches of {patch} px alone, which are "
+        f"{(image_size // patch) ** 2:,} tokens. Set --image-size {near}: patches of {fitting} px, "
+        f"{(near // fitting) ** 2:,} tokens."
+    )
+
+
+def _rate_side(embed: PatchEmbed, side: int, image_size: int) -> float:
+    """Return the tokens a side, more where it is far from the images' own."""
+    return side // _largest_patch(embed, side) * (1 + FAR * abs(side - image_size) / image_size)
+
+
+def _largest_patch(embed: PatchEmbed, image_size: int) -> int:
+    """Return the patch of `_fit_patch`, however many tokens that makes."""
     own: int = embed.patch_size[0]
     divisors = [patch for patch in range(1, own + 1) if image_size % patch == 0]
     if embed.img_size is not None and image_size >= embed.img_size[0] and own in divisors:
         return own
     return max((patch for patch in divisors if image_size // patch >= MIN_TOKENS), default=1)
+
+
+def describe_patches(name: str, net: nn.Module, image_size: int) -> list[str]:
+    """Return what a user should know of a model's patches: that they are not its own, or very many."""
+    embed, own = find_patch_embed(net), find_patch_embed(_native_model(name))
+    if embed is None or own is None or embed.grid_size is None or own.grid_size is None:
+        return []
+    side, tokens = embed.patch_size[0], math.prod(embed.grid_size)
+    said = []
+    if side != own.patch_size[0]:
+        grid = "x".join(map(str, embed.grid_size))
+        said.append(
+            f"{name}: on {image_size} px its patches are {side}x{side} px, {grid} tokens; its own are "
+            f"{own.patch_size[0]} px."
+        )
+    if tokens > max(MOST_TOKENS**2, MANY * math.prod(own.grid_size)):
+        times = tokens / math.prod(own.grid_size)
+        said.append(
+            f"{name}: {image_size} px are {tokens:,} tokens an image, {times:.0f} times as many as it is "
+            "made for. See with --dry-run what that costs, or set a smaller --image-size."
+        )
+    return said
 
 
 def _use_small_stem(net: nn.Module) -> bool:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import functools
 import json
+import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import timm
-import timm.models
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.api import BadValue, Normalisation
 
-from .timm_shapes import first_line
+from .checkpoint_files import find_backbone
+from .timm_shapes import CANNOT, first_line
 
+POSITIONS = re.compile(r"pos_embed|relative_position|rel_pos")
 COUNTER = "num_batches_tracked"  # of a batch norm; not in files of before 2018, and in no feature
 
 
@@ -36,21 +39,39 @@ def download(name: str) -> None:
         ) from error
 
 
-def read_weights(name: str, path: str) -> dict[str, Tensor]:
-    """Return a checkpoint's tensors under timm's own names, without the classifier we do not build.
+def read_weights(name: str, path: str, net: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
+    """Return a file's tensors as a model has them, and what a user should know of how they were found.
+
+    The classifier that we do not build is left out. Position embeddings of another grid are resampled as timm
+    does, if nothing else is of another shape.
+
+    Args:
+        name: timm's, of the model.
+        path: of the file.
+        net: the model; it may be without memory.
 
     Raises:
-        BadValue: the file is not a checkpoint.
+        BadValue: the file is not a checkpoint, or its values are not finite.
     """
-    try:
-        state = timm.models.load_state_dict(path, device="cpu", weights_only=True)
-    except Exception as error:
-        raise BadValue(f"{path}: not a checkpoint that can be read ({first_line(error)}).") from error
-    if state and all(key.startswith("net.") for key in state):  # a backbone this harness saved
-        state = {key.removeprefix("net."): value for key, value in state.items()}
+    model = net.state_dict()
+    found = find_backbone(path, model)
     heads = timm.get_pretrained_cfg_value(name, "classifier") or ()
     heads = (heads,) if isinstance(heads, str) else tuple(heads)
-    return {k: v for k, v in state.items() if not k.startswith(tuple(f"{h}." for h in heads))}
+    state = {k: v for k, v in found.state.items() if not k.startswith(tuple(f"{h}." for h in heads))}
+    notes = [note for note in (found.describe(),) if note]
+    differing = [key for key in model.keys() & state.keys() if model[key].shape != state[key].shape]
+    resample = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
+    if differing and resample and all(POSITIONS.search(key) for key in differing):
+        before = {key: tuple(state[key].shape) for key in differing}
+        try:
+            state = resample(state, net)
+        except CANNOT:
+            return state, notes  # `compare_weights` says how they differ
+        notes += [
+            f"{found.file}: {key} is resampled from {before[key]} to {tuple(state[key].shape)}."
+            for key in sorted(differing)
+        ]
+    return state, notes
 
 
 def known_normalisation(name: str) -> Normalisation:
@@ -112,6 +133,9 @@ def compare_weights(state: Mapping[str, Tensor], model: Mapping[str, Tensor], fi
     shapes = sorted(k for k in model.keys() & state.keys() if model[k].shape != state[k].shape)
     differences = {"lacks": missing, "has in addition": extra, "has in another shape": shapes}
     parts = [f"{verb} {_list_keys(keys)}" for verb, keys in differences.items() if keys]
+    if shapes:
+        first = shapes[0]
+        parts[-1] += f" ({first}: {tuple(state[first].shape)}, not {tuple(model[first].shape)})"
     if parts:
         raise BadValue(
             f"{Path(file).name}: not the weights of {what}: it {'; it '.join(parts)}. Set backbone.stem or "

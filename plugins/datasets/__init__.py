@@ -17,4 +17,7 @@ def bench_datasets() -> Iterator[Offer]:
     yield Offer("kmnist", ".mnist:KMNIST", "70,000 cursive kana of 28x28 in 10 classes.")
     yield Offer("gtsrb", ".gtsrb:GTSRB", "39,270 photographs of traffic signs in 43 classes.")
     yield Offer("stl10", ".stl10:STL10", "13,000 labelled and 100,000 unlabelled photographs of 96x96.")
-    yield Offer("image_folder", ".image_folder:ImageFolder", "Your images, in a folder a class.")
+    yield Offer(
+        "image_folder", ".image_folder:ImageFolder", "Your images, in a folder a class.",
+        also=("folder", "custom", "own", "imagenet", "images"), of_folder=True,
+    )  # fmt: skip

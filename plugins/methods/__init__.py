@@ -32,9 +32,26 @@ METHODS = (  # name and module, class, group, summary
     ("pixels", "Pixels", "baseline", "Leave out the network: what raw pixels give."),
 )
 
+ALSO = {  # what methods are called elsewhere
+    "mocov2": ("moco", "moco_v2"),
+    "mocov3": ("moco_v3",),
+    "barlow_twins": ("barlow", "bt"),
+    "dcl": ("dclw", "decoupled_contrastive"),
+    "mae": ("masked_autoencoder", "masked_image_modeling"),
+    "npid": ("instdisc", "instance_discrimination"),
+    "rotnet": ("rotation", "rotation_prediction"),
+    "supervised": ("sup", "cross_entropy", "classifier", "labels"),
+    "random": ("untrained", "random_init", "scratch", "baseline"),
+    "deepcluster_v2": ("deepcluster",),
+    "supcon": ("supervised_contrastive",),
+    "lejepa": ("jepa", "sigreg"),
+    "wmse": ("whitening", "w_mse"),
+    "pixels": ("raw", "identity"),
+}
+
 
 @hookimpl
 def bench_methods() -> Iterator[Offer]:
     """Offer the built-in methods."""
     for name, cls, group, summary in METHODS:
-        yield Offer(name, f".{name}:{cls}", summary, group)
+        yield Offer(name, f".{name}:{cls}", summary, group, ALSO.get(name, ()))

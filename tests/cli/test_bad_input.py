@@ -38,6 +38,19 @@ pytestmark = pytest.mark.usefixtures("folder")
         ("--set methd.x=3", "nothing chosen is named 'methd'. Did you mean 'method'?"),
         ("--set linear.l2_min=3", "nothing chosen is named 'linear'."),
         ("--set temperature=3", "--set: 'temperature' is not PART.FIELD."),
+        ("--set learning_rate=3", "--set: 'learning_rate' is not PART.FIELD. Write it like train.lr."),
+        ("--set wd", "--set: 'wd' is not PART.FIELD=VALUE. Write it like train.weight_decay=VALUE."),
+        ("--set train.learning_rate=3", "train has no setting named 'learning_rate'. Did you mean 'lr'?"),
+        ("--set train.zzz=3", "train has no setting named 'zzz'. See `bench show train`."),
+        ("--set method.lr=3", "method has no setting named 'lr'. Did you mean 'train.lr'?"),
+        ("--set train.tau=3", "train has no setting named 'tau'. Did you mean 'method.temperature'?"),
+        ("--set method.zzz=3 --method supervised", "has no setting named 'zzz'. It has nothing to set."),
+        ("--set model.stem=small", "nothing chosen is named 'model'. Did you mean 'backbone' or 'method'?"),
+        ("--precision fp16", "'fp16' is not one of its values. Did you mean 'float16'?"),
+        (
+            "--dataset ./photos",
+            "named './photos', which is a path. Use --dataset image_folder --set dataset.root=./photos.",
+        ),
         ("--set method.temperature", "is not PART.FIELD=VALUE."),
         ("--set simclr.temperature=warm", "simclr.temperature: 'warm' is str. Use a number."),
         ("--set method.temperature=-1", "simclr.temperature: -1 is out of range. Use more than 0."),
@@ -105,6 +118,14 @@ pytestmark = pytest.mark.usefixtures("folder")
         ("--results /proc/none", "--results /proc/none: /proc cannot be written to"),
         ("none.yaml", "none.yaml: there is no such grid file."),
         ("--epoch 5", "No such option '--epoch'. Did you mean '--epochs'"),
+        ("--lr 0.1", "No such option '--lr'. Did you mean '--set train.lr=VALUE'?"),
+        ("--weight-decay 0.1", "Did you mean '--set train.weight_decay=VALUE'?"),
+        ("--model resnet18", "No such option '--model'. Did you mean '--backbone' or '--method'?"),
+        ("--num-epochs 5", "No such option '--num-epochs'. Did you mean '--epochs'?"),
+        ("--zzz", "No such option '--zzz'. See `"),
+        ("--device cpu --device cuda", "--device: it is given twice, --device cpu and --device cuda."),
+        ("--jobs=1 --jobs=2", "--jobs: it is given twice, --jobs=1 and --jobs=2. Give it once."),
+        ("--download --no-download", "--no-download: it is given twice, --download and --no-download."),
         ("a.yaml b.yaml", "Got unexpected extra argument (b.yaml)"),
     ],
 )
@@ -163,12 +184,49 @@ def test_a_fraction_that_leaves_a_class_empty_is_a_skipped_cell_beside_the_other
         ("status", "no records in results. Run `bench run` first."),
         ("status --results elsewhere", "no records in elsewhere."),
         ("tabel", "no command is named 'tabel'. Did you mean 'table'?"),
+        ("train", "no command is named 'train'. Did you mean 'run'?"),
+        ("table --metric=", "--metric: it is empty. Name one, or leave it out."),
+        ("table --columns dataset", "No such option '--columns'. Did you mean '--cols'?"),
         ("table --transposed", "No such option '--transposed'. Did you mean '--transpose'?"),
     ],
 )
 def test_a_table_of_nothing_is_one_line(folder: Path, args: str, message: str) -> None:
     assert message in line_of(bench(*args.split()))
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["--method", "--results", "--set", "--device"])
+@pytest.mark.parametrize("nothing", ["", "  "])
+def test_an_option_without_a_value_is_one_line(option: str, nothing: str) -> None:
+    assert f"{option}: it is empty. Name one, or leave it out." in line_of(bench("run", option, nothing))
+
+
+def test_an_argument_that_is_empty_is_one_line() -> None:
+    assert "compare: an argument is empty." in line_of(bench("compare", "", "simclr"))
+
+
+def test_a_folder_that_is_named_as_a_dataset_is_said_to_be_one(folder: Path) -> None:
+    (folder / "my photos").mkdir()
+
+    assert "Use --dataset image_folder --set dataset.root='my photos'." in line_of(
+        bench("run", "--dataset", "my photos")
+    )
+
+
+def test_what_is_named_twice_is_said_and_counts_once(folder: Path) -> None:
+    result = run("--method", "random", "--seed", "0,1,0", "--set", "knn.k=5,5,5", "--dry-run")
+
+    assert "Note: --seed: 0 is named twice, and counts once.\n" in result.stderr
+    assert "Note: --set knn.k: 5 is named 3 times, and counts once.\n" in result.stderr
+    assert "make 1" in result.stdout
+    assert list(folder.iterdir()) == []
+
+
+def test_what_changes_nothing_is_said_by_the_run() -> None:
+    result = run("--method", "random", "--dry-run")
+
+    assert result.stderr.count("Note: ") == 2
+    assert "Note: --epochs: it changes nothing, for nothing is trained.\n" in result.stderr
 
 
 @pytest.fixture

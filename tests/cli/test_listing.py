@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +14,10 @@ import pytest
 from click.testing import CliRunner, Result
 from environment import environment
 
+from bench.augmentation.view import View
 from bench.cli.main import main
 from bench.config import format_value
+from bench.contracts.recipe import TrainConfig
 from bench.errors import CellError
 
 KINDS = ("method", "backbone", "dataset", "evaluator")
@@ -80,6 +84,44 @@ def test_show_knows_a_format_which_has_no_settings() -> None:
 
     assert text.startswith("github: format\n")
     assert "settings" not in text
+
+
+def test_show_has_every_setting_of_training_with_its_default_and_source() -> None:
+    text = bench("show", "train").stdout
+    rows = {line.split()[0]: line for line in text.splitlines() if line.startswith("  ") and line[2] != " "}
+
+    assert rows.keys() == {"name", *(field.name for field in dataclasses.fields(TrainConfig))}
+    assert re.search(r"epochs +100 +at least 1 +passes over the training images +our choice", rows["epochs"])
+    assert re.search(r"lr +the method's +more than 0 +base learning rate.* the method's recipe", rows["lr"])
+    assert "--set train.NAME=VALUE" in text
+
+
+def test_show_has_every_setting_of_views() -> None:
+    text = bench("show", "views").stdout
+    rows = {line.split()[0]: line for line in text.splitlines() if line.startswith("  ") and line[2] != " "}
+
+    assert rows.keys() == {"name", "ops", *(field.name for field in dataclasses.fields(View))}
+    assert "the method's, else 0.08" in rows["crop_min"]
+
+
+def test_show_has_the_folder_of_a_dataset() -> None:
+    assert re.search(
+        r"\n  root +required +the folder of your files", bench("show", "dataset", "image_folder").stdout
+    )
+    assert re.search(r"\n  root +none +the folder that holds", bench("show", "dataset", "cifar10").stdout)
+
+
+def test_show_takes_the_name_of_a_plugin_for_itself() -> None:
+    assert bench("show", "vicreg").stdout == bench("show", "method", "vicreg").stdout
+    assert bench("show", "resnet18").stdout.startswith("resnet18: backbone\n")
+
+
+def test_show_says_what_is_missing_of_its_arguments() -> None:
+    assert (
+        bench("show", "method").stderr
+        == "Error: show method: of which? Name one; `bench list methods` has them.\n"
+    )
+    assert "no method is named 'vicregg'. Did you mean 'vicreg'" in bench("show", "vicregg").stderr
 
 
 def test_show_suggests_what_was_meant() -> None:

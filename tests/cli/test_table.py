@@ -49,6 +49,32 @@ def results(folder: Path) -> Path:
 
 
 @pytest.mark.usefixtures("results")
+@pytest.mark.parametrize("option", ["--metric", "--rows", "--cols"])
+def test_a_name_that_is_empty_is_refused(option: str) -> None:
+    assert line_of(bench(option, "")) == f"Error: {option}: it is empty. Name one, or leave it out."
+    assert f"{option}: 'seed,' has an empty name." in line_of(bench(option, "seed,"))
+
+
+@pytest.mark.usefixtures("results")
+def test_what_is_asked_for_twice_is_said_and_is_there_once() -> None:
+    twice = bench("--metric", "top1,top1", "--results", "results", "--results", "./results")
+
+    assert "Note: --metric: top1 is named twice, and counts once.\n" in twice.stderr
+    assert "results is named twice, and counts once.\n" in twice.stderr
+    assert twice.stdout == bench("--metric", "top1").stdout
+
+
+@pytest.mark.usefixtures("results")
+@pytest.mark.parametrize(
+    ("option", "written", "meant"),
+    [("--metric", "accuracy", "top1"), ("--rows", "model", "backbone"), ("--rows", "probe", "evaluator"),
+     ("--cols", "fraction", "label_frac"), ("--format", "markdown", "github")],
+)  # fmt: skip
+def test_words_of_the_field_are_understood(option: str, written: str, meant: str) -> None:
+    assert f"{written!r}. Did you mean {meant!r}" in line_of(bench(option, written))
+
+
+@pytest.mark.usefixtures("results")
 def test_the_options_go_together() -> None:
     result = bench("--where", "method=simclr|vicreg", "--where", "seed=0", "--sort", "top1", "--digits", "1",
                    "--name", "vicreg=VICReg,cifar10=CIFAR-10", "--reference")  # fmt: skip

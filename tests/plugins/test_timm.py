@@ -219,3 +219,41 @@ def test_the_same_seed_gives_the_same_weights() -> None:
     pairs = zip(made().state_dict().items(), made().state_dict().items(), strict=True)
 
     assert all(torch.equal(a, b) for (_, a), (_, b) in pairs)
+
+
+# ---- sides that do not divide
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "near"),
+    [
+        ("vit_tiny_patch16_224", 97, "--image-size 96: patches of 12 px, 64 tokens."),
+        ("vit_tiny_patch16_224", 94, "--image-size 96: patches of 12 px, 64 tokens."),
+        ("vit_tiny_patch16_224", 227, "--image-size 224: patches of 16 px, 196 tokens."),
+        ("swin_tiny_patch4_window7_224", 97, "--image-size 96: patches of 4 px, 576 tokens."),
+    ],
+)
+def test_a_side_that_only_tiny_patches_tile_is_unsupported_and_the_nearest_is_named(
+    name: str, size: int, near: str
+) -> None:
+    with pytest.raises(Unsupported, match=f"{size} px can be tiled with patches of [12] px alone.*{near}"):
+        Timm.check(name, Timm.Config(), 3, size)
+
+
+@pytest.mark.parametrize("size", [17, 23, 31])
+def test_small_odd_images_keep_their_patches_of_one_pixel(size: int) -> None:
+    assert shape("vit_tiny_patch16_224", size).net.patch_embed.patch_size == (1, 1)
+
+
+def test_patches_that_are_not_the_models_own_are_said() -> None:
+    assert Timm.notes("vit_tiny_patch16_224", Timm.Config(), 3, 32) == (
+        "vit_tiny_patch16_224: on 32 px its patches are 4x4 px, 8x8 tokens; its own are 16 px.",
+    )
+    assert Timm.notes("vit_tiny_patch16_224", Timm.Config(), 3, 224) == ()
+    assert Timm.notes("resnet18", Timm.Config(), 3, 97) == ()
+
+
+def test_many_tokens_are_warned_of() -> None:
+    (note,) = Timm.notes("vit_tiny_patch16_224", Timm.Config(), 3, 1008)
+
+    assert "1008 px are 3,969 tokens an image, 20 times as many as it is made for." in note

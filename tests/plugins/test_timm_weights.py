@@ -143,7 +143,7 @@ def test_weights_of_another_stem_are_refused(tmp_path: Path) -> None:
     path = saved(tmp_path / "w.pth", other_state("test_vit", stem="standard"))
 
     with pytest.raises(
-        BadValue, match=r"has in another shape patch_embed.proj.weight, pos_embed. Set backbone.stem"
+        BadValue, match=r"has in another shape patch_embed.proj.weight, pos_embed \(.*\). Set backbone.stem"
     ):
         check("test_vit", weights=path)
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
+import os
+import struct
+import termios
 
 import pytest
 
-from bench.system.progress import LINE_EVERY_S, LONG_EPOCH_S, Progress, duration
+from bench.system.progress import LINE_EVERY_S, LONG_EPOCH_S, Part, Progress, duration, fit_line
 
 
 class Terminal(io.StringIO):
@@ -88,11 +92,42 @@ def test_a_terminal_gets_a_bar_that_is_taken_away() -> None:
     shown = out.getvalue()
     progress.close()
 
-    assert "run  epoch 2/2 step 1" in shown
-    assert "img/s" in shown
-    assert "left, loss 1" in shown
+    assert "run  epoch 2/2  step 1  100 %  " in shown
+    assert "img/s  loss 1  0 s left" in shown
     assert "\n" not in out.getvalue()
     assert out.getvalue().endswith("\r")
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_a_narrow_terminal_gets_the_loss_and_the_time_left(columns: int) -> None:
+    title = "vicreg vit_tiny_patch16_224 image_folder train.lr=0.1 seed 0"
+    reader, writer = os.openpty()
+    fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    with os.fdopen(writer, "w") as terminal, os.fdopen(reader, "rb", buffering=0) as seen:
+        progress = Progress(title, 200, 100_000, done=50_000, out=terminal)
+        progress.step(97, 12, 1000, {"invariance": 1.5, "variance": 2.25, "covariance": 0.25})
+        assert progress.bar is not None
+        progress.bar.refresh()
+        line = seen.read(10_000).decode().rpartition("\r")[2].rstrip()
+        progress.close()
+
+    assert len(line) <= columns
+    assert line.startswith(title[:12])
+    assert "epoch 97/200  loss 4  " in line
+    assert line.endswith(" left")
+
+
+def test_what_matters_least_leaves_a_line_first_and_then_the_title_is_cut() -> None:
+    parts = [Part("epoch 3/9", 1), Part("50 %", 2), Part("loss 1"), Part("5 s left"), Part("term 2", 4)]
+    whole = fit_line("a title of a run", parts)
+
+    assert whole == "a title of a run  epoch 3/9  50 %  loss 1  5 s left  term 2"
+    assert fit_line("a title of a run", parts, len(whole)) == whole
+    assert fit_line("a title of a run", parts, len(whole) - 1) == whole.removesuffix("  term 2")
+    assert fit_line("a title of a run", parts, 45) == "a title of a run  epoch 3/9  loss 1  5 s left"
+    assert fit_line("a title of a run", parts, 42) == "a title of a…  epoch 3/9  loss 1  5 s left"
+    assert fit_line("a title of a run", parts, 25) == "a titl…  loss 1  5 s left"
+    assert fit_line("a title of a run", parts, 16) == "loss 1  5 s left"
 
 
 @pytest.mark.parametrize(
