@@ -2,7 +2,7 @@
 
 A plugin may raise anything, `SystemExit` and `KeyboardInterrupt` too, but only the user may end a run. So the
 interrupt of the user is a class of its own, which the handler of the signal raises. What ends a whole process
-(`os._exit`, a segmentation fault) is contained by `bench.execution.executors.processes` while cells are made,
+(`os._exit`, a segmentation fault) is contained by `bench.execution.executors.local` while cells are made,
 elsewhere by a process that waits for this one, `bench.cli.supervisor`, and reads in its journal where it was.
 """
 

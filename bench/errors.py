@@ -9,7 +9,8 @@
     ├── Unsupported         this combination cannot work: a skipped cell, with this reason
     └── CellError           exit 1: this cell failed, the others go on
         ├── Diverged        the loss is not a finite number
-        └── DeviceLost      the device does nothing more in this process
+        ├── DeviceLost      the device does nothing more in this process
+        └── ClaimLost       another process took over what this one was at
 
 Each message is one line: where, what is wrong, what to do.
 """
@@ -60,6 +61,10 @@ class Diverged(CellError):
 
 class DeviceLost(CellError):
     """A device does nothing more in this process: an error on it stays until the process ends."""
+
+
+class ClaimLost(CellError):
+    """Another process took over what this one was at, as it gave no sign of life."""
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from importlib.metadata import version
 import click
 
 from bench.cli.app import Session, Shell
+from bench.cli.cancel import cancel
 from bench.cli.compare import compare
 from bench.cli.merge import merge
 from bench.cli.plugins import plugins
@@ -19,6 +20,7 @@ from bench.cli.run import run
 from bench.cli.show import list_, preview, show
 from bench.cli.table import status, table
 from bench.cli.watch import watch
+from bench.cli.worker import worker
 
 NO = "no:"  # of `-p no:NAME`, as pytest has it
 
@@ -70,7 +72,8 @@ def main(ctx: click.Context, disabled: tuple[str, ...], traceback: bool) -> None
 
 
 COMMANDS = (
-    run, table, compare, report, ranking, reference, status, watch, merge, list_, show, preview, plugins,
+    run, worker, table, compare, report, ranking, reference, status, watch, cancel, merge, list_, show,
+    preview, plugins,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

@@ -50,9 +50,16 @@ HOW_TO_GO_ON = f"""That was a first look, {FIRST_EPOCHS} epochs long. How to go 
               help="On a GPU, use algorithms that repeat themselves to the bit wherever torch has them; they "
                    "are slower. A CPU repeats itself as it is.")  # fmt: skip
 @click.option("--executor", metavar="NAME",
-              help="How cells are shared out: a name of `bench list executors`.  [default: processes where "
-                   "there are several --jobs, --threads or plugins that did not come with bench, else "
-                   "in-process]")  # fmt: skip
+              help="How cells are shared out: a name of `bench list executors`, with settings by --set "
+                   "NAME.FIELD=VALUE.  [default: local where there are several --jobs, --threads, --gpus or "
+                   "plugins that did not come with bench, else in-process]")  # fmt: skip
+@click.option("--gpus", metavar="N,…", help="GPUs of this machine to use, a process each.  [default: all]")
+@click.option("--gpus-per-cell", metavar="N", help="GPUs for each process, of --gpus.  [default: 1]")
+@click.option("--wait/--no-wait", default=None,
+              help="Wait for cells that jobs in a queue make, with progress and the table.")  # fmt: skip
+@click.option("--claims", metavar="KIND",
+              help="How processes that share the results keep from making the same twice: lock, lease, or "
+                   "auto by the file system.  [default: auto]")  # fmt: skip
 @click.option("--download/--no-download", default=None, help="Download data that is missing.")
 @click.option("--packed/--no-packed", default=None,
               help="Keep the decoded images of a folder in a file, for later runs, even where they fit into "

@@ -50,7 +50,8 @@ def run_grid(options: Options, session: Session, *, dry_run: bool, ask: bool) ->
         click.echo(f"{describe_times(experiment.parts.watch.profiler)}\n", err=True)
     if note := describe_other_threads(records, experiment.spec.threads):
         click.echo(f"{note}\n", err=True)
-    session.echo(table(records, mix_protocols=True, folder=results))
+    if records:  # all may wait in a queue
+        session.echo(table(records, mix_protocols=True, folder=results))
     return 1 if any(record["status"] == "failed" for record in records) else 0
 
 

@@ -156,9 +156,27 @@ def _render(
 
 @click.command()
 @results_option
-def status(results: Path) -> None:
-    """Show what runs, what is done, what failed and why, and how much room it takes."""
+@session
+def status(session: Session, /, results: Path) -> None:
+    """Show what runs, waits and is done, what failed and why, and how much room it takes."""
     from bench.reporting.status import describe_status
     from bench.storage.records import RecordStore
 
-    click.echo(describe_status(RecordStore(results).records(), folder=results))
+    records = list(RecordStore(results).records())
+    queues = _describe_queues(session, results, records)
+    if records or not queues:
+        queues = "\n\n".join(filter(None, [describe_status(records, folder=results), queues]))
+    session.echo(queues)
+
+
+def _describe_queues(session: Session, results: Path, records: Sequence[Any]) -> str:
+    """Return what became of the cells that were submitted, or nothing where none were."""
+    from bench.execution.queues import describe_queues
+    from bench.storage.submissions import FOLDER
+
+    if not (results / FOLDER).is_dir():
+        return ""
+    try:
+        return describe_queues(results, records, session.registry)
+    except UsageError as error:
+        return f"submitted cells: the queue cannot be asked. {error}"

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from bench.config import NoSettings
 from bench.errors import BadValue
 from bench.storage.records import Record
+from bench.storage.submissions import Submission
 
 
 class CellRunner(Protocol):
@@ -22,7 +26,16 @@ class CellRunner(Protocol):
         """Yield the record of each cell in turn; a cell that fails has a record that says so."""
 
     def find_record(self, cell: Any) -> Record | None:
-        """Return the record of a cell that is there already, if it is."""
+        """Return the record of a cell that is there already, if it is; one that failed is not."""
+
+    def find_any(self, cell: Any) -> Record | None:
+        """Return the record of a cell, of whatever status, if there is one."""
+
+    def stamp(self, cell: Any) -> object:
+        """Return what is another value once the record of a cell was written anew."""
+
+    def claim(self, cell: Any) -> AbstractContextManager[object]:
+        """Claim the backbone of a cell for a block; what it gives is false where another process has it."""
 
     def record_failure(self, cell: Any, reason: str, error_type: str = "WorkerDied") -> Record:
         """Store that the worker of a cell died, and return the record.
@@ -49,8 +62,28 @@ class WorkerSpec(Protocol):
     def profile(self) -> bool:
         """The run is to be profiled, which takes one process."""
 
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """The GPUs that this worker, or all of them together, may use; none named are all there are."""
+
+    @property
+    def wait(self) -> bool:
+        """Yield the records of cells that were handed to other machines, as `--wait` says."""
+
+    @property
+    def results(self) -> Path:
+        """The folder of results, which other machines see under the same path."""
+
     def place(self, number: int) -> WorkerSpec:
         """Return what the worker of a number, from 0, is to know: each may have a GPU of its own."""
+
+    def submit(self, executor: str, jobs: Sequence[Sequence[Any]]) -> Submission:
+        """Write down the cells of jobs for other machines, and return what has their command lines.
+
+        Args:
+            executor: the name of the one that runs them.
+            jobs: the cells of each.
+        """
 
     def build(self) -> CellRunner:
         """Return what turns cells into records in this process."""
@@ -68,16 +101,50 @@ class WorkerSpec(Protocol):
         """
 
 
-class Executor(ABC):
-    """How the cells of a grid are shared out over workers. It is built without arguments.
+@dataclass(frozen=True, kw_only=True)
+class QueuedJob:
+    """A job that has not ended.
 
-    What a worker makes is the same whichever made it, so an executor is no part of a key. On a CPU that holds
-    to the bit for workers of the same number of threads; a record says how many there were.
+    Args:
+        submission: its name.
+        number: of the job in it.
+        is_running: it has begun.
+        said: what the queue says of it: since when it runs, or why it waits.
+    """
+
+    submission: str
+    number: int
+    is_running: bool
+    said: str = ""
+
+
+class Executor(ABC):
+    """How the cells of a grid are shared out over workers.
+
+    What a worker makes is the same whichever made it, so an executor and its settings are no part of a key.
+    On a CPU that holds to the bit for workers of the same number of threads; a record says how many there
+    were.
+
+    Args:
+        config: an instance of the class's `Config`; none is its defaults.
     """
 
     Config: ClassVar[type] = NoSettings
     version: ClassVar[int] = 1
     reference: ClassVar[str] = ""
+
+    def __init__(self, config: Any = None) -> None:
+        self.config = self.Config() if config is None else config
+
+    @property
+    def device(self) -> str:
+        """The device of workers on other machines, on which `auto` is not looked for here; empty if here."""
+        return ""
+
+    @property
+    def threads(self) -> int:
+        """Threads of each worker where nobody asked for a number; 0 is this machine's, shared out."""
+        return 0
 
     def check(self, spec: WorkerSpec) -> None:
         """Refuse, before anything is made, what cannot be run.
@@ -95,10 +162,29 @@ class Executor(ABC):
         """Yield one record per cell, in any order.
 
         A worker that dies must yield failed records for its cells (`CellRunner.record_failure`); it must
-        not raise.
+        not raise. Only an executor with `leaves` may leave cells out, which then wait in its queue.
 
         Args:
-            spec: of the run; a worker calls its `work`.
+            spec: of the run; a worker calls its `work`, or is a command line of what `submit` returns.
             groups: the cells of one backbone each. A group is never split between two workers: the
                 backbone would be trained twice, or one would wait for the other.
+        """
+
+    def leaves(self, spec: WorkerSpec) -> bool:
+        """Tell whether `run` returns while cells wait in a queue."""
+        return False
+
+    def list_jobs(self, submissions: Collection[str]) -> Sequence[QueuedJob]:
+        """Return the jobs that have not ended, of submissions of these names.
+
+        Raises:
+            UsageError: the queue cannot be asked.
+        """
+        return ()
+
+    def cancel(self, submissions: Collection[str]) -> None:
+        """End the jobs of submissions of these names, and take those that wait out of the queue.
+
+        Raises:
+            UsageError: the queue cannot be asked.
         """

@@ -8,7 +8,7 @@ records = list(experiment.run())
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,9 +17,11 @@ from typing import Any
 import torch
 
 from bench.boundary import plugin_call
+from bench.config import build
 from bench.contracts.executor import Executor
 from bench.errors import BadPlugin, BadValue, CellError, refuse_unreadable
 from bench.execution.pipeline import LocalParts, PipelineSpec, find_record
+from bench.execution.submitted import to_plain
 from bench.planning.cells import Cell
 from bench.planning.open_datasets import Datasets
 from bench.planning.options import Options, Runtime
@@ -73,6 +75,7 @@ class Experiment:
         groups = [list(group) for _, group in itertools.groupby(self.cells, lambda cell: cell.keys.backbone)]
         missing = set(self.positions.values())
         fault, failed = None, 0
+        ArtifactStore(self.spec.results).claims.choose(self.spec.claims)
         heartbeat = Heartbeat()
         forget_silent(self.spec.results)
         try:
@@ -88,7 +91,7 @@ class Experiment:
         finally:
             forget_workers(self.spec.results, self.spec.run)
             self.parts.observers.drain()
-        if fault or missing:
+        if fault or (missing and not self.executor.leaves(self.spec)):
             said = f"{fault} There" if fault else f"{type(self.executor).__name__}: there"
             raise CellError(
                 f"{said} is no record of {len(missing)} of {len(self.cells)} cells. "
@@ -120,6 +123,8 @@ def plan_experiment(
     blocked: Sequence[str] = (),
     download: bool | None = None,
     isolate: bool = False,
+    precision: str | None = None,
+    select: Callable[[list[Cell]], list[Cell]] = list,
 ) -> Experiment:
     """Return a grid that can be run; what can be refused is refused here, and nothing is written.
 
@@ -131,53 +136,130 @@ def plan_experiment(
         isolate: run plugins that did not come with bench, and whatever runs on an NVIDIA GPU, in a process of
             their own: what ends it, or leaves the GPU of no use in it, ends no more. A script that asks for
             it guards its start with `if __name__ == "__main__"`.
+        precision: what `precision=auto` is; none is what suits the device.
+        select: returns those of the planned cells that are wanted.
 
     Raises:
         UsageError: something that was asked for cannot be done.
     """
     runtime = Runtime(**options.runtime)
-    device = choose_device(runtime.device)
-    request = options.request(auto_precision(device))
-    for precision in request.settings.get("train.precision", ()):
-        refuse_precision(precision, device)
-    may_end = has_foreign_plugins(request, registry) or device.type == "cuda"
+    executor, device = open_executor(options, runtime, registry, isolate=isolate)
+    request = options.request(precision or choose_precision(executor, device))
+    if not executor.device:
+        for named in request.settings.get("train.precision", ()):
+            refuse_precision(named, device)
+    spec = make_spec(options, runtime, executor, device, tuple(blocked), request.auto_precision)
+    with plugin_call(f"{type(executor).__name__}: check()"):
+        executor.check(spec)
+    store, artifacts = RecordStore(runtime.results), ArtifactStore(runtime.results)
+    refuse_unwritable([store.root, artifacts.folder], runtime.results)
+    artifacts.claims.resolve(runtime.claims)
+    may_download = runtime.download if download is None else download
+    datasets = Datasets(registry, runtime.data_dir, download=may_download, packed=runtime.packed)
+    watch = open_watch(spec, device)
+    with watch.timer.time("plan"), refuse_unreadable():
+        planned = plan_grid(request, registry, datasets)
+    cells = select(planned.cells)
+    refuse_unwritable_records(store, cells)
+    parts = LocalParts(registry, datasets, watch)
+    return Experiment(
+        cells=cells,
+        spec=replace(spec, local=parts),
+        parts=parts,
+        executor=executor,
+        notes=(*options.notes, *planned.notes),
+    )
+
+
+def open_executor(
+    options: Options, runtime: Runtime, registry: Registry, *, isolate: bool
+) -> tuple[Executor, torch.device]:
+    """Return the executor with its settings, and the device of its workers.
+
+    Raises:
+        UsageError: it is not there, cannot be set so, or is asked for what it has not.
+    """
+    device = None if runtime.executor else choose_device(runtime.device)
+    may_end = device is not None and (
+        device.type == "cuda" or has_foreign_plugins(options.request("float32"), registry)
+    )
     name = choose_executor(runtime, isolate=isolate and may_end)
     if name == "in-process" and runtime.threads:
         raise BadValue(
             "--threads: in-process has those that this process began with. Leave --executor out, or set "
             "OMP_NUM_THREADS instead."
         )
+    cls: type[Executor] = registry.load_class("executors", name)
+    config = build(cls.Config, options.executor_settings, name)
     with plugin_call(f"{name}: the executor"):
-        executor: Executor = registry.load_class("executors", name)()
+        executor = cls(config) if options.executor_settings else cls()
+        elsewhere = executor.device if runtime.device == "auto" else executor.device and runtime.device
+    return executor, torch.device(elsewhere) if elsewhere else choose_device(runtime.device)
+
+
+def make_spec(
+    options: Options,
+    runtime: Runtime,
+    executor: Executor,
+    device: torch.device,
+    blocked: tuple[str, ...],
+    precision: str,
+) -> PipelineSpec:
+    """Return what a worker needs to know.
+
+    Raises:
+        BadValue: there are not as many GPUs as were asked for.
+    """
+    jobs = share_gpus(runtime, executor, device)
+    threads = runtime.threads or executor.threads or max(1, torch.get_num_threads() // jobs)
     spec = PipelineSpec(
         results=runtime.results,
         data_dir=runtime.data_dir,
         device=str(device),
-        jobs=runtime.jobs,
-        threads=runtime.threads or max(1, torch.get_num_threads() // runtime.jobs),
-        blocked=tuple(blocked),
+        jobs=jobs,
+        threads=threads,
+        blocked=blocked,
         packed=runtime.packed,
         profile=runtime.profile,
         deterministic=runtime.deterministic,
+        gpus=runtime.gpus,
+        gpus_per_cell=runtime.gpus_per_cell,
+        wait=runtime.wait,
+        claims=runtime.claims,
     )
-    with plugin_call(f"{name}: check()"):
-        executor.check(spec)
-    store, artifacts = RecordStore(runtime.results), ArtifactStore(runtime.results)
-    refuse_unwritable([store.root, artifacts.folder], runtime.results)
-    may_download = runtime.download if download is None else download
-    datasets = Datasets(registry, runtime.data_dir, download=may_download, packed=runtime.packed)
-    watch = open_watch(spec, device)
-    with watch.timer.time("plan"), refuse_unreadable():
-        planned = plan_grid(request, registry, datasets)
-    refuse_unwritable_records(store, planned.cells)
-    parts = LocalParts(registry, datasets, watch)
-    return Experiment(
-        cells=planned.cells,
-        spec=replace(spec, local=parts),
-        parts=parts,
-        executor=executor,
-        notes=(*options.notes, *planned.notes),
-    )
+    return replace(spec, grid=to_plain(options, spec, precision)) if executor.device else spec
+
+
+def choose_precision(executor: Executor, device: torch.device) -> str:
+    """Return what `precision=auto` is: of GPUs elsewhere, which are not looked at, that of Ampere."""
+    return "bfloat16" if executor.device and device.type == "cuda" else auto_precision(device)
+
+
+def share_gpus(runtime: Runtime, executor: Executor, device: torch.device) -> int:
+    """Return how many processes there are: where GPUs are named, as many as have theirs to themselves.
+
+    Raises:
+        BadValue: there are not as many GPUs as were asked for.
+    """
+    if not runtime.gpus:
+        return runtime.jobs
+    if executor.device:
+        raise BadValue("--gpus: workers are on other machines. Leave it out, and use --set executor.gpus=N.")
+    if str(device) != "cuda":
+        raise BadValue(
+            f"--gpus: the device is {device}. Leave it out, or use --device cuda on a machine with GPUs."
+        )
+    there = torch.cuda.device_count()
+    for gpu in runtime.gpus:
+        if gpu.isdecimal() and int(gpu) >= there:
+            raise BadValue(f"--gpus: there is no GPU {gpu}, there are 0 to {there - 1}.")
+    slots = len(runtime.gpus) // runtime.gpus_per_cell
+    if not slots or runtime.jobs > slots:
+        asked = f"{runtime.jobs} x {runtime.gpus_per_cell}"
+        raise BadValue(
+            f"--gpus: {asked} GPUs were asked for, and {len(runtime.gpus)} are named. Use fewer --jobs."
+        )
+    return slots if runtime.jobs == 1 else runtime.jobs
 
 
 def choose_executor(runtime: Runtime, *, isolate: bool) -> str:
@@ -187,8 +269,8 @@ def choose_executor(runtime: Runtime, *, isolate: bool) -> str:
         runtime: what was asked for; a profile is of this process.
         isolate: what is run may end its process.
     """
-    needs_process = runtime.jobs > 1 or runtime.threads or (isolate and not runtime.profile)
-    return runtime.executor or ("processes" if needs_process else "in-process")
+    needs_process = runtime.jobs > 1 or runtime.threads or runtime.gpus or (isolate and not runtime.profile)
+    return runtime.executor or ("local" if needs_process else "in-process")
 
 
 def has_foreign_plugins(request: Request, registry: Registry) -> bool:

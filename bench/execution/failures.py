@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from bench.boundary import is_from_user
+from bench.errors import ClaimLost
 from bench.planning.cells import Cell
 from bench.planning.failure_report import FailureReport
 from bench.system.memory import is_out_of_memory
@@ -33,10 +34,10 @@ class StageFailed(Exception):
 
 @contextlib.contextmanager
 def in_stage(name: str) -> Iterator[None]:
-    """Turn what is raised in the block into StageFailed, all but the user's Ctrl-C."""
+    """Turn what is raised in the block into StageFailed, but for Ctrl-C and a claim that was lost."""
     try:
         yield
-    except StageFailed:
+    except (StageFailed, ClaimLost):
         raise
     except BaseException as error:
         if is_from_user(error):

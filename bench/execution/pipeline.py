@@ -7,13 +7,15 @@ taken from its artifact, or made and saved there. A second run finds everything 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from bench.errors import DeviceLost
+from bench.errors import ClaimLost, DeviceLost
 from bench.execution.backbone_stage import BackboneStage
 from bench.execution.cell_record import blank_record
 from bench.execution.failures import StageFailed, failure_fields
@@ -29,12 +31,15 @@ from bench.planning.open_datasets import Datasets
 from bench.registry.registry import Registry
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.records import Record, RecordStore
+from bench.storage.submissions import Submission, SubmittedCell, name_submission
 from bench.system.arithmetic import float32_as, repeat_to_the_bit
 from bench.system.device import is_lost, list_devices
 from bench.system.heartbeat import name_run, name_worker
 from bench.system.malloc import keep_freed_pages
 from bench.system.memory import share_memory
 from bench.system.stage_watch import StageWatch, Tell, tell_nobody
+
+log = logging.getLogger("bench")
 
 
 class LocalParts:
@@ -73,6 +78,11 @@ class PipelineSpec:
         packed: decoded images are kept in a file, even where they would fit into memory.
         profile: the stages are profiled; the profiler is one of the `local` parts.
         deterministic: a GPU takes algorithms that repeat themselves, where torch has them.
+        gpus: of the machine, that may be used, or those of one worker; none named are all.
+        gpus_per_cell: that a worker has to itself, where GPUs are named.
+        wait: for cells that other machines make.
+        claims: how processes keep from making the same twice.
+        grid: the options of the run as plain values, for other machines.
         sharers: processes that share the memory of the device.
         live: the process has the terminal to itself, and may draw on it.
         run: the name of the run, that its workers share.
@@ -88,6 +98,11 @@ class PipelineSpec:
     packed: bool = False
     profile: bool = False
     deterministic: bool = False
+    gpus: tuple[str, ...] = ()
+    gpus_per_cell: int = 1
+    wait: bool = False
+    claims: str = "auto"
+    grid: Mapping[str, Any] = field(default_factory=dict)
     sharers: int = 1
     live: bool = True
     run: str = field(default_factory=name_run)
@@ -112,14 +127,35 @@ class PipelineSpec:
         return Pipeline(parts.registry, RecordStore(self.results), scores, parts.observers, self.run)
 
     def place(self, number: int) -> PipelineSpec:
-        """Return the specification for one of the workers: where there are several GPUs, they take turns.
+        """Return the specification for one of the workers.
+
+        Where GPUs are named, each worker has its own, and there are no more workers than that gives; where
+        none are and there are several, workers take turns.
 
         Args:
             number: of the worker, counted from 0.
         """
+        if self.gpus:
+            first = number * self.gpus_per_cell
+            return replace(self, gpus=self.gpus[first : first + self.gpus_per_cell])
         devices = list_devices(torch.device(self.device))
         others = max(1, -(-self.jobs // len(devices)))
         return replace(self, device=str(devices[number % len(devices)]), sharers=others)
+
+    def submit(self, executor: str, jobs: Sequence[Sequence[Cell]]) -> Submission:
+        """Write down the cells of jobs for other machines, and return what has their command lines."""
+        submission = Submission(
+            name=name_submission(),
+            executor=executor,
+            folder=str(Path.cwd()),
+            grid=self.grid,
+            jobs=[
+                [SubmittedCell(key=cell.keys.score, title=cell.title, names=cell.names) for cell in job]
+                for job in jobs
+            ],
+        )
+        submission.save(self.results)
+        return submission
 
     def work(self, cells: Sequence[Cell]) -> list[Record]:
         """Return the records of cells; called in a process of its own, which it holds to its threads."""
@@ -192,6 +228,18 @@ class Pipeline:
         """Return the stored record of a cell that is not to be tried again, if there is one."""
         return find_record(self.store, cell)
 
+    def find_any(self, cell: Cell) -> Record | None:
+        """Return the stored record of a cell, of whatever status, if there is one."""
+        return self.store.find(cell.names, cell.keys.score, tell=False)
+
+    def stamp(self, cell: Cell) -> object:
+        """Return what is another value once the record of a cell was written anew."""
+        return self.store.stamp(cell.names, cell.keys.score)
+
+    def claim(self, cell: Cell) -> AbstractContextManager[object]:
+        """Claim the backbone of a cell for a block; what it gives is none where another process has it."""
+        return self.scores.artifacts.claims.attempt(f"{cell.keys.backbone}.cells")
+
     def record_failure(self, cell: Cell, reason: str, error_type: str = "WorkerDied") -> Record:
         """Store that a cell failed outside of this process, and return its record.
 
@@ -212,14 +260,19 @@ class Pipeline:
             return {**record, **failure_fields(cell, cell.failure)}
         if cell.skip:
             return {**record, "status": "skipped", "reason": cell.skip}
-        try:
-            with float32_as("float32"):
-                return {**record, **self.scores.get(cell), "status": "ok"}
-        except StageFailed as failed:
-            return {**record, **failure_fields(cell, failed.report)}
+        while True:
+            try:
+                with float32_as("float32"):
+                    return {**record, **self.scores.get(cell), "status": "ok"}
+            except ClaimLost as lost:
+                log.warning("%s", lost)  # the other's is waited for
+            except StageFailed as failed:
+                return {**record, **failure_fields(cell, failed.report)}
 
     def _store(self, cell: Cell, record: Record) -> Record:
-        """Write a record, tell observers, and return it."""
+        """Write a record, tell observers, and return it; a failure does not take the place of a result."""
+        if record["status"] == "failed" and (stored := self.find_record(cell)):
+            return stored
         self.store.write(record)
         if not cell.failure:
             self.store.remove(cell.names, cell.unplanned_key)

@@ -46,7 +46,7 @@ class WorkerProcess:
     def __init__(self, spec: WorkerSpec, muted: Collection[str]) -> None:
         spawn = multiprocessing.get_context("spawn")
         self._connection, other = spawn.Pipe()
-        self._process = spawn.Process(target=serve, args=(other, spec.threads))
+        self._process = spawn.Process(target=serve, args=(other, spec.threads, spec.gpus))
         self._process.start()
         self._patience = PATIENCE_S
         other.close()  # the process has the only other end: when it is gone, reading ends
@@ -106,9 +106,9 @@ class WorkerProcess:
             self._connection.send(value)
 
 
-def serve(connection: Connection, threads: int) -> None:
+def serve(connection: Connection, threads: int, gpus: Sequence[str]) -> None:
     """Make the cells that come through a connection, until it is closed: what a worker process does."""
-    begin_worker(threads)
+    begin_worker(threads, gpus)
     take_stdout()
     show_crashes()
     alone = threading.Lock()  # observers tell from threads of their own

@@ -57,6 +57,8 @@ def refuse_early(options: Options, registry: Registry) -> None:
     check_request(request, plugins)
     if executor := options.runtime.get("executor"):
         registry.find("executors", executor)
+        if own := options.executor_settings:
+            build(registry.load_class("executors", executor).Config, own, executor)
     for settings in _combine(request, lambda part: part == "train"):
         build(TrainConfig, own_settings(TrainConfig, "train", "train", settings), "train")
     _check_views(request)

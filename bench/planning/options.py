@@ -17,6 +17,7 @@ from bench.planning.grid_file import read_grid, read_value, split
 from bench.planning.request import Request
 from bench.spelling import find_nearest, is_another_word
 
+CLAIMS = ("auto", "lock", "lease")
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]+)?")
 Where = Callable[[str], str]  # from an option's name to what an error about it starts with
 
@@ -35,6 +36,10 @@ class Runtime:
         threads: of each process; none is the processor's, shared out over the jobs.
         deterministic: a GPU takes algorithms that repeat themselves, where torch has them.
         executor: how cells are shared out; none is chosen by what is run.
+        gpus: of this machine, that may be used; empty for all.
+        gpus_per_cell: that a process has to itself, where GPUs are named.
+        wait: for cells that other machines make.
+        claims: how processes keep from making the same twice, of `bench.storage.claims`.
         download: what is missing may be downloaded.
         packed: decoded images are kept in a file, even where they would fit into memory.
         profile: a few steps of each training are profiled.
@@ -47,6 +52,10 @@ class Runtime:
     threads: int | None = None
     deterministic: bool = False
     executor: str | None = None
+    gpus: tuple[str, ...] = ()
+    gpus_per_cell: int = 1
+    wait: bool = False
+    claims: str = "auto"
     download: bool = False
     packed: bool = False
     profile: bool = False
@@ -79,7 +88,24 @@ class Options:
 
     def request(self, auto_precision: str) -> Request:
         """Return the request; `auto_precision` is what `precision=auto` is on the device at hand."""
-        return Request(**self.axes, settings=self.settings, auto_precision=auto_precision)
+        settings = {name: values for name, values in self.settings.items() if not self._is_of_executor(name)}
+        return Request(**self.axes, settings=settings, auto_precision=auto_precision)
+
+    @property
+    def executor_settings(self) -> dict[str, Any]:
+        """The settings of the executor, by their names in its `Config`: they are no axis.
+
+        Raises:
+            BadValue: one has several values.
+        """
+        own = {name: values for name, values in self.settings.items() if self._is_of_executor(name)}
+        for name, values in own.items():
+            if len(values) > 1:
+                raise BadValue(f"--set {name}: it has one value, not {len(values)}. Write a list as [A,B].")
+        return {name.partition(".")[2]: values[0] for name, values in own.items()}
+
+    def _is_of_executor(self, setting: str) -> bool:
+        return setting.partition(".")[0] in ("executor", self.runtime.get("executor"))
 
 
 def merge_options(grid: Path | None, options: Mapping[str, Any]) -> Options:
@@ -254,6 +280,20 @@ def _read_folder(value: Any, where: str) -> Path:
         raise BadValue(f"{where}: {value} is the home of nobody here. Write the whole path.") from None
 
 
+def _read_gpus(value: Any, where: str) -> tuple[str, ...]:
+    names = split(value, where) if isinstance(value, str) else value if isinstance(value, list) else [value]
+    gpus = tuple(str(name).strip() for name in names)
+    if len(set(gpus)) < len(gpus):
+        raise BadValue(f"{where}: a GPU is there twice. Name each once.")
+    return gpus
+
+
+def _read_claims(value: Any, where: str) -> str:
+    if value not in CLAIMS:
+        raise BadValue(f"{where}: {value!r} is not one of {', '.join(CLAIMS)}.")
+    return str(value)
+
+
 def _read_device(value: Any, where: str) -> str:
     name = _read_name(value, where)
     if not DEVICE.fullmatch(name):
@@ -285,6 +325,10 @@ RUNTIME: dict[str, Callable[[Any, str], Any]] = {
     "threads": _read_count,
     "deterministic": _read_flag,
     "executor": _read_name,
+    "gpus": _read_gpus,
+    "gpus_per_cell": _read_count,
+    "wait": _read_flag,
+    "claims": _read_claims,
     "download": _read_flag,
     "packed": _read_flag,
     "profile": _read_flag,

@@ -18,8 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
+from bench.storage.claims import Claim, Claims, adopt_work, forget_work
 from bench.storage.durable import sync, write_durably
 from bench.storage.set_aside import is_set_aside, set_aside
 
@@ -38,6 +37,8 @@ class ArtifactStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "artifacts"
+        self.claims = Claims(self.folder / ".work")
+        self._held: dict[str, Claim] = {}
 
     def has(self, key: str) -> bool:
         """Tell whether the artifact is there, by its manifest and its files' sizes: quick, for planning."""
@@ -77,25 +78,45 @@ class ArtifactStore:
     def write(self, key: str) -> Iterator[Path]:
         """Give a folder to write the artifact into; when the block ends without an error, it is the artifact.
 
-        It replaces one that is there. Only one process at a time may write an artifact: hold `locked`,
-        and look with `find` before writing.
+        It replaces one that was there before. Only one process at a time may write an artifact: hold
+        `locked`, and look with `find` before writing.
+
+        Raises:
+            ClaimLost: another process took over the lease meanwhile.
         """
-        work, folder = self.folder / ".work" / key, self.folder / key
+        claim = self._held.get(key, Claim())
+        works, folder = self.folder / ".work", self.folder / key
+        work, was_there = works / f"{key}{claim.suffix}", folder.exists()
         work.mkdir(parents=True, exist_ok=True)
-        yield work
-        _write_manifest(work, key)
-        if folder.exists():
+        if claim.suffix:
+            adopt_work(works, key, work)
+        try:
+            yield work
+            _write_manifest(work, key)
+        except Exception:
+            claim.check()  # who took it over has removed the folder in the end
+            raise
+        claim.check()
+        if was_there:
             shutil.rmtree(folder)
-        os.replace(work, folder)
+        try:
+            os.replace(work, folder)
+        except OSError:
+            if not (claim.suffix and self.has(key)):  # of two owners of a lease, the other was first
+                raise
         sync(self.folder)
+        if claim.suffix and self.has(key):
+            forget_work(works, key)
 
     @contextlib.contextmanager
     def locked(self, key: str) -> Iterator[None]:
         """Keep other processes from `key` for the length of the block."""
-        locks = self.folder / ".work"
-        locks.mkdir(parents=True, exist_ok=True)
-        with FileLock(locks / f"{key}.lock"):
-            yield
+        with self.claims.hold(key) as claim:
+            self._held[key] = claim
+            try:
+                yield
+            finally:
+                del self._held[key]
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,14 @@ class RecordStore:
                 log.warning("%s", error)
             return None
 
+    def stamp(self, cell: Mapping[str, Any], score_key: str) -> object:
+        """Return which file a record is, none if there is none: one that is written anew is another."""
+        try:
+            found = os.stat(self._locate(cell, score_key))  # noqa: PTH116 - as text
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
+
     def records(self) -> Iterator[Record]:
         """Yield all records in the natural order of their names, with a warning for each that is refused.
 

@@ -8,13 +8,17 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
+from collections.abc import Sequence
 
 VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+VISIBLE = "CUDA_VISIBLE_DEVICES"  # ROCm reads it, too
 
 
-def begin_worker(threads: int) -> None:
-    """Limit this process to its threads, and end it with the process that started it."""
+def begin_worker(threads: int, gpus: Sequence[str] = ()) -> None:
+    """Limit this process to its threads and its GPUs, and end it with the process that started it."""
     limit_threads(threads)
+    if gpus:
+        limit_gpus(gpus)
     end_with_parent()
 
 
@@ -22,6 +26,17 @@ def limit_threads(count: int) -> None:
     """Let numpy, scipy and torch have `count` threads each: they read this when they are loaded."""
     for name in VARIABLES:
         os.environ[name] = str(count)
+
+
+def limit_gpus(gpus: Sequence[str]) -> None:
+    """Let this process see these GPUs alone: CUDA reads it when it is first used.
+
+    Args:
+        gpus: numbers among those that the process was given, or names as `nvidia-smi -L` has them.
+    """
+    given = [name for name in os.environ.get(VISIBLE, "").split(",") if name]
+    names = [given[int(gpu)] if gpu.isdecimal() and int(gpu) < len(given) else gpu for gpu in gpus]
+    os.environ[VISIBLE] = ",".join(names)
 
 
 def end_with_parent(_number: int = 0) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bench.contracts.executor import Executor
+from bench.errors import BadValue
 from bench.storage.records import Record
+from bench.storage.submissions import Submission
 from bench.testing.checks import Check, Outcome, class_checks, require, run
 
 GROUPS = (("a0", "a1"), ("b0",))
@@ -24,6 +28,16 @@ class NamedCells:
     def find_record(self, cell: str) -> Record | None:
         """Return none: everything is to be made."""
 
+    def find_any(self, cell: str) -> Record | None:
+        """Return none: nothing is stored."""
+
+    def stamp(self, cell: str) -> object:
+        """Return none: nothing is stored."""
+
+    def claim(self, cell: str) -> AbstractContextManager[object]:
+        """Claim a name, which nobody else does."""
+        return nullcontext(self)
+
     def record_failure(self, cell: str, reason: str, error_type: str = "WorkerDied") -> Record:
         """Return the record of a cell whose worker died."""
         return {"cell": cell, "together": [], "status": "failed", "reason": f"{error_type}: {reason}"}
@@ -36,6 +50,13 @@ class NamedSpec:
     jobs: int = 1
     threads: int = 1
     profile: bool = False
+    gpus: tuple[str, ...] = ()
+    wait: bool = True
+    results: Path = Path("results")
+
+    def submit(self, executor: str, jobs: Sequence[Sequence[str]]) -> Submission:
+        """Refuse: names are made here."""
+        raise BadValue(f"{executor}: these cells are names, which no other machine can make.")
 
     def place(self, number: int) -> NamedSpec:
         """Return the run: its workers are alike."""

@@ -91,7 +91,7 @@ pytestmark = pytest.mark.usefixtures("folder")
         ),
         ("--seed -1", "--seed: -1 is not a whole number of at least 0."),
         ("--seed 0,x", "--seed: 'x' is not a whole number of at least 0."),
-        ("--executor proceses", "no executor is named 'proceses'. Did you mean 'processes'"),
+        ("--executor locl", "no executor is named 'locl'. Did you mean 'local'"),
         (
             "--executor in-process --jobs 2",
             "--jobs: 2 processes were asked for, but in-process is one. Leave --jobs out, or use --executor",

@@ -48,14 +48,14 @@ def test_an_experiment_yields_the_records_of_its_cells(lab: Lab) -> None:
 
 
 def test_several_jobs_are_processes(lab: Lab) -> None:
-    assert type(planned(lab, jobs=2).executor).__name__ == "Processes"
+    assert type(planned(lab, jobs=2).executor).__name__ == "Local"
 
 
 def test_threads_are_shared_out_over_jobs_unless_they_are_given(lab: Lab) -> None:
     with_threads = [planned(lab, jobs=jobs, threads=3) for jobs in (1, 4)]
 
     assert [experiment.spec.threads for experiment in with_threads] == [3, 3]
-    assert {type(experiment.executor).__name__ for experiment in with_threads} == {"Processes"}
+    assert {type(experiment.executor).__name__ for experiment in with_threads} == {"Local"}
     assert planned(lab, jobs=4).spec.threads == 1
 
 
@@ -74,7 +74,7 @@ def test_what_did_not_come_with_bench_is_run_in_a_process_where_that_is_asked_fo
         ]
     ]
 
-    assert executors == ["Processes", "InProcess", "InProcess", "Processes", "InProcess"]
+    assert executors == ["Local", "InProcess", "InProcess", "Local", "InProcess"]
 
 
 def test_an_executor_of_others_makes_the_same_records(probing: Lab) -> None:
@@ -130,7 +130,13 @@ def test_executors_are_listed_and_shown(probes: Any) -> None:
     listed = CliRunner().invoke(main, ["list", "executors"]).stdout
     shown = CliRunner().invoke(main, ["show", "executor", "backwards"]).stdout
 
-    assert [line.split()[0] for line in listed.splitlines()[1:]] == ["backwards", "in-process", "processes"]
+    assert [line.split()[0] for line in listed.splitlines()[1:]] == [
+        "backwards",
+        "in-process",
+        "local",
+        "slurm",
+        "ray",
+    ]
     assert shown.startswith("backwards: executor\n")
     assert {entry.name for entry in Registry.load().entries("executors")} >= {
         probes.Backwards.__name__.lower()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from conftest import PROBE, Lab
 
-from bench.execution.executors.processes import Processes
+from bench.execution.executors.local import Local
 from bench.execution.observers import Observers
 from bench.pretraining.training_run import TrainingRun
 from bench.registry.registry import Registry
@@ -157,7 +157,7 @@ def test_observers_of_several_processes_are_told_in_theirs(
     """)  # fmt: skip
     lab = Lab(lab.folder, Registry.load())
     cells = lab.plan(method="simclr", seed=(0, 1))
-    records = list(Processes().run(lab.spec(jobs=2), [[cell] for cell in cells]))
+    records = list(Local().run(lab.spec(jobs=2), [[cell] for cell in cells]))
     logs = {path.read_text() for path in tmp_path.glob("*.log")}
     keys = [cell.keys.backbone for cell in cells]
 

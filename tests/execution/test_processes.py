@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_info
 
 from bench.errors import DeviceLost
 from bench.execution.endings import KILLED
-from bench.execution.executors.processes import Processes
+from bench.execution.executors.local import Local
 from bench.execution.pipeline import PipelineSpec
 from bench.storage.records import Record
 from bench.system.processes import VARIABLES
@@ -31,7 +31,7 @@ def test_two_jobs_give_the_records_of_one_as_they_come_and_outlive_one_that_dies
     store, cells = probing.store, [there, *others, dead]
     keys = [cell.keys.score for cell in cells]
     (first,) = probing.run([there])
-    arriving = Processes().run(probing.spec(jobs=2), [[cell] for cell in cells])
+    arriving = Local().run(probing.spec(jobs=2), [[cell] for cell in cells])
     records = [next(arriving)]
     early = store.find(others[0].names, others[0].keys.score)
     records += arriving
@@ -52,7 +52,7 @@ def test_what_is_there_starts_no_process(lab: Lab, monkeypatch: pytest.MonkeyPat
     cells = lab.plan(method="random", seed=(0, 1))
     before = lab.run(cells)
     monkeypatch.delattr(multiprocessing, "get_context")
-    found = list(Processes().run(lab.spec(jobs=2), [[cell] for cell in cells]))
+    found = list(Local().run(lab.spec(jobs=2), [[cell] for cell in cells]))
 
     assert sorted(found, key=lambda record: int(record["cell"]["seed"])) == before
 
@@ -94,7 +94,7 @@ class LibrariesSpec(NamedSpec):
 def test_no_library_of_a_process_has_more_threads_than_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in VARIABLES:
         monkeypatch.setenv(name, "2")
-    (record,) = Processes().run(LibrariesSpec(threads=1), [["a"]])
+    (record,) = Local().run(LibrariesSpec(threads=1), [["a"]])
 
     assert {library["user_api"] for library in record["libraries"]} >= {"blas", "openmp"}
     assert {library["num_threads"] for library in record["libraries"]} == {1}
@@ -119,7 +119,7 @@ class LosingSpec(NamedSpec):
 
 
 def test_a_process_whose_device_is_lost_is_replaced_for_the_other_cells() -> None:
-    records = list(Processes().run(LosingSpec(), [["a", "bad", "b"], ["c"]]))
+    records = list(Local().run(LosingSpec(), [["a", "bad", "b"], ["c"]]))
     first, lost, second, third = (record["process"] for record in records)
 
     assert [record["cell"] for record in records] == ["a", "bad", "b", "c"]

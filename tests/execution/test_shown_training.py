@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import Lab, without_times
 
-from bench.execution.executors.processes import Processes
+from bench.execution.executors.local import Local
 from bench.execution.experiment import plan_experiment
 from bench.execution.shown_training import ShownTraining
 from bench.planning.options import merge_options
@@ -112,7 +112,7 @@ def test_a_run_says_how_many_cells_are_done_and_leaves_nothing(
 def test_workers_in_processes_say_what_they_do_and_leave_nothing(probing: Lab) -> None:
     cells = probing.plan(method="random", backbone="tiny", seed=(0, 1))
     spec = probing.spec(jobs=2)
-    records = list(Processes().run(spec, [[cell] for cell in cells]))
+    records = list(Local().run(spec, [[cell] for cell in cells]))
 
     assert [record["status"] for record in records] == ["ok", "ok"]
     assert look_around(probing.folder) == []

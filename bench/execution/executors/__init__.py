@@ -1,4 +1,4 @@
-"""How the cells of a grid are shared out: in this process, or over several.
+"""How the cells of a grid are shared out: in this process, over several, or over machines.
 
 The modules below import execution. This one is the catalogue that every command imports, so it says only
 what there is.
@@ -15,4 +15,5 @@ from bench.hookspecs import Offer, hookimpl
 def bench_executors() -> Iterator[Offer]:
     """Offer the executors that come with bench."""
     yield Offer("in-process", ".in_process:InProcess", "One cell after the other, in this process.")
-    yield Offer("processes", ".processes:Processes", "Several processes on this machine, as --jobs says.")
+    yield Offer("local", ".local:Local", "Processes on this machine, as --jobs and --gpus say.")
+    yield Offer("slurm", ".slurm:Slurm", "Jobs of Slurm, in arrays; bench status and bench cancel know them.")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from bench.contracts.executor import Executor, WorkerSpec
 from bench.errors import BadValue
 from bench.execution.endings import explain_end
+from bench.execution.executors.turns import Turns
 from bench.planning.cells import Cell
 from bench.storage.records import Record
 from bench.system.journal import CELL, how_ended, survived
@@ -20,15 +21,19 @@ class InProcess(Executor):
     """
 
     def check(self, spec: WorkerSpec) -> None:
-        """Refuse several jobs; a profile is fine.
+        """Refuse several jobs and GPUs by name; a profile is fine.
 
         Raises:
-            BadValue: there are several jobs.
+            BadValue: there are.
         """
+        if spec.gpus:
+            raise BadValue(
+                "--gpus: in-process has those of this process. Leave it out, or use --device cuda:N."
+            )
         if spec.jobs > 1:
             raise BadValue(
                 f"--jobs: {spec.jobs} processes were asked for, but in-process is one. "
-                "Leave --jobs out, or use --executor processes."
+                "Leave --jobs out, or use --executor local."
             )
 
     def run(self, spec: WorkerSpec, groups: Sequence[Sequence[Cell]]) -> Iterator[Record]:
@@ -38,7 +43,17 @@ class InProcess(Executor):
         for cell in cells:
             if ended := endings[cell.keys.score]:
                 yield runner.record_failure(cell, explain_end(ended))
-        yield from runner.run(note_each(cell for cell in cells if not endings[cell.keys.score]))
+        turns = Turns(groups, runner)
+        yield from runner.run(note_each(cell for cell in list_cells(turns) if not endings[cell.keys.score]))
+
+
+def list_cells(turns: Turns) -> Iterator[Cell]:
+    """Yield the cells of each group in turn, which stays claimed until one of the next is asked for."""
+    while True:
+        with turns.take() as group:
+            if group is None:
+                return
+            yield from group
 
 
 def note_each(cells: Iterable[Cell]) -> Iterator[Cell]:

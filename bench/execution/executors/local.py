@@ -1,4 +1,4 @@
-"""Processes that make cells: each takes whole backbones, so that none is made twice."""
+"""Processes of this machine that make cells: each takes whole backbones, so that none is made twice."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.contracts.executor import CellRunner, Executor, WorkerSpec
+from bench.contracts.executor import Executor, WorkerSpec
 from bench.execution.endings import explain_end
-from bench.execution.worker_process import Task, WorkerProcess
+from bench.execution.executors.turns import Turns
+from bench.execution.worker_process import PATIENCE_S, Task, WorkerProcess
 from bench.storage.records import Record
-from bench.system.leaving import AskedToLeave
+from bench.system.leaving import SIGNALS, AskedToLeave
 
 Arrival = Record | BaseException | None  # none is the end of a thread
 
 log = logging.getLogger("bench")
 
 
-class Processes(Executor):
-    """Gives backbones to `spec.jobs` processes, each with its share of the processor's threads.
+class Local(Executor):
+    """Gives backbones to `spec.jobs` processes, each with its share of the processor's threads and GPUs.
 
     Where a process ends (a crash, `os._exit`, out of memory), the cell that it was at fails; those that it
     had not begun are made by another one. A backbone that ends a process is not trained again: its
@@ -30,14 +31,11 @@ class Processes(Executor):
 
     def run(self, spec: WorkerSpec, groups: Sequence[Sequence[Any]]) -> Iterator[Record]:
         """Yield the records as they come."""
-        waiting: queue.SimpleQueue[Sequence[Any]] = queue.SimpleQueue()
-        for group in groups:
-            waiting.put(group)
         arrived: queue.SimpleQueue[Arrival] = queue.SimpleQueue()
         muted: set[str] = set()
-        runner = spec.build()  # in this process: it finds records that are there
-        lines = [_Line(spec.place(n), runner, muted) for n in range(min(spec.jobs, len(groups)))]
-        threads = [threading.Thread(target=line.work, args=(waiting, arrived)) for line in lines]
+        turns = Turns(groups, spec.build())  # in this process: it finds records that are there
+        lines = [_Line(spec.place(n), turns, muted) for n in range(min(spec.jobs, len(groups)))]
+        threads = [threading.Thread(target=line.work, args=(arrived,)) for line in lines]
         for thread in threads:
             thread.start()
         try:
@@ -96,25 +94,27 @@ class _Line:
 
     Args:
         spec: of the run.
-        runner: in this process; shared by all lines.
+        turns: shared by all lines.
         muted: plugins that ended a process while they observed; shared by all lines.
     """
 
-    def __init__(self, spec: WorkerSpec, runner: CellRunner, muted: set[str]) -> None:
-        self.spec, self.runner, self.muted = spec, runner, muted
+    def __init__(self, spec: WorkerSpec, turns: Turns, muted: set[str]) -> None:
+        self.spec, self.turns, self.runner, self.muted = spec, turns, turns.runner, muted
         self.worker: WorkerProcess | None = None
-        self.stopping = False
+        self._over = threading.Event()
         self._starting = threading.Lock()
 
-    def work(self, waiting: queue.SimpleQueue[Sequence[Any]], arrived: queue.SimpleQueue[Arrival]) -> None:
+    @property
+    def stopping(self) -> bool:
+        """Nothing more is to be begun."""
+        return self._over.is_set()
+
+    def work(self, arrived: queue.SimpleQueue[Arrival]) -> None:
         """Make one group after the other, then say so; an error that no record can tell is handed on."""
         end: BaseException | None = None
         try:
-            while not self.stopping:
-                for record in self.make(waiting.get_nowait()):
-                    arrived.put(record)
-        except queue.Empty:
-            pass
+            while self._work_once(arrived):
+                pass
         except BaseException as error:  # noqa: BLE001 - raised again, in the thread that asked for records
             end = error
         if self.worker and not self.stopping:
@@ -122,17 +122,26 @@ class _Line:
             self.worker = None
         arrived.put(end)
 
+    def _work_once(self, arrived: queue.SimpleQueue[Arrival]) -> bool:
+        """Make the group whose turn it is; tell whether there was one."""
+        with self.turns.take(lambda: self.stopping) as group:
+            if group is None:
+                return False
+            for record in self.make(group):
+                arrived.put(record)
+        return not self.stopping
+
     def ask_to_leave(self) -> None:
         """Start no other process, and have the one that there is leave when it can."""
         with self._starting:
-            self.stopping = True
+            self._over.set()
         if self.worker:
             self.worker.ask_to_leave()
 
     def abort(self) -> None:
         """End the process in the middle of its work, if there is one, and start no other."""
         with self._starting:
-            self.stopping = True
+            self._over.set()
         if self.worker:
             self.worker.abort()
 
@@ -176,6 +185,8 @@ class _Line:
         """Find who ended the process: an observer, the cell that it was at, or all of them from the start."""
         ended = self.worker.close() if self.worker else ""
         self.worker = None
+        if ended in SIGNALS and self._over.wait(PATIENCE_S):
+            return  # a scheduler asks every process of a job to leave, and this one hears it later
         if where.observing:
             self._mute(where.observing, ended)
         elif tasks and where.begun and tasks[0][1]:  # it ended at the record of a failure

@@ -1,0 +1,92 @@
+"""Cells that other machines make: which job has which, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bench.contracts.executor import CellRunner, Executor
+from bench.storage.records import Record
+from bench.storage.submissions import list_submissions
+
+Place = tuple[str, int]  # the name of a submission, and the number of a job in it
+T = TypeVar("T")
+
+
+class HandedOut:
+    """Cells by the job that is to make them.
+
+    Args:
+        runner: that finds their records.
+        cells: that have none yet, but of a failure.
+    """
+
+    def __init__(self, runner: CellRunner, cells: Sequence[Any]) -> None:
+        self.runner = runner
+        self.places: dict[Place, list[Any]] = {}
+        self._cells = {cell.keys.score: cell for cell in cells}
+        self._before = {key: runner.stamp(cell) for key, cell in self._cells.items()}
+        self._expected: set[str] = set()
+
+    def expect(self, place: Place, keys: Collection[str]) -> None:
+        """Note that a job is to make the cells of some keys, of which others may be of no interest."""
+        cells = [self._cells[key] for key in keys if key in self._cells and key not in self._expected]
+        self._expected |= {cell.keys.score for cell in cells}
+        if cells:
+            self.places[place] = cells
+
+    def is_expected(self, cell: Any) -> bool:
+        """Tell whether a job is to make a cell."""
+        return cell.keys.score in self._expected
+
+    def collect(self, places: Collection[Place]) -> Iterator[Record]:
+        """Yield the records that the jobs at some places have made since the last look."""
+        for place in sorted(self.places.keys() & set(places)):
+            left = []
+            for cell in self.places[place]:
+                if record := self._find_new(cell):
+                    yield record
+                else:
+                    left.append(cell)
+            self.places[place] = left
+
+    def end(self, place: Place, reason: str) -> Iterator[Record]:
+        """Yield a record of each cell whose job has ended: a failure where it made none.
+
+        Args:
+            place: of the job.
+            reason: of such a failure, in one line.
+        """
+        for cell in self.places.pop(place):
+            yield self._find_new(cell) or self.runner.record_failure(cell, reason, "JobEnded")
+
+    def _find_new(self, cell: Any) -> Record | None:
+        """Return the record of a cell, if it was written since; the failure of an earlier run is none."""
+        is_new = self.runner.stamp(cell) != self._before[cell.keys.score]
+        return self.runner.find_any(cell) if is_new else None
+
+
+def list_queued(results: Path, name: str, executor: Executor) -> dict[Place, list[str]]:
+    """Return the keys of the cells that wait or run in the queue of an executor, by their jobs.
+
+    Args:
+        results: the folder of results.
+        name: of the executor.
+        executor: that is asked.
+
+    Raises:
+        UsageError: the queue cannot be asked, or the file of a submission is damaged.
+    """
+    submissions = {submission.name: submission for submission in list_submissions(results, name)}
+    if not submissions:
+        return {}
+    return {
+        (job.submission, job.number): [cell.key for cell in submissions[job.submission].jobs[job.number]]
+        for job in executor.list_jobs(submissions)
+    }
+
+
+def chunk(items: Sequence[T], size: int) -> list[Sequence[T]]:
+    """Return items in parts of a size, the last of which may be smaller."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
