@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -90,6 +91,10 @@ class Bar(Tqdm):
             ],
             now["ncols"],
         )
+
+
+# Its usual lock holds a semaphore of the system, of which a process is told that ends by a signal.
+tqdm.set_lock(threading.RLock())
 
 
 class Progress:

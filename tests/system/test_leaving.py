@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
+from environment import environment
 
 from bench.system.leaving import SIGNALS, AskedToLeave, asked, finishes, leave_when_asked
 
@@ -80,3 +84,29 @@ def test_in_another_thread_it_does_nothing() -> None:
     thread.join()
 
     assert done == [True]
+
+
+BARS = """
+import multiprocessing
+from bench.system import leaving, progress
+
+def work():
+    progress.tqdm(total=1, disable=True)
+    leaving.end_by("SIGTERM")
+
+if __name__ == "__main__":
+    process = multiprocessing.get_context("spawn").Process(target=work)
+    process.start()
+    process.join()
+    print(process.exitcode)
+"""
+
+
+def test_a_process_that_ends_by_a_signal_leaves_nothing_that_python_tells_of(tmp_path: Path) -> None:
+    script = tmp_path / "bars.py"
+    script.write_text(BARS)
+    done = subprocess.run(
+        [sys.executable, str(script)], env=environment(), capture_output=True, text=True, check=True
+    )
+
+    assert (done.stdout.strip(), done.stderr) == (str(-signal.SIGTERM), "")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import fcntl
 import io
 import os
+import select
 import struct
 import termios
+from typing import IO
 
 import pytest
 
@@ -98,6 +100,16 @@ def test_a_terminal_gets_a_bar_that_is_taken_away() -> None:
     assert out.getvalue().endswith("\r")
 
 
+def read_until(terminal: IO[bytes], word: str) -> str:
+    """Return what a terminal shows up to a word and what comes with it; it arrives in pieces."""
+    shown = ""
+    while word not in shown:
+        ready, _, _ = select.select([terminal], [], [], 10)
+        assert ready, shown
+        shown += terminal.read(10_000).decode()
+    return shown
+
+
 @pytest.mark.parametrize("columns", [60, 80])
 def test_a_narrow_terminal_gets_the_loss_and_the_time_left(columns: int) -> None:
     title = "vicreg vit_tiny_patch16_224 image_folder train.lr=0.1 seed 0"
@@ -108,7 +120,7 @@ def test_a_narrow_terminal_gets_the_loss_and_the_time_left(columns: int) -> None
         progress.step(97, 12, 1000, {"invariance": 1.5, "variance": 2.25, "covariance": 0.25})
         assert progress.bar is not None
         progress.bar.refresh()
-        line = seen.read(10_000).decode().rpartition("\r")[2].rstrip()
+        line = read_until(seen, "loss").rpartition("\r")[2].rstrip()
         progress.close()
 
     assert len(line) <= columns
