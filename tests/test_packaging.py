@@ -45,7 +45,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_every_module_and_file(target: Path) -> None:
     for folder, package in (("bench", "bench"), ("plugins", "bench_plugins")):
         sources = [p.relative_to(ROOT / folder) for p in (ROOT / folder).rglob("*") if p.is_file()]
-        wanted = {path for path in sources if path.suffix in {".py", ".txt", ".typed", ".csv"}}
+        wanted = {path for path in sources if path.suffix in {".c", ".py", ".txt", ".typed", ".csv"}}
         found = {p.relative_to(target / package) for p in (target / package).rglob("*") if p.is_file()}
 
         assert wanted - found == set()

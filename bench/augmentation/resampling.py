@@ -8,7 +8,9 @@ matrix that is nearly all zeros. Accelerators are made for such products, and co
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +39,7 @@ class Taps:
         return Taps(*parts)
 
 
+Kind = TypeVar("Kind", Taps, Tensor)
 Weights = Taps | Tensor  # taps on a CPU, else a matrix an image: (n, rows of the result, rows of the image)
 
 
@@ -120,7 +123,27 @@ def crop_weights(
     Returns:
         The weights of the rows, and those of the columns.
     """
-    weights = triangle if start.device.type == "cpu" else triangle_matrix
+    if start.device.type == "cpu":
+        return crop_taps(start, length, mirrored, height, width, size)
+    return _of_both_sides(triangle_matrix, start, length, mirrored, height, width, size)
+
+
+def crop_taps(
+    start: Tensor, length: Tensor, mirrored: Tensor, height: int, width: int, size: int
+) -> tuple[Taps, Taps]:
+    """Return what `crop_weights` does on a CPU."""
+    return _of_both_sides(triangle, start, length, mirrored, height, width, size)
+
+
+def _of_both_sides(
+    weights: Callable[..., Kind],
+    start: Tensor,
+    length: Tensor,
+    mirrored: Tensor,
+    height: int,
+    width: int,
+    size: int,
+) -> tuple[Kind, Kind]:
     if height != width:
         rows, columns = zip(start, length, (height, width), (size, size), mirrored, strict=True)
         return weights(*rows), weights(*columns)
