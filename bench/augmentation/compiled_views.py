@@ -12,6 +12,7 @@ import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,9 +59,11 @@ class Batch(ctypes.Structure):
 def make_compiled(pixels: Tensor, prepared: Preparation) -> Tensor | None:
     """Return what `make_by_torch` returns, to the bit, or nothing where torch has to do it.
 
-    That is on an accelerator, where there is no kernel, and for a recipe with an affine map.
+    That is on an accelerator, where there is no kernel, for a recipe with an affine map, and for images other
+    than those that were prepared for: the kernel trusts its arguments.
     """
-    if pixels.device.type != "cpu" or prepared.view.affine:
+    expected = pixels.dtype == torch.uint8 and pixels.shape == prepared.images
+    if pixels.device.type != "cpu" or prepared.view.affine or not expected:
         return None
     kernel = find_kernel()
     return None if kernel is None else make_by_kernel(kernel, pixels, prepared)
@@ -104,11 +107,12 @@ def make_by_kernel(kernel: ctypes.CDLL, pixels: Tensor, prepared: Preparation) -
     threads = max(1, min(torch.get_num_threads(), n * channels * size**2 // SHARE))
     groups = [prepared.blocks[i : i + threads] for i in range(0, len(prepared.blocks), threads)]
     spans = [slice(group[0].rows.start, group[-1].rows.stop) for group in groups]
+    like: dict[str, Any] = {"dtype": torch.float32, "device": pixels.device}
     arrays = {
         "pixels": pixels.contiguous(),
-        "out": torch.empty(n, channels, size, size),
-        "greys": torch.empty(max((rows.stop - rows.start for rows in spans), default=0), 1, size**2),
-        "mean": torch.zeros(n),
+        "out": torch.empty(n, channels, size, size, **like),
+        "greys": torch.empty(max((rows.stop - rows.start for rows in spans), default=0), 1, size**2, **like),
+        "mean": torch.zeros(n, **like),
         **_changes(prepared, numbers, channels),
         **_weights(prepared, numbers, *pixels.shape[2:]),
     }

@@ -114,6 +114,7 @@ class Preparation:
 
     Args:
         view: the recipe that was drawn from.
+        images: m, channels, height and width.
         size: side of the results, in pixels.
         blocks: all of the batch in one for an accelerator; for a CPU, what it works on at a time.
         whole: each crop is its whole image at its own size.
@@ -122,6 +123,7 @@ class Preparation:
     """
 
     view: View
+    images: torch.Size
     size: int
     blocks: tuple[Block, ...]
     whole: bool
@@ -157,6 +159,7 @@ def prepare(draws: Draws, view: View, images: torch.Size, size: int, device: tor
     )
     return Preparation(
         view=view,
+        images=images,
         size=size,
         blocks=tuple(
             _make_block(draws, turn, order, count, slice(first, min(first + block, n)))

@@ -34,11 +34,13 @@ from bench.augmentation.view import View
 from bench.system.c_library import COMPILERS, SWITCH, load_c
 
 CAPABILITY = torch.backends.cpu.get_cpu_capability()
+PROMISED = (
+    sys.platform.startswith("linux")
+    and any(map(shutil.which, COMPILERS))
+    and (platform.machine(), CAPABILITY) == ("x86_64", "AVX2")
+)
 needs_kernel = pytest.mark.skipif(
-    not sys.platform.startswith("linux")
-    or not any(map(shutil.which, COMPILERS))
-    or (platform.machine(), CAPABILITY) not in {("x86_64", "AVX2"), ("x86_64", "AVX512")},
-    reason="this machine has no C compiler, or a processor of which no kernel is promised",
+    not PROMISED and find_kernel() is None, reason="there is no C compiler, or libtorch rounds otherwise here"
 )
 
 WHOLE = View(crop_min=1.0, crop_ratio=1.0)
@@ -167,6 +169,15 @@ def test_torch_makes_views_with_an_affine_map() -> None:
 
     assert make_compiled(x, known) is None
     assert same_bits(apply_prepared(x, known), make_by_torch(x, known))
+
+
+@pytest.mark.parametrize("what", ["type", "images", "shape"])
+def test_torch_takes_what_was_not_prepared_for(what: str) -> None:
+    x = pixels(6, 3, 24, 24)
+    known = prepared(x, View(), 24)
+    others = {"type": x.float(), "images": x[:5], "shape": x[:, :, :20]}
+
+    assert make_compiled(others[what], known) is None
 
 
 def test_torch_makes_views_on_an_accelerator() -> None:
