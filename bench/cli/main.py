@@ -10,6 +10,7 @@ import click
 
 from bench.cli.app import Session, Shell
 from bench.cli.compare import compare
+from bench.cli.export import export
 from bench.cli.merge import merge
 from bench.cli.plugins import plugins
 from bench.cli.ranking import ranking
@@ -70,7 +71,8 @@ def main(ctx: click.Context, disabled: tuple[str, ...], traceback: bool) -> None
 
 
 COMMANDS = (
-    run, table, compare, report, ranking, reference, status, watch, merge, list_, show, preview, plugins,
+    run, table, compare, report, ranking, reference, status, watch, merge, export, list_, show, preview,
+    plugins,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

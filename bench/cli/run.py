@@ -16,8 +16,9 @@ FIRST_EPOCHS = 5  # of `bench run` alone: within a minute on two cores
 HOW_TO_GO_ON = f"""That was a first look, {FIRST_EPOCHS} epochs long. How to go on:
   bench run --method simclr,vicreg,random --eval linear,knn --epochs 20
   bench run --dataset image_folder --set dataset.root=DIR --backbone resnet18 --dry-run
-  bench list                     what there is; `bench show method simclr` says what can be set
-  bench report                   the results as a page to look at"""
+  bench list                          what there is; `bench show method simclr` says what can be set
+  bench export simclr --to timm DIR   the backbone, for your own code
+  bench report                        the results as a page to look at"""
 
 
 @click.command()

@@ -45,14 +45,14 @@ def build_model(
         BadValue: timm has no model of this name, or its family no small stem.
         Unsupported: timm cannot build it for this size.
     """
-    options = _size_options(name, stem, image_size)
+    options = size_options(name, stem, image_size)
     try:
         net: nn.Module = timm.create_model(
             name, pretrained=pretrained, num_classes=0, in_chans=channels, **options
         )
     except CANNOT as error:
         raise Unsupported(f"{name} cannot be built for {image_size} px: {first_line(error)}.") from error
-    if _is_small(stem, image_size) and "patch_size" not in options:
+    if is_small(stem, image_size) and "patch_size" not in options:
         known = _use_small_stem(net)
         if not known and stem == "small":
             raise BadValue(f"{name}: backbone.stem=small is not known for its family. Use stem=standard.")
@@ -109,7 +109,8 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
-def _is_small(stem: str, image_size: int) -> bool:
+def is_small(stem: str, image_size: int) -> bool:
+    """Tell whether a stem is the one for small images."""
     return stem == "small" or (stem == "auto" and image_size <= SMALL)
 
 
@@ -134,7 +135,7 @@ def _takes_patch(name: str) -> bool:
     return True
 
 
-def _size_options(name: str, stem: str, image_size: int) -> dict[str, Any]:
+def size_options(name: str, stem: str, image_size: int) -> dict[str, Any]:
     """Return timm's options for the sizes of the image and, on small images, of a patch."""
     net = _native_model(name)
     options: dict[str, Any] = {}
@@ -146,7 +147,7 @@ def _size_options(name: str, stem: str, image_size: int) -> dict[str, Any]:
     if embed is not None and stem != "standard" and _takes_patch(name):
         options["patch_size"] = _fit_patch(name, embed, image_size)
     conv = stem_layers[0] if isinstance(stem_layers, nn.Sequential) else None
-    if isinstance(net, timm.models.ConvNeXt) and isinstance(conv, nn.Conv2d) and _is_small(stem, image_size):
+    if isinstance(net, timm.models.ConvNeXt) and isinstance(conv, nn.Conv2d) and is_small(stem, image_size):
         options["patch_size"] = min(conv.stride[0], max(1, image_size // (4 * CONVNEXT_STRIDE)))
     return options
 
