@@ -10,6 +10,7 @@ import click
 
 from bench.cli.app import Session, Shell
 from bench.cli.compare import compare
+from bench.cli.completion import completion
 from bench.cli.export import export
 from bench.cli.merge import merge
 from bench.cli.plugins import plugins
@@ -72,7 +73,7 @@ def main(ctx: click.Context, disabled: tuple[str, ...], traceback: bool) -> None
 
 COMMANDS = (
     run, table, compare, report, ranking, reference, status, watch, merge, export, list_, show, preview,
-    plugins,
+    plugins, completion,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)
