@@ -92,10 +92,20 @@ def measure_model(
             maps, features = forward_features(images), net(images)
     except CANNOT as error:
         built = f", built for {image_size} px," if side != image_size else ""
-        raise Unsupported(f"{name}{built} does not run on {side} px: {first_line(error)}.") from error
+        reason = f"{name}{built} does not run on {side} px: {first_line(error)}."
+        raise Unsupported(reason + _name_fitting_side(net, side)) from error
     if not isinstance(features, Tensor) or features.ndim != 2:
         raise Unsupported(f"{name} does not pool its features to a vector an image. Use another backbone.")
     return features.shape[1], _map_side(net, maps, side)
+
+
+def _name_fitting_side(net: nn.Module, side: int) -> str:
+    """Return the side nearest to one that a model's patches do not tile, as the end of an error."""
+    embed = find_patch_embed(net)
+    patch = embed.patch_size[0] if embed is not None else 1
+    return (
+        f" Its patches of {patch} px tile {max(1, round(side / patch)) * patch} px." if side % patch else ""
+    )
 
 
 def find_patch_embed(net: nn.Module) -> PatchEmbed | None:
