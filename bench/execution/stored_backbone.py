@@ -112,7 +112,9 @@ def find_made(what: str, results: Path) -> Made:
     records = [record for record in RecordStore(results).records() if record["status"] == "ok"]
     if not records:
         raise UsageError(f"no records in {results}. Run `bench run` first.")
-    chosen = _select_by_key(records, what) or _select_by_name(records, what, results)
+    chosen: Sequence[Mapping[str, Any]] = _select_by_key(records, what) or _select_by_name(
+        records, what, results
+    )
     keys = list(dict.fromkeys(record["keys"]["backbone"] for record in chosen))
     store = ArtifactStore(results)
     if len(keys) > 1:
@@ -139,7 +141,7 @@ def _select_by_key(records: Sequence[Record], what: str) -> list[Record]:
     return [record for record in records if any(record["keys"][stage].startswith(what) for stage in stages)]
 
 
-def _select_by_name(records: Sequence[Record], what: str, results: Path) -> Sequence[Record]:
+def _select_by_name(records: Sequence[Record], what: str, results: Path) -> Sequence[Mapping[str, Any]]:
     """Return the records of a row: of all its words and of what its axes say."""
     parts = [part.strip() for part in BEFORE_AXIS.split(what)]
     words = [
@@ -155,11 +157,11 @@ def _select_by_name(records: Sequence[Record], what: str, results: Path) -> Sequ
     return select_records(kept, conditions, option=repr(what))
 
 
-def _names_of(record: Record) -> set[str]:
+def _names_of(record: Mapping[str, Any]) -> set[str]:
     return {format_value(record["cell"][field]) for field in NAMING if record["cell"].get(field)}
 
 
-def _title(records: Sequence[Record], key: str) -> str:
+def _title(records: Sequence[Mapping[str, Any]], key: str) -> str:
     cell = next(record["cell"] for record in records if record["keys"]["backbone"] == key)
     return f"{cell['method']} {cell['backbone']} {cell['dataset']} seed {cell['seed']}"
 
