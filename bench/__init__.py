@@ -6,9 +6,10 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bench.execution.stored_backbone import load_backbone
     from bench.storage.frame import results
 
-__all__ = ["__version__", "results"]
+__all__ = ["__version__", "load_backbone", "results"]
 
 
 def __getattr__(name: str) -> Any:
@@ -18,4 +19,8 @@ def __getattr__(name: str) -> Any:
         from bench.storage.frame import results
 
         return results
+    if name == "load_backbone":
+        from bench.execution.stored_backbone import load_backbone
+
+        return load_backbone
     raise AttributeError(f"module 'bench' has no attribute {name!r}")

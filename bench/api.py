@@ -18,7 +18,7 @@ from bench.keys import digest, seed_of
 if TYPE_CHECKING:
     from bench.augmentation.multi_crop import multi_crop
     from bench.augmentation.view import View
-    from bench.contracts.backbone import Backbone, BackboneInfo, Normalisation, Tokens
+    from bench.contracts.backbone import Backbone, BackboneInfo, ForeignModel, Normalisation, Tokens
     from bench.contracts.dataset import DataLocation, Dataset, FileStream, Images
     from bench.contracts.dataset_info import DatasetInfo
     from bench.contracts.evaluator import Evaluator, Features, Network, Scores, Task
@@ -88,7 +88,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "bench.augmentation.multi_crop": ("multi_crop",),
     "bench.augmentation.view": ("View",),
-    "bench.contracts.backbone": ("Backbone", "BackboneInfo", "Normalisation", "Tokens"),
+    "bench.contracts.backbone": ("Backbone", "BackboneInfo", "ForeignModel", "Normalisation", "Tokens"),
     "bench.contracts.dataset": ("DataLocation", "Dataset", "FileStream", "Images"),
     "bench.contracts.dataset_info": ("DatasetInfo",),
     "bench.contracts.evaluator": ("Evaluator", "Features", "Network", "Scores", "Task"),
@@ -163,6 +163,7 @@ __all__ = [
     "FeatureSpec",
     "Features",
     "FileStream",
+    "ForeignModel",
     "Images",
     "MemoryBank",
     "Method",

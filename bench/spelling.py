@@ -73,7 +73,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     # commands and options
     "train": ("run",), "pretrain": ("run",), "fit": ("run",), "evaluate": ("run",), "ls": ("list",),
     "results": ("table", "results"), "summary": ("table",), "describe": ("show",), "info": ("show",),
-    "help": ("show",), "diff": ("compare",), "rank": ("ranking",), "monitor": ("watch",),
+    "help": ("show",), "diff": ("compare",), "rank": ("ranking",), "monitor": ("watch",), "save": ("export",),
     "output_dir": ("results",), "out": ("results", "output"), "outdir": ("results", "output"),
     "workers": ("jobs",), "num_workers": ("jobs",), "n_jobs": ("jobs",), "cache_dir": ("data_dir",),
     "num_threads": ("threads",), "config": ("set",), "dry": ("dry_run",), "plan": ("dry_run",),

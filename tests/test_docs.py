@@ -97,6 +97,8 @@ def check_command(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     if words[:2] == ["bench", "run"]:
         words = words[: words.index(">")] if ">" in words else words
         assert {cell.skip for cell in plan_run(words)} <= {None, SKIPPED}
+    elif words[:2] == ["bench", "export"]:  # of a backbone that would have to be trained
+        assert main.commands["export"].make_context("export", words[2:]).params["library"]
     elif words[0] == "bench":
         result = run(words)
         assert result.exit_code == 0, result.output

@@ -42,7 +42,7 @@ class Commands(click.Group):
         if args and args[0] not in known and not args[0].startswith("-"):
             raise UnknownName(f"no command is named {args[0]!r}.{suggest(args[0], known)}")
         name, command, rest = super().resolve_command(ctx, args)
-        if command is not None:
+        if command is not None and not ctx.resilient_parsing:  # which is a line that is being typed
             refuse_empty_and_repeated(command, rest)
         return name, command, rest
 

@@ -11,6 +11,8 @@ import click
 from bench.cli.app import Session, Shell
 from bench.cli.cancel import cancel
 from bench.cli.compare import compare
+from bench.cli.completion import completion
+from bench.cli.export import export
 from bench.cli.merge import merge
 from bench.cli.plugins import plugins
 from bench.cli.ranking import ranking
@@ -72,8 +74,8 @@ def main(ctx: click.Context, disabled: tuple[str, ...], traceback: bool) -> None
 
 
 COMMANDS = (
-    run, worker, table, compare, report, ranking, reference, status, watch, cancel, merge, list_, show,
-    preview, plugins,
+    run, worker, table, compare, report, ranking, reference, status, watch, cancel, merge, export, list_, show,
+    preview, plugins, completion,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

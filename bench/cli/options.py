@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from bench.cli.completion import KIND_OF, complete_names, complete_setting
 from bench.errors import BadValue
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -15,7 +16,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def axis(*names: str, metavar: str, text: str) -> Callable[[F], F]:
     """Return an option that may be repeated and takes a list with commas; `text` is its help."""
-    return click.option(*names, multiple=True, metavar=metavar, help=text)
+    complete = complete_names if names[0].removeprefix("--").replace("-", "_") in KIND_OF else None
+    return click.option(*names, multiple=True, metavar=metavar, help=text, shell_complete=complete)
 
 
 def split_names(values: Iterable[str], option: str = "") -> tuple[str, ...]:
@@ -58,7 +60,14 @@ def view_options(command: F) -> F:
     options = (
         axis("--dataset", metavar="NAME", text="What the views are of.  [default: digits]"),
         axis("--image-size", metavar="N", text="Side of a view.  [default: the data's]"),
-        click.option("--set", "set_", multiple=True, metavar="PART.FIELD=VALUE", help="As of `bench run`."),
+        click.option(
+            "--set",
+            "set_",
+            multiple=True,
+            metavar="PART.FIELD=VALUE",
+            help="As of `bench run`.",
+            shell_complete=complete_setting,
+        ),
         click.option("--data-dir", metavar="DIR", help="Where downloads are kept.  [default: data]"),
     )
     for option in reversed(options):

@@ -10,14 +10,16 @@ from typing import Any
 import click
 
 from bench.cli.app import Session, session
+from bench.cli.completion import complete_names, complete_setting
 from bench.cli.options import axis
 
 FIRST_EPOCHS = 5  # of `bench run` alone: within a minute on two cores
 HOW_TO_GO_ON = f"""That was a first look, {FIRST_EPOCHS} epochs long. How to go on:
   bench run --method simclr,vicreg,random --eval linear,knn --epochs 20
   bench run --dataset image_folder --set dataset.root=DIR --backbone resnet18 --dry-run
-  bench list                     what there is; `bench show method simclr` says what can be set
-  bench report                   the results as a page to look at"""
+  bench list                          what there is; `bench show method simclr` says what can be set
+  bench export simclr --to timm DIR   the backbone, for your own code
+  bench report                        the results as a page to look at"""
 
 
 @click.command()
@@ -35,7 +37,7 @@ HOW_TO_GO_ON = f"""That was a first look, {FIRST_EPOCHS} epochs long. How to go 
 @axis("--batch-size", metavar="N,…", text="Short for --set train.batch_size=N.  [default: 256]")
 @axis("--image-size", metavar="N,…", text="Short for --set train.image_size=N.  [default: the data's]")
 @axis("--precision", metavar="NAME,…", text="Of training: auto, float32, tf32, bfloat16 or float16.")
-@click.option("--set", "set_", multiple=True, metavar="PART.FIELD=VALUE,…",
+@click.option("--set", "set_", multiple=True, metavar="PART.FIELD=VALUE,…", shell_complete=complete_setting,
               help="Any setting. PART is method, backbone, dataset, eval_dataset, train, views or a plugin's "
                    "name; `bench show` lists the fields. More values are an axis.")  # fmt: skip
 @click.option("--data-dir", metavar="DIR", help="Where downloads are kept.  [default: data]")
@@ -49,7 +51,7 @@ HOW_TO_GO_ON = f"""That was a first look, {FIRST_EPOCHS} epochs long. How to go 
 @click.option("--deterministic/--no-deterministic", default=None,
               help="On a GPU, use algorithms that repeat themselves to the bit wherever torch has them; they "
                    "are slower. A CPU repeats itself as it is.")  # fmt: skip
-@click.option("--executor", metavar="NAME",
+@click.option("--executor", metavar="NAME", shell_complete=complete_names,
               help="How cells are shared out: a name of `bench list executors`, with settings by --set "
                    "NAME.FIELD=VALUE.  [default: local where there are several --jobs, --threads, --gpus or "
                    "plugins that did not come with bench, else in-process]")  # fmt: skip

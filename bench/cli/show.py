@@ -11,12 +11,13 @@ from typing import Any
 import click
 
 from bench.cli.app import Session, session
+from bench.cli.completion import complete_kinds, complete_names
 from bench.cli.options import axis, view_options
 from bench.errors import UsageError
 
 
 @click.command("list")
-@click.argument("what", metavar="[KIND]", required=False)
+@click.argument("what", metavar="[KIND]", required=False, shell_complete=complete_kinds)
 @click.argument("pattern", required=False)
 @session
 def list_(session: Session, what: str | None, pattern: str | None) -> None:
@@ -41,8 +42,8 @@ def list_(session: Session, what: str | None, pattern: str | None) -> None:
 
 
 @click.command()
-@click.argument("kind")
-@click.argument("name", required=False)
+@click.argument("kind", shell_complete=complete_kinds)
+@click.argument("name", required=False, shell_complete=complete_names)
 @view_options
 @session
 def show(session: Session, /, kind: str, name: str | None, **options: Any) -> None:

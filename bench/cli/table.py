@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from bench.boundary import Contained
 from bench.cli.app import Session, session
+from bench.cli.completion import complete_axes, complete_metrics, complete_names
 from bench.cli.options import axis, results_option, say_repeated
 from bench.cli.reference import load_results
 from bench.errors import BadValue, UsageError
@@ -29,12 +30,17 @@ WITH_FROM = ("sidecar", "output", "results")  # options that may stand beside --
               metavar="DIR", help="Where the records are; several are taken together.  "
                                   "[default: results]")  # fmt: skip
 @axis("--where", metavar="AXIS=VALUE|…", text="Only records with one of these values on this axis.")
-@click.option("--rows", metavar="AXIS,…", help="Axes of the rows.  [default: method,backbone]")
-@click.option("--cols", metavar="AXIS,…",
+@click.option(
+    "--rows",
+    metavar="AXIS,…",
+    shell_complete=complete_axes,
+    help="Axes of the rows.  [default: method,backbone]",
+)
+@click.option("--cols", metavar="AXIS,…", shell_complete=complete_axes,
               help="Axes of the columns.  [default: dataset,evaluator,label_frac]")  # fmt: skip
 @click.option("--transpose", is_flag=True, help="Exchange rows and columns in the end.")
 @click.option("--sort", default="", metavar="COLUMN|name", help="Put the rows in this order, the best first.")
-@click.option("--metric", metavar="NAME,…",
+@click.option("--metric", metavar="NAME,…", shell_complete=complete_metrics,
               help="What the cells show.  [default: top1, or an evaluator's first]")  # fmt: skip
 @click.option("--uncertainty", default="auto", show_default=True, metavar="WHAT",
               help="Beside the mean: std over seeds, the 95 % interval, both or none; "
@@ -46,7 +52,7 @@ WITH_FROM = ("sidecar", "output", "results")  # options that may stand beside --
 @click.option("--reference", is_flag=True, help="Put the nearest published result beside ours.")
 @click.option("--mix-protocols", is_flag=True,
               help="Let a column have scores of two protocols, such as frozen and fine-tuned.")  # fmt: skip
-@click.option("--format", default="github", show_default=True, metavar="NAME",
+@click.option("--format", default="github", show_default=True, metavar="NAME", shell_complete=complete_names,
               help="github, plain, csv, json, latex, html, html-fragment, parquet, xlsx or a "
                    "plugin's.")  # fmt: skip
 @click.option("--label", default="", metavar="NAME", help="LaTeX's label, the anchor of a page.")

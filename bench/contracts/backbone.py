@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from math import inf
 from statistics import fmean
 from typing import Any
@@ -102,6 +103,23 @@ class Tokens:
     patches: Tensor
 
 
+@dataclass(frozen=True, kw_only=True)
+class ForeignModel:
+    """How another library builds the network of a backbone, for `bench export`.
+
+    Args:
+        name: of the network there.
+        arguments: beside its name, of `timm.create_model` or `torchvision.models.get_model`.
+        changes: lines of Python that change `model`, which the library built; they may use `torch`.
+        prefix: that the names of the backbone's tensors have before those of the library.
+    """
+
+    name: str
+    arguments: Mapping[str, Any]
+    changes: tuple[str, ...] = ()
+    prefix: str = ""
+
+
 class Backbone(Declared, nn.Module):
     """A network from images to features.
 
@@ -134,6 +152,28 @@ class Backbone(Declared, nn.Module):
     def about(cls, name: str, config: Any, channels: int, image_size: int) -> BackboneInfo:
         """Return what is known of the backbone before it is built, at the cost of planning."""
         return BackboneInfo()
+
+    @classmethod
+    def without_weights(cls, config: Any) -> Any:
+        """Return the settings that build the same network without the weights it starts from.
+
+        A trained backbone is built so, and has its own weights. Here, files are left out.
+        """
+        files = [field.name for field in fields(config) if field.metadata.get("file")]
+        return replace(config, **dict.fromkeys(files)) if files else config
+
+    def in_library(self, library: str) -> ForeignModel:
+        """Return how a library builds this network.
+
+        Args:
+            library: `timm` or `torchvision`.
+
+        Raises:
+            Unsupported: it does not have it.
+        """
+        raise Unsupported(
+            f"{self.built_for[0]}: {library} does not have it. Use --to safetensors, torchscript or onnx."
+        )
 
     @classmethod
     def notes(cls, name: str, config: Any, channels: int, image_size: int) -> tuple[str, ...]:

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import io
-import tempfile
 from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 from tabulate import tabulate
 
-from bench.boundary import is_from_user
-from bench.contracts.dataset import Images
-from bench.execution.assembly import build_method, build_training_run
+from bench.inspection.estimates import Estimator, Span
 from bench.planning.cells import Cell
 from bench.planning.open_datasets import Datasets
-from bench.pretraining.loop import TrainingLoop
 from bench.registry.registry import Registry
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.records import RecordStore
-from bench.system.arithmetic import float32_as
-from bench.system.progress import Progress, duration
 
-SAMPLE_STEPS = 2  # timed, after as many to warm up
 HEADERS = ("backbone", "", "takes", "scores", "why")
 
 
@@ -62,7 +52,7 @@ def describe_run(
 ) -> str:
     """Return a table of backbones and their scores: what is there, to be made or skipped, with an estimate.
 
-    The estimate is of pretraining: some steps of each backbone that is to be made are timed.
+    Each shape of training, of features and of evaluator that is to be made is timed once.
 
     Args:
         cells: of the grid.
@@ -70,9 +60,11 @@ def describe_run(
         registry: of plugins.
         store: of records.
         cache: of backbones and features.
-        device: that would train.
+        device: that would compute.
     """
-    rows, total, untimed = [], 0.0, 0
+    estimator = Estimator(datasets, registry, device)
+    rows, training, features, evaluation = [], Span(), Span(), Span()
+    asked: set[str] = set()  # features that are counted already
     for key, group in _group_by_backbone(cells, store).items():
         action, takes = "make", ""
         if len(group.skipped) == len(group.all):
@@ -80,13 +72,19 @@ def describe_run(
         elif cache.has(key) or all(_has_features(cell, cache) for cell in group.missing):
             action = "have"
         else:
-            seconds = estimate_seconds(group.all[0], datasets, registry, device)
-            takes = "unknown" if seconds is None else duration(seconds)
-            total, untimed = total + (seconds or 0.0), untimed + (seconds is None)
+            own = estimator.pretraining(group.all[0])
+            takes = "unknown" if own.unknown else str(own)
+            training += own
+        for cell in group.missing:
+            evaluation += estimator.evaluation(cell)
+            for split, name in cell.keys.features.items():
+                if name not in asked and not cache.has(name):
+                    asked.add(name)
+                    features += estimator.features(cell, split)
         rows.append([group.all[0].training_title, action, takes, group.counts, group.reasons])
     table = tabulate(rows, HEADERS, tablefmt="simple", disable_numparse=True)
-    unknown = f", and {untimed} that could not be timed" if untimed else ""
-    return f"{table}\n\nPretraining left: {duration(total)}{unknown}. Nothing was made."
+    left = f"Pretraining left: {training}. Features: {features}. Evaluation: {evaluation}."
+    return f"{table}\n\n{left} Nothing was made."
 
 
 def _group_by_backbone(cells: Sequence[Cell], store: RecordStore) -> dict[str, BackboneCells]:
@@ -110,34 +108,3 @@ def _has_score(cell: Cell, store: RecordStore) -> bool:
 
 def _has_features(cell: Cell, cache: ArtifactStore) -> bool:
     return all(map(cache.has, cell.keys.features.values()))
-
-
-def estimate_seconds(
-    cell: Cell, datasets: Datasets, registry: Registry, device: torch.device
-) -> float | None:
-    """Return the seconds that pretraining takes, from some steps on random images; none if they fail.
-
-    The steps are those of the training: its views at their sizes, its chunks, its precision. Of files that
-    are decoded meanwhile, the decoding is not in the estimate.
-    """
-    if cell.training is None:
-        return 0.0
-    info = datasets.training_info(cell.dataset, uses_labels=cell.label_share > 0)
-    channels, side = info.channels, info.size
-    step_images = cell.training.step_images
-    count = step_images * SAMPLE_STEPS
-    info = replace(info, images=max(info.images, count))
-    pixels = torch.randint(0, 256, (count, channels, side, side), dtype=torch.uint8)
-    images = Images(pixels, torch.zeros(count, dtype=torch.int64)).to(device)
-    try:
-        method = build_method(cell, registry, info).to(device).train()
-        with tempfile.TemporaryDirectory() as folder:
-            run = build_training_run(cell, ((0.5,) * channels, (0.5,) * channels), device, Path(folder))
-            loop, silent = TrainingLoop(method, images, run), Progress("", 1, count, out=io.StringIO())
-            with float32_as(cell.training.precision), closing(loop.view_source):
-                speeds = [loop.epoch(0, silent)["images_per_s"] for _ in ("warm up", "time")]
-    except BaseException as error:
-        if is_from_user(error):
-            raise
-        return None  # what fails here fails in the run, and is told there
-    return cell.steps * step_images / speeds[-1]

@@ -302,7 +302,8 @@ def _find_problem(discovery: Discovery, plugin: Plugin, kind: str, offer: Any) -
         e.kind == kind and e.name == offer.name and same_dist(e.dist, plugin.dist) for e in discovery.entries
     ):
         return f"{offer.name!r} is offered twice by this distribution. The first offer is used."
-    if isinstance(offer, Offer) and isinstance(offer.also, str):
+    also: Any = getattr(offer, "also", ())
+    if isinstance(also, str):  # of which each letter would be a name
         return f"{offer.name!r}: also is a text. Write a tuple of names."
     targets = (offer.target, offer.names) if isinstance(offer, Family) else (offer.target,)
     for target in targets:

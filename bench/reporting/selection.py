@@ -42,13 +42,14 @@ def parse_conditions(texts: Iterable[str]) -> Conditions:
 
 
 def select_records(
-    records: Sequence[Mapping[str, Any]], conditions: Conditions
+    records: Sequence[Mapping[str, Any]], conditions: Conditions, option: str = "--where"
 ) -> Sequence[Mapping[str, Any]]:
     """Return the records that have one of the values on each axis, in their order.
 
     Args:
         records: all of them.
         conditions: as `parse_conditions` returns them; none leaves all records.
+        option: what errors start with.
 
     Raises:
         UnknownName: there is no such axis, or no record has such a value on it.
@@ -57,30 +58,32 @@ def select_records(
     if not conditions or not records:
         return records
     survey = survey_records(records)
-    tests = [_make_test(survey, axis, values) for axis, values in conditions.items()]
+    tests = [_make_test(survey, axis, values, option) for axis, values in conditions.items()]
     kept = [point.record for point in survey.points if all(test(point.axes) for test in tests)]
     if not kept:
         asked = " and ".join(f"{axis}={'|'.join(values)}" for axis, values in conditions.items())
-        raise UsageError(f"--where: no record has {asked} at once. Leave one of them out.")
+        raise UsageError(f"{option}: no record has {asked} at once. Leave one of them out.")
     return kept
 
 
-def _make_test(survey: Survey, name: str, texts: Sequence[str]) -> Callable[[Mapping[str, Any]], bool]:
+def _make_test(
+    survey: Survey, name: str, texts: Sequence[str], option: str
+) -> Callable[[Mapping[str, Any]], bool]:
     """Return what tells whether a record has one of the values on an axis."""
     if name == "metric":
-        raise UnknownName("--where: metric is no axis of records. Choose metrics with --metric.")
+        raise UnknownName(f"{option}: metric is no axis of records. Choose metrics with --metric.")
     axis, known = survey.resolve_axis(name), survey.axis_names()
     if axis not in known:
         usual = (*USUAL_AXES, *survey.distinguishing)
         hint = suggest(name, known) or suggest(name, usual, most=99)
-        raise UnknownName(f"--where: no axis is named {name!r}.{hint}")
+        raise UnknownName(f"{option}: no axis is named {name!r}.{hint}")
     values = survey.values_on(axis)
     wanted: list[Any] = []
     for text in _list_alternatives(axis, texts, values):
         found = [value for value in values if _means(axis, text, value)]
         if not found:
             labels = [format_value(NULL if value is None else value) for value in values]
-            raise UnknownName(f"--where: no record has {name} {text!r}.{suggest(text, labels)}")
+            raise UnknownName(f"{option}: no record has {name} {text!r}.{suggest(text, labels)}")
         wanted += found
     return lambda axes: axes.get(axis) in wanted
 

@@ -34,7 +34,7 @@ NESTS = (  # the first that there is; of a teacher and a student, papers evaluat
 SECOND = re.compile(
     r"momentum|encoder_k|key|target|student|ema|predictor"
 )  # networks beside the one that is meant
-HARMLESS = [
+HARMLESS: list[Any] = [
     argparse.Namespace,
     np.dtype,
     type(np.dtype("float64")),

@@ -6,15 +6,25 @@ its tokens in `timm_tokens`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import timm
 from timm.models import group_parameters
 from torch import Tensor
 
-from bench.api import Backbone, BackboneInfo, BadValue, Normalisation, Tokens, Unsupported, setting
+from bench.api import (
+    Backbone,
+    BackboneInfo,
+    BadValue,
+    ForeignModel,
+    Normalisation,
+    Tokens,
+    Unsupported,
+    setting,
+)
 
+from .timm_export import describe_in
 from .timm_shapes import build_meta_model, build_model, describe_patches, measure_model
 from .timm_tokens import describe_model, encode_tokens, has_tokens, read_blocks
 from .timm_weights import (
@@ -92,6 +102,16 @@ class Timm(Backbone):
             Unsupported: the model does not run on images of this size.
         """
         return describe_model(name, _stem(config), channels, image_size)
+
+    @classmethod
+    def without_weights(cls, config: Any) -> Any:
+        """Return settings with the stem that the weights are for, and no weights."""
+        return replace(config, stem=_stem(config), pretrained=False, weights=None)
+
+    def in_library(self, library: str) -> ForeignModel:
+        """Return timm's arguments for this network, or torchvision's, and what its stem changes."""
+        name, config, channels, image_size = self.built_for
+        return describe_in(library, name, _stem(config), channels, image_size)
 
     @classmethod
     def notes(cls, name: str, config: Any, channels: int, image_size: int) -> tuple[str, ...]:

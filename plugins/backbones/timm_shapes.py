@@ -45,14 +45,14 @@ def build_model(
         BadValue: timm has no model of this name, or its family no small stem.
         Unsupported: timm cannot build it for this size.
     """
-    options = _size_options(name, stem, image_size)
+    options = size_options(name, stem, image_size)
     try:
         net: nn.Module = timm.create_model(
             name, pretrained=pretrained, num_classes=0, in_chans=channels, **options
         )
     except CANNOT as error:
         raise Unsupported(f"{name} cannot be built for {image_size} px: {first_line(error)}.") from error
-    if _is_small(stem, image_size) and "patch_size" not in options:
+    if is_small(stem, image_size) and "patch_size" not in options:
         known = _use_small_stem(net)
         if not known and stem == "small":
             raise BadValue(f"{name}: backbone.stem=small is not known for its family. Use stem=standard.")
@@ -92,10 +92,20 @@ def measure_model(
             maps, features = forward_features(images), net(images)
     except CANNOT as error:
         built = f", built for {image_size} px," if side != image_size else ""
-        raise Unsupported(f"{name}{built} does not run on {side} px: {first_line(error)}.") from error
+        reason = f"{name}{built} does not run on {side} px: {first_line(error)}."
+        raise Unsupported(reason + _name_fitting_side(net, side)) from error
     if not isinstance(features, Tensor) or features.ndim != 2:
         raise Unsupported(f"{name} does not pool its features to a vector an image. Use another backbone.")
     return features.shape[1], _map_side(net, maps, side)
+
+
+def _name_fitting_side(net: nn.Module, side: int) -> str:
+    """Return the side nearest to one that a model's patches do not tile, as the end of an error."""
+    embed = find_patch_embed(net)
+    patch = embed.patch_size[0] if embed is not None else 1
+    return (
+        f" Its patches of {patch} px tile {max(1, round(side / patch)) * patch} px." if side % patch else ""
+    )
 
 
 def find_patch_embed(net: nn.Module) -> PatchEmbed | None:
@@ -109,7 +119,8 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
-def _is_small(stem: str, image_size: int) -> bool:
+def is_small(stem: str, image_size: int) -> bool:
+    """Tell whether a stem is the one for small images."""
     return stem == "small" or (stem == "auto" and image_size <= SMALL)
 
 
@@ -134,7 +145,7 @@ def _takes_patch(name: str) -> bool:
     return True
 
 
-def _size_options(name: str, stem: str, image_size: int) -> dict[str, Any]:
+def size_options(name: str, stem: str, image_size: int) -> dict[str, Any]:
     """Return timm's options for the sizes of the image and, on small images, of a patch."""
     net = _native_model(name)
     options: dict[str, Any] = {}
@@ -146,7 +157,7 @@ def _size_options(name: str, stem: str, image_size: int) -> dict[str, Any]:
     if embed is not None and stem != "standard" and _takes_patch(name):
         options["patch_size"] = _fit_patch(name, embed, image_size)
     conv = stem_layers[0] if isinstance(stem_layers, nn.Sequential) else None
-    if isinstance(net, timm.models.ConvNeXt) and isinstance(conv, nn.Conv2d) and _is_small(stem, image_size):
+    if isinstance(net, timm.models.ConvNeXt) and isinstance(conv, nn.Conv2d) and is_small(stem, image_size):
         options["patch_size"] = min(conv.stride[0], max(1, image_size // (4 * CONVNEXT_STRIDE)))
     return options
 

@@ -207,7 +207,7 @@ def test_a_table_has_the_axes_and_metrics_that_are_asked_for(results: Path) -> N
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ("--format markdwn", "no format is named 'markdwn'. Known: csv, github, html"),
+        ("--format markdwn", "no format is named 'markdwn'. Did you mean 'github'? Known: csv, github, html"),
         ("--format githb", "Did you mean 'github'?"),
         ("--metric top2", "--metric: no record has a metric 'top2'. Did you mean 'top5' or 'top1'"),
         ("--rows methd", "--rows: no axis is named 'methd'. Did you mean 'method'"),

@@ -257,3 +257,11 @@ def test_many_tokens_are_warned_of() -> None:
     (note,) = Timm.notes("vit_tiny_patch16_224", Timm.Config(), 3, 1008)
 
     assert "1008 px are 3,969 tokens an image, 20 times as many as it is made for." in note
+
+
+@pytest.mark.parametrize(("size", "near"), [(97, 96), (90, 96), (87, 80), (5, 16)])
+def test_patches_that_stay_the_models_own_are_said_to_tile_another_side(size: int, near: int) -> None:
+    with pytest.raises(
+        Unsupported, match=f"does not run on {size} px: .* Its patches of 16 px tile {near} px."
+    ):
+        Timm.check("vit_tiny_patch16_224", Timm.Config(stem="standard"), 3, size)
