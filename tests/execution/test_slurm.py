@@ -141,9 +141,9 @@ def test_a_cell_that_cannot_work_takes_no_job(site: Site) -> None:
     assert [title for job in titles(submission) for title in job] == [
         "random test_resnet digits seed 0 knn 100 %",
         "random test_resnet digits seed 0 geometry",
-        "pixels test_resnet digits seed 0 knn 100 %",
+        "pixels pixels digits seed 0 knn 100 %",
     ]
-    assert "pixels test_resnet digits seed 0 geometry: skipped" in done.stderr
+    assert "pixels pixels digits seed 0 geometry: skipped" in done.stderr
 
 
 def test_cancel_ends_the_jobs_of_the_folder_and_no_others(site: Site) -> None:
