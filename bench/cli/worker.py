@@ -54,5 +54,6 @@ def worker(session: Session, /, results: Path, cells: str, until_eof: bool) -> i
 
 
 def _leave_at_eof() -> None:
-    sys.stdin.buffer.read()
+    while os.read(sys.stdin.fileno(), 1 << 16):  # a buffered reader's lock would be in the way of an exit
+        pass
     os.kill(os.getpid(), signal.SIGTERM)

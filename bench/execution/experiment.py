@@ -104,7 +104,14 @@ class Experiment:
         heartbeat.begin(kind="run", run=self.spec.run, cells=len(self.cells), done=done, failed=failed)
 
     def _list_records(self, groups: Sequence[Sequence[Cell]]) -> Iterator[Record]:
-        """Yield what the executor does, which may be a plugin's."""
+        """Yield what the executor does, which may be a plugin's.
+
+        Where it computes on other machines, cells that cannot work are told here, and not submitted.
+        """
+        if self.executor.device:
+            known = [cell for group in groups for cell in group if cell.why_not]
+            yield from replace(self.spec, device="cpu").build().run(known)
+            groups = [own for group in groups if (own := [cell for cell in group if not cell.why_not])]
         call = f"{type(self.executor).__name__}: run()"
         with plugin_call(call):
             records = iter(self.executor.run(self.spec, groups))

@@ -8,6 +8,7 @@ knows, as the process may be one of another machine. The training writes nothing
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -23,8 +24,11 @@ from typing import Any
 
 FOLDER = "running"
 BEAT_S = 3.0  # our choice: often enough to be watched, rare enough for a shared folder
+MOST_PER_S = 100  # files written by all processes of a folder together: of many, each beats more rarely
+COUNT_EACH = 10  # beats between counts of them
 SOON_S = 0.05  # for work to begin
 SILENT_S = 30.0  # ten beats missed: the process is gone, stopped or cut off
+MISSED = SILENT_S / BEAT_S
 ENDING = ".json"
 
 
@@ -36,6 +40,7 @@ class Heartbeat:
         self._detail: Mapping[str, Any] = {}
         self._stages: tuple[str, ...] = ()
         self._began = self._entered = self._told = time.monotonic()
+        self._pause = BEAT_S
 
     def begin(self, **work: Any) -> None:
         """Say what is begun, in place of all that was said before."""
@@ -81,18 +86,23 @@ class Heartbeat:
         temporary = path.with_name(f".{path.name}.tmp")
         while not self._work and not over.wait(SOON_S):
             pass  # nothing is begun yet
-        while not over.is_set():
+        for number in itertools.count():
+            if over.is_set():
+                return
+            if number % COUNT_EACH == 0:
+                self._pause = max(BEAT_S, len(_list(path.parent)) / MOST_PER_S)
             with contextlib.suppress(OSError):
                 path.parent.mkdir(exist_ok=True)  # someone may have tidied up
                 temporary.write_text(json.dumps(self._describe()) + "\n")
                 temporary.replace(path)
-            over.wait(BEAT_S)
+            over.wait(self._pause)
 
     def _describe(self) -> dict[str, Any]:
         now = time.monotonic()
         return {
             "host": socket.gethostname(),
             "pid": os.getpid(),
+            "beat_s": self._pause,
             "seconds": round(now - self._began, 1),
             **self._work,
             "stage": self._stages[-1] if self._stages else "",
@@ -119,7 +129,7 @@ class Sighting:
     @property
     def is_silent(self) -> bool:
         """Whether the process gave no sign of life for so long that it is taken for dead."""
-        return self.age_s > SILENT_S
+        return self.age_s > _silence_of(self.said)
 
 
 def name_run() -> str:
@@ -158,20 +168,32 @@ def forget_silent(results: Path) -> None:
     now = _clock_of(folder) if paths else 0.0
     for path in paths:
         with contextlib.suppress(OSError):
-            if now - path.stat().st_mtime > SILENT_S or _has_ended(path):
+            said = _read(path)
+            if now - path.stat().st_mtime > _silence_of(said) or _has_ended(said):
                 path.unlink()
 
 
-def _has_ended(path: Path) -> bool:
-    """Tell whether a file is of a process of this machine that there is no more.
+def _silence_of(said: Mapping[str, Any]) -> float:
+    """Return the seconds after which a process is taken for dead, by how often it says that it beats."""
+    beat = said.get("beat_s")
+    return MISSED * max(BEAT_S, float(beat)) if isinstance(beat, (int, float)) else SILENT_S
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    """Return what a file says; nothing where it is no such file."""
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _has_ended(said: Mapping[str, Any]) -> bool:
+    """Tell whether a process that a file is of was one of this machine, and is no more.
 
     Another machine may have the same name, as containers do: a process that lives writes its file again.
     """
-    try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-        host, pid = said["host"], said["pid"]
-    except (OSError, ValueError, RecursionError, TypeError, KeyError):
-        return False
+    host, pid = said.get("host"), said.get("pid")
     if host != socket.gethostname() or type(pid) is not int or pid <= 0 or not hasattr(os, "fork"):
         return False  # Windows takes a signal of 0 for another one
     try:

@@ -132,3 +132,17 @@ def test_a_worker_leaves_with_who_started_it(submitted: Submission, tmp_path: Pa
     assert process.wait(60) == 128 + signal.SIGTERM, said
     assert command[0] == sys.executable
     assert list(RecordStore(tmp_path / "results").records()) == []
+
+
+def test_a_worker_that_is_done_ends_though_who_started_it_goes_on(
+    submitted: Submission, tmp_path: Path
+) -> None:
+    command = submitted.command(tmp_path / "results", 0)
+    made, said = work(*command[4:])
+    with subprocess.Popen(
+        [*command, "--until-eof"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    ) as process:
+        again = process.stderr.read()  # type: ignore[union-attr]
+
+    assert (made, process.returncode) == (0, 0), again
+    assert again.splitlines()[-1] == said.splitlines()[-1]

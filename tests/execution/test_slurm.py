@@ -134,6 +134,18 @@ def test_status_says_what_runs_what_waits_and_where_the_log_of_what_ended_is(sit
     ]
 
 
+def test_a_cell_that_cannot_work_takes_no_job(site: Site) -> None:
+    done = site.run("--method", "pixels", "--eval", "geometry")
+    (submission,) = site.submissions()
+
+    assert [title for job in titles(submission) for title in job] == [
+        "random test_resnet digits seed 0 knn 100 %",
+        "random test_resnet digits seed 0 geometry",
+        "pixels pixels digits seed 0 knn 100 %",
+    ]
+    assert "pixels pixels digits seed 0 geometry: skipped" in done.stderr
+
+
 def test_cancel_ends_the_jobs_of_the_folder_and_no_others(site: Site) -> None:
     site.run("--seed", "0,1")
     other = ["bench-of-another-folder", "0", "PENDING", "N/A", "(Priority)"]

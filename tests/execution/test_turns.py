@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 from conftest import Lab
 
+from bench.errors import ClaimLost
 from bench.execution.executors import turns as module
 from bench.execution.executors.local import Local
 from bench.execution.executors.turns import Turns
+from bench.storage.claims import Lease
 from bench.storage.records import Record
 from bench.testing.executors import NamedCells, NamedSpec
 
@@ -77,6 +79,25 @@ def test_what_is_all_there_needs_no_claim() -> None:
     assert take_all(turns) == ["a"]
 
 
+def test_a_cell_whose_lease_was_lost_is_made_again_and_a_failure_never_takes_the_place_of_a_result(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cell,) = lab.plan(method="random", evaluator="knn")
+    lab.artifacts.claims.choose("lease")
+    lost = iter([True])
+
+    def check(lease: Lease) -> None:
+        if next(lost, False):
+            raise ClaimLost("another took over")
+
+    monkeypatch.setattr(Lease, "check", check)
+    (record,) = lab.run([cell])
+    late = lab.pipeline()._store(cell, {**record, "status": "failed", "reason": "too late"})  # noqa: SLF001
+
+    assert record["status"] == "ok"
+    assert late == record == lab.store.find(cell.names, cell.keys.score)
+
+
 def test_nothing_is_begun_once_it_is_over() -> None:
     over = threading.Event()
     turns = Turns([["a"]], Claimed({"a": 10**6}))
@@ -85,8 +106,10 @@ def test_nothing_is_begun_once_it_is_over() -> None:
         assert group is None
 
 
-def test_two_runs_of_a_grid_share_it_without_making_a_backbone_twice(lab: Lab) -> None:
+@pytest.mark.parametrize("kind", ["lock", "lease"])
+def test_two_runs_of_a_grid_share_it_without_making_a_backbone_twice(lab: Lab, kind: str) -> None:
     """The second finds the first at work, does the other backbone, and takes what the first has made."""
+    lab.artifacts.claims.choose(kind)
     busy, free = lab.plan(method="random", evaluator="knn", seed=(0, 1))
     first, second = lab.pipeline(), lab.pipeline()
     order: list[str] = []

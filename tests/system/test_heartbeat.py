@@ -199,6 +199,25 @@ def test_only_those_that_are_silent_are_forgotten_and_what_they_half_wrote(tmp_p
     assert sorted(path.name for path in (tmp_path / "running").iterdir()) == ["alive.json", "notes.txt"]
 
 
+def test_many_processes_beat_more_rarely_and_are_given_more_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(40):
+        leave(tmp_path, f"other-{number}", host="elsewhere", pid=1)
+    monkeypatch.setattr(heartbeat, "MOST_PER_S", 10)
+    beat = Heartbeat()
+    beat.begin(run="r", cell="a cell")
+    with beat.shown(tmp_path, "r"):
+        said = until(lambda: [one.said for one in look_around(tmp_path) if one.name == "r"])[0]
+    slow, quick = leave(tmp_path, "slow", 60, beat_s=7.0), leave(tmp_path, "quick", 60, beat_s=3.0)
+    silent = {one.name: one.is_silent for one in look_around(tmp_path)}
+    forget_silent(tmp_path)
+
+    assert said["beat_s"] == pytest.approx(4, abs=0.5)
+    assert (silent["slow"], silent["quick"]) == (False, True)
+    assert (slow.exists(), quick.exists()) == (True, False)
+
+
 def test_what_was_killed_here_is_forgotten_at_once_and_what_may_live_is_not(tmp_path: Path) -> None:
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
     (seen,) = look_around(tmp_path)

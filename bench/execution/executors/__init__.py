@@ -17,3 +17,4 @@ def bench_executors() -> Iterator[Offer]:
     yield Offer("in-process", ".in_process:InProcess", "One cell after the other, in this process.")
     yield Offer("local", ".local:Local", "Processes on this machine, as --jobs and --gpus say.")
     yield Offer("slurm", ".slurm:Slurm", "Jobs of Slurm, in arrays; bench status and bench cancel know them.")
+    yield Offer("ray", ".ray:Ray", "Tasks of a Ray cluster, each a command line.")
