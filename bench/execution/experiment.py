@@ -19,7 +19,9 @@ import torch
 from bench.boundary import plugin_call
 from bench.contracts.executor import Executor
 from bench.errors import BadPlugin, BadValue, CellError, refuse_unreadable
+from bench.execution.device_checks import count_devices, refuse_unshareable, share_threads
 from bench.execution.pipeline import LocalParts, PipelineSpec, find_record
+from bench.execution.team import Joined
 from bench.planning.cells import Cell
 from bench.planning.open_datasets import Datasets
 from bench.planning.options import Options, Runtime
@@ -118,6 +120,7 @@ def plan_experiment(
     blocked: Sequence[str] = (),
     download: bool | None = None,
     isolate: bool = False,
+    joined: Joined | None = None,
 ) -> Experiment:
     """Return a grid that can be run; what can be refused is refused here, and nothing is written.
 
@@ -129,17 +132,19 @@ def plan_experiment(
         isolate: run plugins that did not come with bench, and whatever runs on an NVIDIA GPU, in a process of
             their own: what ends it, or leaves the GPU of no use in it, ends no more. A script that asks for
             it guards its start with `if __name__ == "__main__"`.
+        joined: the processes of `torchrun`, which make each cell together; this one leads.
 
     Raises:
         UsageError: something that was asked for cannot be done.
     """
     runtime = Runtime(**options.runtime)
     device = choose_device(runtime.device)
+    runtime = count_devices(runtime, device, joined)
     request = options.request(auto_precision(device))
     for precision in request.settings.get("train.precision", ()):
         refuse_precision(precision, device)
     may_end = has_foreign_plugins(request, registry) or device.type == "cuda"
-    name = choose_executor(runtime, isolate=isolate and may_end)
+    name = choose_executor(runtime, isolate=isolate and may_end and not joined, together=joined is not None)
     if name == "in-process" and runtime.threads:
         raise BadValue(
             "--threads: in-process has those that this process began with. Leave --executor out, or set "
@@ -152,11 +157,13 @@ def plan_experiment(
         data_dir=runtime.data_dir,
         device=str(device),
         jobs=runtime.jobs,
-        threads=runtime.threads or max(1, torch.get_num_threads() // runtime.jobs),
+        threads=runtime.threads or share_threads(runtime, joined),
+        devices=runtime.devices,
         blocked=tuple(blocked),
         packed=runtime.packed,
         profile=runtime.profile,
         deterministic=runtime.deterministic,
+        joined=joined,
     )
     with plugin_call(f"{name}: check()"):
         executor.check(spec)
@@ -167,19 +174,22 @@ def plan_experiment(
     watch = open_watch(spec, device)
     with watch.timer.time("plan"), refuse_unreadable():
         cells = plan(request, registry, datasets)
+    refuse_unshareable(cells, runtime.devices)
     refuse_unwritable_records(store, cells)
     parts = LocalParts(registry, datasets, watch)
     return Experiment(cells=cells, spec=replace(spec, local=parts), parts=parts, executor=executor)
 
 
-def choose_executor(runtime: Runtime, *, isolate: bool) -> str:
+def choose_executor(runtime: Runtime, *, isolate: bool, together: bool = False) -> str:
     """Return the name of the executor to use where none may have been named.
 
     Args:
         runtime: what was asked for; a profile is of this process.
         isolate: what is run may end its process.
+        together: this process is one of several that were started to make cells together.
     """
-    needs_process = runtime.jobs > 1 or runtime.threads or (isolate and not runtime.profile)
+    held = runtime.devices > 1 and not together and not runtime.profile  # to its share of the threads
+    needs_process = runtime.jobs > 1 or runtime.threads or held or (isolate and not runtime.profile)
     return runtime.executor or ("processes" if needs_process else "in-process")
 
 
