@@ -74,8 +74,8 @@ def main(ctx: click.Context, disabled: tuple[str, ...], traceback: bool) -> None
 
 
 COMMANDS = (
-    run, worker, table, compare, report, ranking, reference, status, watch, cancel, merge, export, list_, show,
-    preview, plugins, completion,
+    run, worker, table, compare, report, ranking, reference, status, watch, cancel, merge, export, list_,
+    show, preview, plugins, completion,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +44,10 @@ HOW_TO_GO_ON = f"""That was a first look, {FIRST_EPOCHS} epochs long. How to go 
 @click.option("--data-dir", metavar="DIR", help="Where downloads are kept.  [default: data]")
 @click.option("--results", metavar="DIR", help="Where records and artifacts go.  [default: results]")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.  [default: auto]")
-@click.option("--jobs", metavar="N", help="Processes.  [default: 1]")
+@click.option("--jobs", metavar="N", help="Cells that are made at a time, a process each.  [default: 1]")
+@click.option("--devices", metavar="N",
+              help="GPUs, or on a CPU processes, that make each cell together; its numbers are those of one, "
+                   "to rounding. torchrun may start them instead.  [default: 1]")  # fmt: skip
 @click.option("--threads", metavar="N",
               help="Threads of each process. On a CPU another number rounds otherwise; with one number, "
                    "results are the same to the bit whatever --jobs is.  [default: the processor's, "
@@ -100,9 +104,15 @@ def run(session: Session, /, grid: Path | None, dry_run: bool, **options: Any) -
 
     refuse_early(merged, session.registry)  # before seconds are spent on importing torch
     from bench.cli.run_grid import run_grid
+    from bench.cli.torchrun import read_joined
+    from bench.execution.team import leading, wait_and_follow
 
+    joined = read_joined(os.environ)
+    if joined and joined.rank:
+        return wait_and_follow(joined, merged.runtime.get("device"))
     ask = sys.stdin.isatty() and sys.stderr.isatty()
-    status = run_grid(merged, session, dry_run=dry_run, ask=ask)
+    with leading(joined):
+        status = run_grid(merged, session, dry_run=dry_run, ask=ask, joined=joined)
     if is_first_look and not dry_run:
         click.echo(f"\n{HOW_TO_GO_ON}", err=True)
     return status

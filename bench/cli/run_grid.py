@@ -10,6 +10,7 @@ import torch
 from bench.cli.app import Session
 from bench.errors import BadData, UsageError
 from bench.execution.experiment import Experiment, plan_experiment
+from bench.execution.team import Joined
 from bench.inspection.dry_run import describe_run
 from bench.planning.options import Options
 from bench.registry.registry import Registry
@@ -21,7 +22,9 @@ from bench.system.arithmetic import repeat_to_the_bit
 from bench.system.profiler import Profiler
 
 
-def run_grid(options: Options, session: Session, *, dry_run: bool, ask: bool) -> int:
+def run_grid(
+    options: Options, session: Session, *, dry_run: bool, ask: bool, joined: Joined | None = None
+) -> int:
     """Run a grid; the table goes to standard output, everything else to standard error.
 
     What can be refused is refused before anything is written.
@@ -31,6 +34,7 @@ def run_grid(options: Options, session: Session, *, dry_run: bool, ask: bool) ->
         session: whose plugins are run and whose output is written to.
         dry_run: print what would be made, and make nothing.
         ask: a person is there to be asked whether to download.
+        joined: the processes of `torchrun`, which this one leads.
 
     Returns:
         The exit status: 1 if a cell failed.
@@ -38,7 +42,7 @@ def run_grid(options: Options, session: Session, *, dry_run: bool, ask: bool) ->
     Raises:
         UsageError: something that was asked for cannot be done.
     """
-    experiment = plan_or_ask(options, session.registry, session.blocked, ask=ask)
+    experiment = plan_or_ask(options, session.registry, session.blocked, ask=ask, joined=joined)
     results = experiment.spec.results
     for note in experiment.notes:
         click.echo(f"Note: {note}", err=True)
@@ -55,14 +59,16 @@ def run_grid(options: Options, session: Session, *, dry_run: bool, ask: bool) ->
     return 1 if any(record["status"] == "failed" for record in records) else 0
 
 
-def plan_or_ask(options: Options, registry: Registry, blocked: Sequence[str], *, ask: bool) -> Experiment:
+def plan_or_ask(
+    options: Options, registry: Registry, blocked: Sequence[str], *, ask: bool, joined: Joined | None
+) -> Experiment:
     """Plan; where data is missing that could be downloaded, ask the person at the terminal.
 
     Raises:
         UsageError: something cannot be done, or the person declined.
     """
     try:
-        return plan_experiment(options, registry, blocked=blocked, isolate=True)
+        return plan_experiment(options, registry, blocked=blocked, isolate=True, joined=joined)
     except BadData as error:
         if options.runtime.get("download") or not ask or "--download" not in str(error):
             raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -20,6 +21,7 @@ from bench.errors import CellError
 from bench.system.device import to_device
 from bench.system.memory import give_back, is_out_of_memory
 from bench.system.profiler import mark
+from bench.system.ranks import ALONE, Ranks
 
 # Of a chunk's images, at the backbone's resolution.
 CPU_PIXELS = 1 << 18  # 256 of 32 px, 5 of 224 px: more do not fit the caches
@@ -39,6 +41,7 @@ def extract(
     std: tuple[float, ...],
     device: torch.device,
     spec: FeatureSpec | None = None,
+    ranks: Ranks = ALONE,
 ) -> Iterator[Tensor]:
     """Yield the features of images in order, without augmentation: (rows, dim), float32, on the CPU.
 
@@ -54,6 +57,7 @@ def extract(
         std: as `mean`.
         device: where to compute.
         spec: which features; None is those that the backbone returns.
+        ranks: that share the images; to the first all features are yielded, to others none.
 
     Raises:
         OutOfMemoryError: torch's; the device does not hold one image.
@@ -68,13 +72,22 @@ def extract(
             h = backbone(x) if spec is None else spec.read(backbone, x)
         return h.float()
 
-    most = {"cpu": CPU_PIXELS, "cuda": CUDA_PIXELS}.get(device.type, OTHER_PIXELS)
+    chunk = chunk_images(image_size, device)
     training = backbone.training
     backbone.eval()
     try:
-        yield from _forward_chunks(forward, pixels, max(1, most // image_size**2), device)
+        if ranks.size == 1:
+            yield from _forward_chunks(forward, pixels, chunk, device)
+        else:
+            yield from _share_chunks(forward, pixels, chunk, ranks)
     finally:
         backbone.train(training)
+
+
+def chunk_images(image_size: int, device: torch.device) -> int:
+    """Return how many images go through a backbone at a time."""
+    most = {"cpu": CPU_PIXELS, "cuda": CUDA_PIXELS}.get(device.type, OTHER_PIXELS)
+    return max(1, most // image_size**2)
 
 
 def finite(rows: Iterable[Tensor], what: str) -> Iterator[Tensor]:
@@ -141,6 +154,30 @@ def _forward_chunks(
         previous = output.cpu()
     if previous is not None:
         yield previous
+
+
+def _share_chunks(
+    forward: Callable[[Tensor], Tensor], pixels: Tensor, chunk: int, ranks: Ranks
+) -> Iterator[Tensor]:
+    """Yield what `forward` makes of chunks, of which ranks take turns, to the first; others send theirs.
+
+    The chunks are those of one process: what is made of another number of images may round otherwise.
+    """
+    sent: Any = None
+    dim = 0
+    for number, part in enumerate(pixels.split(chunk)):
+        maker = number % ranks.size
+        if maker == ranks.rank:
+            rows = torch.cat(list(_forward_chunks(forward, part, len(part), ranks.device)))
+            dim = rows.shape[1]
+            if ranks.rank:
+                if sent is not None:
+                    sent.wait()
+                sent = ranks.send(rows)
+        if ranks.rank == 0:
+            yield rows if maker == 0 else ranks.receive((len(part), dim), maker)
+    if sent is not None:
+        sent.wait()
 
 
 @mark("data")

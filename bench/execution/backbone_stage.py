@@ -22,6 +22,7 @@ from bench.execution.image_cache import ImageCache
 from bench.execution.observed_run import ObservedRun, describe_pretraining
 from bench.execution.observers import Observers
 from bench.execution.shown_training import ShownTraining
+from bench.execution.team import Team
 from bench.nn.tiny_maps import skip_padding
 from bench.planning.cells import Cell
 from bench.planning.failure_report import FailureReport
@@ -39,6 +40,7 @@ from bench.storage.tensors import cpu_copies
 from bench.system.arithmetic import float32_as
 from bench.system.leaving import finishes
 from bench.system.memory import forget_peak, peak_mb
+from bench.system.ranks import Ranks
 from bench.system.stage_watch import StageWatch
 
 
@@ -52,6 +54,7 @@ class BackboneStage:
         device: where to compute.
         watch: over each training.
         observers: of each training.
+        team: the processes that train together.
         live: this process has the terminal to itself, and may draw on it.
     """
 
@@ -63,11 +66,13 @@ class BackboneStage:
         device: torch.device,
         watch: StageWatch,
         observers: Observers,
+        team: Team,
         *,
         live: bool = True,
     ) -> None:
         self.registry, self.artifacts, self.images = registry, artifacts, images
         self.device, self.watch, self.observers, self.live = device, watch, observers, live
+        self.team = team
         self._restored: dict[str, Backbone] = {}
         self._failed: dict[str, FailureReport] = {}
 
@@ -85,7 +90,7 @@ class BackboneStage:
                 with in_stage("pretrain"), self.watch.entered("pretrain"), self.artifacts.locked(key):
                     if self.artifacts.find(key) is None:
                         self._make(cell)
-                    self._restored = {key: self._restore(cell)}
+                    self._restored = {key: self.restore(cell)}
             except StageFailed as failed:
                 self._failed[key] = failed.report
                 raise
@@ -113,7 +118,8 @@ class BackboneStage:
                 run = build_training_run(cell, statistics, self.device, folder)
                 run = replace(run, live=self.live, knn=self._knn_sample(cell))
                 forget_peak(self.device)
-                about |= asdict(self._train(cell, method, images, run))
+                with self.team.sharing("pretrain", cell, statistics) as ranks:
+                    about |= asdict(self._train(cell, method, images, replace(run, ranks=ranks)))
                 about["peak_mb"] = peak_mb(self.device)
             # one entry: safetensors writes several in an order that is another in each process
             stated = {"normalisation": json.dumps({"mean": statistics[0], "std": statistics[1]})}
@@ -159,6 +165,7 @@ class BackboneStage:
             "seconds": 0.0,
             "images_per_s": None,
             "threads": [],
+            "devices": [],
         }
 
     def _train(self, cell: Cell, method: Method, images: Images, run: TrainingRun) -> TrainingCost:
@@ -183,14 +190,32 @@ class BackboneStage:
                 observed.end_epoch(epoch, metrics)
                 shown.end_epoch(metrics)
 
-            source = self._open_source(cell, images)
-            if cell.label_share:
-                groups = pooled_groups(self.images.datasets.open(cell.dataset))
-                rows = labelled_rows(source.labels.cpu(), cell.label_share, cell.seed, groups)
-                run = replace(run, rows=rows, epoch_images=cell.epoch_images)
             run = replace(run, on_start=on_start, on_epoch=on_epoch, on_step=on_step)
-            with float32_as(run.training.precision):
-                return pretrain(method, source, run)
+            cost = self._pretrain(cell, method, images, run)
+            assert cost is not None  # noqa: S101 - this process leads
+            return cost
+
+    def join(self, cell: Cell, statistics: ChannelStatistics, ranks: Ranks) -> None:
+        """Do this process's part of a training that another one leads.
+
+        Args:
+            cell: that is trained.
+            statistics: that the images are normalised by.
+            ranks: that train together.
+        """
+        method = build_method(cell, self.registry, self._training_info(cell)).to(self.device)
+        run = build_training_run(cell, statistics, self.device, self.artifacts.folder)
+        images = self.images.get(cell.dataset, cell.split)
+        self._pretrain(cell, method, images, replace(run, live=False, ranks=ranks))
+
+    def _pretrain(self, cell: Cell, method: Method, images: Images, run: TrainingRun) -> TrainingCost | None:
+        source = self._open_source(cell, images)
+        if cell.label_share:
+            groups = pooled_groups(self.images.datasets.open(cell.dataset))
+            rows = labelled_rows(source.labels.cpu(), cell.label_share, cell.seed, groups)
+            run = replace(run, rows=rows, epoch_images=cell.epoch_images)
+        with float32_as(run.training.precision):
+            return pretrain(method, source, run)
 
     def _knn_sample(self, cell: Cell) -> KnnSample | None:
         """Return the labelled images that a training is watched on: of train and val, never of test."""
@@ -198,7 +223,7 @@ class BackboneStage:
         val = self.images.get(cell.dataset, "val") if has_val else None
         return sample_for_knn(self.images.get(cell.dataset, "train"), val)
 
-    def _restore(self, cell: Cell) -> Backbone:
+    def restore(self, cell: Cell) -> Backbone:
         """Return the trained backbone from its artifact, frozen."""
         info = self.images.datasets.open(cell.dataset).info
         backbone = build_backbone(cell, self.registry, info.channels)

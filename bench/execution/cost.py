@@ -34,6 +34,7 @@ def cost_fields(
             "features": max((about["peak_mb"] for about in passes if "peak_mb" in about), default=None),
             "evaluate": evaluate_mb,
         },
+        "devices": list(backbone.get("devices") or ()),
         "threads": {
             "pretrain": backbone.get("threads"),
             "features": sorted({count for about in passes for count in about.get("threads", ())}),

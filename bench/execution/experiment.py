@@ -20,8 +20,10 @@ from bench.boundary import plugin_call
 from bench.config import build
 from bench.contracts.executor import Executor
 from bench.errors import BadPlugin, BadValue, CellError, refuse_unreadable
+from bench.execution.device_checks import count_devices, refuse_unshareable, share_threads
 from bench.execution.pipeline import LocalParts, PipelineSpec, find_record
 from bench.execution.submitted import to_plain
+from bench.execution.team import Joined
 from bench.planning.cells import Cell
 from bench.planning.open_datasets import Datasets
 from bench.planning.options import Options, Runtime
@@ -132,6 +134,7 @@ def plan_experiment(
     isolate: bool = False,
     precision: str | None = None,
     select: Callable[[list[Cell]], list[Cell]] = list,
+    joined: Joined | None = None,
 ) -> Experiment:
     """Return a grid that can be run; what can be refused is refused here, and nothing is written.
 
@@ -145,17 +148,22 @@ def plan_experiment(
             it guards its start with `if __name__ == "__main__"`.
         precision: what `precision=auto` is; none is what suits the device.
         select: returns those of the planned cells that are wanted.
+        joined: the processes of `torchrun`, which make each cell together; this one leads.
 
     Raises:
         UsageError: something that was asked for cannot be done.
     """
     runtime = Runtime(**options.runtime)
-    executor, device = open_executor(options, runtime, registry, isolate=isolate)
+    executor, device = open_executor(options, runtime, registry, isolate=isolate, together=joined is not None)
+    runtime = count_devices(runtime, executor, device, joined)
     request = options.request(precision or choose_precision(executor, device))
     if not executor.device:
         for named in request.settings.get("train.precision", ()):
             refuse_precision(named, device)
-    spec = make_spec(options, runtime, executor, device, tuple(blocked), request.auto_precision)
+    spec = make_spec(options, runtime, executor, device, request.auto_precision)
+    if joined:
+        spec = replace(spec, joined=joined, threads=runtime.threads or share_threads(1))
+    spec = replace(spec, blocked=tuple(blocked))
     with plugin_call(f"{type(executor).__name__}: check()"):
         executor.check(spec)
     store, artifacts = RecordStore(runtime.results), ArtifactStore(runtime.results)
@@ -167,6 +175,7 @@ def plan_experiment(
     with watch.timer.time("plan"), refuse_unreadable():
         planned = plan_grid(request, registry, datasets)
     cells = select(planned.cells)
+    refuse_unshareable(cells, runtime.devices)
     refuse_unwritable_records(store, cells)
     parts = LocalParts(registry, datasets, watch)
     return Experiment(
@@ -179,7 +188,7 @@ def plan_experiment(
 
 
 def open_executor(
-    options: Options, runtime: Runtime, registry: Registry, *, isolate: bool
+    options: Options, runtime: Runtime, registry: Registry, *, isolate: bool, together: bool
 ) -> tuple[Executor, torch.device]:
     """Return the executor with its settings, and the device of its workers.
 
@@ -190,7 +199,7 @@ def open_executor(
     may_end = device is not None and (
         device.type == "cuda" or has_foreign_plugins(options.request("float32"), registry)
     )
-    name = choose_executor(runtime, isolate=isolate and may_end)
+    name = choose_executor(runtime, isolate=isolate and may_end and not together, together=together)
     if name == "in-process" and runtime.threads:
         raise BadValue(
             "--threads: in-process has those that this process began with. Leave --executor out, or set "
@@ -209,7 +218,6 @@ def make_spec(
     runtime: Runtime,
     executor: Executor,
     device: torch.device,
-    blocked: tuple[str, ...],
     precision: str,
 ) -> PipelineSpec:
     """Return what a worker needs to know.
@@ -218,14 +226,14 @@ def make_spec(
         BadValue: there are not as many GPUs as were asked for.
     """
     jobs = share_gpus(runtime, executor, device)
-    threads = runtime.threads or executor.threads or max(1, torch.get_num_threads() // jobs)
+    threads = runtime.threads or executor.threads or share_threads(jobs * runtime.devices)
     spec = PipelineSpec(
         results=runtime.results,
         data_dir=runtime.data_dir,
         device=str(device),
         jobs=jobs,
         threads=threads,
-        blocked=blocked,
+        devices=runtime.devices,
         packed=runtime.packed,
         profile=runtime.profile,
         deterministic=runtime.deterministic,
@@ -269,14 +277,18 @@ def share_gpus(runtime: Runtime, executor: Executor, device: torch.device) -> in
     return slots if runtime.jobs == 1 else runtime.jobs
 
 
-def choose_executor(runtime: Runtime, *, isolate: bool) -> str:
+def choose_executor(runtime: Runtime, *, isolate: bool, together: bool = False) -> str:
     """Return the name of the executor to use where none may have been named.
 
     Args:
         runtime: what was asked for; a profile is of this process.
         isolate: what is run may end its process.
+        together: this process is one of several that were started to make cells together.
     """
-    needs_process = runtime.jobs > 1 or runtime.threads or runtime.gpus or (isolate and not runtime.profile)
+    held = runtime.devices > 1 and not together and not runtime.profile  # to its share of the threads
+    needs_process = (
+        runtime.jobs > 1 or runtime.threads or runtime.gpus or held or (isolate and not runtime.profile)
+    )
     return runtime.executor or ("local" if needs_process else "in-process")
 
 

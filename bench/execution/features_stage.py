@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
+from torch import Tensor
+
+from bench.contracts.backbone import Backbone
+from bench.contracts.dataset import Images
 from bench.contracts.evaluator import Evaluator, Features
 from bench.contracts.feature_spec import FeatureSpec
 from bench.evaluation import features as feature_files
@@ -16,6 +22,7 @@ from bench.storage.artifact_files import ABOUT, read_about, write_json
 from bench.storage.artifacts import ArtifactStore
 from bench.system.device import threads_on
 from bench.system.memory import forget_peak, give_back, peak_mb
+from bench.system.ranks import ALONE, Ranks
 from bench.system.stage_watch import StageWatch
 
 
@@ -80,18 +87,12 @@ class FeaturesStage:
     def _extract(self, cell: Cell, split: str, key: str) -> None:
         backbone, about = self.backbones.get(cell), self.backbones.about(cell)
         images = self.images.get(cell.eval_dataset, split)
-        rows = feature_files.extract(
-            backbone,
-            images.pixels,
-            image_size=cell.image_size,
-            channels=about["channels"],
-            mean=tuple(about["mean"]),
-            std=tuple(about["std"]),
-            device=self.backbones.device,
-            spec=self._spec(cell),
-        )
-        rows = feature_files.finite(rows, f"{cell.training_title}: the features of {split}")
-        with self.artifacts.write(key) as folder:
+        team = self.backbones.team
+        several = len(images) > feature_files.chunk_images(cell.image_size, self.backbones.device)
+        sharing = team.sharing("features", cell, split) if several else nullcontext(ALONE)
+        with self.artifacts.write(key) as folder, sharing as ranks:
+            rows = self._rows(cell, backbone, images, ranks)
+            rows = feature_files.finite(rows, f"{cell.training_title}: the features of {split}")
             with self.watch.stage("features", key, cell.training_title, of=cell.keys.backbone):
                 forget_peak(self.backbones.device)
                 started = time.monotonic()
@@ -102,3 +103,23 @@ class FeaturesStage:
             own["peak_mb"] = peak_mb(self.backbones.device)
             give_back(self.backbones.device)
             write_json(folder / ABOUT, {**own, "backbone": about})
+
+    def join(self, cell: Cell, split: str, ranks: Ranks) -> None:
+        """Do this process's part of an extraction that another one leads, of a backbone that is there."""
+        images = self.images.get(cell.eval_dataset, split)
+        for _ in self._rows(cell, self.backbones.restore(cell), images, ranks):
+            raise AssertionError
+
+    def _rows(self, cell: Cell, backbone: Backbone, images: Images, ranks: Ranks) -> Iterator[Tensor]:
+        about = self.backbones.about(cell)
+        return feature_files.extract(
+            backbone,
+            images.pixels,
+            image_size=cell.image_size,
+            channels=about["channels"],
+            mean=tuple(about["mean"]),
+            std=tuple(about["std"]),
+            device=self.backbones.device,
+            spec=self._spec(cell),
+            ranks=ranks,
+        )

@@ -25,6 +25,7 @@ from bench.execution.observed_run import describe_pretraining
 from bench.execution.observers import Observers
 from bench.execution.provenance import describe_provenance
 from bench.execution.score_stage import ScoreStage
+from bench.execution.team import Join, Joined, Team
 from bench.planning.cells import Cell
 from bench.planning.failure_report import FailureReport
 from bench.planning.open_datasets import Datasets
@@ -72,8 +73,9 @@ class PipelineSpec:
         results: the folder of records and artifacts.
         data_dir: where downloads and packed images are kept.
         device: a name that torch knows.
-        jobs: processes at a time.
+        jobs: cells at a time.
         threads: of the processor, for each process.
+        devices: that make a cell together, a process each.
         blocked: plugins that are disabled.
         packed: decoded images are kept in a file, even where they would fit into memory.
         profile: the stages are profiled; the profiler is one of the `local` parts.
@@ -87,6 +89,7 @@ class PipelineSpec:
         live: the process has the terminal to itself, and may draw on it.
         run: the name of the run, that its workers share.
         local: what is at hand in this process; it is not sent to another, which opens its own.
+        joined: this process is one of those that `torchrun` started.
     """
 
     results: Path
@@ -94,6 +97,7 @@ class PipelineSpec:
     device: str = "cpu"
     jobs: int = 1
     threads: int = 1
+    devices: int = 1
     blocked: tuple[str, ...] = ()
     packed: bool = False
     profile: bool = False
@@ -107,20 +111,21 @@ class PipelineSpec:
     live: bool = True
     run: str = field(default_factory=name_run)
     local: LocalParts | None = None
+    joined: Joined | None = None
 
     def __getstate__(self) -> dict[str, object]:
         """Return what is sent to another process."""
-        return {**vars(self), "local": None}
+        return {**vars(self), "local": None, "joined": None}
 
     def build(self) -> Pipeline:
         """Return a pipeline with nothing in memory."""
         if self.deterministic and self.device != "cpu":
             repeat_to_the_bit()
-        parts, device = self.local or self._open_parts(), torch.device(self.device)
+        parts, device, team = self.local or self._open_parts(), self.rank_device(0), Team(self)
         artifacts = ArtifactStore(self.results)
         images = ImageCache(parts.datasets, parts.watch.timer)
         backbones = BackboneStage(
-            parts.registry, artifacts, images, device, parts.watch, parts.observers, live=self.live
+            parts.registry, artifacts, images, device, parts.watch, parts.observers, team, live=self.live
         )
         features = FeaturesStage(backbones, images, artifacts, parts.watch)
         scores = ScoreStage(parts.registry, features, images, artifacts, parts.watch)
@@ -139,8 +144,24 @@ class PipelineSpec:
             first = number * self.gpus_per_cell
             return replace(self, gpus=self.gpus[first : first + self.gpus_per_cell])
         devices = list_devices(torch.device(self.device))
-        others = max(1, -(-self.jobs // len(devices)))
-        return replace(self, device=str(devices[number % len(devices)]), sharers=others)
+        others = max(1, -(-self.jobs * self.devices // len(devices)))
+        return replace(self, device=str(devices[number * self.devices % len(devices)]), sharers=others)
+
+    def open_stages(self, device: torch.device) -> dict[str, Join]:
+        """Return what does the part of each stage that is another process's than the leader's.
+
+        Args:
+            device: of this process.
+        """
+        features = replace(self, device=str(device), devices=1, live=False).open_worker().scores.features
+        return {"pretrain": features.backbones.join, "features": features.join}
+
+    def rank_device(self, rank: int) -> torch.device:
+        """Return the device of one of the processes that make a cell together: of GPUs the next ones."""
+        device = torch.device(self.device)
+        if device.type != "cuda" or self.devices == 1:
+            return device
+        return torch.device("cuda", (device.index or 0) + rank)
 
     def submit(self, executor: str, jobs: Sequence[Sequence[Cell]]) -> Submission:
         """Write down the cells of jobs for other machines, and return what has their command lines."""
@@ -216,13 +237,24 @@ class Pipeline:
                     heartbeat.begin(kind="worker", run=self.name, cell=cell.title)
                     record = self.find_record(cell) or self._store(cell, self._make(cell))
                     yield record
+                    if record["status"] == "failed" and self.team.is_lost:
+                        raise DeviceLost(
+                            f"torchrun: a process ended in {cell.title}, and the others with it. Run again "
+                            "for the other cells."
+                        )
                     if record["status"] == "failed" and is_lost(self.scores.device):
                         raise DeviceLost(
                             f"{self.scores.device}: it does nothing more in this process after an error of "
                             f"{cell.title}. Run again for the other cells."
                         )
         finally:
+            self.team.close()
             self.observers.drain()
+
+    @property
+    def team(self) -> Team:
+        """The processes that make cells together."""
+        return self.scores.features.backbones.team
 
     def find_record(self, cell: Cell) -> Record | None:
         """Return the stored record of a cell that is not to be tried again, if there is one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
@@ -33,8 +34,11 @@ def in_shares(network: nn.Module, images: Tensor, size: int, order: Tensor | Non
     colab/moco_cifar10_demo.ipynb, whose split norm takes every 8th image for a share and moves the running
     statistics by the mean of all shares'.
     """
-    count = min(-(-len(images) // size), len(images) // 2) if size else 1
-    if count < 2 or not any(isinstance(module, NORMS) for module in network.modules()):
+    if has_torch_function_unary(images):  # several devices: each has some of the images
+        shared: Tensor = handle_torch_function(in_shares, (images,), network, images, size, order)
+        return shared
+    count = count_shares(network, len(images), size)
+    if count == 1:
         whole: Tensor = network(images)
         return whole
     if order is None:
@@ -42,3 +46,9 @@ def in_shares(network: nn.Module, images: Tensor, size: int, order: Tensor | Non
     places = order.argsort(stable=True)
     rows = torch.cat([network(share) for share in images[places].tensor_split(count)])
     return rows[places.argsort()]
+
+
+def count_shares(network: nn.Module, images: int, size: int) -> int:
+    """Return in how many shares `in_shares` takes images through a network: one if it has no batch norm."""
+    count = min(-(-images // size), images // 2) if size else 1
+    return max(1, count) if any(isinstance(module, NORMS) for module in network.modules()) else 1

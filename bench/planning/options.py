@@ -32,7 +32,8 @@ class Runtime:
         data_dir: where downloads and packed images are kept.
         results: where records and artifacts go.
         device: as `bench.system.device.choose` takes it.
-        jobs: number of processes.
+        jobs: number of cells that are made at a time.
+        devices: that make a cell together, a process each.
         threads: of each process; none is the processor's, shared out over the jobs.
         deterministic: a GPU takes algorithms that repeat themselves, where torch has them.
         executor: how cells are shared out; none is chosen by what is run.
@@ -49,6 +50,7 @@ class Runtime:
     results: Path = Path("results")
     device: str = "auto"
     jobs: int = 1
+    devices: int = 1
     threads: int | None = None
     deterministic: bool = False
     executor: str | None = None
@@ -322,6 +324,7 @@ RUNTIME: dict[str, Callable[[Any, str], Any]] = {
     "results": _read_folder,
     "device": _read_device,
     "jobs": _read_count,
+    "devices": _read_count,
     "threads": _read_count,
     "deterministic": _read_flag,
     "executor": _read_name,

@@ -55,11 +55,13 @@ class TrainingProgress(NamedTuple):
     Args:
         log: a line an epoch that is done.
         threads: of the processor, of each process in turn that had another number than the one before.
+        devices: as `threads`.
         part: of the epoch after these; none at the end of an epoch.
     """
 
     log: Log
     threads: tuple[int, ...] = ()
+    devices: tuple[int, ...] = ()
     part: EpochPart | None = None
 
 
@@ -127,7 +129,8 @@ class Checkpoint:
         _load_optimizer(optimizer, _below("optimizer", tensors))
         scaler.load_state_dict(state["scaler"])
         part = state.get("part")
-        return TrainingProgress(state["log"], tuple(state["threads"]), part and EpochPart(*part))
+        threads, devices = tuple(state["threads"]), tuple(state.get("devices", (1,)))
+        return TrainingProgress(state["log"], threads, devices, part and EpochPart(*part))
 
     def forget(self) -> None:
         """Remove the checkpoint of a run that is finished, and what a dead process left of one."""
@@ -153,6 +156,15 @@ class Checkpoint:
         if written != _hash_all(state, tensors):
             raise NotBelieved("the checkpoint is damaged: its digest is another")
         return state, tensors
+
+
+def cpu_state(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Any]]:
+    """Return what an optimiser keeps of each parameter, with tensors on the CPU."""
+    state: dict[int, dict[str, Any]] = optimizer.state_dict()["state"]
+    return {
+        number: {name: value.cpu() if isinstance(value, Tensor) else value for name, value in kept.items()}
+        for number, kept in state.items()
+    }
 
 
 def _hash_all(state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:

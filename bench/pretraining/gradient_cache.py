@@ -13,14 +13,16 @@ norm's running statistics move once a step, there twice a chunk.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from bench.contracts.method import Embeddings
+from bench.system.ranks import ALONE, Ranks
 
 Terms = dict[str, Tensor]
 
@@ -32,51 +34,116 @@ def even_chunks(images: int, chunk_size: int | None) -> list[slice]:
     return [slice(start, end) for start, end in pairwise(ends)]
 
 
+def own_rows(images: int, chunk_size: int | None, ranks: Ranks) -> list[slice]:
+    """Return the rows of each chunk of a batch that a rank embeds."""
+    return [ranks.share(chunk) for chunk in even_chunks(images, chunk_size)]
+
+
 def cached_gradient(
     method: nn.Module,
     chunks: Sequence[slice],
     embed: Callable[[slice], Embeddings],
     backward: Callable[[Embeddings], Terms],
+    after: Callable[[Embeddings], None],
+    ranks: Ranks = ALONE,
 ) -> tuple[Embeddings, Terms]:
-    """Add the gradient of a batch to that of the parameters.
+    """Add the gradient of a batch to that of the parameters; what other ranks embed they add to their own.
 
     Args:
         method: its buffers are as they are before the step, and are changed as if the batch were whole.
         chunks: the rows of each, in order; together the batch.
-        embed: returns the embeddings of a chunk, alike whenever it is called.
-        backward: takes the embeddings of the batch, goes back from the loss, lets the method update what it
-            keeps, and returns the terms.
+        embed: returns the embeddings of a chunk, or of this rank's share of it, alike whenever it is called.
+        backward: takes the embeddings of the batch, goes back from the loss, and returns the terms.
+        after: takes them when that is done, and lets the method update what it keeps.
+        ranks: that embed the batch together.
 
     Returns:
         The embeddings of the batch without their graph, and what `backward` returned.
     """
     buffers = Buffers(method)
-    whole = {name: z.requires_grad_() for name, z in embed_all(chunks, embed, buffers).items()}
+    whole = {name: z.requires_grad_() for name, z in embed_all(chunks, embed, buffers, ranks).items()}
     terms = backward(whole)
+    after(whole)
     buffers.note_batch()
     for chunk in chunks:
         buffers.restore()
-        _backward_from(embed(chunk), {name: z.grad[chunk] for name, z in whole.items() if z.grad is not None})
+        _backward_from(embed(chunk), _rows_of(whole, ranks.share(chunk)))
         buffers.note_chunk((chunk.stop - chunk.start) / chunks[-1].stop)
     buffers.finish()
     return {name: z.detach() for name, z in whole.items()}, terms
 
 
+def shared_gradient(
+    batch: slice,
+    embed: Callable[[slice], Embeddings],
+    backward: Callable[[Embeddings], Terms],
+    after: Callable[[Embeddings], None],
+    ranks: Ranks,
+) -> tuple[Embeddings, Terms]:
+    """Do what `cached_gradient` does for a batch of one chunk, which each rank embeds its share of once.
+
+    Args:
+        batch: all its rows.
+        embed: as of `cached_gradient`.
+        backward: as of `cached_gradient`.
+        after: as of `cached_gradient`.
+        ranks: as of `cached_gradient`.
+    """
+    own = embed(batch)
+    whole = {name: z.requires_grad_(own[name].requires_grad) for name, z in _join(own, batch, ranks).items()}
+    terms = backward(whole)
+    _backward_from(own, _rows_of(whole, ranks.share(batch)))
+    after(whole)
+    return {name: z.detach() for name, z in whole.items()}, terms
+
+
 @torch.no_grad()
-def embed_all(chunks: Sequence[slice], embed: Callable[[slice], Embeddings], buffers: Buffers) -> Embeddings:
+def embed_all(
+    chunks: Sequence[slice], embed: Callable[[slice], Embeddings], buffers: Buffers, ranks: Ranks = ALONE
+) -> Embeddings:
     """Return the embeddings of a batch, without a graph, and leave the buffers as they were.
 
     Args:
         chunks: as of `cached_gradient`.
         embed: as of `cached_gradient`.
         buffers: of the method.
+        ranks: as of `cached_gradient`.
     """
     parts = []
     for chunk in chunks:
-        parts.append(embed(chunk))
-        _check_rows(parts[-1], chunk.stop - chunk.start)
+        parts.append(_join(embed(chunk), chunk, ranks))
         buffers.restore()
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def _join(own: Embeddings, chunk: slice, ranks: Ranks) -> Embeddings:
+    """Return the embeddings of a chunk, of which each rank has its share, without their graph."""
+    counts = [part.stop - part.start for part in ranks.shares(chunk)]
+    _check_rows(own, counts[ranks.rank])
+    return {name: ranks.join_rows(z.detach(), counts) for name, z in own.items()}
+
+
+def _rows_of(whole: Embeddings, rows: slice) -> Embeddings:
+    """Return the gradients of some rows."""
+    return {name: z.grad[rows] for name, z in whole.items() if z.grad is not None}
+
+
+@contextlib.contextmanager
+def counted_once(params: Iterable[Tensor], ranks: Ranks) -> Iterator[None]:
+    """Have what the block adds to gradients count on the first rank alone, where all ranks add the same.
+
+    On the others it adds zeros: so ranks have gradients of the same parameters.
+    """
+    if ranks.rank == 0:
+        yield
+        return
+    before = [(param, param.grad) for param in params]
+    for param, _ in before:
+        param.grad = None
+    yield
+    for param, gradient in before:
+        added = None if param.grad is None else torch.zeros_like(param.grad)
+        param.grad = added if gradient is None else gradient
 
 
 def _check_rows(embeddings: Embeddings, images: int) -> None:
@@ -85,7 +152,7 @@ def _check_rows(embeddings: Embeddings, images: int) -> None:
         if len(z) != images:
             raise ValueError(
                 f"embed(): {name} has {len(z)} rows for {images} images. Return a row an image, "
-                "or leave train.chunk_size out."
+                "or leave train.chunk_size and --devices out."
             )
 
 

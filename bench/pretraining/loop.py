@@ -19,11 +19,12 @@ from bench.augmentation.view import relative_cost
 from bench.contracts.dataset import FileStream, Images
 from bench.contracts.method import Batch, Method, Step
 from bench.contracts.recipe import too_few_images
+from bench.errors import CellError
 from bench.keys import seed_of
 from bench.metrics.collapse import embedding_std, rankme
 from bench.nn.tiny_maps import skip_padding
 from bench.pretraining.batches import plan_batches
-from bench.pretraining.checkpoint import Checkpoint, EpochPart, TrainingProgress
+from bench.pretraining.checkpoint import Checkpoint, EpochPart, TrainingProgress, cpu_state
 from bench.pretraining.checkpoint_keeper import CheckpointKeeper, part_of
 from bench.pretraining.epoch_log import append_line, write_lines
 from bench.pretraining.loss_meter import LossMeter
@@ -45,10 +46,11 @@ RANK_ROWS = 512  # of a batch, for RankMe: its cost grows with the cube of them
 FIRST_PASS = -1  # the epoch whose order, views and draws the pass before the first epoch has
 
 
-def pretrain(method: Method, images: Images | FileStream, run: TrainingRun) -> TrainingCost:
+def pretrain(method: Method, images: Images | FileStream, run: TrainingRun) -> TrainingCost | None:
     """Train `method` on `images`, from where an earlier process was stopped if one was.
 
-    Writes `metrics.jsonl`, a line an epoch, into the run's folder.
+    Writes `metrics.jsonl`, a line an epoch, into the run's folder. Of ranks that train together each calls
+    this alike, and the first alone writes, watches and returns the cost.
 
     Args:
         method: on the run's device, freshly initialised.
@@ -61,42 +63,18 @@ def pretrain(method: Method, images: Images | FileStream, run: TrainingRun) -> T
         BadData: a file cannot be decoded.
         Diverged: a term of the loss is not finite.
         AskedToLeave: a signal came in a block that `bench.system.leaving.finishes`: what is done is kept.
+        CellError: after an epoch, two ranks do not hold the same.
     """
-    training = run.training
     loop = TrainingLoop(method, images, run)
     if not loop.steps:
-        raise too_few_images(training.batch_size, loop.epoch_images, accumulate=training.accumulate)
-    stepper = loop.stepper
-    checkpoint = Checkpoint(run.folder, run.key)
-    log, threads, part = checkpoint.resume(method, stepper.optimizer, stepper.scaler)
-    threads = _add_threads(threads, run)
-    first = len(log)
-    write_lines(run.folder / METRICS, log)
-    total, done = loop.steps * training.epochs, loop.steps * first + (part.steps if part else 0)
-    size = training.step_images
-    progress = Progress(run.what, training.epochs, total * size, done * size, live=run.live)
-
-    def save(part: EpochPart | None) -> None:
-        checkpoint.save(method, stepper.optimizer, stepper.scaler, TrainingProgress(log, threads, part))
-
-    keeper = CheckpointKeeper(run, save)
-    run.on_start(first)
-    method.train()
+        raise too_few_images(run.training.batch_size, loop.epoch_images, accumulate=run.training.accumulate)
     try:
-        for epoch in range(first, training.epochs):
-            metrics = loop.epoch(epoch, progress, keeper, part if epoch == first else None)
-            log.append(metrics)
-            append_line(run.folder / METRICS, metrics)
-            run.on_epoch(epoch + 1, metrics)
-            if epoch + 1 < training.epochs:
-                keeper.after_step(epoch + 2, lambda: None)
+        if run.ranks.rank == 0:
+            return loop.lead()
+        loop.follow()
+        return None
     finally:
-        progress.close()
         loop.view_source.close()
-    checkpoint.forget()
-    speeds = [metrics["images_per_s"] for metrics in log]
-    seconds = sum(metrics["seconds"] for metrics in log)
-    return TrainingCost(seconds, statistics.harmonic_mean(speeds), threads, loop.total_passes())
 
 
 def _add_threads(before: tuple[int, ...], run: TrainingRun) -> tuple[int, ...]:
@@ -109,6 +87,19 @@ def _add_threads(before: tuple[int, ...], run: TrainingRun) -> tuple[int, ...]:
         "%s: it was begun with %s threads and goes on with %s, so it is bitwise neither training. "
         "Use --threads %s for that.",
         run.what, earlier, *now, before[-1],
+    )  # fmt: skip
+    return before + now
+
+
+def _add_devices(before: tuple[int, ...], run: TrainingRun) -> tuple[int, ...]:
+    """Return the numbers of devices of a training with this run's, and warn where they differ."""
+    now = (run.ranks.size,)
+    if not before or now == before[-1:]:
+        return before or now
+    logger.warning(
+        "%s: it was begun on %s devices and goes on with %s, so it is to rounding both trainings, and "
+        "bitwise neither.",
+        run.what, " and ".join(map(str, before)), *now,
     )  # fmt: skip
     return before + now
 
@@ -133,8 +124,55 @@ class TrainingLoop:
         self.batches = partial(plan_batches, self.rows, run, images.labels.device)
         self.view_source = open_view_source(images, run, self.batches)
         self.stepper = Stepper(method, run)
-        self.side = open_side_stream(run.device, len(self.stepper.chunks))
+        self.side = open_side_stream(run.device, len(self.stepper.chunks), run.ranks)
         self.passes: Passes | None = None  # of a step, once one was taken
+
+    def lead(self) -> TrainingCost:
+        """Train, and write what comes of it."""
+        run, training, stepper = self.run, self.run.training, self.stepper
+        checkpoint = Checkpoint(run.folder, run.key)
+        log, threads, devices, part = checkpoint.resume(self.method, stepper.optimizer, stepper.scaler)
+        threads, devices = _add_threads(threads, run), _add_devices(devices, run)
+        first = len(log)
+        write_lines(run.folder / METRICS, log)
+        self._begin_alike((first, part.steps if part else 0))
+        total, done = self.steps * training.epochs, self.steps * first + (part.steps if part else 0)
+        size = training.step_images
+        progress = Progress(run.what, training.epochs, total * size, done * size, live=run.live)
+
+        def save(part: EpochPart | None) -> None:
+            progressed = TrainingProgress(log, threads, devices, part)
+            checkpoint.save(self.method, stepper.optimizer, stepper.scaler, progressed)
+
+        keeper = CheckpointKeeper(run, save)
+        run.on_start(first)
+        self.method.train()
+        try:
+            for epoch in range(first, training.epochs):
+                metrics = self.epoch(epoch, progress, keeper, part if epoch == first else None)
+                log.append(metrics)
+                append_line(run.folder / METRICS, metrics)
+                run.on_epoch(epoch + 1, metrics)
+                if epoch + 1 < training.epochs:
+                    keeper.after_step(epoch + 2, lambda: None)
+        finally:
+            progress.close()
+        checkpoint.forget()
+        speeds = [metrics["images_per_s"] for metrics in log]
+        seconds, speed = sum(metrics["seconds"] for metrics in log), statistics.harmonic_mean(speeds)
+        return TrainingCost(seconds, speed, threads, devices, self.total_passes())
+
+    def follow(self) -> None:
+        """Train as the first of the ranks does, and write nothing."""
+        first, done = self._begin_alike()
+        self.method.train()
+        for epoch in range(first, self.run.training.epochs):
+            steps = done if epoch == first else 0
+            if epoch == 0 and not steps:
+                self._first_pass()
+            for _ in self.steps_of(epoch, steps):
+                pass
+            self._refuse_difference(epoch)
 
     def epoch(
         self,
@@ -161,19 +199,16 @@ class TrainingLoop:
         began = time.monotonic() - before.seconds
         meter = LossMeter(self.run.what, epoch * self.steps, before.names, before.rows)
         step_images = self.run.training.step_images
-        batches = self.ready_batches(epoch, before.steps * self.run.training.accumulate)
-        for number in range(before.steps, self.steps):
-            step = self._step(epoch, number)
-            with self._counting():
-                result = self.stepper.take(islice(batches, self.run.training.accumulate), step)
+        for number, result in self.steps_of(epoch, before.steps):
             meter.add(result.terms)
             progress.step(epoch + 1, number + 1, step_images, meter.latest)
-            self.run.on_step(step.number + 1, meter.latest)
+            self.run.on_step(epoch * self.steps + number + 1, meter.latest)
             if keeper and number + 1 < self.steps:
                 keeper.after_step(epoch + 1, partial(part_of, meter, number + 1, began))
         means = meter.close()
         wait_for(self.run.device)  # the losses are read before the last step is done
         seconds = time.monotonic() - began
+        self._refuse_difference(epoch)
         progress.epoch_end(epoch + 1, means)
         return {
             "epoch": epoch + 1,
@@ -186,13 +221,51 @@ class TrainingLoop:
             "seconds": time.monotonic() - started,
         }
 
+    def steps_of(self, epoch: int, first: int = 0) -> Iterator[tuple[int, StepResult]]:
+        """Yield the number and the result of each step of an epoch, from the `first` on, as it is taken."""
+        accumulate = self.run.training.accumulate
+        batches = self.ready_batches(epoch, first * accumulate)
+        for number in range(first, self.steps):
+            step = self._step(epoch, number)
+            counting = self._must_count()
+            with self._counting() if counting else nullcontext():
+                result = self.stepper.take(islice(batches, accumulate), step)
+            if counting and self.passes is not None:
+                self.passes = self.passes.over(self.run.ranks)
+            yield number, result
+
+    # ---- what ranks have in common
+
+    def _begin_alike(self, where: tuple[int, int] = (0, 0)) -> tuple[int, int]:
+        """Give all ranks what the first has loaded, and return its epochs and its steps of the next one."""
+        ranks, stepper = self.run.ranks, self.stepper
+        if ranks.size == 1:
+            return where
+        ranks.spread(self.method.state_dict().values())
+        state = cpu_state(stepper.optimizer) if ranks.rank == 0 else None
+        where, state, scaler = ranks.tell((where, state, stepper.scaler.state_dict()))
+        if ranks.rank:
+            groups = stepper.optimizer.state_dict()["param_groups"]
+            stepper.optimizer.load_state_dict({"state": state, "param_groups": groups})
+            stepper.scaler.load_state_dict(scaler)
+        return where
+
+    def _refuse_difference(self, epoch: int) -> None:
+        """Raise a CellError if the state of a rank is not that of the first to the bit."""
+        if name := self.run.ranks.find_difference(self.method.state_dict()):
+            raise CellError(
+                f"{self.run.what}: after epoch {epoch + 1} the devices do not hold the same {name}. "
+                "Something in the method differs with where it is computed: report it, or use one."
+            )
+
+    def _must_count(self) -> bool:
+        """Tell whether the passes of a step are to be counted: of the first, as all take as many."""
+        return self.passes is None and not self.run.training.compile  # watched, it would be compiled anew
+
     def _counting(self) -> AbstractContextManager[Any]:
-        """Return the context of a step in which its passes are counted: of the first, as all take as many."""
-        training = self.run.training
-        if self.passes is not None or training.compile:  # where it is watched it would be compiled anew
-            return nullcontext()
+        """Return the context in which the passes of a step are counted."""
         self.passes = Passes()
-        return count_passes(self.method, training.image_size, self.passes)
+        return count_passes(self.method, self.run.training.image_size, self.passes)
 
     def total_passes(self) -> dict[str, dict[str, float]] | None:
         """Return how many images a step, an epoch and the run see in all views, forward and backward."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bench.contracts.backbone import Backbone
 from bench.contracts.method import Method
+from bench.system.ranks import Ranks
 
 CALLS = ("forward", "tokens", "blocks")  # of a backbone, that take images
 
@@ -27,6 +28,11 @@ class Passes:
 
     forward: float = 0.0
     backward: float = 0.0
+
+    def over(self, ranks: Ranks) -> Passes:
+        """Return those of all ranks together."""
+        forward, backward = ranks.stack(torch.tensor([self.forward, self.backward]).double()).sum(0).tolist()
+        return Passes(forward, backward)
 
 
 @contextmanager

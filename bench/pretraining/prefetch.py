@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from bench.contracts.method import Batch
+from bench.system.ranks import ALONE, Ranks
 
 Make = Callable[[], list[Tensor]]
 
@@ -35,18 +36,21 @@ class ReadyBatch:
     views: Callable[[slice], list[Tensor]]
 
 
-def stay_one_ahead(batches: Iterable[ReadyBatch], begin: Callable[[Make], Make]) -> Iterator[ReadyBatch]:
+def stay_one_ahead(
+    batches: Iterable[ReadyBatch], begin: Callable[[Make], Make], ranks: Ranks = ALONE
+) -> Iterator[ReadyBatch]:
     """Yield the batches, each when the views of its successor are begun.
 
     It holds the views of two batches at once.
 
     Args:
-        batches: in order; their `views` are called for all rows at once.
+        batches: in order; their `views` are called for all rows of this rank at once.
         begin: begins to make views, and returns a function that hands them over.
+        ranks: that share the rows.
     """
     previous: ReadyBatch | None = None
     for batch in batches:
-        hand_over = begin(partial(batch.views, slice(0, len(batch.batch.index))))
+        hand_over = begin(partial(batch.views, ranks.share(slice(0, len(batch.batch.index)))))
         if previous is not None:
             yield previous
         previous = replace(batch, views=partial(_all_rows, hand_over))
@@ -74,17 +78,18 @@ class SideStream:
 
     Args:
         device: of type cuda.
+        ranks: that share the rows of a batch.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self.device, self.stream = device, torch.cuda.Stream(device)
+    def __init__(self, device: torch.device, ranks: Ranks = ALONE) -> None:
+        self.device, self.ranks, self.stream = device, ranks, torch.cuda.Stream(device)
 
     def prefetch(self, batches: Iterator[ReadyBatch]) -> Iterator[ReadyBatch]:
         """Yield the batches of an epoch, of which there is at least one, with their views made ahead."""
         first = next(batches)  # sends the epoch's order to the device, which the views are made from
         self.stream.wait_stream(torch.cuda.current_stream(self.device))
         try:
-            yield from stay_one_ahead(itertools.chain([first], batches), self.begin)
+            yield from stay_one_ahead(itertools.chain([first], batches), self.begin, self.ranks)
         finally:
             self.stream.synchronize()  # it may be at work on images that are let go, where a step raised
 
@@ -106,6 +111,6 @@ class SideStream:
         return take
 
 
-def open_side_stream(device: torch.device, chunks: int) -> SideStream | None:
+def open_side_stream(device: torch.device, chunks: int, ranks: Ranks = ALONE) -> SideStream | None:
     """Return the stream on which views are made ahead; none with chunks, which are there to save memory."""
-    return SideStream(device) if device.type == "cuda" and chunks == 1 else None
+    return SideStream(device, ranks) if device.type == "cuda" and chunks == 1 else None

@@ -13,10 +13,18 @@ from torch import Tensor
 
 from bench.contracts.method import Batch, Embeddings, Method, Step
 from bench.keys import seed_of
-from bench.pretraining.gradient_cache import Buffers, cached_gradient, embed_all, even_chunks
+from bench.pretraining.gradient_cache import (
+    Buffers,
+    cached_gradient,
+    counted_once,
+    embed_all,
+    even_chunks,
+    shared_gradient,
+)
 from bench.pretraining.optimizer_step import begin_step, finish_gradients
 from bench.pretraining.optimizers import build_optimizer
 from bench.pretraining.prefetch import ReadyBatch
+from bench.pretraining.rank_share import Places, RankShare
 from bench.pretraining.training_run import TrainingRun
 from bench.system.profiler import mark
 
@@ -52,7 +60,7 @@ class Stepper:
     """
 
     def __init__(self, method: Method, run: TrainingRun) -> None:
-        self.method, self.run = method, run
+        self.method, self.run, self.ranks = method, run, run.ranks
         self.chunks = even_chunks(run.training.batch_size, run.training.chunk_size)
         self.optimizer = build_optimizer(method, run.training)
         self.scaler = torch.amp.GradScaler(run.device.type, enabled=run.training.precision == "float16")
@@ -61,12 +69,17 @@ class Stepper:
         """Take a step with the mean gradient of its batches, of which there is at least one."""
         self._seed("before step", step.number)
         self.method.before_step(step)
+        if step.starts_epoch:  # what is clustered on a GPU may differ between two in a bit
+            self.ranks.spread(self.method.state_dict().values())
         lr = begin_step(self.optimizer, self.run.training, step)
         self.optimizer.zero_grad(set_to_none=True)
         rows = []
         for ready in batches:
             embeddings, terms = self._add_gradient(ready, step)
             rows.append(terms)
+        gradients = [param.grad for param in self.method.parameters() if param.grad is not None]
+        with mark("gradients of all ranks"):
+            self.ranks.add_up(gradients)
         with mark("optimiser"):
             finish_gradients(self.optimizer, self.run.training, step, self.scaler)
             self.scaler.step(self.optimizer)
@@ -88,7 +101,7 @@ class Stepper:
         for ready in batches:
             batch = replace(ready.batch, step=step)
             embed = partial(self._embed, ready, batch, "dropout in first pass")
-            embeddings = embed_all(self.chunks, embed, Buffers(self.method))
+            embeddings = embed_all(self.chunks, embed, Buffers(self.method), self.ranks)
             self._seed("first pass", ready.number)
             self.method.first_pass(embeddings, batch)
 
@@ -107,27 +120,42 @@ class Stepper:
             with mark("terms"):
                 terms = self.method.terms(embeddings, batch)
             loss = torch.stack(list(terms.values())).sum() / self.run.training.accumulate
-            with mark("backward"):
+            with mark("backward"), counted_once(self.method.parameters(), self.ranks):
                 self.scaler.scale(loss).backward()
-            with torch.no_grad():
-                detached = {name: z.detach() for name, z in embeddings.items()}
-                self.method.after_batch(detached, batch)
             return {name: term.detach() for name, term in terms.items()}
 
+        @torch.no_grad()
+        def after(embeddings: Embeddings) -> None:
+            detached = {name: z.detach() for name, z in embeddings.items()}
+            self.method.after_batch(detached, batch)
+
         if len(self.chunks) > 1:
-            return cached_gradient(self.method, self.chunks, embed, backward)
+            return cached_gradient(self.method, self.chunks, embed, backward, after, self.ranks)
+        if self.ranks.size > 1:
+            return shared_gradient(self.chunks[0], embed, backward, after, self.ranks)
         embeddings = embed(self.chunks[0])
         terms = backward(embeddings)
+        after(embeddings)
         return {name: z.detach() for name, z in embeddings.items()}, terms
 
-    def _embed(self, ready: ReadyBatch, batch: Batch, purpose: str, rows: slice) -> Embeddings:
-        """Return the embeddings of some rows of a batch, in float32; what is random has a purpose's seed."""
-        views, part, step = ready.views(rows), batch.rows(rows), batch.step
+    def _embed(self, ready: ReadyBatch, batch: Batch, purpose: str, chunk: slice) -> Embeddings:
+        """Return the embeddings of a chunk of a batch, or of this rank's share of it, in float32 at least.
+
+        What is random has a purpose's seed.
+        """
+        rows, step = self.ranks.share(chunk), batch.step
+        views, part = ready.views(rows), batch.rows(rows)
         part = replace(part, step=replace(step, with_gradient=torch.is_grad_enabled()))
-        self._seed(purpose, step.epoch, ready.number, *([rows.start] if rows.start else []))
-        with mark("forward"), self.autocast():
+        self._seed(purpose, step.epoch, ready.number, *([chunk.start] if chunk.start else []))
+        with mark("forward"), self.autocast(), self._sharing(chunk.stop - chunk.start):
             embeddings = self.method.embed(views, part)
-        return {name: z.float() for name, z in embeddings.items()}
+        return {name: z.to(torch.promote_types(z.dtype, torch.float32)) for name, z in embeddings.items()}
+
+    def _sharing(self, images: int) -> AbstractContextManager[Any]:
+        """Return the context in which a network sees this rank's share of some images as part of them."""
+        if self.ranks.size == 1:
+            return nullcontext()
+        return RankShare(self.ranks, Places.of(self.ranks, images))
 
     def _seed(self, purpose: str, *position: int) -> None:
         torch.manual_seed(seed_of(self.run.seed, purpose, *position))

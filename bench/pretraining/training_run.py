@@ -12,6 +12,7 @@ from torch import Tensor
 from bench.augmentation.view import View
 from bench.contracts.recipe import Training
 from bench.pretraining.online_knn import KnnSample
+from bench.system.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,7 @@ class TrainingRun:
             seen as often as any other; none is each of them once.
         on_step: called at the end of each step with its number, from 1, and the terms as last read.
         workers: processes that decode what is streamed; none is a thread's worth less than there are.
+        ranks: that train together; only the first writes and tells.
     """
 
     what: str
@@ -58,6 +60,7 @@ class TrainingRun:
     epoch_images: int | None = None
     on_step: Callable[[int, Mapping[str, float]], None] = field(default=lambda _step, _terms: None)
     workers: int | None = None
+    ranks: Ranks = ALONE
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class TrainingCost:
         images_per_s: training images a second, an image counted once however many views it gives,
             while no monitor was at work.
         threads: of the processor, of each process in turn; none where a GPU computed.
+        devices: that trained together, in turn as `threads`.
         passes: of a `step`, an `epoch` and the `run`: how many images the method saw in all `views`, and how
             many went `forward` and `backward` through its backbones, momentum networks too; in images of the
             run's size, a view of half the side being a quarter. None: not counted, in what is compiled.
@@ -77,4 +81,5 @@ class TrainingCost:
     seconds: float
     images_per_s: float
     threads: tuple[int, ...] = ()
+    devices: tuple[int, ...] = (1,)
     passes: Mapping[str, Mapping[str, float]] | None = None

@@ -20,7 +20,7 @@ from bench.augmentation.draws import Draws, draw
 from bench.augmentation.preparation import Preparation, prepare
 from bench.augmentation.view import join_views
 from bench.keys import seed_of
-from bench.pretraining.gradient_cache import even_chunks
+from bench.pretraining.gradient_cache import own_rows
 from bench.pretraining.training_run import TrainingRun
 
 
@@ -98,7 +98,7 @@ class DrawnViews:
         self.draws = draw_views(drawer.run, n, sides, epoch, number)
         if drawer.cropped:
             self.draws = [_keep_whole(drawn, *side) for drawn, side in zip(self.draws, sides, strict=True)]
-        chunks = even_chunks(n, drawer.run.training.chunk_size)
+        chunks = own_rows(n, drawer.run.training.chunk_size, drawer.run.ranks)
         self.groups = {(rows.start, rows.stop): self._prepare(rows) for rows in chunks}
 
     def make(self, pixels: Sequence[Tensor], rows: slice) -> list[Tensor]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from bench.contracts.dataset import FileStream, Images
 from bench.pretraining.crop_workers import Cropper, Crops, Piece, Unreadable, crop_in_workers, split_pieces
+from bench.pretraining.gradient_cache import own_rows
 from bench.pretraining.view_drawer import ViewDrawer, draw_views
 from bench.system.device import to_device
 from bench.system.profiler import mark
@@ -92,13 +93,15 @@ class FileViews:
     def views(self, index: Tensor, epoch: int, number: int) -> MakeViews:
         """Draw the views of a batch, and wait for its crops."""
         drawn = self.drawer.draw(len(index), epoch, number)
+        own = self._own_rows(len(index))
         with mark("data"):
             all_crops = self._next_crops(index, epoch, number)
 
         @mark("views")
         def make(rows: slice) -> list[Tensor]:
             with mark("data"):
-                crops = [to_device(crops[rows], self.run.device) for crops in all_crops]
+                part = _place_among(own, rows)
+                crops = [to_device(crops[part], self.run.device) for crops in all_crops]
             return drawn.make(crops, rows)
 
         return make
@@ -119,12 +122,23 @@ class FileViews:
         if self.coming is None:
             self.coming = self._start_workers(epoch, number)
         pieces = []
-        for rows in split_pieces(len(index)):
+        for rows in self._split_own(len(index)):
             crops = next(self.coming)
             if isinstance(crops, Unreadable):
                 raise self.stream.refusal(int(index[rows][crops.position]), crops.reason)
             pieces.append(crops)
         return [torch.cat(crops) for crops in zip(*pieces, strict=True)]
+
+    def _own_rows(self, images: int) -> list[slice]:
+        """Return the rows of a batch that this rank has crops made of."""
+        training, ranks = self.run.training, self.run.ranks
+        return [slice(0, images)] if ranks.size == 1 else own_rows(images, training.chunk_size, ranks)
+
+    def _split_own(self, images: int) -> Iterator[slice]:
+        """Yield them a piece at a time."""
+        for own in self._own_rows(images):
+            for part in split_pieces(own.stop - own.start):
+                yield slice(own.start + part.start, own.start + part.stop)
 
     def _start_workers(self, epoch: int, number: int) -> ComingCrops:
         """Return the crops of every piece from a batch on: there is no pause between two epochs."""
@@ -144,7 +158,18 @@ class FileViews:
             for number, index in islice(enumerate(batches), skipped if epoch == first else 0, None):
                 drawn = draw_views(self.run, len(index), any_side, epoch, number)
                 crops = np.stack([draws.crop for draws in drawn])
-                for rows in split_pieces(len(index)):
+                for rows in self._split_own(len(index)):
                     files = [str(self.stream.files[position]) for position in index[rows].tolist()]
                     stamps = () if self.stream.stamps is None else self.stream.stamps[index[rows]].tolist()
                     yield Piece(files, crops[:, rows], stamps)
+
+
+def _place_among(parts: Sequence[slice], rows: slice) -> slice:
+    """Return where rows are that lie within one of some parts, which follow each other without gaps there."""
+    place = 0
+    for part in parts:
+        if part.start <= rows.start < part.stop:
+            start = place + rows.start - part.start
+            return slice(start, start + rows.stop - rows.start)
+        place += part.stop - part.start
+    return slice(place, place)

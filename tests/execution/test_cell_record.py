@@ -45,7 +45,7 @@ def test_a_record_has_its_costs(lab: Lab) -> None:
 
     assert set(trained) == {
         "seconds", "images_per_s", "features_images_per_s", "params", "flops", "peak_mb",
-        "threads", "passes",
+        "threads", "passes", "devices",
     }  # fmt: skip
     assert set(trained["seconds"]) == {"pretrain", "features", "evaluate"}
     assert all(value > 0 for value in trained["seconds"].values())
@@ -58,6 +58,7 @@ def test_a_record_has_its_costs(lab: Lab) -> None:
     assert min(trained["peak_mb"].values()) > 10
     assert trained["threads"] == {"pretrain": [1], "features": [1], "evaluate": [1]}
     assert random["threads"] == {"pretrain": [], "features": [1], "evaluate": [1]}
+    assert (trained["devices"], random["devices"]) == ([1], [])
 
 
 def test_features_that_do_not_say_how_they_were_made_serve_as_ever(probing: Lab) -> None:
