@@ -19,6 +19,9 @@ from bench.cli.options import axis
 @axis("--dataset", metavar="NAME,…", text="What to train on.  [default: digits]")
 @axis("--eval", metavar="NAME,…", text="Evaluators.  [default: linear]")
 @axis("--label-frac", metavar="F,…", text="Shares of the labels, in (0, 1].  [default: 1]")
+@axis("--shots", metavar="N,…", text="Labelled images a class, instead of or beside shares of the labels.")
+@click.option("--keep-one/--no-keep-one", default=None,
+              help="A share that leaves a class without an image takes one of it.")  # fmt: skip
 @axis("--eval-dataset", metavar="NAME,…", text="What to evaluate on, if not what was trained on.")
 @axis("--seed", metavar="N,…", text="Of training and evaluation; a table averages over them.  [default: 0]")
 @axis("--epochs", metavar="N,…", text="Short for --set train.epochs=N.  [default: 100]")

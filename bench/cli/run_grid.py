@@ -39,6 +39,8 @@ def run_grid(options: Options, session: Session, *, dry_run: bool, ask: bool) ->
         UsageError: something that was asked for cannot be done.
     """
     experiment = plan_or_ask(options, session.registry, session.blocked, ask=ask)
+    for line in describe_data(experiment):
+        click.echo(line, err=True)
     results = experiment.spec.results
     if dry_run:
         session.echo(describe_experiment(experiment))
@@ -66,6 +68,18 @@ def plan_or_ask(options: Options, registry: Registry, blocked: Sequence[str], *,
         if not click.confirm(f"{error}\nDownload it now?", err=True):
             raise UsageError("nothing was downloaded or run. Use --download, or another --dataset.") from None
         return plan_experiment(options, registry, blocked=blocked, download=True, isolate=True)
+
+
+def describe_data(experiment: Experiment) -> list[str]:
+    """Return a line of each data set whose files could mean several things: what they were taken for."""
+    choices = [choice for cell in experiment.cells for choice in (cell.dataset, cell.eval_dataset)]
+    lines = {}
+    for choice in choices:
+        known = (choice.name, repr(choice.config), choice.root, choice.title)
+        if known not in lines:
+            found = experiment.parts.datasets.open(choice).found if choice.content else ""
+            lines[known] = f"{choice.shown}: {found}." if found else ""
+    return list(dict.fromkeys(filter(None, lines.values())))
 
 
 def describe_experiment(experiment: Experiment) -> str:

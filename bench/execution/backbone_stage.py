@@ -186,7 +186,7 @@ class BackboneStage:
             source = self._open_source(cell, images)
             if cell.label_share:
                 groups = pooled_groups(self.images.datasets.open(cell.dataset))
-                rows = labelled_rows(source.labels.cpu(), cell.label_share, cell.seed, groups)
+                rows = labelled_rows(source.labels.cpu(), cell.amount, cell.seed, groups)
                 run = replace(run, rows=rows, epoch_images=cell.epoch_images)
             run = replace(run, on_start=on_start, on_epoch=on_epoch, on_step=on_step)
             with float32_as(run.training.precision):

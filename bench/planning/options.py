@@ -71,7 +71,10 @@ class Options:
 
     def request(self, auto_precision: str) -> Request:
         """Return the request; `auto_precision` is what `precision=auto` is on the device at hand."""
-        return Request(**self.axes, settings=self.settings, auto_precision=auto_precision)
+        axes = self.axes
+        if "shots" in axes and "label_frac" not in axes:
+            axes = {**axes, "label_frac": ()}  # it is shots that were asked for, and not all labels as well
+        return Request(**axes, settings=self.settings, auto_precision=auto_precision)
 
 
 def merge_options(grid: Path | None, options: Mapping[str, Any]) -> Options:
@@ -200,6 +203,10 @@ def _read_seed(value: Any, where: str) -> int:
     return _read_whole(value, where, least=0)
 
 
+def _read_shots(value: Any, where: str) -> int:
+    return _read_whole(value, where, least=1)
+
+
 def _read_count(value: Any, where: str) -> int:
     return _read_whole(read_value(value, where) if isinstance(value, str) else value, where, least=1)
 
@@ -236,6 +243,8 @@ AXES: dict[str, tuple[str, Callable[[Any, str], Any]]] = {  # option: field of t
     "dataset": ("dataset", _read_name),
     "eval": ("evaluator", _read_name),
     "label_frac": ("label_frac", _read_share),
+    "shots": ("shots", _read_shots),
+    "keep_one": ("keep_one", _read_flag),
     "eval_dataset": ("eval_dataset", _read_name),
     "seed": ("seed", _read_seed),
 }
