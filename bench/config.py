@@ -30,6 +30,19 @@ class NoSettings:
     """The Config of a plugin that has nothing to set."""
 
 
+class WrittenList(list[Any]):
+    """A list as YAML reads it, which remembers how its items are written: the class `1e5` is no number.
+
+    Args:
+        items: as YAML reads them.
+        texts: as they are written.
+    """
+
+    def __init__(self, items: Iterable[Any], texts: Iterable[str]) -> None:
+        super().__init__(items)
+        self.texts = list(texts)
+
+
 def setting(
     default: Any,
     doc: str,
@@ -245,6 +258,8 @@ def _coerce(value: Any, hint: Any, where: str) -> Any:
         if members[-1] is not Ellipsis and len(items) != len(members):
             raise BadValue(f"{where}: {value!r} has {len(items)} items. Use {len(members)}.")
         kinds = [members[0]] * len(items) if members[-1] is Ellipsis else members
+        if isinstance(value, WrittenList) and all(kind is str for kind in kinds):
+            items = value.texts
         return tuple(_coerce(v, kind, where) for v, kind in zip(items, kinds, strict=True))
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)

@@ -32,6 +32,7 @@ from bench.storage.records import RecordStore
 RUN = {"python", "bash", "console", "yaml", "toml", "json", "text"}  # by a test here or in test_docs_python
 DRAWN = {"mermaid"}  # which tests/test_imports.py compares with the packages
 LAYOUT, SYNOPSIS, GROUPS = "birds/train/<class>/*", "bench run [GRID.yaml] [options]", "file,patient"
+LIST = "filename,label,split"
 SKIPPED = "geometry: it needs a backbone to work on, but pixels has features only."  # as the text says
 PROFILES = ("profile of simclr", "stage of the run")
 
@@ -180,7 +181,7 @@ def test_a_documented_grid_is_planned(block: Block, data: Path) -> None:
     ids=lambda block: block.name,
 )
 def test_a_text_is_one_that_is_checked_here(block: Block) -> None:
-    assert [known in block.text for known in (LAYOUT, SYNOPSIS, GROUPS, *PROFILES)].count(True) == 1
+    assert [known in block.text for known in (LAYOUT, SYNOPSIS, GROUPS, LIST, *PROFILES)].count(True) == 1
 
 
 # ---- what is no command
@@ -234,6 +235,20 @@ def test_both_layouts_of_a_folder_are_read(tmp_path: Path, split: tuple[str, ...
 
     assert names <= documented
     assert {cell.skip for cell in cells} == {None}
+
+
+def test_a_list_of_files_and_labels_is_read(tmp_path: Path) -> None:
+    lines = block_with(LIST).text.split()
+    files = [line.partition(",")[0] for line in lines[1:]]
+    fill(tmp_path / "images", ("more",), 4, "RGB")
+    for number, file in enumerate(files):
+        (tmp_path / "images" / "more" / f"{number + 2}.png").rename(tmp_path / file)
+    rows = ["more/0.png,dog,train", "more/1.png,cat,test"]
+    (tmp_path / "labels.csv").write_text("\n".join([*lines, *rows]))
+    root = f"dataset.root={tmp_path}"
+    (cell,) = plan_run(["bench", "run", "--method", "random", "--dataset", "image_folder", "--set", root])
+
+    assert (cell.label_frac, cell.skip) == (1.0, None)
 
 
 def test_a_profile_and_a_line_of_metrics_have_what_is_documented(tmp_path: Path) -> None:

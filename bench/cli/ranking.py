@@ -11,6 +11,7 @@ import click
 from bench.cli.app import Session, session
 from bench.cli.options import axis, results_option, split_names
 from bench.errors import BadValue, UnknownName, UsageError, suggest
+from bench.storage.data_names import name_data
 
 if TYPE_CHECKING:
     from bench.storage.records import Record
@@ -109,14 +110,15 @@ def select(records: Sequence[Record], filters: Mapping[str, tuple[str, ...]]) ->
     )
     shares = [read_share(text) for text in split_names(filters["label_frac"], "--label-frac")]
     cells = [record["cell"] for record in records]
+    on = [evaluated for _, evaluated in name_data(records)]
     refuse_unknown("eval", evaluators, {cell["evaluator"] for cell in cells})
-    refuse_unknown("dataset", datasets, {cell.get("eval_dataset") or cell["dataset"] for cell in cells})
+    refuse_unknown("dataset", datasets, set(on))
     refuse_unknown("label-frac", shares, {cell.get("label_frac") for cell in cells} - {None})
     return [
         record
-        for record, cell in zip(records, cells, strict=True)
+        for record, cell, evaluated in zip(records, cells, on, strict=True)
         if (not evaluators or cell["evaluator"] in evaluators)
-        and (not datasets or (cell.get("eval_dataset") or cell["dataset"]) in datasets)
+        and (not datasets or evaluated in datasets)
         and (not shares or cell.get("label_frac") in (None, *shares))
     ]
 

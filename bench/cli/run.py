@@ -30,6 +30,9 @@ HOW_TO_GO_ON = f"""That was a first look, {FIRST_EPOCHS} epochs long. How to go 
 @axis("--dataset", metavar="NAME,…", text="What to train on.  [default: digits]")
 @axis("--eval", metavar="NAME,…", text="Evaluators.  [default: linear]")
 @axis("--label-frac", metavar="F,…", text="Shares of the labels, in (0, 1].  [default: 1]")
+@axis("--shots", metavar="N,…", text="Labelled images a class, instead of or beside shares of the labels.")
+@click.option("--keep-one/--no-keep-one", default=None,
+              help="A share that leaves a class without an image takes one of it.")  # fmt: skip
 @axis("--eval-dataset", metavar="NAME,…", text="What to evaluate on, if not what was trained on.")
 @axis("--seed", metavar="N,…", text="Of training and evaluation; a table averages over them.  [default: 0]")
 @axis(

@@ -43,6 +43,8 @@ def run_grid(
         UsageError: something that was asked for cannot be done.
     """
     experiment = plan_or_ask(options, session.registry, session.blocked, ask=ask, joined=joined)
+    for line in describe_data(experiment):
+        click.echo(line, err=True)
     results = experiment.spec.results
     for note in experiment.notes:
         click.echo(f"Note: {note}", err=True)
@@ -75,6 +77,18 @@ def plan_or_ask(
         if not click.confirm(f"{error}\nDownload it now?", err=True):
             raise UsageError("nothing was downloaded or run. Use --download, or another --dataset.") from None
         return plan_experiment(options, registry, blocked=blocked, download=True, isolate=True)
+
+
+def describe_data(experiment: Experiment) -> list[str]:
+    """Return a line of each data set whose files could mean several things: what they were taken for."""
+    choices = [choice for cell in experiment.cells for choice in (cell.dataset, cell.eval_dataset)]
+    lines = {}
+    for choice in choices:
+        known = (choice.name, repr(choice.config), choice.root, choice.title)
+        if known not in lines:
+            found = experiment.parts.datasets.open(choice).found if choice.content else ""
+            lines[known] = f"{choice.shown}: {found}." if found else ""
+    return list(dict.fromkeys(filter(None, lines.values())))
 
 
 def describe_experiment(experiment: Experiment) -> str:

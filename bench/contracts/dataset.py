@@ -146,6 +146,24 @@ class Dataset(DeclaredDataset, ABC):
         """Return the files to pretrain on instead of what `load` returns, in its order; none is none."""
         return None
 
+    @property
+    def title(self) -> str:
+        """The name that people know the data by, which is in no key: the plugin's, or that of a folder."""
+        return self.name
+
+    @property
+    def found(self) -> str:
+        """What the files were taken for, in one line that a run begins with; empty where that is known."""
+        return ""
+
+    def content(self) -> str:
+        """Return a digest of the data that does not change with what is selected of it, such as a fold.
+
+        Data with another one is another data set: what is trained on one and evaluated on the other is a
+        transfer.
+        """
+        return self.fingerprint()
+
     def groups(self, split: str) -> Sequence[int] | None:
         """Return the group of each image of `split`, in the order of `load`; none: each stands alone.
 

@@ -235,6 +235,7 @@ class Evaluator(Declared, ABC):
 
     needs: ClassVar[Needs] = "features"  # or `Task.network`, too
     takes_fraction: ClassVar[bool] = True  # or it is given all labels, once
+    uses_labels: ClassVar[bool] = True  # or it works on data without any, too
     draws_subsets: ClassVar[bool] = False  # by `Task.subset`: groups of images are then in its key
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

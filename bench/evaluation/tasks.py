@@ -12,6 +12,7 @@ from bench.contracts.backbone import Backbone
 from bench.contracts.dataset import Images
 from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.evaluator import Features, Network, Task, draw_folds
+from bench.splits.amounts import ALL_LABELS, LabelAmount
 from bench.splits.grouped import labelled_splits
 from bench.splits.label_pool import gather_rows, labelled_rows, select_rows
 
@@ -21,7 +22,7 @@ Folds = tuple[tuple[Tensor, Tensor], ...]
 def build_task(
     parts: Mapping[str, Features],
     classes: tuple[str, ...],
-    fraction: float | None,
+    amount: LabelAmount | float | None,
     seed: int,
     device: torch.device,
     shared: dict[str, Any] | None = None,
@@ -37,7 +38,7 @@ def build_task(
     Args:
         parts: the features of every split. Those of `x` are the task's from now on, labels are copied.
         classes: the classes' names.
-        fraction: of the labels; none is all.
+        amount: of the labels, a share or more; none is all.
         seed: of the draw, and of the evaluator.
         device: where to compute.
         shared: of the run, as `Task.shared`; none is an empty one.
@@ -46,10 +47,10 @@ def build_task(
     """
     known = [parts[split] for split in labelled_splits(parts)]
     labels = torch.cat([part.y for part in known])
-    rows = labelled_rows(labels, fraction, seed, groups)
+    rows = labelled_rows(labels, amount, seed, groups)
     x = select_rows([part.x for part in known], rows)
     train = Features(x, labels[rows], None if groups is None else groups[rows])
-    own_val = len(known) > 1 and fraction in (1, None) and not seen
+    own_val = len(known) > 1 and amount in (1, None, ALL_LABELS) and not seen
     own = rows >= len(known[0])
     folds: Folds = ()
     if own_val:
@@ -74,7 +75,7 @@ def build_network(
     images: Mapping[str, Images],
     info: DatasetInfo,
     about: Mapping[str, Any],
-    fraction: float | None,
+    amount: LabelAmount | float | None,
     seed: int,
     device: torch.device,
     groups: Tensor | None = None,
@@ -86,14 +87,14 @@ def build_network(
         images: of every split.
         info: what is known of them.
         about: what the backbone's artifact says of it.
-        fraction: as of `build_task`.
+        amount: as of `build_task`.
         seed: as of `build_task`.
         device: where to compute.
         groups: as of `build_task`.
     """
     known = [images[split] for split in labelled_splits(images)]
     labels = torch.cat([part.labels for part in known])
-    rows = labelled_rows(labels, fraction, seed, groups)
+    rows = labelled_rows(labels, amount, seed, groups)
     every = len(known) == 1 and len(rows) == len(labels)  # they may be in a file larger than memory
     train = known[0] if every else Images(gather_rows([part.pixels for part in known], rows), labels[rows])
     return Network(

@@ -212,7 +212,7 @@ class BackboneStage:
         source = self._open_source(cell, images)
         if cell.label_share:
             groups = pooled_groups(self.images.datasets.open(cell.dataset))
-            rows = labelled_rows(source.labels.cpu(), cell.label_share, cell.seed, groups)
+            rows = labelled_rows(source.labels.cpu(), cell.amount, cell.seed, groups)
             run = replace(run, rows=rows, epoch_images=cell.epoch_images)
         with float32_as(run.training.precision):
             return pretrain(method, source, run)

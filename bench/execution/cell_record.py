@@ -14,6 +14,11 @@ from bench.storage.records import SCHEMA, Record
 def blank_record(cell: Cell, provenance: Mapping[str, Any]) -> Record:
     """Return the record of a cell before its outcome is known."""
     roles = ("method", "backbone", "dataset", "eval_dataset", "evaluator")
+    contents = {
+        role: choice.content
+        for role, choice in (("dataset", cell.dataset), ("eval_dataset", cell.eval_dataset))
+        if choice.content and choice.content != choice.identity.get("fingerprint")
+    }
     return {
         "schema": SCHEMA,
         "keys": asdict(cell.keys),
@@ -24,6 +29,7 @@ def blank_record(cell: Cell, provenance: Mapping[str, Any]) -> Record:
             "training": cell.training.key_fields() if cell.training else {"image_size": cell.image_size},
             "views": [key_fields(view) for view in cell.views],
         },
+        **({"contents": contents} if contents else {}),
         "status": "",
         "reason": None,
         "metrics": {},

@@ -51,7 +51,8 @@ def count_devices(
         raise BadValue(f"{asked}, but a worker on another machine makes a cell on one. Leave --devices out.")
     if runtime.gpus and runtime.devices > runtime.gpus_per_cell:
         raise BadValue(
-            f"{asked}, but a cell has {runtime.gpus_per_cell} of --gpus. Use --gpus-per-cell {runtime.devices}."
+            f"{asked}, but a cell has {runtime.gpus_per_cell} of --gpus. "
+            f"Use --gpus-per-cell {runtime.devices}."
         )
     there = len(list_devices(device))
     needed = runtime.jobs * runtime.devices

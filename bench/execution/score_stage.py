@@ -79,7 +79,7 @@ class ScoreStage:
         task = build_task(
             features,
             classes,
-            cell.label_frac,
+            cell.amount,
             cell.seed,
             self.device,
             self._shared,
@@ -102,7 +102,7 @@ class ScoreStage:
         images = {split: self.images.get(cell.eval_dataset, split) for split in cell.keys.features}
         about = self.features.backbones.about(cell)
         return build_network(
-            backbone, images, self._info(cell), about, cell.label_frac, cell.seed, self.device, groups
+            backbone, images, self._info(cell), about, cell.amount, cell.seed, self.device, groups
         )
 
     def _info(self, cell: Cell) -> DatasetInfo:
@@ -141,6 +141,7 @@ class ScoreStage:
             "per_class": {name: list(values) for name, values in scores.per_class.items()},
             "classes": list(info.classes),
             "notes": list(dict.fromkeys((*trained_on.notes, *info.notes))),
+            **describe_notes(trained_on, info),
             "protocol": {
                 **USUAL_PROTOCOL,
                 **describe_normalisation(cell),
@@ -152,6 +153,13 @@ class ScoreStage:
                 self.features.about(cell), seconds, peak_mb(self.device), threads_on(self.device)
             ),
         }
+
+
+def describe_notes(trained_on: DatasetInfo, info: DatasetInfo) -> dict[str, Any]:
+    """Return what a record says of which data its notes are of: nothing where all are of both."""
+    if trained_on.notes == info.notes:
+        return {}
+    return {"notes_of": {"dataset": list(trained_on.notes), "eval_dataset": list(info.notes)}}
 
 
 def count_groups(labelled: Features) -> int | None:

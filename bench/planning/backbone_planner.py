@@ -14,6 +14,7 @@ from bench.planning.cells import TRAINING_PARTS, PluginChoice
 from bench.planning.plans import BackbonePlan, LabelSubset, SeededPlan
 from bench.planning.plugin_choices import PluginChoices
 from bench.planning.views import read_train_config, resolve_views, spend_budget
+from bench.splits.amounts import LabelAmount
 
 
 class BackbonePlanner:
@@ -92,18 +93,26 @@ class BackbonePlanner:
             reason = reason or self.plugins.why_size_unsupported(backbone, channels, image_size, size)
         return reason
 
-    def plan_seed(self, trained: BackbonePlan, seed: int, share: float) -> SeededPlan:
-        """Return the plan of a backbone with a seed and the labels that it is trained with."""
+    def plan_seed(self, trained: BackbonePlan, seed: int, seen: LabelAmount | None) -> SeededPlan:
+        """Return the plan of a backbone with a seed and the labels that it is trained with, if any."""
 
         def plan() -> SeededPlan:
             fields, subset = {**trained.digested, "seed": seed}, LabelSubset(0, "", refusal=None)
-            if share:
-                subset = self._draw_training_labels(trained, share, seed)
+            share = 0.0
+            if seen:
+                subset = self._draw_training_labels(trained, seen, seed)
+                share = self._measure_share(trained.dataset, seen, subset)
                 fields |= {"labels": subset.digest, "epoch_images": trained.epoch_images}
             skip = subset.refusal or trained.unsupported
             return SeededPlan(trained, seed, share, subset.count, key=digest(fields), skip=skip)
 
-        return cast("SeededPlan", self.plugins.remember(("source", trained, seed, share), plan))
+        return cast("SeededPlan", self.plugins.remember(("source", trained, seed, seen), plan))
+
+    def _measure_share(self, data: PluginChoice, amount: LabelAmount, subset: LabelSubset) -> float:
+        """Return the share of the labels that is seen: the fraction, or that of so many shots."""
+        if amount.shots is None:
+            return amount.fraction
+        return max(subset.count, 1) / int((self.plugins.pool(data) >= 0).sum())
 
     def _resolve_training(
         self, method: PluginChoice, data: PluginChoice, images: int, train: TrainConfig, size: int
@@ -123,7 +132,7 @@ class BackbonePlanner:
         precision = self.plugins.auto_precision if train.precision == "auto" else train.precision
         return resolve(recipe, train, size, precision, where=f"{method.name}: recipe")
 
-    def _draw_training_labels(self, trained: BackbonePlan, share: float, seed: int) -> LabelSubset:
+    def _draw_training_labels(self, trained: BackbonePlan, amount: LabelAmount, seed: int) -> LabelSubset:
         """Return the labels that a method is trained with, or why there are none.
 
         Raises:
@@ -135,4 +144,4 @@ class BackbonePlanner:
                 f"{trained.method.name}: it needs labels, but no image of {data.name} has one. "
                 "Leave it out, or use another --dataset."
             )
-        return LabelSubset.draw(lambda: self.plugins.training_subset(data, share, seed))
+        return LabelSubset.draw(lambda: self.plugins.training_subset(data, amount, seed))

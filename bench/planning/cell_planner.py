@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 from bench.boundary import why_refused
@@ -13,9 +14,10 @@ from bench.planning.cells import Cell, Keys, PluginChoice
 from bench.planning.failure_report import FailureReport
 from bench.planning.plans import BackbonePlan, LabelSubset, SeededPlan
 from bench.planning.plugin_choices import PluginChoices, settings_that_apply
+from bench.splits.amounts import ALL_LABELS, LabelAmount
 
 Names = tuple[str, str, str]  # of a dataset, a backbone and a method
-Axes = tuple[int, str, tuple[str, float | None]]  # seed, what is evaluated on, evaluator and label fraction
+Axes = tuple[int, str, tuple[str, LabelAmount | None]]  # seed, what is evaluated on, evaluator and labels
 
 
 class CellPlanner:
@@ -30,11 +32,12 @@ class CellPlanner:
         self.plugins, self.datasets, self.backbones = plugins, plugins.datasets, backbones
 
     def plan(self, trained: BackbonePlan, axes: Axes, settings: Mapping[str, Any]) -> Cell:
-        """Return the cell of an evaluator at a label fraction on what a backbone plan trains."""
-        seed, eval_name, (evaluator_name, fraction) = axes
-        source = self.backbones.plan_seed(trained, seed, self._label_share(trained.method.name, fraction))
+        """Return the cell of an evaluator at an amount of labels on what a backbone plan trains."""
+        seed, eval_name, (evaluator_name, amount) = axes
         data = self._choose_eval_dataset(trained, eval_name, settings)
         evaluator = self.plugins.choose("evaluators", evaluator_name, "evaluator", settings)
+        amount = self._keep_only_if_needed(trained, data, amount, seed)
+        source = self.backbones.plan_seed(trained, seed, self._seen_labels(trained.method.name, amount))
         choices: dict[str, Any] = {
             "method": trained.method,
             "backbone": trained.backbone,
@@ -42,12 +45,12 @@ class CellPlanner:
             "eval_dataset": data,
             "evaluator": evaluator,
         }
-        subset = self._draw_subset(data, fraction or 1.0, source.seed)
+        subset = self._draw_subset(data, evaluator, amount or ALL_LABELS, source.seed)
         if subset.refusal is None:
             self._check_evaluator(evaluator, data, subset.count)
         return Cell(
             **choices,
-            label_frac=fraction,
+            amount=amount,
             seed=source.seed,
             split=trained.split,
             label_share=source.label_share,
@@ -58,7 +61,7 @@ class CellPlanner:
             image_size=trained.image_size,
             normalisation=trained.normalisation,
             settings=settings_that_apply(settings, choices, trained=trained.training is not None),
-            keys=self._chain_keys(source, data, evaluator, fraction, subset),
+            keys=self._chain_keys(source, data, evaluator, amount, subset),
             skip=source.skip or subset.refusal or self._unfit(trained, evaluator),
         )
 
@@ -66,7 +69,7 @@ class CellPlanner:
         self, names: Names, axes: Axes, settings: Mapping[str, Any], failure: FailureReport
     ) -> Cell:
         """Return a cell whose plan failed, with as much as is known of it."""
-        (dataset, backbone, method), (seed, eval_dataset, (evaluator, fraction)) = names, axes
+        (dataset, backbone, method), (seed, eval_dataset, (evaluator, amount)) = names, axes
         cls, choose = self.plugins.plugin("methods", method), self.plugins.choose_anyhow
         choices: dict[str, Any] = {
             "method": choose("methods", method, "method", settings),
@@ -78,10 +81,10 @@ class CellPlanner:
         choices["eval_dataset"] = choose("datasets", eval_dataset, role, settings)
         cell = Cell(
             **choices,
-            label_frac=fraction,
+            amount=amount,
             seed=seed,
             split="train",
-            label_share=self._label_share(method, fraction),
+            label_share=1.0 if self._seen_labels(method, amount) else 0.0,
             label_count=0,
             epoch_images=0,
             training=None,
@@ -95,18 +98,29 @@ class CellPlanner:
         key = cell.unplanned_key
         return replace(cell, keys=Keys(backbone=key, features={}, score=key))
 
-    def _label_share(self, method: str, fraction: float | None) -> float:
-        """Return the share of the training labels that a method sees in a cell: never more than a probe."""
-        if not self.plugins.plugin("methods", method).uses_labels:
-            return 0.0
-        return 1.0 if fraction is None else fraction
+    def _seen_labels(self, method: str, amount: LabelAmount | None) -> LabelAmount | None:
+        """Return the training labels that a method sees in a cell: never more than a probe; none if none."""
+        return (amount or ALL_LABELS) if self.plugins.plugin("methods", method).uses_labels else None
+
+    def _keep_only_if_needed(
+        self, trained: BackbonePlan, data: PluginChoice, amount: LabelAmount | None, seed: int
+    ) -> LabelAmount | None:
+        """Return an amount that keeps one image of each class only where the fraction leaves one out."""
+        if amount is None or not amount.keep_one:
+            return amount
+        plain = replace(amount, keep_one=False)
+        used = [data]
+        if self.plugins.plugin("methods", trained.method.name).uses_labels:
+            used.append(trained.dataset)
+        drawn = [LabelSubset.draw(partial(self.plugins.training_subset, one, plain, seed)) for one in used]
+        return amount if any(one.refusal for one in drawn) else plain
 
     def _chain_keys(
         self,
         source: SeededPlan,
         data: PluginChoice,
         evaluator: PluginChoice,
-        fraction: float | None,
+        amount: LabelAmount | None,
         subset: LabelSubset,
     ) -> Keys:
         """Return the chain of a cell's keys."""
@@ -116,19 +130,23 @@ class CellPlanner:
             "stage": "score",
             "features": features,
             "evaluator": evaluator.identity,
-            "label_frac": fraction,
+            "label_frac": None if amount is None or amount.shots is not None else amount.fraction,
             "subset": subset.digest,
             "seed": source.seed,
         }
-        if self._draws_by_group(data, evaluator, fraction):
+        if amount is not None and amount.shots is not None:
+            score["shots"] = amount.shots
+        if self._draws_by_group(data, evaluator, amount):
             score["groups"] = self.plugins.groups_digest(data)
         return Keys(backbone=source.key, features=features, score=digest(score))
 
-    def _draws_by_group(self, data: PluginChoice, evaluator: PluginChoice, fraction: float | None) -> bool:
+    def _draws_by_group(
+        self, data: PluginChoice, evaluator: PluginChoice, amount: LabelAmount | None
+    ) -> bool:
         """Tell whether a score depends on which images are in a group beyond the labels it is given."""
         if self.plugins.groups(data) is None:
             return False
-        own_folds = "val" in self.datasets.open(data).splits and fraction in (None, 1)
+        own_folds = "val" in self.datasets.open(data).splits and (amount is None or amount.is_all)
         return not own_folds or self.plugins.plugin("evaluators", evaluator.name).draws_subsets
 
     def _check_evaluator(self, evaluator: PluginChoice, data: PluginChoice, labelled: int) -> None:
@@ -140,9 +158,14 @@ class CellPlanner:
         classes = len(self.datasets.open(data).info.classes)
         self.plugins.plugin("evaluators", evaluator.name)(evaluator.config).check(labelled, classes)
 
-    def _draw_subset(self, data: PluginChoice, fraction: float, seed: int) -> LabelSubset:
-        """Return the labels that a fraction gives, or why it gives none."""
-        return LabelSubset.draw(lambda: self.plugins.subset(data, fraction, seed))
+    def _draw_subset(
+        self, data: PluginChoice, evaluator: PluginChoice, amount: LabelAmount, seed: int
+    ) -> LabelSubset:
+        """Return the labels that an amount gives, or why it gives none."""
+        needed = self.plugins.plugin("evaluators", evaluator.name).uses_labels
+        if not needed and not (self.plugins.pool(data) >= 0).any():
+            return LabelSubset(0, "none", refusal=None)
+        return LabelSubset.draw(lambda: self.plugins.subset(data, amount, seed))
 
     def _unfit(self, trained: BackbonePlan, evaluator: PluginChoice) -> str | None:
         """Return why an evaluator cannot work on what a method and its backbone give, if it cannot."""

@@ -12,6 +12,7 @@ from bench.config import format_value
 from bench.contracts.recipe import Training
 from bench.keys import digest
 from bench.planning.failure_report import FailureReport
+from bench.splits.amounts import LabelAmount
 
 if TYPE_CHECKING:
     from bench.contracts.backbone import Normalisation
@@ -29,6 +30,8 @@ class PluginChoice:
         config: a `Config` of its class.
         identity: what a key hashes of it.
         root: of a dataset, the folder that was set.
+        title: of a dataset, the name that people know it by; empty is its own.
+        content: of a dataset, what its files hold, whatever is selected.
     """
 
     kind: str
@@ -36,6 +39,13 @@ class PluginChoice:
     config: Any
     identity: Mapping[str, Any]
     root: Path | None = None
+    title: str = ""
+    content: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The name that people know it by."""
+        return self.title or self.name
 
     @cached_property
     def key(self) -> str:
@@ -46,7 +56,7 @@ class PluginChoice:
         """Tell whether two datasets are of the same files, whatever is selected of them."""
         if (self.name, self.identity.get("dist")) != (other.name, other.identity.get("dist")):
             return False
-        return self.root == other.root or self.identity["fingerprint"] == other.identity["fingerprint"]
+        return self.root == other.root or self.content == other.content
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +73,7 @@ class Cell:
     """One point of the grid, with everything resolved.
 
     Args:
-        label_frac: of the labels; none where the evaluator takes no fraction.
+        amount: of the labels; none where the evaluator takes no fraction.
         split: that the backbone is trained on; that of val as well where it is trained on labels.
         label_share: of the labels of train and val that the method sees, 0 where it looks at none.
         label_count: how many that are.
@@ -83,7 +93,7 @@ class Cell:
     dataset: PluginChoice
     eval_dataset: PluginChoice
     evaluator: PluginChoice
-    label_frac: float | None
+    amount: LabelAmount | None
     seed: int
     split: str
     label_share: float
@@ -129,8 +139,10 @@ class Cell:
     @property
     def training_title(self) -> str:
         """How progress and errors name the backbone."""
-        words = [self.method.name, self.backbone.name, self.dataset.name]
-        if 0 < self.label_share < 1:
+        words = [self.method.name, self.backbone.name, self.dataset.shown]
+        if self.label_share and self.amount and self.amount.shots is not None:
+            words.append(f"{self.amount.shots} labels a class")
+        elif 0 < self.label_share < 1:
             words.append(f"{100 * self.label_share:g} % of labels")
         return " ".join([*words, *self._varied_settings(of_training=True), f"seed {self.seed}"])
 
@@ -138,12 +150,24 @@ class Cell:
     def title(self) -> str:
         """How progress names the cell."""
         words = [self.training_title]
-        if self.eval_dataset.name != self.dataset.name:
-            words.append(f"-> {self.eval_dataset.name}")
+        if not self.dataset.is_same_data(self.eval_dataset):
+            words.append(f"-> {self.eval_dataset.shown}")
         words += [self.evaluator.name, *self._varied_settings(of_training=False)]
-        if self.label_frac is not None:
+        if self.shots is not None:
+            words.append(f"{self.shots} {'shot' if self.shots == 1 else 'shots'}")
+        elif self.label_frac is not None:
             words.append(f"{100 * self.label_frac:g} %")
         return " ".join(words)
+
+    @property
+    def label_frac(self) -> float | None:
+        """Share of the labels; none where the evaluator takes none, or it is shots that count."""
+        return None if self.amount is None or self.amount.shots is not None else self.amount.fraction
+
+    @property
+    def shots(self) -> int | None:
+        """Labelled images a class; none where they are a share."""
+        return self.amount.shots if self.amount else None
 
     def _varied_settings(self, *, of_training: bool) -> list[str]:
         """Return the settings that differ within the grid, as they are written after `--set`."""
@@ -165,4 +189,13 @@ class Cell:
             "evaluator": self.evaluator.name,
             "label_frac": self.label_frac,
             "seed": self.seed,
+            **({} if self.shots is None else {"shots": self.shots}),
+            **({"keep_one": True} if self.amount and self.amount.keep_one else {}),
+            **self._titles,
         }
+
+    @property
+    def _titles(self) -> dict[str, str]:
+        """The names of data that has one beside its plugin's."""
+        roles = {"dataset_name": self.dataset, "eval_dataset_name": self.eval_dataset}
+        return {name: choice.title for name, choice in roles.items() if choice.shown != choice.name}

@@ -15,7 +15,7 @@ from bench.contracts.recipe import TrainConfig
 from bench.errors import BadPlugin, BadValue, UnknownName, suggest
 from bench.planning.open_datasets import Datasets
 from bench.planning.options import Options
-from bench.planning.plugin_choices import PluginChoices, own_settings
+from bench.planning.plugin_choices import NAME, PluginChoices, own_settings
 from bench.planning.request import Request
 from bench.registry.registry import Registry, singular
 from bench.spelling import find_nearest, is_another_word
@@ -99,7 +99,7 @@ def _check_setting(setting: str, request: Request, plugins: PluginChoices) -> No
         raise UnknownName(f"--set {setting}: nothing chosen is named {part!r}.{suggest(part, known)}")
     fields = {f.name for config in _find_configs(part, request, plugins) for f in dataclasses.fields(config)}
     if part in {"dataset", "eval_dataset", *request.names["datasets"]}:
-        fields.add(ROOT)
+        fields |= {ROOT, NAME}
     if part == "views":
         fields.add(OPS)
     if name not in fields:

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from bench.config import WrittenList
 from bench.errors import BadValue, UnknownName, UsageError, suggest
 
 # YAML 1.2's core schema. PyYAML follows YAML 1.1, in which 1e-4 is text, `no` is false, 010 is 8,
@@ -43,6 +44,14 @@ class Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def _read_sequence(loader: Loader, node: yaml.SequenceNode) -> list[Any]:
+    """Return the list of a node; one of plain values remembers how they are written."""
+    items = loader.construct_sequence(node, deep=True)
+    plain = all(isinstance(item, yaml.ScalarNode) for item in node.value)
+    return WrittenList(items, [item.value for item in node.value]) if plain else items
+
+
+Loader.add_constructor("tag:yaml.org,2002:seq", _read_sequence)
 for _tag, _pattern in SCALARS.items():
     Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), None)
 
@@ -60,9 +69,8 @@ def read_grid(path: Path, known: Collection[str]) -> dict[str, Any]:
     """
     content = _load(path)
     if not isinstance(content, dict):
-        kind = {"NoneType": "is empty", "list": "holds a list"}.get(
-            type(content).__name__, "holds no options"
-        )
+        kind = "is empty" if content is None else "holds no options"
+        kind = "holds a list" if isinstance(content, list) else kind
         raise UsageError(f"{path}: the grid file {kind}. Write an option a line, e.g. `method: [simclr]`.")
     options: dict[str, Any] = {}
     for key, value in content.items():

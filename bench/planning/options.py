@@ -91,7 +91,10 @@ class Options:
     def request(self, auto_precision: str) -> Request:
         """Return the request; `auto_precision` is what `precision=auto` is on the device at hand."""
         settings = {name: values for name, values in self.settings.items() if not self._is_of_executor(name)}
-        return Request(**self.axes, settings=settings, auto_precision=auto_precision)
+        axes = self.axes
+        if "shots" in axes and "label_frac" not in axes:
+            axes = {**axes, "label_frac": ()}  # it is shots that were asked for, and not all labels as well
+        return Request(**axes, settings=settings, auto_precision=auto_precision)
 
     @property
     def executor_settings(self) -> dict[str, Any]:
@@ -265,6 +268,10 @@ def _read_seed(value: Any, where: str) -> int:
     return _read_whole(value, where, least=0)
 
 
+def _read_shots(value: Any, where: str) -> int:
+    return _read_whole(value, where, least=1)
+
+
 def _read_count(value: Any, where: str) -> int:
     return _read_whole(read_value(value, where) if isinstance(value, str) else value, where, least=1)
 
@@ -315,6 +322,8 @@ AXES: dict[str, tuple[str, Callable[[Any, str], Any]]] = {  # option: field of t
     "dataset": ("dataset", _read_name),
     "eval": ("evaluator", _read_name),
     "label_frac": ("label_frac", _read_share),
+    "shots": ("shots", _read_shots),
+    "keep_one": ("keep_one", _read_flag),
     "eval_dataset": ("eval_dataset", _read_name),
     "seed": ("seed", _read_seed),
 }

@@ -25,6 +25,7 @@ from bench.planning.plugin_choices import PluginChoices
 from bench.planning.remarks import describe_same, list_once, list_unused
 from bench.planning.request import Request
 from bench.registry.registry import Registry
+from bench.splits.amounts import LabelAmount
 
 __all__ = ["Cell", "Datasets", "Plan", "Request", "plan", "plan_grid"]
 
@@ -136,13 +137,17 @@ class Planner:
             self.faults.append(error)
             return FailureReport.of("plan", error)
 
-    def _list_evaluations(self) -> list[tuple[str, float | None]]:
-        """Return each evaluator with each label fraction; with none if it takes none."""
+    def _list_evaluations(self) -> list[tuple[str, LabelAmount | None]]:
+        """Return each evaluator with each amount of labels; with none if it takes none."""
         return [
-            (name, fraction)
+            (name, amount)
             for name in self.request.evaluator
-            for fraction in self._list_fractions(self.plugins.plugin("evaluators", name))
+            for amount in self._list_amounts(self.plugins.plugin("evaluators", name))
         ]
 
-    def _list_fractions(self, evaluator: Any) -> tuple[float | None, ...]:
-        return self.request.label_frac if evaluator.takes_fraction else (None,)
+    def _list_amounts(self, evaluator: Any) -> tuple[LabelAmount | None, ...]:
+        if not evaluator.takes_fraction:
+            return (None,)
+        request = self.request
+        shares = [LabelAmount(f, keep_one=kept) for kept in request.keep_one for f in request.label_frac]
+        return (*(LabelAmount(shots=shots) for shots in request.shots), *shares)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from bench.boundary import Contained, is_fault_of_plugin, plugin_call, why_refused
-from bench.config import NoSettings, build, identity
+from bench.config import NoSettings, WrittenList, build, identity
 from bench.contracts.dataset_info import ROOT
 from bench.errors import BadData, BadValue
 from bench.planning.cells import PluginChoice
@@ -18,6 +18,7 @@ from bench.planning.open_datasets import Datasets
 from bench.registry.registry import Registry
 from bench.splits import selection
 from bench.splits import stratified as splits
+from bench.splits.amounts import LabelAmount
 from bench.splits.grouped import labelled_splits, number_groups, pool_groups
 from bench.splits.order import Index
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from bench.contracts.evaluator import Evaluator
     from bench.contracts.recipe import Training
 
+NAME = "name"  # a setting of every dataset that says what people call it, not what it is
 IMAGE_SIZE = "train.image_size"  # the one setting of training that shapes what is not trained, too
 
 
@@ -60,7 +62,8 @@ class PluginChoices:
     def choose(self, kind: str, name: str, role: str, settings: Mapping[str, Any]) -> PluginChoice:
         """Return a plugin with what `settings` say of its role (`method.x`) or its name (`simclr.x`)."""
         values, root = self._values_and_root(kind, name, role, settings)
-        memo = ("choice", kind, name, repr(sorted(values.items())), root)
+        title = self._title(kind, name, role, settings)
+        memo = ("choice", kind, name, repr(sorted(values.items())), root, title)
         choice = self.remember(memo, lambda: self._identify(self.configure(kind, name, role, settings)))
         return cast("PluginChoice", choice)
 
@@ -75,6 +78,7 @@ class PluginChoices:
             config=config,
             identity={},
             root=Path(str(root)).expanduser() if root is not None else None,
+            title=self._title(kind, name, role, settings),
         )
 
     def _resolve_precision(self, config: Any) -> Any:
@@ -89,6 +93,15 @@ class PluginChoices:
         """Return a plugin's own settings, and the folder of its files if one is set."""
         values = own_settings(self.plugin(kind, name).Config, role, name, settings)
         return values, settings.get(f"{name}.{ROOT}", settings.get(f"{role}.{ROOT}"))
+
+    def _title(self, kind: str, name: str, role: str, settings: Mapping[str, Any]) -> str:
+        """Return what a dataset is to be called, if that is set; a plugin's own field goes before it."""
+        if kind != "datasets" or any(
+            f.name == NAME for f in dataclasses.fields(self.plugin(kind, name).Config)
+        ):
+            return ""
+        title = settings.get(f"{name}.{NAME}", settings.get(f"{role}.{NAME}"))
+        return "" if title is None else str(title)
 
     def why_unsupported(self, backbone: PluginChoice, channels: int, size: int) -> str | None:
         """Return why a backbone cannot work on images of this size, if it cannot."""
@@ -209,24 +222,24 @@ class PluginChoices:
         parts = [self.labels(data, split) for split in labelled_splits(self.datasets.open(data).splits)]
         return np.concatenate(parts)
 
-    def training_subset(self, data: PluginChoice, fraction: float, seed: int) -> tuple[int, str]:
-        """Return how many labels a fraction gives to train with, and the digest of which; see `subset`."""
+    def training_subset(self, data: PluginChoice, amount: LabelAmount, seed: int) -> tuple[int, str]:
+        """Return how many labels an amount gives to train with, and the digest of which; see `subset`."""
 
         def draw() -> tuple[int, str]:
             classes = self.datasets.open(data).info.classes
             groups = self.groups(data)
-            index = splits.stratified_subset(self.pool(data), fraction, seed, data.name, classes, groups)
+            index = splits.stratified_subset(self.pool(data), amount, seed, data.name, classes, groups)
             return len(index), splits.index_digest(index)
 
-        memo = ("training subset", data.key, data.root, fraction, seed)
+        memo = ("training subset", data.key, data.root, amount, seed)
         return cast("tuple[int, str]", self.remember(memo, draw))
 
-    def subset(self, data: PluginChoice, fraction: float, seed: int) -> tuple[int, str]:
-        """Return how many labels of train and val a fraction gives, and the digest of which.
+    def subset(self, data: PluginChoice, amount: LabelAmount, seed: int) -> tuple[int, str]:
+        """Return how many labels of train and val an amount gives, and the digest of which.
 
         Raises:
             BadData: nothing can be evaluated with the labels that there are.
-            Unsupported: the fraction leaves a class without an image.
+            Unsupported: it leaves a class without an image.
         """
 
         def draw() -> tuple[int, str]:
@@ -239,9 +252,9 @@ class PluginChoices:
             classes = self.datasets.open(data).info.classes
             for split, labels in (("training", pool), ("test", test)):
                 refuse_unfit(data.name, split, labels, classes)
-            return self.training_subset(data, fraction, seed)
+            return self.training_subset(data, amount, seed)
 
-        memo = ("subset", data.key, data.root, fraction, seed)
+        memo = ("subset", data.key, data.root, amount, seed)
         return cast("tuple[int, str]", self.remember(memo, draw))
 
     def choose_anyhow(self, kind: str, name: str, role: str, settings: Mapping[str, Any]) -> PluginChoice:
@@ -258,9 +271,13 @@ class PluginChoices:
     def _identify(self, choice: PluginChoice) -> PluginChoice:
         """Return the choice with what a key hashes of it; a dataset is opened for its fingerprint."""
         hashed = self._identify_class(choice)
-        if choice.kind == "datasets":
-            hashed["fingerprint"] = self.datasets.open(choice).fingerprint()
-        return dataclasses.replace(choice, identity=hashed)
+        if choice.kind != "datasets":
+            return dataclasses.replace(choice, identity=hashed)
+        data = self.datasets.open(choice)
+        hashed["fingerprint"] = data.fingerprint()
+        return dataclasses.replace(
+            choice, identity=hashed, title=choice.title or data.title, content=data.content()
+        )
 
     def _identify_class(self, choice: PluginChoice) -> dict[str, Any]:
         """Return what a key hashes of a plugin whatever its data is."""
@@ -333,6 +350,15 @@ def own_settings(config: type | None, role: str, name: str, settings: Mapping[st
     return values
 
 
+def _list_as_used(value: Sequence[Any], name: str, choices: Mapping[str, PluginChoice]) -> list[Any]:
+    """Return the items of a list that was set: as they are written where a plugin takes them as text."""
+    if isinstance(value, WrittenList):
+        texts = tuple(value.texts)
+        if any(getattr(plugin.config, name, None) == texts for plugin in choices.values()):
+            return value.texts
+    return list(value)
+
+
 def settings_that_apply(
     settings: Mapping[str, Any], choices: Mapping[str, PluginChoice], *, trained: bool
 ) -> dict[str, Any]:
@@ -349,12 +375,12 @@ def settings_that_apply(
         if part in ("train", "views"):
             applies = trained or setting == IMAGE_SIZE
         else:
-            applies = name != ROOT and any(
+            applies = name not in (ROOT, NAME) and any(
                 hasattr(plugin.config, name)
                 and (part == plugin.name or (part == role and f"{plugin.name}.{name}" not in settings))
                 for role, plugin in choices.items()
             )
         if applies:
             is_list = isinstance(value, Sequence) and not isinstance(value, str)
-            relevant[setting] = list(value) if is_list else value
+            relevant[setting] = _list_as_used(value, name, choices) if is_list else value
     return relevant

@@ -17,6 +17,8 @@ class Request:
         dataset: names of what is trained on.
         evaluator: names.
         label_frac: shares of the labels, in (0, 1].
+        shots: labelled images a class.
+        keep_one: a share that leaves a class without an image takes one of it.
         eval_dataset: names of what is evaluated on; none is the dataset that was trained on.
         seed: of training and evaluation.
         settings: `part.field` to the values it takes.
@@ -28,6 +30,8 @@ class Request:
     dataset: tuple[str, ...] = ("digits",)
     evaluator: tuple[str, ...] = ("linear",)
     label_frac: tuple[float, ...] = (1.0,)
+    shots: tuple[int, ...] = ()
+    keep_one: tuple[bool, ...] = (False,)
     eval_dataset: tuple[str, ...] = ()
     seed: tuple[int, ...] = (0,)
     settings: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)

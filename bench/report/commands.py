@@ -11,11 +11,12 @@ from typing import Any
 
 from bench.reporting.axes import resolve_role
 from bench.reporting.threads import threads_of
+from bench.storage.data_names import is_transfer
 from bench.storage.record_fields import flatten
 
 OPTIONS = {  # of `bench run`, by the field of a cell
     "method": "--method", "backbone": "--backbone", "dataset": "--dataset", "eval_dataset": "--eval-dataset",
-    "evaluator": "--eval", "label_frac": "--label-frac", "seed": "--seed",
+    "evaluator": "--eval", "label_frac": "--label-frac", "shots": "--shots", "seed": "--seed",
 }  # fmt: skip
 SHORT = {  # for a setting
     "train.epochs": "--epochs", "train.batch_size": "--batch-size", "train.image_size": "--image-size",
@@ -45,7 +46,7 @@ def list_commands(records: Sequence[Mapping[str, Any]]) -> list[str]:
     names = list(dict.fromkeys(name for record in records for name in record.get("settings") or {}))
     fixed = {name: value for name in names if (value := _find_common(name, records)) is not ABSENT}
     varying = [name for name in names if name not in fixed]
-    has_transfer = any(_is_transfer(record["cell"]) for record in records)
+    has_transfer = any(map(is_transfer, records))
     used: dict[Point, set[str]] = defaultdict(set)
     for record in records:
         settings = record.get("settings") or {}
@@ -142,10 +143,6 @@ def _find_common(name: str, records: Iterable[Mapping[str, Any]]) -> str | None:
 
 def _write_setting(settings: Mapping[str, Any], name: str) -> str | None:
     return write_value(settings[name]) if name in settings else ABSENT
-
-
-def _is_transfer(cell: Mapping[str, Any]) -> bool:
-    return bool((cell.get("eval_dataset") or cell["dataset"]) != cell["dataset"])
 
 
 def _place(cell: Mapping[str, Any], *, has_transfer: bool) -> Point:

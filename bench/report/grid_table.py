@@ -14,6 +14,7 @@ from bench.reporting.formats.base import Table, TableCell, TableRow
 from bench.reporting.headings import format_label
 from bench.reporting.pivot import describe_reason
 from bench.reporting.table import build_table
+from bench.storage.data_names import name_data
 
 MOST_CELLS = 6_000  # of all tables of a page together, so that a page of 1,000 cells stays below a megabyte
 MOST_NAMED = 12  # cells that are named of those with one reason
@@ -90,7 +91,7 @@ def write_troubles(records: Sequence[Mapping[str, Any]]) -> str:
     cells: dict[tuple[str, str], list[str]] = defaultdict(list)
     for record in records:
         if record["status"] != "ok":
-            cells[record["status"], describe_reason(record)].append(_name_cell(record["cell"]))
+            cells[record["status"], describe_reason(record)].append(_name_cell(record))
     if not cells:
         return ""
     rows = [
@@ -101,12 +102,13 @@ def write_troubles(records: Sequence[Mapping[str, Any]]) -> str:
     return f'<h3 id="no-score">{NO_SCORE}</h3><div class="reasons">{table}</div>'
 
 
-def _name_cell(cell: Mapping[str, Any]) -> str:
-    on = cell.get("eval_dataset") or cell["dataset"]
-    text = f"{cell['method']} on {cell['backbone']}/{cell['dataset']}, {cell['evaluator']}"
-    text += f" on {on}" if on != cell["dataset"] else ""
+def _name_cell(record: Mapping[str, Any]) -> str:
+    cell, (trained, on) = record["cell"], name_data([record])[0]
+    text = f"{cell['method']} on {cell['backbone']}/{trained}, {cell['evaluator']}"
+    text += f" on {on}" if on != trained else ""
     fraction = cell.get("label_frac")
     text += f" with {format_label('label_frac', fraction)}" if fraction is not None else ""
+    text += f" with {format_label('shots', cell['shots'])}" if "shots" in cell else ""
     return f"{text}, seed {cell.get('seed')}"
 
 

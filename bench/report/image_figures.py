@@ -18,6 +18,7 @@ from bench.report.stored import NotStored, Stored
 from bench.report.thumbnails import Sheet, make_sheet
 from bench.report.views import Recipe, draw_method_views, read_views
 from bench.splits.order import Index, Labels
+from bench.storage.data_names import is_transfer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -155,8 +156,8 @@ def draw_set_views(images: SetImages) -> Iterator[Figure]:
 def _find_views(images: SetImages, row: Row) -> tuple[str, tuple[Recipe, ...], int] | None:
     """Return the name, the recipes and the image size of a row; none where it saw no views of this data."""
     record = row.records[0]
-    cell, training = record["cell"], (record.get("config") or {}).get("training") or {}
-    if cell["dataset"] != (cell.get("eval_dataset") or cell["dataset"]) or not training.get("image_size"):
+    training = (record.get("config") or {}).get("training") or {}
+    if is_transfer(record) or not training.get("image_size"):
         return None
     try:
         recipes = read_views(record)

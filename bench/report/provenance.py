@@ -13,6 +13,7 @@ from bench.report.section import Section
 from bench.reporting.axes import survey_records
 from bench.reporting.formats.values import format_value
 from bench.reporting.threads import threads_of
+from bench.storage.data_names import ROLES, name_data
 
 MOST_VALUES = 8  # that are listed of one thing
 MOST_COMMANDS = 12
@@ -54,9 +55,8 @@ def list_commits(record: Record) -> Facts:
             yield name, value
     if threads := threads_of(record):
         yield "threads", threads
-    for role in ("dataset", "eval_dataset"):
+    for role, name in zip(ROLES, name_data([record])[0], strict=True):
         fingerprint = ((record.get("config") or {}).get(role) or {}).get("fingerprint")
-        name = record["cell"].get(role) or record["cell"]["dataset"]
         if fingerprint:
             yield f"fingerprint of {name}", fingerprint
 

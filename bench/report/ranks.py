@@ -12,6 +12,7 @@ from bench.report.section import Section
 from bench.reporting.blocks import gather_blocks
 from bench.reporting.ranking import Ranking, rank_all
 from bench.reporting.ranking_output import list_pairs
+from bench.storage.data_names import name_data
 
 REFERENCES = ("random", "supervised")  # a normalised score is 0 and 1 there
 MOST_SHOWN = 4  # rankings; `bench ranking` prints them all
@@ -29,7 +30,7 @@ PAIR_COLUMNS = {
 def build_ranks(results: Results) -> list[Section]:
     """Return the section of ranks over data sets; none where there is one data set."""
     records = results.records
-    if len({record["cell"].get("eval_dataset") or record["cell"]["dataset"] for record in records}) < 2:
+    if len({evaluated for _, evaluated in name_data(records)}) < 2:
         return []
     try:
         blocks = gather_blocks(records, references=REFERENCES, folder=results.folders)

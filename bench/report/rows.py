@@ -14,6 +14,7 @@ from bench.reporting.metric_choice import USUAL_METRIC
 Record = Mapping[str, Any]
 
 MOST_ROWS = 8  # of a figure: as many as there are colours
+Question = tuple[str, float | None, int | None]  # an evaluator, the share of the labels, and the shots
 ROW_FIELDS = ("method", "backbone", "dataset")
 
 
@@ -98,9 +99,10 @@ def choose_test_sets(records: Iterable[Record]) -> tuple[TestSet, ...]:
 
 
 def _choose_tasks(name: str, points: Sequence[RecordPoint], survey: Survey) -> TestSet:
-    by_task: dict[tuple[str, float | None], list[RecordPoint]] = defaultdict(list)
+    by_task: dict[Question, list[RecordPoint]] = defaultdict(list)
     for point in points:
-        by_task[point.axes["evaluator"], point.axes["label_frac"]].append(point)
+        share, shots = (point.axes.get(axis) for axis in ("label_frac", "shots"))
+        by_task[point.axes["evaluator"], share, shots].append(point)
     tasks = {task: _group(found, survey) for task, found in by_task.items()}
     calibrated = {
         task: rows
@@ -108,21 +110,20 @@ def _choose_tasks(name: str, points: Sequence[RecordPoint], survey: Survey) -> T
         if all("ece" in point.record["metrics"] for point in by_task[task])
     }
 
-    def rank(task: tuple[str, float | None]) -> tuple[int, bool, float, str]:
-        evaluator, share = task
-        return -len(tasks[task]), task not in calibrated, -(share or 0), evaluator
+    def rank(task: Question) -> tuple[int, bool, float, int, str]:
+        evaluator, share, shots = task
+        return -len(tasks[task]), task not in calibrated, -(share or 0), -(shots or 0), evaluator
 
     shown = _make_task(min(tasks, key=rank), tasks)
     return TestSet(name, shown, _make_task(min(calibrated, key=rank), tasks) if calibrated else None)
 
 
-def _make_task(
-    task: tuple[str, float | None], tasks: Mapping[tuple[str, float | None], Mapping[str, list[Record]]]
-) -> Task:
-    evaluator, share = task
+def _make_task(task: Question, tasks: Mapping[Question, Mapping[str, list[Record]]]) -> Task:
+    evaluator, share, shots = task
     rows = [Row(name, tuple(found)) for name, found in tasks[task].items()]
     rows.sort(key=lambda row: -row.score)
     labels = "" if share is None or share == 1 else f", {format_label('label_frac', share)} of labels"
+    labels = labels if shots is None else f", {format_label('shots', shots)}"
     return Task(f"{evaluator}{labels}", tuple(rows[:MOST_ROWS]), len(rows))
 
 

@@ -20,6 +20,7 @@ from bench.reporting.folders import StoredPredictions
 from bench.splits.order import Index, Labels
 from bench.splits.stratified import index_digest
 from bench.storage.artifacts import ArtifactStore
+from bench.storage.data_names import data_of
 from bench.storage.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -164,9 +165,10 @@ def image_loader(
     datasets = Datasets(registry, data_dir, download=download)
 
     def load(record: Record) -> Images:
-        name = record["cell"].get("eval_dataset") or record["cell"]["dataset"]
+        data = data_of(record)[1]
+        name = data.plugin
         try:
-            return _load_images(record, name, datasets, roots.get(name))
+            return _load_images(record, name, datasets, roots.get(data.title, roots.get(name)))
         except BenchError as error:  # what a plugin raises is one, too
             here = str(error).replace("dataset.root=", f"--root {name}=")  # the option that does it here
             raise NotStored(f"no test images: {here}") from None

@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from bench.storage.data_names import name_data
 from bench.storage.record_fields import flatten, natural_sort_key, settings_of
 
-CELL_FIELDS = ("method", "backbone", "dataset", "eval_dataset", "evaluator", "label_frac")
+AMOUNTS = ("label_frac", "shots", "keep_one")  # how many of the labels; some evaluators take none
+CELL_FIELDS = ("method", "backbone", "dataset", "eval_dataset", "evaluator", *AMOUNTS)
 OWN = {*CELL_FIELDS, "seed"}  # axes that are in a record's cell
+STATED = OWN - {"shots", "keep_one"}  # where it says nothing of the others
 TRAINED_FIELDS = ("method", "backbone", "dataset")  # what a training may depend on
 TRAINING_PREFIXES = ("method.", "backbone.", "dataset.", "train.", "views.")
 RESOLVED = "resolved "  # before the name of a setting that resolved to another value than was set
@@ -122,7 +125,7 @@ class Survey:
         points = self.points if axis == "seed" else self.kinds
         distinct = list(dict.fromkeys(point.axes.get(axis) for point in points))
         values = [value for value in distinct if value is not None]
-        if axis not in CELL_FIELDS or axis == "label_frac":
+        if axis not in CELL_FIELDS or axis in AMOUNTS:
             values = sorted(values, key=_sort_key)
         return [None, *values] if None in distinct else values
 
@@ -132,9 +135,9 @@ class Survey:
         That some evaluators take no label fraction does not make it vary among those that do.
         """
         values = {point.axes.get(axis) for point in self.kinds}
-        if axis != "label_frac" or None not in values:
+        if axis not in AMOUNTS or None not in values:
             return len(values) > 1
-        pairs = {(point.axes["evaluator"], point.axes[axis]) for point in self.kinds}
+        pairs = {(point.axes["evaluator"], point.axes.get(axis)) for point in self.kinds}
         evaluators = {evaluator for evaluator, _ in pairs}
         return len(values) > 2 or len(pairs) > len(evaluators)
 
@@ -149,7 +152,8 @@ def survey_records(records: Iterable[Mapping[str, Any]]) -> Survey:
     records = list(records)
     origins = _find_origins(records)
     explicit = tuple(sorted({name for origin in origins for name in origin.set_by_role}))
-    points = _number_kinds(zip(_place_on_axes(records, origins, explicit), records, strict=True))
+    names = name_data(records)
+    points = _number_kinds(zip(_place_on_axes(records, origins, explicit, names), records, strict=True))
     distinguishing = _find_distinguishing(_first_of_kinds(points), explicit)
     ambiguous = _find_ambiguous(points, (*CELL_FIELDS, *distinguishing))
     if ambiguous:
@@ -199,7 +203,7 @@ def _find_origins(records: Sequence[Mapping[str, Any]]) -> list[_Origin]:
     known: dict[tuple[Any, ...], _Origin] = {}
     origins = []
     for record in records:
-        plugins = (record["cell"].get(name) for name in CELL_FIELDS if name != "label_frac")
+        plugins = (record["cell"].get(name) for name in CELL_FIELDS if name not in AMOUNTS)
         key = (id(record.get("settings")), id(record.get("config")), record.get(FOLDER), *plugins)
         if key not in known:
             folder = {FOLDER: record[FOLDER]} if FOLDER in record else {}
@@ -209,7 +213,10 @@ def _find_origins(records: Sequence[Mapping[str, Any]]) -> list[_Origin]:
 
 
 def _place_on_axes(
-    records: Sequence[Mapping[str, Any]], origins: Sequence[_Origin], explicit: Sequence[str]
+    records: Sequence[Mapping[str, Any]],
+    origins: Sequence[_Origin],
+    explicit: Sequence[str],
+    names: Sequence[tuple[str, str]],
 ) -> Iterator[Axes]:
     """Yield each record's value on every axis.
 
@@ -217,6 +224,7 @@ def _place_on_axes(
         records: all of the table.
         origins: of each record.
         explicit: the names of all settings that were set for any record.
+        names: of the data that each was trained and is evaluated on.
     """
     distinct = list(dict.fromkeys(origins))
     set_by_all = {
@@ -231,11 +239,11 @@ def _place_on_axes(
         }
         typed = tuple((name, type(value), value) for name, value in values.items())  # 1 is not true
         settings[origin] = alike.setdefault(typed, values)
-    for record, origin in zip(records, origins, strict=True):
+    for record, origin, (trained, evaluated) in zip(records, origins, names, strict=True):
         cell = record["cell"]
-        if cell.keys() != OWN or not cell["eval_dataset"]:  # of an older record
-            own = {name: cell.get(name) for name in OWN}
-            cell = {**own, "eval_dataset": own["eval_dataset"] or cell["dataset"]}
+        if cell.keys() != STATED or (cell["dataset"], cell["eval_dataset"]) != (trained, evaluated):
+            own = {name: cell.get(name) for name in OWN if name in STATED or name in cell}
+            cell = {**own, "dataset": trained, "eval_dataset": evaluated}
         yield Axes(cell, settings[origin])
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.errors import UsageError
-from bench.reporting.axes import survey_records
+from bench.reporting.axes import AMOUNTS, survey_records
 from bench.reporting.formats.values import format_value
 from bench.reporting.headings import format_label, head_column
 from bench.reporting.metric_choice import choose_metrics
@@ -155,7 +155,7 @@ def _list_questions(pivot: Pivot) -> dict[Question, dict[str, AxisValues]]:
     for column in pivot.columns:
         values, group = dict(zip(cols, column, strict=True)), first[column]
         axes = group.points[0].axes
-        names = ["evaluator", "label_frac", *(axis for axis in cols if axis not in data)]
+        names = ["evaluator", *AMOUNTS, *(axis for axis in cols if axis not in data)]
         question = {name: axes.get(name) for name in names if name != "metric"} | {"metric": group.metric}
         sub = tuple(values[axis] for axis in data)
         name = head_column(replace(layout, cols=data), sub) if data else str(axes["eval_dataset"])
@@ -165,7 +165,7 @@ def _list_questions(pivot: Pivot) -> dict[Question, dict[str, AxisValues]]:
 
 def _describe_question(question: Question) -> str:
     words = [
-        format_label(axis, value) if axis in ("evaluator", "label_frac", "metric") else _label(axis, value)
+        format_label(axis, value) if axis in ("evaluator", *AMOUNTS, "metric") else _label(axis, value)
         for axis, value in question
         if value is not None
     ]

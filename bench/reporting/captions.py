@@ -204,6 +204,8 @@ def _protocol_of(point: RecordPoint) -> Mapping[str, Any]:
 def _describe_labels(points: Sequence[RecordPoint], survey: Survey, layout: Layout) -> str:
     """Return which labels methods were trained with: all, those that their cells name, or some."""
     shares = [(_protocol_of(point)["training_labels"], point.axes["label_frac"]) for point in points]
+    if any(point.axes.get("shots") is not None for point in points):
+        return "the labels that are named with them"
     if all(seen == 1 for seen, _ in shares):
         return "all labels"
     if all(seen == (1 if fraction is None else fraction) for seen, fraction in shares):

@@ -15,7 +15,11 @@ COLUMN_ROLES = {"dataset": "trained on", "eval_dataset": "on"}
 
 def format_label(axis: str, value: Any) -> str:
     """Return how a value on `axis` reads."""
-    return f"{100 * value:g} %" if axis == "label_frac" and value is not None else format_value(value)
+    if axis == "label_frac" and value is not None:
+        return f"{100 * value:g} %"
+    if axis == "shots" and value is not None:
+        return f"{value} {'shot' if value == 1 else 'shots'}"
+    return "one a class kept" if axis == "keep_one" and value else format_value(value)
 
 
 def label_value(layout: Layout, axis: str, value: Any) -> str:

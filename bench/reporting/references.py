@@ -12,6 +12,7 @@ from bench.reporting.formats.base import Table, TableCell, TableColumn
 from bench.reporting.metric_choice import USUAL_METRIC
 from bench.reporting.naming import Names
 from bench.reporting.pivot import Pivot, Position, SeedGroup
+from bench.storage.data_names import data_of
 
 PUBLISHED = "published"
 USUAL_CHECKPOINT = "last epoch"
@@ -69,8 +70,11 @@ def add_references(table: Table, pivot: Pivot, references: References) -> Table:
 
 def _find(group: SeedGroup, results: Sequence[PublishedResult], names: Mapping[str, str]) -> Reference | None:
     axes = group.points[0].axes
+    if axes.get("shots") is not None:
+        return None  # what is published here is of shares of the labels
     ours = _protocol_of(group)
-    for dataset in dict.fromkeys((axes["eval_dataset"], names.get(axes["eval_dataset"]))):
+    plugin = data_of(group.points[0].record)[1].plugin  # a folder is not what its name may say
+    for dataset in dict.fromkeys((plugin, names.get(axes["eval_dataset"]))):
         for method in dict.fromkeys((axes["method"], names.get(axes["method"]))):
             found = find_nearest(results, str(method), str(dataset), ours)
             if found is not None:

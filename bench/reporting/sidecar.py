@@ -66,12 +66,18 @@ def describe_records(
     return tuple(
         {
             "folder": origin,
-            "cell": {name: record["cell"].get(name) for name in IDENTITY},
+            "cell": _place_of(record["cell"]),
             "key": record["keys"]["score"],
             "digest": digest_of({name: part for name, part in record.items() if name != FOLDER}),
         }
         for record, origin in zip(records, origins, strict=True)
     )
+
+
+def _place_of(cell: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what says where the record of a cell lies."""
+    named = {name: cell[name] for name in ("dataset_name",) if name in cell}
+    return {name: cell.get(name) for name in IDENTITY} | named
 
 
 def encode_sidecar(sidecar: Sidecar) -> str:
@@ -178,7 +184,7 @@ def _check_place(place: Any, folders: int) -> Mapping[str, Any]:
         KeyError: likewise.
         TypeError: likewise.
     """
-    cell = {name: place["cell"][name] for name in IDENTITY}
+    cell = {name: place["cell"].get(name) for name in IDENTITY} | _place_of(place["cell"])
     if place["folder"] not in range(folders):
         raise ValueError(place)
     return {"folder": place["folder"], "cell": cell, "key": str(place["key"]), "digest": str(place["digest"])}

@@ -15,6 +15,7 @@ from bench.reporting.axes import TRAINED_FIELDS
 from bench.reporting.data_notes import describe_data_notes
 from bench.reporting.pivot import describe_reason
 from bench.reporting.running import describe_running
+from bench.storage.data_names import name_data
 from bench.storage.record_json import STATUSES
 
 ADVICE = {
@@ -55,8 +56,9 @@ def describe_status(records: Iterable[Mapping[str, Any]], folder: str | Path = "
 def count_cells(records: Sequence[Mapping[str, Any]]) -> str:
     """Return a table of how many cells of each training have which status."""
     counts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
-    for record in records:
-        counts[tuple(record["cell"][name] for name in TRAINED_FIELDS)][record["status"]] += 1
+    for record, (trained, _) in zip(records, name_data(records), strict=True):
+        names = (record["cell"]["method"], record["cell"]["backbone"], trained)
+        counts[names][record["status"]] += 1
     rows = [[*names, *(str(count[status]) for status in STATUSES)] for names, count in counts.items()]
     totals = [str(sum(count[status] for count in counts.values())) for status in STATUSES]
     rows.append(["all", "", "", *totals])
@@ -67,9 +69,10 @@ def count_cells(records: Sequence[Mapping[str, Any]]) -> str:
 def _list_reasons(records: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Yield each reason once, with the cells it holds for."""
     cells: dict[str, list[str]] = defaultdict(list)
-    for record in records:
+    records = list(records)
+    for record, (trained, _) in zip(records, name_data(records), strict=True):
         cell = record["cell"]
-        training = f"{cell['method']} on {cell['backbone']}/{cell['dataset']}"
+        training = f"{cell['method']} on {cell['backbone']}/{trained}"
         cells[describe_reason(record)].append(f"{training}, {cell['evaluator']}, seed {cell.get('seed')}")
     for reason, (first, *others) in cells.items():
         more = f" and {len(others)} more" if others else ""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BadValue, UsageError
-from bench.reporting.axes import CELL_FIELDS, Survey, survey_records
+from bench.reporting.axes import CELL_FIELDS, STATED, Survey, survey_records
 from bench.reporting.best import Marks, find_best
 from bench.reporting.captions import DIAGONAL, build_caption
 from bench.reporting.folders import StoredPredictions
@@ -228,7 +228,8 @@ def _finish(survey: Survey, pivot: Pivot, marks: Marks, caption: Caption, uncert
 
 def _list_axes(survey: Survey, pivot: Pivot) -> tuple[str, ...]:
     chosen = (axis for axis in (*pivot.layout.rows, *pivot.layout.cols) if axis != "metric")
-    return tuple(dict.fromkeys((*CELL_FIELDS, *survey.distinguishing, *chosen)))
+    own = (axis for axis in CELL_FIELDS if axis in STATED or any(survey.values_on(axis)))
+    return tuple(dict.fromkeys((*own, *survey.distinguishing, *chosen)))
 
 
 def _build_cells(

@@ -12,6 +12,8 @@ WORDS = {
     "eval_dataset": ("evaluated on {}", "evaluated data set"),
     "evaluator": ("evaluated by {}", "evaluator"),
     "label_frac": ("{} of the labels", "share of the labels"),
+    "shots": ("{}", "number of shots"),
+    "keep_one": ("{}", "keeping one image of each class"),
     "folder": ("of the folder {}", "folder"),
     "train.epochs": ("pretrained for {} epoch(s)", "number of epochs"),
     "train.batch_size": ("batches of {} image(s)", "batch size"),

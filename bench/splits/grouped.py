@@ -119,12 +119,15 @@ def group_shares(grouping: Grouping) -> NDArray[np.float64]:
     return shares
 
 
-def grouped_subset(grouping: Grouping, fraction: float) -> tuple[Index, dict[int, float]]:
+def grouped_subset(
+    grouping: Grouping, fraction: float, *, keep_one: bool = False
+) -> tuple[Index, dict[int, float]]:
     """Return the images, ascending, of a share of each stratum, and the classes that get none of them.
 
     Args:
         grouping: in an order for subsets.
         fraction: in (0, 1].
+        keep_one: a class that gets none of them gets the first of its groups.
 
     Returns:
         The images; and by each class without one the smallest fraction, to four digits, that gives it one.
@@ -136,7 +139,28 @@ def grouped_subset(grouping: Grouping, fraction: float) -> tuple[Index, dict[int
     for group, classes in enumerate(grouping.classes):
         for label in classes.keys() - present:
             least[label] = min(least.get(label, 1.0), float(shares[group]))
+    if keep_one and least:
+        return _add_first_groups(grouping, drawn, least, shares), {}
     return grouping.select(drawn), {label: _just_above(least[label]) for label in sorted(least)}
+
+
+def _add_first_groups(
+    grouping: Grouping, drawn: Index, least: Mapping[int, float], shares: NDArray[np.float64]
+) -> Index:
+    """Return the images of the groups that are drawn, and of the first group of each class without one.
+
+    Args:
+        grouping: in an order for subsets.
+        drawn: the groups.
+        least: by each class without a group among them, the share of the first that it is in.
+        shares: (groups,), of each.
+    """
+    first = [
+        group
+        for group, classes in enumerate(grouping.classes)
+        if any(shares[group] == least[label] for label in classes.keys() & least.keys())
+    ]
+    return grouping.select(np.array([*drawn.tolist(), *first], dtype=np.int64))
 
 
 def _just_above(share: float) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.splits.amounts import ALL_LABELS, LabelAmount
 from bench.splits.grouped import pool_groups
 from bench.splits.stratified import stratified_subset
 
@@ -24,17 +25,19 @@ def pooled_groups(data: Any) -> Tensor | None:
     return None if groups is None else torch.from_numpy(groups)
 
 
-def labelled_rows(labels: Tensor, fraction: float | None, seed: int, groups: Tensor | None = None) -> Tensor:
-    """Return which rows of the pool a label fraction takes, (m,) int64, ascending; none is all.
+def labelled_rows(
+    labels: Tensor, amount: LabelAmount | float | None, seed: int, groups: Tensor | None = None
+) -> Tensor:
+    """Return which rows of the pool an amount of labels takes, (m,) int64, ascending; none is all.
 
     Args:
         labels: (n,), int64, of the pool, -1 where there is none.
-        fraction: of each class.
+        amount: of each class.
         seed: of the draw.
         groups: (n,), int64, of images that stay together; none where each stands alone.
     """
     own = None if groups is None else groups.numpy()
-    return torch.from_numpy(stratified_subset(labels.numpy(), fraction or 1.0, seed, groups=own))
+    return torch.from_numpy(stratified_subset(labels.numpy(), amount or ALL_LABELS, seed, groups=own))
 
 
 def select_rows(parts: Sequence[Tensor], rows: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import numpy as np
 
 from bench.errors import BadValue, Unsupported
 from bench.keys import KEY_LENGTH
+from bench.splits.amounts import LabelAmount
 from bench.splits.grouped import group_images, grouped_folds, grouped_holdout, grouped_subset
 from bench.splits.order import Index, Labels, permute, sort_rows
 
@@ -43,49 +44,65 @@ def stratified_order(labels: Labels, seed: int, purpose: str) -> dict[int, Index
 
 def stratified_subset(
     labels: Labels,
-    fraction: float,
+    amount: LabelAmount | float,
     seed: int,
     where: str = "labels",
     names: Sequence[str] = (),
     groups: Labels | None = None,
 ) -> Index:
-    """Return the images, ascending, of a share of each class.
+    """Return the images, ascending, of a share of each class, or of so many images of it.
 
     Args:
         labels: (n,), -1 where there is none: such an image is in no subset.
-        fraction: in (0, 1]; of a class with n images it is round(fraction * n), or as near to that as
-            whole groups come.
-        seed: of the draw; a smaller fraction of the same seed lies inside a larger one.
+        amount: a fraction in (0, 1], of a class with n images round(fraction * n), or as near to that as
+            whole groups come; or shots, so many images of every class.
+        seed: of the draw; a smaller amount of the same seed lies inside a larger one.
         where: what an error starts with: the dataset's name.
         names: of the classes, for an error; without them it has their labels.
         groups: (n,), of images that stay together; none where each stands alone.
 
     Raises:
         BadValue: the fraction is outside (0, 1].
-        Unsupported: the fraction leaves a class without an image.
+        Unsupported: a class has no image in it, or not as many as there are shots; or there are shots of
+            images in groups.
     """
+    if not isinstance(amount, LabelAmount):
+        amount = LabelAmount(amount)
+    fraction = amount.fraction
     if not 0 < fraction <= 1:
         raise BadValue(f"label fraction: {fraction:g} is out of range. Use more than 0 and at most 1.")
     if groups is not None:
-        return _grouped_subset(labels, groups, fraction, seed, where, names)
+        return _grouped_subset(labels, groups, amount, seed, where, names)
     orders = stratified_order(labels, seed, "subset")
-    counts = {label: round(fraction * len(order)) for label, order in orders.items()}
+    counts = {label: amount.count(len(order)) for label, order in orders.items()}
     empty = [label for label, count in counts.items() if not count]
     if empty:
         least = min(map(len, orders.values()))
+        if amount.shots is not None:
+            listed = some([names[label] if names else str(label) for label in empty])
+            raise Unsupported(
+                f"{where}: {amount.shots} shots are more than there are images of {listed}. "
+                f"Use at most {least}."
+            )
         why = f"the least class has {least}"
         raise _empty_class_error(fraction, empty, why, least_fraction(least), where, names)
     return sort_rows([order[: counts[label]] for label, order in orders.items()])
 
 
 def _grouped_subset(
-    labels: Labels, groups: Labels, fraction: float, seed: int, where: str, names: Sequence[str]
+    labels: Labels, groups: Labels, amount: LabelAmount, seed: int, where: str, names: Sequence[str]
 ) -> Index:
     """Return what `stratified_subset` does, of whole groups."""
-    rows, empty = grouped_subset(group_images(labels, groups, seed, "subset"), fraction)
+    if amount.shots is not None:
+        raise Unsupported(
+            f"{where}: groups of images stay whole, so there are no {amount.shots} shots. Use --label-frac."
+        )
+    rows, empty = grouped_subset(
+        group_images(labels, groups, seed, "subset"), amount.fraction, keep_one=amount.keep_one
+    )
     if empty:
         why, least = "groups of images stay whole", max(empty.values())
-        raise _empty_class_error(fraction, list(empty), why, least, where, names)
+        raise _empty_class_error(amount.fraction, list(empty), why, least, where, names)
     return rows
 
 
@@ -96,7 +113,7 @@ def _empty_class_error(
     listed = some([names[label] if names else str(label) for label in empty])
     return Unsupported(
         f"{where}: a label fraction of {fraction:g} leaves {listed} without an image "
-        f"({why}). Use at least {least:g}."
+        f"({why}). Use --shots, --keep-one, or at least {least:g}."
     )
 
 

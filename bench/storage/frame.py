@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
 from bench.keys import digest
+from bench.storage.data_names import name_data
 from bench.storage.record_fields import PASSES, flatten, settings_of
 from bench.storage.records import IDENTITY, Record, RecordStore
 
@@ -43,7 +44,8 @@ def results(folder: str | Path = "results") -> pd.DataFrame:
     columns = [*IDENTITY, "configuration", "status", "metric", "value", *settings, "images_per_s"]
     columns += [f"seconds_{stage}" for stage in stages]
     columns += [*(f"peak_mb_{stage}" for stage in USUAL_STAGES), "peak_mb", *OTHER_COSTS, *PASSES]
-    rows = [row for record in records for row in _list_rows(record, settings, stages)]
+    pairs = zip(records, name_data(records), strict=True)
+    rows = [row for record, names in pairs for row in _list_rows(record, names, settings, stages)]
     frame: pd.DataFrame = pd.DataFrame(rows, columns=pd.Index(columns))
     return frame
 
@@ -54,10 +56,12 @@ def _list_stages(records: Sequence[Record]) -> list[str]:
     return [*USUAL_STAGES, *sorted(timed - set(USUAL_STAGES))]
 
 
-def _list_rows(record: Record, settings: Sequence[str], stages: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+def _list_rows(
+    record: Record, names: tuple[str, str], settings: Sequence[str], stages: Sequence[str]
+) -> Iterator[tuple[Any, ...]]:
     """Yield a row for each metric, or one without a metric."""
     cell, cost = record["cell"], _cost_of(record)
-    identity = {**cell, "eval_dataset": cell.get("eval_dataset") or cell["dataset"]}
+    identity = {**cell, "dataset": names[0], "eval_dataset": names[1]}
     config = {name: value for name, value in flatten(record).items() if name not in RESCALED}
     values = {**config, **settings_of(record)}
     seconds, peaks = cost.get("seconds") or {}, _peaks_of(cost)
@@ -80,7 +84,8 @@ def _list_rows(record: Record, settings: Sequence[str], stages: Sequence[str]) -
 
 def _digest_configuration(record: Record) -> str:
     """Return what only records share that differ in their seed alone: these may be averaged."""
-    return digest([{**record["cell"], "seed": None}, record.get("config")])
+    cell = {name: value for name, value in record["cell"].items() if not name.endswith("_name")}
+    return digest([{**cell, "seed": None}, record.get("config")])
 
 
 def _peaks_of(cost: Mapping[str, Any]) -> dict[str, float]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import glob
 import logging
 import os
 import re
@@ -44,7 +45,9 @@ NAME_LENGTH = 100  # of a folder; with key and suffix well below the 255 bytes o
 AT_ONCE = 256  # records that are read and decoded together
 USUAL_SIZE = 1 << 16  # bytes; a record with the recall of 1,000 classes has 20,000
 STALE_S = 3600.0  # a record is written in milliseconds: a temporary file this old has no writer
-IDENTITY = ("method", "backbone", "dataset", "eval_dataset", "evaluator", "label_frac", "seed")  # of a cell
+IDENTITY = (  # of a cell
+    "method", "backbone", "dataset", "eval_dataset", "evaluator", "label_frac", "shots", "keep_one", "seed",
+)  # fmt: skip
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +71,8 @@ class RecordStore:
 
     def _locate(self, cell: Mapping[str, Any], score_key: str) -> str:
         """Return the path as text: to make a `Path` of it takes longer than all else."""
-        folder = _folder_of(self._root, *(str(cell[name]) for name in ("method", "backbone", "dataset")))
+        data = cell.get("dataset_name") or cell["dataset"]
+        folder = _folder_of(self._root, str(cell["method"]), str(cell["backbone"]), str(data))
         return f"{folder}{os.sep}{_to_file_name(str(cell['evaluator']))}-{score_key}.json"
 
     def write(self, record: Mapping[str, Any]) -> Path:
@@ -87,6 +91,10 @@ class RecordStore:
             with written_beside(path, content) as temporary:
                 self._set_aside(path, record["cell"])
                 temporary.replace(path)
+            for other in (
+                self._list_elsewhere(record["cell"], path) if "dataset_name" in record["cell"] else ()
+            ):
+                other.unlink(missing_ok=True)  # of the same cell, from when its data had another name
         except OSError as error:
             raise CellError(
                 f"{path}: the record could not be written ({error.strerror}). "
@@ -97,7 +105,7 @@ class RecordStore:
     def remove(self, cell: Mapping[str, Any], score_key: str) -> None:
         """Remove the record of a cell, if there is one."""
         with contextlib.suppress(OSError):  # what cannot be removed now is in the way of nothing
-            self.path(cell, score_key).unlink()
+            (self._find_place(cell, score_key) or self.path(cell, score_key)).unlink()
 
     def read(self, path: Path) -> Record:
         """Return the record in the file at `path`.
@@ -150,8 +158,8 @@ class RecordStore:
         Raises:
             UsageError: a newer bench wrote it.
         """
-        path = self.path(cell, score_key)
-        if not path.exists():
+        path = self._find_place(cell, score_key)
+        if path is None:
             return None
         try:
             return self._read_of(cell, path)
@@ -162,11 +170,31 @@ class RecordStore:
 
     def stamp(self, cell: Mapping[str, Any], score_key: str) -> object:
         """Return which file a record is, none if there is none: one that is written anew is another."""
+        place = self._find_place(cell, score_key)
         try:
-            found = os.stat(self._locate(cell, score_key))  # noqa: PTH116 - as text
+            found = place.stat() if place else None
         except OSError:
             return None
-        return found.st_ino, found.st_mtime_ns
+        return (found.st_ino, found.st_mtime_ns) if found else None
+
+    def _find_place(self, cell: Mapping[str, Any], score_key: str) -> Path | None:
+        """Return where the record of a cell is: a folder of images may have had another name, or none."""
+        path = self.path(cell, score_key)
+        if path.exists():
+            return path
+        others = self._list_elsewhere(cell, path) if "dataset_name" in cell else []
+        return others[0] if others else None
+
+    def _list_elsewhere(self, cell: Mapping[str, Any], path: Path) -> list[Path]:
+        """Return the records of a cell's key that are of other names of its data."""
+        found = path.parent.parent.glob(f"*/{glob.escape(path.name)}")
+        return [one for one in sorted(found) if one != path and self._is_of(cell, one)]
+
+    def _is_of(self, cell: Mapping[str, Any], path: Path) -> bool:
+        try:
+            return _identity(self.read(path)["cell"]) == _identity(cell)
+        except BadData:
+            return False
 
     def records(self) -> Iterator[Record]:
         """Yield all records in the natural order of their names, with a warning for each that is refused.

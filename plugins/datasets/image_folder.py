@@ -1,7 +1,10 @@
-"""Any folder of images, a folder a class.
+"""Any folder of images, a folder a class, or a list of files and labels.
 
     root/train/<class>/*   root/val/<class>/*   root/test/<class>/*     any of val and test may lack
     root/<class>/*                                                      no split: one is drawn
+    root/unlabeled/*                                                    beside them: pretrained on as well
+    root/*                                                              no labels: pretrained on
+    root/labels.csv        root/train.csv       root/test.csv           files, labels and splits
 
 With val but without test, as ImageNet is published, val is the test split; without both, a fifth
 of each class is. What was done stands in the notes of `info`, and so in every record.
@@ -37,13 +40,19 @@ from bench.api import (
 )
 
 from .image_files.contents import change_error, digest_files, index_of
-from .image_files.decoding import Failures, available_memory, decode_all, measure, read
-from .image_files.layout import Files, Paths, scan
+from .image_files.decoding import MOST_PIXELS, Failures, available_memory, decode_all, measure, read
+from .image_files.doubles import describe_doubles
+from .image_files.layout import Files, Paths, Told, scan
 from .image_files.lazy_pixels import LazyPixels
 from .image_files.packed_file import Pack, Shape, refuse_no_room
 from .image_files.packing import decode_into
+from .image_files.tree import compose
 
 NAMED = 3  # images in an error
+ALL = "train+unlabeled"  # the split to pretrain on where there are images without labels
+NOT_PIXELS = ("stream", "unlabeled", "splits", "columns", "max_megapixels")  # settings that change no pixel
+NO_CLASS = ("",)  # what `choose` is told of images without labels
+SHOWN_CLASSES = 5  # in the line that says what was found
 IN_MEMORY = 4  # a split that takes more than a fourth of what is free is not held in memory; our choice
 
 
@@ -68,6 +77,22 @@ class Config(Selection):
         doc="pretrain on crops of the files themselves, decoded anew every epoch, not of stored images",
         later=True,
     )
+    unlabeled: bool = setting(
+        default=True,
+        doc="pretrain on the images of a folder unlabeled, too, or of rows without a label",
+        later=True,
+    )
+    splits: tuple[str, ...] = setting(
+        (), "where each split is: [train=FOLDER,val=FOLDER,test=FILE.csv,unlabeled=FOLDER]; empty: found out",
+        later=True,
+    )  # fmt: skip
+    columns: tuple[str, ...] = setting(
+        (), "the headings of a list's columns: [file=HEADING,label=HEADING,split=HEADING]", later=True
+    )
+    max_megapixels: float = setting(
+        MOST_PIXELS / 1e6, "an image of more is not decoded; of a JPEG, after it was made smaller",
+        source="Pillow's default", above=0, later=True,
+    )  # fmt: skip
 
 
 class ImageFolder(Dataset):
@@ -79,29 +104,64 @@ class ImageFolder(Dataset):
         super().__init__(name, config, location)
         if location.root is None:
             raise BadData(f"{name}: no folder was given. Set dataset.root=FOLDER.")
-        self._root = location.root.expanduser()
-        self._layout = scan(self._root)
-        self._classes = chosen_classes(self._layout.classes, config, name)
+        given = location.root.expanduser()
+        self._title = given.resolve().stem if given.is_file() else given.resolve().name
+        chosen = tuple(map(compose, config.classes))
+        told = Told(config.splits, config.columns, chosen, config.unlabeled)
+        self._layout = scan(given, told)
+        self._root = self._layout.root
+        self._most = round(config.max_megapixels * 1e6)
+        self._classes = self._choose_classes(replace(config, classes=chosen))
         self._files = {split: self._choose_files(split) for split in self._layout.splits}
+        if self._layout.unlabeled is not None:
+            self._files[ALL] = self._files["train"].joined(self._layout.unlabeled)
         self._skipped: dict[str, Failures] = {}
         self._fingerprint = ""
+        self._content = ""
+        self._doubles: tuple[str, ...] = ()
         self._channels, side = self._measure()
         self._size = config.size or side
-        missing = [s for s in self.splits if self._is_packed(s) and not self._pack(s).manifest.exists()]
+        missing = [s for s in self._files if self._is_packed(s) and not self._pack(s).manifest.exists()]
         need = sum(math.prod(self._shape(self._files[split])) for split in missing)
         refuse_no_room(self._packs, need, name)
 
     @property
     def splits(self) -> tuple[str, ...]:
         """The splits there are."""
-        return tuple(self._files)
+        return tuple(self._layout.splits)
+
+    @property
+    def pretrain(self) -> str:
+        """The split to pretrain on."""
+        return ALL if ALL in self._files else "train"
+
+    @property
+    def title(self) -> str:
+        """The name of the folder, or of the list."""
+        return self._title
+
+    @property
+    def found(self) -> str:
+        """What the folder was taken for, in one line."""
+        drawn = "test" not in self._layout.folders and not self._layout.is_listed
+        counts = [
+            f"{split} {len(files):,}{' (drawn)' if split == 'test' and drawn else ''}"
+            for split, files in self._files.items()
+        ]
+        names = ", ".join(self._classes[:SHOWN_CLASSES])
+        more = f" and {len(self._classes) - SHOWN_CLASSES} more" if len(self._classes) > SHOWN_CLASSES else ""
+        classes = f"{len(self._classes)} classes ({names}{more})" if self._classes else "no labels"
+        left_out = f"; left out: {'; '.join(self._layout.left_out)}" if self._layout.left_out else ""
+        kind = f"{self._size}x{self._size}, {'grey' if self._channels == 1 else 'colour'}"
+        return f"{', '.join(counts)} images, {classes}, {kind}{left_out}"
 
     @property
     def info(self) -> DatasetInfo:
         """What is known of the folder; with on_error=skip, everything is decoded to know it."""
-        notes = self._layout.notes
+        self.fingerprint()  # by which double images are known
+        notes = (*self._layout.notes, *self._doubles)
         if self.config.on_error == "skip":
-            lost = {split: len(self._files[split]) - len(self._decodable(split)) for split in self.splits}
+            lost = {split: len(files) - len(self._decodable(split)) for split, files in self._files.items()}
             counts = ", ".join(f"{count} of {split}" for split, count in lost.items())
             notes = (*notes, f"images left out because they cannot be decoded: {counts}")
         return DatasetInfo(
@@ -115,22 +175,42 @@ class ImageFolder(Dataset):
     def fingerprint(self) -> str:
         """Return the digest of all paths under the root, of sizes and contents, and of class.txt.
 
-        Groups are in it where they decide which images are in a split.
+        Groups are in it where they decide which images are in a split, and labels and splits of a list.
         """
         if not self._fingerprint:
-            parts = self._layout.splits.values()
-            listed = sorted(
-                file
-                for part in parts
-                for file in zip(part.paths, part.sizes, part.stamps.tolist(), strict=True)
-            )
-            paths = [f"{self._root}/{path}" for path, _, _ in listed]
-            stamps = np.array([stamp for _, _, stamp in listed], dtype=np.int64)
+            listed = self._list_files()
+            paths = [f"{self._root}/{path}" for path, *_ in listed]
+            stamps = np.array([file[2] for file in listed], dtype=np.int64)
             index = index_of(self._root, self.location.data_dir)
-            contents = [found for found in digest_files(paths, stamps, index, self.name) if found]
-            named = [dict(self._layout.folders), self._layout.class_list, *self._deciding_groups()]
-            self._fingerprint = digest([named, [file[:2] for file in listed], contents])
+            digests = digest_files(paths, stamps, index, self.name)
+            self._doubles = describe_doubles(listed, digests)
+            named: list[Any] = [dict(self._layout.folders), self._layout.class_list]
+            deciding = self._deciding_groups()
+            if self._layout.is_listed:
+                names = (*self._layout.classes, "")  # the last is of -1, no label
+                deciding.append([[path, split, names[label]] for path, _, _, split, label in listed])
+            files = [[file[:2] for file in listed], [found for found in digests if found]]
+            self._fingerprint = digest([[*named, *deciding], *files])
+            self._content = self._fingerprint if not deciding else digest([named, *files])
         return self._fingerprint
+
+    def content(self) -> str:
+        """Return the digest of the files, however they are drawn from."""
+        self.fingerprint()
+        return self._content
+
+    def _list_files(self) -> list[tuple[str, int, int, str, int]]:
+        """Return path, bytes, stamp, split and label of all files, sorted."""
+        parts = dict(self._layout.splits)
+        if not self._layout.classes:
+            del parts["test"]  # some of the others
+        if self._layout.unlabeled is not None:
+            parts[ALL] = self._layout.unlabeled
+        return sorted(
+            (*file[:3], split, file[3])
+            for split, part in parts.items()
+            for file in zip(part.paths, part.sizes, part.stamps.tolist(), part.labels.tolist(), strict=True)
+        )
 
     def groups(self, split: str) -> Sequence[int] | None:
         """Return the group of each image of `split`, if there is a groups.csv."""
@@ -148,10 +228,12 @@ class ImageFolder(Dataset):
         if self._is_packed(split):
             pixels = self._pack(split).pixels(self._shape(files), partial(self._fill, split, files))
         elif self.config.stream and self._is_large(split):
-            pixels = LazyPixels(self._paths(files), self._shape(files), partial(self._refuse, files))
+            refuse = partial(self._refuse, files)
+            pixels = LazyPixels(self._paths(files), self._shape(files), refuse, self._most)
         else:
             pixels = torch.empty(self._shape(files), dtype=torch.uint8)
-            failures = decode_all(self._paths(files), self._channels, self._size, out=pixels.numpy())
+            out = pixels.numpy()
+            failures = decode_all(self._paths(files), self._channels, self._size, out=out, most=self._most)
             self._refuse(files, range(len(files)), failures)
         return Images(pixels, torch.from_numpy(files.labels))
 
@@ -163,7 +245,7 @@ class ImageFolder(Dataset):
         return FileStream(
             files=self._paths(files),
             labels=torch.from_numpy(files.labels),
-            read=partial(read, channels=self._channels),
+            read=partial(read, channels=self._channels, most=self._most),
             refusal=lambda index, why: self._reading_error(files, index, why),
             stamps=torch.from_numpy(files.stamps),
         )
@@ -172,9 +254,9 @@ class ImageFolder(Dataset):
     def _packs(self) -> Path:
         return self.location.data_dir / "packed"
 
-    def _deciding_groups(self) -> list[dict[str, list[int]]]:
+    def _deciding_groups(self) -> list[Any]:
         """Return the groups of all images where they decide which of them are in a split."""
-        drawn = "test" not in self._layout.folders
+        drawn = "test" not in self._layout.folders and not self._layout.is_listed
         if not self._layout.grouped or not (drawn or self.config.max_train is not None):
             return []
         parts = self._layout.splits.items()
@@ -188,24 +270,39 @@ class ImageFolder(Dataset):
         return math.prod(self._shape(self._files[split])) * IN_MEMORY > available_memory()
 
     def _pack(self, split: str) -> Pack:
-        settings = {name: value for name, value in asdict(self.config).items() if name != "stream"}
+        settings = {name: value for name, value in asdict(self.config).items() if name not in NOT_PIXELS}
         decoding = [settings, self._channels, self._size, self.version, PIL.__version__]
+        if self._most != MOST_PIXELS:
+            decoding.append(self._most)
         return Pack(self._packs, digest([self.fingerprint(), split, decoding]))
 
     def _fill(self, split: str, files: Files, out: Path) -> None:
         """Decode a split into a file."""
         what, workers = f"{self.name}: {split}", torch.get_num_threads()
-        failures = decode_into(out, self._paths(files), self._channels, self._size, workers, what)
+        failures = decode_into(out, self._paths(files), self._channels, self._size, workers, what, self._most)
         self._refuse(files, range(len(files)), failures)
 
     def _shape(self, files: Files) -> Shape:
         return len(files), self._channels, self._size, self._size
 
+    def _choose_classes(self, selection: Selection) -> tuple[str, ...]:
+        self._selection = selection
+        if self._layout.classes:
+            return chosen_classes(self._layout.classes, selection, self.name)
+        if selection.classes:
+            raise BadData(
+                f"{self.name}: {self._root} has no classes to choose of. Leave dataset.classes out."
+            )
+        return ()
+
     def _choose_files(self, split: str) -> Files:
         files = self._layout.splits[split]
-        classes = self._layout.classes
-        index, labels = choose(files.labels, classes, self.config, self.name, split, files.groups)
-        files = replace(files.take(index), labels=labels)
+        if self._layout.classes:
+            names, labels = self._layout.classes, files.labels
+        else:
+            names, labels = NO_CLASS, np.zeros_like(files.labels)
+        index, labels = choose(labels, names, self._selection, self.name, split, files.groups)
+        files = replace(files.take(index), labels=labels if self._layout.classes else labels - 1)
         if self.config.on_error == "fail":
             nothing = {i: "empty, or a link to nothing" for i, size in enumerate(files.sizes) if not size}
             self._refuse_undecodable(files, nothing)
@@ -213,10 +310,11 @@ class ImageFolder(Dataset):
 
     def _measure(self) -> tuple[int, int]:
         """Return channels and side of all images, so that a selection of them does not change it."""
-        paths = tuple(path for files in self._layout.splits.values() for path in files.paths)
+        parts = [*self._layout.splits.values(), *filter(None, [self._layout.unlabeled])]
+        paths = tuple(path for files in parts for path in files.paths)
         none = np.empty(0, dtype=np.int64)
         every = Files(paths, (), none, none)
-        channels, side, failures = measure(self._paths(every))
+        channels, side, failures = measure(self._paths(every), self._most)
         if self.config.on_error == "fail":
             self._refuse_undecodable(every, failures)
         return channels, side
@@ -227,10 +325,11 @@ class ImageFolder(Dataset):
         if self.config.on_error == "fail":
             return files
         if split not in self._skipped:
-            self._skipped[split] = decode_all(self._paths(files), self._channels, self._size)
+            self._skipped[split] = decode_all(self._paths(files), self._channels, self._size, most=self._most)
             self._refuse_changed(files, range(len(files)))
         decodable = files.take(np.setdiff1d(np.arange(len(files)), list(self._skipped[split])))
-        gone = np.flatnonzero(np.bincount(decodable.labels, minlength=len(self._classes)) == 0)
+        known = decodable.labels[decodable.labels >= 0]
+        gone = np.flatnonzero(np.bincount(known, minlength=len(self._classes)) == 0)
         if len(gone):
             raise BadData(
                 f"{self.name}: no image of {self._classes[gone[0]]!r} in {split} can be decoded. "
@@ -269,5 +368,5 @@ class ImageFolder(Dataset):
         count = f"{len(failures)} images" if len(failures) > 1 else "an image"
         return BadData(
             f"{self.name}: {count} cannot be decoded: {some}{more}. "
-            "Replace or remove what is damaged, or set dataset.on_error=skip."
+            "Replace or remove them, or set dataset.on_error=skip."
         )

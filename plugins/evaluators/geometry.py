@@ -65,6 +65,7 @@ class Geometry(Evaluator):
     reference: ClassVar[str] = "Garrido 2023, https://arxiv.org/abs/2210.02885; others in the source"
     needs = "backbone"
     takes_fraction = False
+    uses_labels = False
 
     @dataclass(frozen=True, kw_only=True)
     class Config:

@@ -49,9 +49,12 @@ def test_a_record_of_a_newer_bench_is_found_before_training(folder: Path) -> Non
 @pytest.mark.parametrize(
     ("places", "message"),
     [
-        (["d/a/1.png", "d/a/2.png"], "is the only class folder"),
-        (["other/a/1.png"], "d is no folder, it is not there. Set dataset.root to a folder of images."),
-        (["d/1.png"], "there are no images in class folders under d"),
+        (["d/a/b/1.png", "d/a/c/2.png"], "d/a is the only folder of images there, and has b, c in it"),
+        (["other/a/1.png"], "d is no folder, it is not there. Set dataset.root to a folder of images, or"),
+        (
+            ["d/train/a/1.png", "d/train/b/1.png", "d/test/1.png"],
+            "1 image lies in d/test without class folders",
+        ),
         (["d/train/a/1.png", "d/train/b/1.png", "d/test/a/1.png"], "it lacks: b"),
     ],
 )

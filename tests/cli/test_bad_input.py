@@ -76,7 +76,7 @@ pytestmark = pytest.mark.usefixtures("folder")
         ("--label-frac nan", "--label-frac: 'nan' is not a number."),
         (
             "--label-frac 0.001",
-            "leaves 0, 1, 2 and 7 more without an image (the least class has 139). Use at least 0.0036.",
+            "(the least class has 139). Use --shots, --keep-one, or at least 0.0036.",
         ),
         ("--epochs 0", "train.epochs: 0 is out of range. Use at least 1."),
         ("--epochs -3", "train.epochs: -3 is out of range."),
@@ -104,7 +104,7 @@ pytestmark = pytest.mark.usefixtures("folder")
         ("--dataset image_folder", "image_folder: no folder was given. Set dataset.root=FOLDER."),
         (
             "--dataset image_folder --set dataset.root=none",
-            "none is no folder, it is not there. Set dataset.root to a folder of images.",
+            "none is no folder, it is not there. Set dataset.root to a folder of images, or to a list",
         ),
         (
             "--set dataset.root=photos",

@@ -37,6 +37,8 @@ OTHERS = {  # fields whose values have to agree with those of another field
     "draws": [4, 4, 2, 1],
     "prototypes": 20,
     "window": 320,
+    "splits": ["train=train", "test=test"],
+    "columns": ["file=path"],
 }
 NEEDED_BY = {  # what is set before and after, for a plugin to work with so little data
     "deepcluster_v2": {"method.prototypes": 8},

@@ -87,7 +87,7 @@ def test_each_data_set_is_a_test_set_and_so_is_another_state_of_it() -> None:
     changed = record("vicreg", config={**changed["config"], "eval_dataset": other})
     sets = choose_test_sets([record(), record(eval_dataset="mnist"), changed])
 
-    assert [one.name for one in sets] == ["digits", "mnist", "digits (2)"]
+    assert [one.name for one in sets] == ["digits (0b7e9c)", "mnist", "digits (other)"]
 
 
 def test_of_very_many_rows_the_best_eight_are_shown() -> None:

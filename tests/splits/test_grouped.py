@@ -250,7 +250,7 @@ def test_a_fraction_of_less_than_half_a_group_is_refused_with_one_that_works() -
 
     assert "groups of images stay whole" in str(e.value)
     assert set(labels[stratified_subset(labels, least, 0, groups=groups)].tolist()) == set(range(7))
-    with pytest.raises(Unsupported, match=f"Use at least {least:g}"):
+    with pytest.raises(Unsupported, match=f"or at least {least:g}"):
         stratified_subset(labels, 0.98 * least, 0, groups=groups)
 
 

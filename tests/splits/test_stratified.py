@@ -42,11 +42,11 @@ def test_a_fraction_that_leaves_a_class_without_an_image_is_refused_in_one_line(
 
     assert str(every.value) == (
         "pets: a label fraction of 1e-06 leaves 0, 1, 2 and 4 more without an image "
-        "(the least class has 127). Use at least 0.00394."
+        "(the least class has 127). Use --shots, --keep-one, or at least 0.00394."
     )
     assert str(one.value) == (
         "labels: a label fraction of 0.05 leaves dog without an image "
-        "(the least class has 10). Use at least 0.0501."
+        "(the least class has 10). Use --shots, --keep-one, or at least 0.0501."
     )
 
 
@@ -57,7 +57,7 @@ def test_the_fraction_that_is_suggested_is_enough_and_hardly_more(count: int) ->
 
     assert float(f"{fraction:g}") == fraction  # as an error prints it
     assert len(stratified_subset(labels, fraction, seed=0)) == 1
-    with pytest.raises(Unsupported, match=f"Use at least {fraction:g}"):
+    with pytest.raises(Unsupported, match=f"or at least {fraction:g}"):
         stratified_subset(labels, 0.98 * fraction, seed=0)
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from bench.api import BadData
 
+from .tree import compose
+
 FILES = ("class.txt", "classes.txt")
 SHOWN = 5  # folders in an error
 
@@ -45,7 +47,7 @@ def read_class_list(
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise BadData(f"image_folder: {path} cannot be read ({error}). Save it as UTF-8 text.") from None
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [compose(line.strip()) for line in text.splitlines() if line.strip()]
     pairs = _by_label(lines, folders) or _by_number(lines, folders) or _by_folder(lines, folders, path)
     _refuse_repeated(pairs, path)
     return tuple(folder for folder, _ in pairs), tuple(name for _, name in pairs), text

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .decoding import CHUNK, Failures, decode_all
+from .decoding import CHUNK, MOST_PIXELS, Failures, decode_all
 from .layout import Paths
 from .packed_file import Shape
 
@@ -25,11 +25,19 @@ class LazyPixels:
         shape: of the images.
         refuse: is told which images were decoded, by their indices, and which of them could not be; raises
             the error about those, and about files that have changed.
+        most: pixels of an image that is decoded.
     """
 
     dtype, device, ndim = torch.uint8, torch.device("cpu"), 4
 
-    def __init__(self, paths: Paths, shape: Shape, refuse: Callable[[Sequence[int], Failures], None]) -> None:
+    def __init__(
+        self,
+        paths: Paths,
+        shape: Shape,
+        refuse: Callable[[Sequence[int], Failures], None],
+        most: int = MOST_PIXELS,
+    ) -> None:
+        self.most = most
         self.paths, self.shape, self.refuse = paths, torch.Size(shape), refuse
         self.ahead = CHUNK * torch.get_num_threads()
         self._block = functools.lru_cache(maxsize=1)(self._decode_block)
@@ -66,6 +74,8 @@ class LazyPixels:
     def _decode(self, indices: Sequence[int]) -> Tensor:
         some = Paths(self.paths.root, [self.paths.names[index] for index in indices])
         pixels = np.empty((len(some), *self.shape[1:]), dtype=np.uint8)
-        failures: Mapping[int, str] = decode_all(some, self.shape[1], self.shape[2], out=pixels)
+        failures: Mapping[int, str] = decode_all(
+            some, self.shape[1], self.shape[2], out=pixels, most=self.most
+        )
         self.refuse(indices, {indices[i]: why for i, why in failures.items()})
         return torch.from_numpy(pixels)

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from bench.api import BadData, end_with_parent
 
-from .decoding import Failures, decode_each
+from .decoding import MOST_PIXELS, Failures, decode_each, quiet
 
 CHUNK = 128  # images a task
 LINE_EVERY_S = 15.0  # where there is no terminal to draw a bar on
@@ -32,6 +32,7 @@ class Task:
         paths: the images.
         channels: 1 or 3.
         size: side in pixels.
+        most: pixels of an image that is decoded.
     """
 
     out: Path
@@ -39,13 +40,20 @@ class Task:
     paths: Sequence[Path]
     channels: int
     size: int
+    most: int = MOST_PIXELS
 
     def __len__(self) -> int:
         return len(self.paths)
 
 
 def decode_into(
-    out: Path, paths: Sequence[Path], channels: int, size: int, workers: int, what: str
+    out: Path,
+    paths: Sequence[Path],
+    channels: int,
+    size: int,
+    workers: int,
+    what: str,
+    most: int = MOST_PIXELS,
 ) -> Failures:
     """Decode all images into a file, and return what failed.
 
@@ -56,13 +64,14 @@ def decode_into(
         size: side in pixels.
         workers: processes; with one, it is this process that decodes.
         what: is decoded: how progress and errors name it.
+        most: pixels of an image that is decoded.
 
     Raises:
         OSError: the file cannot be written to.
         BadData: a process was killed.
     """
     tasks = [
-        Task(out, start, paths[start : start + CHUNK], channels, size)
+        Task(out, start, paths[start : start + CHUNK], channels, size, most)
         for start in range(0, len(paths), CHUNK)
     ]
     failures: Failures = {}
@@ -92,9 +101,10 @@ def _run_tasks(tasks: Sequence[Task], workers: int) -> Iterator[Iterator[Failure
 def work(task: Task) -> Failures:
     """Decode some images into their places, and return what failed."""
     failures: Failures = {}
-    with task.out.open("rb+") as file:
+    with quiet(), task.out.open("rb+") as file:
         file.seek(task.start * task.channels * task.size**2)
-        for i, pixels in enumerate(decode_each(task.paths, task.channels, task.size), task.start):
+        decoded = decode_each(task.paths, task.channels, task.size, most=task.most)
+        for i, pixels in enumerate(decoded, task.start):
             if isinstance(pixels, str):
                 failures[i] = pixels
                 file.seek(task.channels * task.size**2, 1)
