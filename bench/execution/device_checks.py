@@ -37,14 +37,14 @@ def count_devices(runtime: Runtime, device: torch.device, joined: Joined | None)
                 "--jobs, --executor: the processes of torchrun make one cell together. Leave both out, or "
                 "use --devices instead of torchrun."
             )
-        return replace(runtime, devices=joined.size)
+        runtime = replace(runtime, devices=joined.size)
     if runtime.devices == 1:
         return runtime
     asked = f"--devices: {runtime.devices} were asked for"
     if device.type == "mps" or (device.type == "cuda" and device.index is not None):
         raise BadValue(f"{asked}, but --device {device} is one. Use --device cuda or cpu.")
     there = len(list_devices(device))
-    needed = runtime.jobs * runtime.devices
+    needed = joined.local_size if joined else runtime.jobs * runtime.devices
     if device.type == "cuda" and needed > there:
         by = f" by each of {runtime.jobs} --jobs" if runtime.jobs > 1 else ""
         most = max(1, there // runtime.jobs)
