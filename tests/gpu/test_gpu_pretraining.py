@@ -110,7 +110,7 @@ def test_views_that_are_made_ahead_are_those_made_in_turn(
     cuda: torch.device, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     ahead = train(cuda, tmp_path / "ahead", optimizer="sgd")
-    monkeypatch.setattr(loops, "open_side_stream", lambda _device, _chunks: None)
+    monkeypatch.setattr(loops, "open_side_stream", lambda _device, _chunks, _ranks: None)
     in_turn, again = (train(cuda, tmp_path / name, optimizer="sgd") for name in ("in turn", "again"))
 
     assert furthest(ahead, in_turn) <= 10 * furthest(in_turn, again) + 1e-7
