@@ -17,4 +17,5 @@ def read_joined(environment: Mapping[str, str]) -> Joined | None:
     if STARTED not in environment or environment.get("WORLD_SIZE", "1") == "1":
         return None
     store, rank, size = next(iter(rendezvous("env://")))
-    return Joined(rank, size, int(environment["LOCAL_RANK"]), PrefixStore("bench", store))
+    local_rank, local_size = int(environment["LOCAL_RANK"]), int(environment["LOCAL_WORLD_SIZE"])
+    return Joined(rank, size, local_rank, local_size, PrefixStore("bench", store))

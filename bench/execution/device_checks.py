@@ -41,7 +41,7 @@ def count_devices(
                 "--jobs, --executor: the processes of torchrun make one cell together. Leave both out, or "
                 "use --devices instead of torchrun."
             )
-        return replace(runtime, devices=joined.size)
+        runtime = replace(runtime, devices=joined.size)
     if runtime.devices == 1:
         return runtime
     asked = f"--devices: {runtime.devices} were asked for"
@@ -55,7 +55,7 @@ def count_devices(
             f"Use --gpus-per-cell {runtime.devices}."
         )
     there = len(list_devices(device))
-    needed = runtime.jobs * runtime.devices
+    needed = joined.local_size if joined else runtime.jobs * runtime.devices
     if device.type == "cuda" and needed > there:
         by = f" by each of {runtime.jobs} --jobs" if runtime.jobs > 1 else ""
         most = max(1, there // runtime.jobs)

@@ -33,13 +33,15 @@ from bench.system.leaving import SIGNALS
 from bench.system.malloc import keep_freed_pages
 from bench.system.memory import is_out_of_memory
 from bench.system.processes import begin_worker
-from bench.system.ranks import ALONE, Ranks, join_ranks, leave_ranks
+from bench.system.ranks import ALONE, Ranks, is_cut_off, join_ranks, leave_ranks
 from bench.system.streams import show_crashes, take_stdout
 
 BEGIN, END = "begin", "end"  # of the run, under which one is noted in the store that ranks meet at
+CUT_OFF = 3  # exit status of one that ends because another has
 WAIT_S = 0.2  # between two looks at it
 GRACE_S = 5.0  # for a rank to end, or to say why
 HOST = "127.0.0.1"
+GO_ON = "Run again: a training goes on from its last checkpoint, with any number of --devices."
 
 log = logging.getLogger("bench")
 
@@ -51,13 +53,15 @@ class Joined:
     Args:
         rank: of this one.
         size: how many there are.
-        local_rank: of those on this machine.
+        local_rank: of this one among those on its machine.
+        local_size: how many there are on its machine.
         store: where they meet.
     """
 
     rank: int
     size: int
     local_rank: int
+    local_size: int
     store: Store
 
 
@@ -189,14 +193,11 @@ class Team:
                 if self._store is not None and self._store.check([_where(rank)]):
                     return f"device {rank} of {self.size}: {self._store.get(_where(rank)).decode()}"
             for rank, process in enumerate(self._others, 1):
-                if process.exitcode is not None:
+                if process.exitcode not in (None, CUT_OFF):
                     how = _describe_end(process.exitcode)
-                    return (
-                        f"the process of device {rank} of {self.size} ended ({how}). Run again: a training "
-                        "goes on from its last checkpoint, with any number of --devices."
-                    )
+                    return f"the process of device {rank} of {self.size} ended ({how}). {GO_ON}"
             time.sleep(WAIT_S / 4)
-        return ""
+        return f"one of {self.size} processes ended. {GO_ON}" if is_cut_off(error) else ""
 
     def _end(self, *, broken: bool = False) -> None:
         """End the others, and forget them."""
@@ -281,6 +282,8 @@ def follow(store: Store, rank: int, size: int, device: torch.device) -> int:
     try:
         _obey(ranks)
     except Exception as error:  # noqa: BLE001 - said by the leader, whose cell fails by it
+        if is_cut_off(error):
+            return CUT_OFF
         with contextlib.suppress(RuntimeError):
             store.set(_where(rank), one_line(error))
         return 1
@@ -308,8 +311,8 @@ def _where(rank: int) -> str:
     return f"error/{rank}"
 
 
-def _describe_end(code: int) -> str:
-    if code >= 0:
+def _describe_end(code: int | None) -> str:
+    if code is None or code >= 0:
         return f"exit status {code}"
     with contextlib.suppress(ValueError):
         return signal.Signals(-code).name

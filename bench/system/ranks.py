@@ -19,6 +19,7 @@ from torch._C._distributed_c10d import Store
 
 BUCKET_BYTES = 64 << 20  # of what is summed at once, our choice: few messages, and little memory for copies
 CPU = torch.device("cpu")
+CUT_OFF = ("gloo", "closed by peer", "reset by peer", "Broken pipe")  # in what torch raises
 PATIENCE = timedelta(days=7)  # a rank may wait while the first one classifies, writes, or loads images
 
 
@@ -161,6 +162,11 @@ def join_ranks(store: Store, rank: int, size: int, device: torch.device) -> Rank
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
     return Ranks(rank, size, device)
+
+
+def is_cut_off(error: BaseException) -> bool:
+    """Tell whether an error says that another rank is gone, and not what this one did."""
+    return isinstance(error, dist.DistError) or any(phrase in str(error) for phrase in CUT_OFF)
 
 
 def leave_ranks(*, broken: bool = False) -> None:

@@ -247,13 +247,19 @@ def test_more_devices_than_there_are_is_one_line(
     assert "\n" not in str(refused.value)
 
 
-def test_the_processes_of_torchrun_are_as_many_devices_and_no_others() -> None:
-    joined = Joined(0, 4, 0, HashStore())
+def test_the_processes_of_torchrun_are_as_many_devices_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    joined = Joined(0, 4, 0, 2, HashStore())
 
     assert count_devices(Runtime(), torch.device("cpu"), joined).devices == 4
     for changes in ({"devices": 2}, {"jobs": 2}, {"executor": "processes"}):
         with pytest.raises(BadValue, match="torchrun"):
             count_devices(Runtime(**changes), torch.device("cpu"), joined)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(BadValue, match="there is 1 GPU here"):
+        count_devices(Runtime(), torch.device("cuda"), joined)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+    assert count_devices(Runtime(), torch.device("cuda"), joined).devices == 4
 
 
 def test_each_of_several_jobs_has_gpus_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

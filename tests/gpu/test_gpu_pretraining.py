@@ -124,7 +124,7 @@ def test_views_that_are_made_ahead_are_those_made_in_turn(
     repeating: torch.device, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     ahead = train(repeating, tmp_path / "ahead", optimizer="sgd")
-    monkeypatch.setattr(loops, "open_side_stream", lambda _device, _chunks: None)
+    monkeypatch.setattr(loops, "open_side_stream", lambda _device, _chunks, _ranks: None)
     in_turn = train(repeating, tmp_path / "in turn", optimizer="sgd")
 
     assert furthest(ahead, in_turn) == 0

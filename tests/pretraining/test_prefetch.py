@@ -110,7 +110,7 @@ def test_a_training_with_views_made_ahead_is_bitwise_the_one_without(
 ) -> None:
     plain, ahead, stream = make_method(), make_method(), AtOnce()
     loop.pretrain(plain, IMAGES, run_in(tmp_path / "plain", **changes))
-    monkeypatch.setattr(loop, "open_side_stream", lambda _device, _chunks: stream)
+    monkeypatch.setattr(loop, "open_side_stream", lambda _device, _chunks, _ranks: stream)
     loop.pretrain(ahead, IMAGES, run_in(tmp_path / "ahead", **changes))
     lines = [
         [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]

@@ -123,7 +123,7 @@ def test_views_that_are_made_ahead_are_the_same_bit_for_bit(
             return stay_one_ahead(batches, lambda make: hand_over_once(make()))
 
     plain = train(images, run_in(tmp_path / "plain", views=SIZED))
-    monkeypatch.setattr(loop, "open_side_stream", lambda _device, _chunks: AtOnce())
+    monkeypatch.setattr(loop, "open_side_stream", lambda _device, _chunks, _ranks: AtOnce())
 
     assert same(plain, train(images, run_in(tmp_path / "ahead", views=SIZED)))
 
