@@ -124,7 +124,8 @@ def test_a_job_whose_time_is_nearly_over_goes_back_into_the_queue(grid: Grid, al
     call("scontrol", "update", f"job={job}", "timelimit=60")
     grid.run(*LONG, "--wait")
 
-    assert "SIGUSR2 came. The next run goes on at epoch" in logs_of(grid)
+    assert "The next run goes on at epoch" in logs_of(grid)
+    assert "Ended by SIGUSR2. The same command goes on where it was." in logs_of(grid)
     assert len(list(list_submissions(grid.results))) == 1  # the same job made the rest
     assert grid.numbers() == alone(LONG)
 
