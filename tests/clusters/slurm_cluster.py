@@ -124,7 +124,8 @@ def test_a_job_whose_time_is_nearly_over_goes_back_into_the_queue(grid: Grid, al
     call("scontrol", "update", f"job={job}", "timelimit=60")
     grid.run(*LONG, "--wait")
 
-    assert "SIGUSR2 came. The next run goes on at epoch" in logs_of(grid)
+    assert "The next run goes on at epoch" in logs_of(grid)
+    assert "Ended by SIGUSR2. The same command goes on where it was." in logs_of(grid)
     assert len(list(list_submissions(grid.results))) == 1  # the same job made the rest
     assert grid.numbers() == alone(LONG)
 
@@ -132,14 +133,14 @@ def test_a_job_whose_time_is_nearly_over_goes_back_into_the_queue(grid: Grid, al
 def test_a_node_that_is_drained_ends_its_jobs_and_takes_no_others_until_it_resumes(
     grid: Grid, alone: Alone
 ) -> None:
-    grid.run("--seed", "0,1,2", "--epochs", "2", "--set", "slurm.cpus=2")
+    grid.run("--seed", "0,1,2", "--epochs", "2", "--threads", "1", "--set", "slurm.cpus=2")
     wait_until(lambda: jobs_of(grid, "RUNNING"))
     node = call("hostname", "-s").strip()
     call("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
-    wait_until(lambda: not jobs_of(grid, "RUNNING"))
+    wait_until(lambda: jobs_of(grid) == jobs_of(grid, "PENDING"))  # what ran has ended, to the last step
     made, left = len(grid.records()), jobs_of(grid)
     call("scontrol", "update", f"nodename={node}", "state=resume")
-    grid.run("--seed", "0,1,2", "--epochs", "2", "--set", "slurm.cpus=2", "--wait")
+    grid.run("--seed", "0,1,2", "--epochs", "2", "--threads", "1", "--set", "slurm.cpus=2", "--wait")
 
     assert made == 3 - len(left)
     assert len(left) in (1, 2)
