@@ -37,7 +37,15 @@ def test_plain_values_are_those_of_yaml_1_2(text: str, value: Any) -> None:
     result = read_value(text, "here")
 
     assert result == value
-    assert type(result) is type(value)
+    assert isinstance(result, type(value))
+    assert isinstance(value, list) or type(result) is type(value)
+
+
+def test_a_list_remembers_how_its_items_are_written() -> None:
+    result = read_value("[1e5, no, 007, 'true']", "here")
+
+    assert result == [1e5, "no", "007", "true"]
+    assert result.texts == ["1e5", "no", "007", "true"]
 
 
 def test_the_loader_of_pyyaml_itself_is_left_as_it_was() -> None:

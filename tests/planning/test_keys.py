@@ -170,8 +170,8 @@ def test_where_things_are_moves_nothing(lab: Lab, tmp_path: Path) -> None:
 def test_a_request_does_not_know_device_jobs_or_folders() -> None:
     names = {field.name for field in dataclasses.fields(Request)}
 
-    assert names == {"method", "backbone", "dataset", "evaluator", "label_frac", "eval_dataset", "seed",
-                     "settings", "auto_precision"}  # fmt: skip
+    assert names == {"method", "backbone", "dataset", "evaluator", "label_frac", "shots", "keep_one",
+                     "eval_dataset", "seed", "settings", "auto_precision"}  # fmt: skip
 
 
 def test_precision_auto_is_the_precision_it_stands_for(lab: Lab) -> None:
