@@ -47,7 +47,7 @@ from bench.spelling import SYNONYMS, find_nearest, squash
         ("evaluators", "RankMe", "geometry"),
         ("formats", "markdown", "github"),
         ("formats", "tex", "latex"),
-        ("executors", "process", "processes"),
+        ("executors", "process", "in-process"),
     ],
 )
 def test_a_plugin_is_found_by_other_spellings_and_names(

@@ -225,7 +225,7 @@ def test_a_training_set_in_the_rows_is_compared_as_before_it_was_turned() -> Non
 
 
 def test_a_single_column_is_turned_into_a_row_of_its_metric() -> None:
-    text = show([make("a", 1.0), make("b", 2.0)], {"cols": ""}, transpose=True)
+    text = show([make("a", 1.0), make("b", 2.0)], transpose=True)
 
     assert cells(text) == [["metric", "a", "b"], ["top1", "1.00", "**2.00**"]]
 
