@@ -243,7 +243,7 @@ def test_a_list_of_files_and_labels_is_read(tmp_path: Path) -> None:
     fill(tmp_path / "images", ("more",), 4, "RGB")
     for number, file in enumerate(files):
         (tmp_path / "images" / "more" / f"{number + 2}.png").rename(tmp_path / file)
-    rows = ["more/0.png,dog,train", "more/1.png,cat,test"]
+    rows = ["images/more/0.png,dog,train", "images/more/1.png,cat,test"]
     (tmp_path / "labels.csv").write_text("\n".join([*lines, *rows]))
     root = f"dataset.root={tmp_path}"
     (cell,) = plan_run(["bench", "run", "--method", "random", "--dataset", "image_folder", "--set", root])

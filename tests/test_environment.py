@@ -13,7 +13,10 @@ from environment import environment
 import bench
 
 TESTS = Path(__file__).parent
-OWN_PATH = {"environment.py", "test_environment.py", "test_packaging.py"}  # the wheel is tested by itself
+OWN_PATH = {
+    "environment.py", "test_environment.py", "test_packaging.py",  # the wheel is tested by itself
+    "test_slurm.py", "slurm_cluster.py", "ray_cluster.py",  # jobs of a cluster get what `environment` says
+}  # fmt: skip
 
 
 def test_a_process_runs_the_bench_under_test_and_has_the_path_of_its_parent(

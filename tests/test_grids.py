@@ -141,6 +141,7 @@ def test_a_grid_is_planned_without_a_cell_that_cannot_work(planned: Planned, nam
     assert of(cells, lambda cell: cell.skip) == {None}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", COUNTS)
 def test_the_first_backbone_of_a_grid_is_run(data: Path, lab: Lab, name: str) -> None:
     lab.datasets.data_dir = data

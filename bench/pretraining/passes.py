@@ -31,7 +31,8 @@ class Passes:
 
     def over(self, ranks: Ranks) -> Passes:
         """Return those of all ranks together."""
-        forward, backward = ranks.stack(torch.tensor([self.forward, self.backward]).double()).sum(0).tolist()
+        counts = [self.forward, self.backward]
+        forward, backward = ranks.stack(torch.tensor(counts, dtype=torch.float64)).sum(0).tolist()
         return Passes(forward, backward)
 
 

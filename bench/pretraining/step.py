@@ -77,9 +77,11 @@ class Stepper:
         for ready in batches:
             embeddings, terms = self._add_gradient(ready, step)
             rows.append(terms)
-        gradients = [param.grad for param in self.method.parameters() if param.grad is not None]
-        with mark("gradients of all ranks"):
-            self.ranks.add_up(gradients)
+        if self.ranks.size > 1:
+            with mark("gradients of all ranks"):
+                self.ranks.add_up(
+                    [param.grad for param in self.method.parameters() if param.grad is not None]
+                )
         with mark("optimiser"):
             finish_gradients(self.optimizer, self.run.training, step, self.scaler)
             self.scaler.step(self.optimizer)

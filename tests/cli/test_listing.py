@@ -331,6 +331,7 @@ def test_showing_imports_no_torch(args: str) -> None:
     assert imported_by(args.split(), 0) == set()
 
 
+@pytest.mark.long
 def test_timm_is_imported_only_where_one_of_its_backbones_is_used() -> None:
     dry = ["run", "--dry-run", "--epochs", "1"]
 

@@ -134,6 +134,7 @@ def test_a_worker_leaves_with_who_started_it(submitted: Submission, tmp_path: Pa
     assert list(RecordStore(tmp_path / "results").records()) == []
 
 
+@pytest.mark.long
 def test_a_worker_that_is_done_ends_though_who_started_it_goes_on(
     submitted: Submission, tmp_path: Path
 ) -> None:

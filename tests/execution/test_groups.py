@@ -137,7 +137,7 @@ def test_a_fraction_without_room_for_a_group_is_a_skipped_cell_that_says_how_man
     assert enough.skip is None
     assert few.skip == (
         "image_folder: a label fraction of 0.03 leaves ant, bee, cow without an image "
-        "(groups of images stay whole). Use at least 0.04167."
+        "(groups of images stay whole). Use --shots, --keep-one, or at least 0.04167."
     )
 
 

@@ -196,6 +196,7 @@ def test_in_process_what_ends_it_fails_the_cell_that_it_was_at_and_no_other(tmp_
     assert all(reason.startswith("its process ended (exit status 0). A plugin or ") for reason in reasons)
 
 
+@pytest.mark.long
 def test_an_observer_that_ends_the_process_ends_no_cell(tmp_path: Path) -> None:
     args = arguments(tmp_path, {"method": "harm-method", "eval": "knn,harm-evaluator"})
     done = bench(*args, HARM="bench_step_interval os._exit")
@@ -295,7 +296,7 @@ def test_what_plugins_and_their_libraries_print_is_no_part_of_the_result() -> No
 @pytest.mark.parametrize(
     ("name", "status", "words"),
     [
-        ("SIGINT", 130, "Interrupted."),
+        pytest.param("SIGINT", 130, "Interrupted.", marks=pytest.mark.long),
         ("SIGTERM", 143, "Ended by SIGTERM. The same command goes on where it was."),
     ],
 )

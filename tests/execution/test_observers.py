@@ -128,6 +128,7 @@ def test_each_plugin_has_copies_of_its_own(observing: Observing) -> None:
     assert record == {"status": "ok"}
 
 
+@pytest.mark.long
 def test_observers_of_several_processes_are_told_in_theirs(
     observing: Observing, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

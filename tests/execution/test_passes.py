@@ -28,7 +28,9 @@ def passes_of(lab: Lab, method: str, settings: dict[str, Any], backbone: str = "
         ("simclr", {"train.accumulate": 3}, "test_resnet", (2, 2, 2)),
         ("byol", {}, "test_resnet", (2, 4, 2)),
         ("swav", {**SWAV, "train.image_size": 32}, "test_resnet", (2 + 2 * (14 / 32) ** 2,) * 3),
-        ("mae", {"train.image_size": 32}, "test_vit", (1, 0.25, 0.25)),  # one of four patches is seen
+        pytest.param(  # one of four patches is seen
+            "mae", {"train.image_size": 32}, "test_vit", (1, 0.25, 0.25), marks=pytest.mark.long
+        ),
         ("supervised", {}, "test_resnet", (1, 1, 1)),
     ],
 )

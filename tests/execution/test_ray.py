@@ -90,6 +90,7 @@ def run(results: Path, *args: str) -> Result:
     return CliRunner().invoke(main, ["run", *GRID, "--results", str(results), *args])
 
 
+@pytest.mark.long
 def test_a_grid_is_handed_out_as_command_lines_and_is_there_in_the_end(cluster: Fake, tmp_path: Path) -> None:
     settings = ("--set", "ray.cpus=2", "--set", "ray.backbones=2", "--set", "ray.address=here:1")
     done = run(tmp_path / "results", "--seed", "0,1,2", *settings)

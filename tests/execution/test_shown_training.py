@@ -109,6 +109,7 @@ def test_a_run_says_how_many_cells_are_done_and_leaves_nothing(
     assert not (lab.folder / "running").exists()
 
 
+@pytest.mark.long
 def test_workers_in_processes_say_what_they_do_and_leave_nothing(probing: Lab) -> None:
     cells = probing.plan(method="random", backbone="tiny", seed=(0, 1))
     spec = probing.spec(jobs=2)

@@ -20,6 +20,7 @@ from torch._C._distributed_c10d import HashStore
 
 from bench.errors import BadValue
 from bench.execution.device_checks import count_devices
+from bench.execution.executors.in_process import InProcess
 from bench.execution.experiment import Experiment, plan_experiment
 from bench.execution.pipeline import PipelineSpec
 from bench.execution.team import Joined
@@ -241,7 +242,7 @@ def test_more_devices_than_there_are_is_one_line(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
 
     with pytest.raises(BadValue) as refused:
-        count_devices(Runtime(**changes), torch.device(device), None)
+        count_devices(Runtime(**changes), InProcess(), torch.device(device), None)
 
     assert str(refused.value).startswith(said)
     assert "\n" not in str(refused.value)
@@ -250,16 +251,16 @@ def test_more_devices_than_there_are_is_one_line(
 def test_the_processes_of_torchrun_are_as_many_devices_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
     joined = Joined(0, 4, 0, 2, HashStore())
 
-    assert count_devices(Runtime(), torch.device("cpu"), joined).devices == 4
-    for changes in ({"devices": 2}, {"jobs": 2}, {"executor": "processes"}):
+    assert count_devices(Runtime(), InProcess(), torch.device("cpu"), joined).devices == 4
+    for changes in ({"devices": 2}, {"jobs": 2}, {"executor": "local"}):
         with pytest.raises(BadValue, match="torchrun"):
-            count_devices(Runtime(**changes), torch.device("cpu"), joined)
+            count_devices(Runtime(**changes), InProcess(), torch.device("cpu"), joined)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(BadValue, match="there is 1 GPU here"):
-        count_devices(Runtime(), torch.device("cuda"), joined)
+        count_devices(Runtime(), InProcess(), torch.device("cuda"), joined)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
 
-    assert count_devices(Runtime(), torch.device("cuda"), joined).devices == 4
+    assert count_devices(Runtime(), InProcess(), torch.device("cuda"), joined).devices == 4
 
 
 def test_each_of_several_jobs_has_gpus_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -214,10 +214,10 @@ def test_a_run_on_packed_images_is_bitwise_that_on_images_in_memory(lab: Lab, ph
 
 def test_the_command_line_packs_what_would_fit_into_memory(photos: Path, tmp_path: Path) -> None:
     args = ["run", "--dataset", "image_folder", "--set", f"dataset.root={photos}", "--method", "pixels"]
-    args += ["--eval", "knn", "--data-dir", str(tmp_path / "data"), "--results", str(tmp_path / "results")]
-    plain = CliRunner().invoke(main, args)
+    args += ["--eval", "knn", "--data-dir", str(tmp_path / "data"), "--results"]
+    plain = CliRunner().invoke(main, [*args, str(tmp_path / "results")])
     assert packs(photos) == {}
-    packed = CliRunner().invoke(main, [*args, "--results", str(tmp_path / "again"), "--packed"])
+    packed = CliRunner().invoke(main, [*args, str(tmp_path / "again"), "--packed"])
 
     assert (plain.exit_code, packed.exit_code) == (0, 0)
     assert plain.stdout == packed.stdout

@@ -86,6 +86,7 @@ def test_a_draw_is_what_it_is_whatever_is_fitted_beside_it(
     assert curves[0]["top1_at_30"] == next(iter(seen.values())).metrics["top1"]
 
 
+@pytest.mark.long
 def test_a_perceptron_may_be_the_probe() -> None:
     task = made()
     alone = MLP(MLP.Config()).evaluate(task).metrics["top1"]

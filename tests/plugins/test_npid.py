@@ -36,11 +36,8 @@ def small(seed: int, *first: nn.Module) -> Any:
 
 
 def exact(seed: int) -> Method:
-    """Return it with a network in float64, whose embeddings are handed on in float32."""
-    npid = small(seed, Exact())
-    npid.backbone.double()
-    npid.projector.double()
-    return cast("Method", npid)
+    """Return it in float64."""
+    return cast("Method", small(seed, Exact()).double())
 
 
 def batch_of(index: list[int]) -> Batch:

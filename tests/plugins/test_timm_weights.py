@@ -222,6 +222,7 @@ def test_pretrained_weights_ask_for_the_standard_stem(monkeypatch: pytest.Monkey
     assert vit.patch_embed.patch_size == (16, 16)
 
 
+@pytest.mark.long
 def test_weights_that_cannot_be_downloaded_are_missed_before_training(tmp_path: Path) -> None:
     """Offline, with an empty cache: in a process of its own, for the library reads this when imported."""
     asked = ("--method", "random", "--backbone", "resnet18", "--set", "backbone.pretrained=true")

@@ -15,7 +15,7 @@ from tiny_training import (
 from bench.config import build
 from bench.contracts.recipe import TrainConfig, even_chunk, resolve
 from bench.errors import BadValue
-from bench.inspection.dry_run import estimate_seconds
+from bench.inspection.estimates import Estimator
 from bench.pretraining.gradient_cache import even_chunks
 
 
@@ -68,11 +68,12 @@ def test_a_large_batch_is_run_and_recorded(lab: Lab, settings: dict[str, Any]) -
     cells = lab.plan({"train.batch_size": 16, **settings}, method="simclr", evaluator="knn")
     (outcome,) = lab.run(cells)
     ((name, value),) = settings.items()
-    estimate = estimate_seconds(cells[0], lab.datasets, lab.registry, torch.device("cpu"))
+    estimate = Estimator(lab.datasets, lab.registry, torch.device("cpu")).pretraining(cells[0])
 
     assert outcome["status"] == "ok"
     assert outcome["config"]["training"][name.removeprefix("train.")] == value
-    assert estimate is not None
+    assert estimate.likely > 0
+    assert not estimate.unknown
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,7 @@ def test_a_name_offered_by_two_is_asked_for_in_full(target: Path, tmp_path: Path
     assert "same (of same-one 2.3): m:C cannot be imported" in full.stderr
 
 
+@pytest.mark.long
 def test_its_method_is_run_on_its_dataset(target: Path, tmp_path: Path) -> None:
     parts = ("--method", "toy", "--dataset", "toyset", "--backbone", "test_resnet", "--batch-size", "64")
     done = bench(target, tmp_path, "run", *parts, "--epochs", "1", "--eval", "linear", "--device", "cpu")

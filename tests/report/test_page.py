@@ -117,6 +117,7 @@ def test_no_name_reason_or_setting_breaks_out_of_the_page(tmp_path: Path, text: 
     assert any(figure.attributes["id"] == "figure-curve-loss" for figure in root.all("figure"))
 
 
+@pytest.mark.long
 def test_a_thousand_cells_fit_into_a_megabyte(tmp_path: Path) -> None:
     text = build_page([a_thousand(tmp_path / "results")])
     root = check(text)

@@ -273,6 +273,7 @@ def test_json_and_csv_have_the_numbers_of_the_ranking() -> None:
     assert float(rows[0]["iqm"]) == ranking.aggregates[0].mean
 
 
+@pytest.mark.long
 def test_ten_thousand_cells_are_ranked() -> None:
     records = grid({f"m{number}": 30.0 + number for number in range(8)}, 100, seeds=range(10))
     ranking = ranked(records)

@@ -12,8 +12,8 @@ from bench.storage.frame import results
 from bench.storage.records import RecordStore
 
 FIRST_COLUMNS = [
-    "method", "backbone", "dataset", "eval_dataset", "evaluator", "label_frac", "seed", "configuration",
-    "status", "metric", "value",
+    "method", "backbone", "dataset", "eval_dataset", "evaluator", "label_frac", "shots", "keep_one",
+    "seed", "configuration", "status", "metric", "value",
 ]  # fmt: skip
 
 
