@@ -45,6 +45,7 @@ def work(*args: str) -> tuple[int, str]:
     return done.exit_code, done.stderr
 
 
+@pytest.mark.long
 def test_a_worker_makes_the_cells_of_its_job_as_a_run_of_one_machine_does(
     submitted: Submission, tmp_path: Path
 ) -> None:

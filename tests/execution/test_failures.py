@@ -99,6 +99,7 @@ def test_a_network_that_failed_is_not_kept_in_memory(probing: Lab, probes: Any) 
     assert method() is None
 
 
+@pytest.mark.long
 def test_a_process_that_is_killed_leaves_nothing_half_and_the_next_completes(
     probing: Lab, tmp_path: Path
 ) -> None:

@@ -183,6 +183,7 @@ def test_what_ends_the_process_in_a_catalogue_is_its_failure_and_the_others_are_
     assert "Failed to load: harmful:harmful. See `bench plugins doctor`." in listed.stderr
 
 
+@pytest.mark.long
 def test_in_process_what_ends_it_fails_the_cell_that_it_was_at_and_no_other(tmp_path: Path) -> None:
     axes = {"method": "random,harm-method", "eval": "harm-evaluator,knn"}
     harms = harm_axis("evaluator", ["evaluate os._exit"])

@@ -118,6 +118,7 @@ class LosingSpec(NamedSpec):
         return Losing()
 
 
+@pytest.mark.long
 def test_a_process_whose_device_is_lost_is_replaced_for_the_other_cells() -> None:
     records = list(Local().run(LosingSpec(), [["a", "bad", "b"], ["c"]]))
     first, lost, second, third = (record["process"] for record in records)

@@ -157,6 +157,7 @@ def test_cancel_ends_the_jobs_of_the_folder_and_no_others(site: Site) -> None:
     assert site.said["jobs"] == [other]
 
 
+@pytest.mark.long
 def test_a_waiting_run_yields_what_became_of_each_cell(
     site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -78,6 +78,7 @@ def event(name: str, start: float, end: float, kernels: tuple[float, ...] = ()) 
     )
 
 
+@pytest.mark.long
 def test_a_profile_changes_no_number(lab: Lab) -> None:
     _, records = profiled(lab, SHORT, evaluator=("knn", "linear"))
     plain = lab.beside("plain")

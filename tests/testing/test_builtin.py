@@ -9,7 +9,7 @@ from bench.testing import check
 
 REGISTRY = Registry.load()
 REPRESENTATIVES = ("test_resnet", "test_vit")  # of timm: a convolutional network and a transformer
-LONG = ("label-fraction", "finetune")  # they train for half a minute
+LONG = ("label-fraction", "finetune", "mlp")  # they train for half a minute
 PLUGINS = [
     *((kind, entry.name) for kind in CELL_KINDS for entry in REGISTRY.entries(kind) if not entry.family),
     *(("backbones", name) for name in REPRESENTATIVES),
