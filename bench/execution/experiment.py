@@ -160,10 +160,7 @@ def plan_experiment(
     if not executor.device:
         for named in request.settings.get("train.precision", ()):
             refuse_precision(named, device)
-    spec = make_spec(options, runtime, executor, device, request.auto_precision)
-    if joined:
-        spec = replace(spec, joined=joined, threads=runtime.threads or share_threads(1))
-    spec = replace(spec, blocked=tuple(blocked))
+    spec = make_spec(options, runtime, executor, device, request.auto_precision, tuple(blocked), joined)
     with plugin_call(f"{type(executor).__name__}: check()"):
         executor.check(spec)
     store, artifacts = RecordStore(runtime.results), ArtifactStore(runtime.results)
@@ -219,6 +216,8 @@ def make_spec(
     executor: Executor,
     device: torch.device,
     precision: str,
+    blocked: tuple[str, ...],
+    joined: Joined | None,
 ) -> PipelineSpec:
     """Return what a worker needs to know.
 
@@ -226,14 +225,15 @@ def make_spec(
         BadValue: there are not as many GPUs as were asked for.
     """
     jobs = share_gpus(runtime, executor, device)
-    threads = runtime.threads or executor.threads or share_threads(jobs * runtime.devices)
+    here = 1 if joined else jobs * runtime.devices
     spec = PipelineSpec(
         results=runtime.results,
         data_dir=runtime.data_dir,
         device=str(device),
         jobs=jobs,
-        threads=threads,
+        threads=runtime.threads or executor.threads or share_threads(here),
         devices=runtime.devices,
+        blocked=blocked,
         packed=runtime.packed,
         profile=runtime.profile,
         deterministic=runtime.deterministic,
@@ -241,6 +241,7 @@ def make_spec(
         gpus_per_cell=runtime.gpus_per_cell,
         wait=runtime.wait,
         claims=runtime.claims,
+        joined=joined,
     )
     return replace(spec, grid=to_plain(options, spec, precision)) if executor.device else spec
 

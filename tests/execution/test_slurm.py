@@ -77,6 +77,17 @@ def test_a_grid_is_submitted_in_arrays_below_the_limit_of_the_site(site: Site) -
     assert not list(site.results.rglob("*.pkl"))
 
 
+def test_a_job_has_the_plugins_that_the_run_has_and_no_others(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_DISABLE", "not-for-us")
+    done = site.run()
+    (submission,) = site.submissions()
+
+    assert done.exit_code == 0, done.output
+    assert submission.grid["blocked"] == ["not-for-us"]
+
+
 def test_a_job_has_several_backbones_where_that_is_asked_for(site: Site) -> None:
     site.run("--seed", "0,1,2", "--eval", "knn,linear", "--set", "slurm.backbones=2")
     (submission,) = site.submissions()
