@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +12,21 @@ from bench.storage.submissions import list_submissions
 
 Place = tuple[str, int]  # the name of a submission, and the number of a job in it
 T = TypeVar("T")
+
+
+class OnOtherMachines(Executor):
+    """One whose workers run elsewhere, each with the `gpus` and `cpus` of its settings."""
+
+    @property
+    def device(self) -> str:
+        """That of a worker: a GPU where it has one."""
+        return "cuda" if self.config.gpus else "cpu"
+
+    @property
+    def threads(self) -> int:
+        """The processors of a worker."""
+        threads: int = self.config.cpus
+        return threads
 
 
 class HandedOut:
@@ -65,6 +80,18 @@ class HandedOut:
         """Return the record of a cell, if it was written since; the failure of an earlier run is none."""
         is_new = self.runner.stamp(cell) != self._before[cell.keys.score]
         return self.runner.find_any(cell) if is_new else None
+
+
+def yield_known(
+    runner: CellRunner, groups: Sequence[Sequence[Any]]
+) -> Generator[Record, None, list[list[Any]]]:
+    """Yield the records that are there, and return the other cells, of each group that has any."""
+    missing: list[list[Any]] = []
+    for group in groups:
+        records = [(cell, runner.find_record(cell)) for cell in group]
+        yield from (record for _, record in records if record)
+        missing.append([cell for cell, record in records if not record])
+    return [group for group in missing if group]
 
 
 def list_queued(results: Path, name: str, executor: Executor) -> dict[Place, list[str]]:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.config import setting
-from bench.contracts.executor import Executor, WorkerSpec
+from bench.contracts.executor import WorkerSpec
 from bench.errors import BadValue, UsageError, one_line
-from bench.execution.executors.handed_out import HandedOut, Place, chunk
+from bench.execution.executors.handed_out import HandedOut, OnOtherMachines, Place, chunk, yield_known
 from bench.storage.records import Record
 from bench.system.leaving import AskedToLeave
 
@@ -27,7 +27,7 @@ SAID = 2000  # letters of the end of what a command printed, of which an error t
 log = logging.getLogger("bench")
 
 
-class Ray(Executor):
+class Ray(OnOtherMachines):
     """Gives the cells of a few backbones each to the tasks of a cluster, and stays until all are made."""
 
     @dataclass(frozen=True, kw_only=True)
@@ -37,17 +37,6 @@ class Ray(Executor):
         cpus: int = setting(1, "processors of a task, and its threads unless --threads says so", least=1)
         backbones: int = setting(1, "backbones that a task makes one after the other", least=1)
         retries: int = setting(5, "runs again of a task whose node was lost; -1 is always", least=-1)
-
-    @property
-    def device(self) -> str:
-        """That of a task: a GPU where it has one."""
-        return "cuda" if self.config.gpus else "cpu"
-
-    @property
-    def threads(self) -> int:
-        """The processors of a task."""
-        threads: int = self.config.cpus
-        return threads
 
     def check(self, spec: WorkerSpec) -> None:
         """Refuse where there is no Ray, no cluster, or none that ever has what a task takes.
@@ -72,13 +61,9 @@ class Ray(Executor):
     def run(self, spec: WorkerSpec, groups: Sequence[Sequence[Any]]) -> Iterator[Record]:
         """Yield the records that are there, then the others as tasks make them."""
         runner = spec.build()
-        missing: list[list[Any]] = []
-        for group in groups:
-            records = [(cell, runner.find_record(cell)) for cell in group]
-            yield from (record for _, record in records if record)
-            missing.append([cell for cell, record in records if not record])
+        missing = yield from yield_known(runner, groups)
         out = HandedOut(runner, [cell for group in missing for cell in group])
-        jobs = chunk([group for group in missing if group], self.config.backbones)
+        jobs = chunk(missing, self.config.backbones)
         if jobs:
             submission = spec.submit(NAME, [[cell for group in job for cell in group] for job in jobs])
             for number, job in enumerate(submission.jobs):

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import setting
-from bench.contracts.executor import Executor, QueuedJob, WorkerSpec
+from bench.contracts.executor import QueuedJob, WorkerSpec
 from bench.errors import BadValue, UsageError, one_line
 from bench.execution.executors import slurm_queue
-from bench.execution.executors.handed_out import HandedOut, chunk, list_queued
+from bench.execution.executors.handed_out import HandedOut, OnOtherMachines, chunk, list_queued, yield_known
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.records import Record
 from bench.storage.submissions import Submission
@@ -34,7 +34,7 @@ TASK = "$SLURM_ARRAY_TASK_ID"
 log = logging.getLogger("bench")
 
 
-class Slurm(Executor):
+class Slurm(OnOtherMachines):
     """Submits what is neither made nor queued, and leaves; with `--wait` it stays until all is made."""
 
     @dataclass(frozen=True, kw_only=True)
@@ -52,17 +52,6 @@ class Slurm(Executor):
         leave: int = setting(90, "seconds before the end at which a job is asked to leave", least=1)
         requeues: int = setting(50, "times that a job is put back at most", least=0)
         poll: float = setting(10.0, "seconds between looks at the queue, with --wait", above=0)
-
-    @property
-    def device(self) -> str:
-        """That of a job: a GPU where it has one."""
-        return "cuda" if self.config.gpus else "cpu"
-
-    @property
-    def threads(self) -> int:
-        """The processors of a job."""
-        threads: int = self.config.cpus
-        return threads
 
     def leaves(self, spec: WorkerSpec) -> bool:
         """Tell whether cells are left in the queue."""
@@ -84,14 +73,10 @@ class Slurm(Executor):
     def run(self, spec: WorkerSpec, groups: Sequence[Sequence[Any]]) -> Iterator[Record]:
         """Yield the records that are there; submit the others; with `--wait`, yield them as they come."""
         runner = spec.build()
-        missing: list[list[Any]] = []
-        for group in groups:
-            records = [(cell, runner.find_record(cell)) for cell in group]
-            yield from (record for _, record in records if record)
-            missing.append([cell for cell, record in records if not record])
+        missing = yield from yield_known(runner, groups)
         handed_out = HandedOut(runner, [cell for group in missing for cell in group])
         with ArtifactStore(spec.results).claims.hold("submissions"):
-            self._submit_missing(spec, [group for group in missing if group], handed_out)
+            self._submit_missing(spec, missing, handed_out)
         if spec.wait:
             yield from self._wait(spec, handed_out)
 
