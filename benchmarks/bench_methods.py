@@ -30,7 +30,7 @@ from bench.pretraining.training_run import TrainingRun
 from bench.registry.registry import Registry
 
 REGISTRY, CPU, BATCH, SIDE = Registry.load(), torch.device("cpu"), 128, 32
-INFO = DatasetInfo(classes=tuple("abcdefghij"), channels=3, size=SIDE)
+INFO = DatasetInfo(classes=tuple("abcdefghij"), channels=3, size=SIDE, images=50_000)  # as CIFAR-10
 NAMES = [e.name for e in REGISTRY.entries("methods") if e.plugin.built_in]
 TRAINED = [name for name in NAMES if REGISTRY.load_class("methods", name).recipe is not None]
 NETWORKS = (("resnet18", {"stem": "standard"}), ("test_vit", {}))  # the second for those that want patches
@@ -70,7 +70,10 @@ class Subject:
         ]
         index = torch.arange(BATCH)
         self.batch = Batch(index, index % 10, self.method.draw(BATCH, torch.Generator().manual_seed(0)))
-        self.step = Step(number=200, total=10_000, epoch=2, epochs=100)
+        with torch.no_grad():
+            self.method.first_pass(self.method.embed(self.views, self.batch), self.batch)
+        self.method.before_step(Step(number=0, total=10_000, epoch=0, epochs=100))  # clusters, where it does
+        self.step = Step(number=250, total=10_000, epoch=2, epochs=100)  # in the middle of one
 
     def harness_step(self) -> None:
         """Take a step as a training does."""

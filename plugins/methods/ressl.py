@@ -9,9 +9,11 @@ arXiv:2107.09282. Code followed: mingkai-zheng/ReSSL (once KyleZheng1997/ReSSL) 
 
 There are no positives: what is kept of an image is what it is like.
 
-Differs from the paper: widths, queue, m and its schedule are those of solo-learn's CIFAR recipe (512,
-131,072 and 0.999 throughout on ImageNet). On images up to 64 pixels crops and colours are solo-learn's.
-Batch norm's statistics are of `share_size` images, keys in another order than queries, as on 8 devices.
+The defaults are the authors' for CIFAR. Their ImageNet is ressl.momentum=0.999, ressl.queue_size=131072,
+ressl.hidden_dim=4096 and ressl.embedding_dim=512; rate and weight decay follow the size of the images.
+
+Differs from the paper: nothing in the loss. Batch norm's statistics are of `share_size` images, keys in
+another order than queries.
 Differs from the authors' code: the queue need not be a multiple of the batch, and starts empty: places that
 nothing came to have no part. There they hold noise, a run's first queue_size / batch steps: then what all
 images have in common is learnt, and the target becomes uniform, where these steps are most of a run.
@@ -24,7 +26,7 @@ which moves: its fall is no measure of learning; the queue changes after the los
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -42,7 +44,6 @@ from bench.api import (
     Step,
     View,
     contrastive_monitors,
-    cosine_schedule,
     in_shares,
     projector,
     setting,
@@ -50,8 +51,11 @@ from bench.api import (
     switch_on_branches,
 )
 
+AUTHORS = (
+    "ReSSL's authors, CIFAR"  # their code for it is in cywinski/ressl_audio at 9dff2db and in pc-cp/MSVQ
+)
 EMPTY = -1e4  # in place of a cosine: at any temperature below 100 no share is left of it
-SMALL = 64  # pixels up to which solo-learn's CIFAR views are used
+SMALL = 64  # pixels up to which the authors' recipe for CIFAR is used
 
 
 class ReSSL(Method):
@@ -61,37 +65,25 @@ class ReSSL(Method):
     class Config:
         temperature: float = setting(0.1, "of the prediction", source="mingkai-zheng/ReSSL ressl.py", above=0)
         target_temperature: float = setting(
-            0.04, "of the target", source="mingkai-zheng/ReSSL ressl.py; solo-learn, CIFAR", above=0
+            0.04, "of the target", source="mingkai-zheng/ReSSL ressl.py", above=0
         )
         momentum: float = setting(
-            0.99,
-            "of the target network at the first step",
-            source="solo-learn, CIFAR; mingkai-zheng/ReSSL network/ressl.py: 0.999",
-            least=0,
-            most=1,
-        )
-        last_momentum: float = setting(
-            1.0,
-            "at the last, on half a cosine",
-            source="solo-learn, CIFAR; mingkai-zheng/ReSSL network/ressl.py: 0.999",
-            least=0,
-            most=1,
+            0.99, "of the target network", source=f"{AUTHORS}; on ImageNet: 0.999", least=0, most=1
         )
         queue_size: int = setting(
-            65536,
-            "embeddings in the queue",
-            source="solo-learn, CIFAR; ReSSL network/ressl.py: 131072",
-            least=2,
+            4096, "embeddings in the queue", source=f"{AUTHORS}; on ImageNet: 131072", least=2
         )
         share_size: int = setting(
             32,
             "images with batch statistics of their own, keys in another order; 0: the batch",
-            source="mingkai-zheng/ReSSL ressl.py: 256 images on 8 devices",
+            source=f"{AUTHORS}: 8 of 256; on ImageNet: 8 devices",
             least=0,
         )
-        hidden_dim: int = setting(4096, "projector's hidden width", source="ReSSL network/head.py", least=1)
+        hidden_dim: int = setting(
+            2048, "projector's hidden width", source=f"{AUTHORS}; on ImageNet: 4096", least=1
+        )
         embedding_dim: int = setting(
-            256, "projector's output width", source="solo-learn, CIFAR; ReSSL network/head.py: 512", least=1
+            128, "projector's output width", source=f"{AUTHORS}; on ImageNet: 512", least=1
         )
 
     reference = "Zheng et al. 2021, arXiv:2107.09282"
@@ -102,7 +94,7 @@ class ReSSL(Method):
         lr_scaling="linear",
         weight_decay=1e-4,
         warmup_epochs=5,
-        source="mingkai-zheng/ReSSL ressl.py: a batch of 256; solo-learn, CIFAR: ressl.yaml",
+        source="mingkai-zheng/ReSSL ressl.py: a batch of 256",
     )
 
     def __init__(self, backbone: nn.Module, dim: int, config: Config, data: DatasetInfo) -> None:
@@ -120,9 +112,15 @@ class ReSSL(Method):
     @classmethod
     def views(cls, config: Any, data: DatasetInfo, image_size: int) -> tuple[View, ...]:
         """Return a strong view, with colours and blur, and a weak one: a crop, mirrored half the time."""
-        crop, saturation = (0.08, 0.2) if image_size <= SMALL else (0.2, 0.4)
-        strong = View(crop_min=crop, brightness=0.4, contrast=0.4, saturation=saturation, hue=0.1, blur=0.5)
-        return (strong, View(crop_min=crop, jitter=0.0, grey=0.0))
+        strong = View(crop_min=0.2, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, blur=0.5)
+        return (strong, View(crop_min=0.2, jitter=0.0, grey=0.0))
+
+    @classmethod
+    def recipe_for(cls, config: Any, data: DatasetInfo, image_size: int) -> Recipe:
+        """Return the recipe for ImageNet, or that for CIFAR for small images."""
+        if image_size > SMALL:
+            return cls.recipe
+        return replace(cls.recipe, lr=0.06, weight_decay=5e-4, source=f"{AUTHORS}: a batch of 256")
 
     def draw(self, count: int, generator: torch.Generator) -> Mapping[str, Tensor]:
         """Return `order`, (count,), in which the target's images are dealt out to shares."""
@@ -157,8 +155,7 @@ class ReSSL(Method):
 
     def after_step(self, step: Step) -> None:
         """Move the target towards the network."""
-        first, last = self.config.momentum, self.config.last_momentum
-        self.target.update(self._online(), cosine_schedule(first, last, step.progress))
+        self.target.update(self._online(), self.config.momentum)
 
     def monitors(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
         """Return the target's mean entropy, which the loss cannot fall below, and how views find each other.
