@@ -145,18 +145,18 @@ def require_alike(made: Any, record: Record, folder: Path) -> None:
     assert all(torch.equal(made.predictions[name], value) for name, value in kept.items())
 
 
-def test_another_process_makes_of_every_evaluator_what_one_process_does(lab: Lab) -> None:
+def test_another_process_makes_of_every_evaluator_what_one_process_does(lab: Lab, probing: Lab) -> None:
     known = {entry.name for entry in lab.registry.entries("evaluators")}
-    cells = lab.plan(QUICK, evaluator=(*FEATURES, *NETWORKS))
-    records = lab.run(cells)
+    cells = probing.plan(QUICK, backbone="tiny", evaluator=(*FEATURES, *NETWORKS))
+    records = probing.run(cells)
     deal, board = Deal("deal", list(join_fits(cells))), Board(HashStore())
-    follow(lab, deal, board)
+    follow(probing, deal, board)
     leader = dealer(deal, board)
 
     assert {cell.evaluator.name for cell in cells} == known
     assert {record["status"] for record in records} == {"ok"}
     for cell, record in zip(cells, records, strict=True):
-        require_alike(leader.get(cell), record, lab.artifact(cell.keys.score))
+        require_alike(leader.get(cell), record, probing.artifact(cell.keys.score))
 
 
 def test_what_an_evaluator_raises_in_another_process_is_what_the_cell_fails_by(
@@ -183,8 +183,9 @@ def ending(probing: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab
 
 def test_a_process_that_is_killed_fails_its_cell_and_the_rest_is_made(ending: Lab) -> None:
     """The first cell waits for another process to have begun its second one, in which that is killed."""
-    cells = ending.plan({"whose.role": ("wait", "end", "say")}, evaluator="whose")
-    cells = [cells[0], *ending.plan(evaluator=("knn", "linear")), *cells[1:]]
+    roles: dict[str, Any] = {"whose.role": ("wait", "end", "say")}
+    first, *last = ending.plan(roles, backbone="tiny", evaluator="whose")
+    cells = [first, *ending.plan(backbone="tiny", evaluator=("knn", "linear")), *last]
     waited, knn, linear, killed, said = ending.spec(devices=2).build().run(cells)
     alone = ending.beside("alone").run(cells[1:3])
 
