@@ -35,6 +35,7 @@ class DeclaredMethod(Declared):
     recipe: ClassVar[Recipe | None] = None  # none: nothing is trained
     uses_labels: ClassVar[bool] = False  # trained on the labelled images only, at each label fraction
     fixed_backbone: ClassVar[str | None] = None  # the one it goes with, whichever is asked for
+    one_device: ClassVar[bool] = False  # `embed` needs all images of a batch: `--devices` is refused
     passes_per_view: ClassVar[int] = 1  # how often `embed` sends each view through the network that it trains
 
     @classmethod

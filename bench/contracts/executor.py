@@ -22,6 +22,9 @@ from bench.storage.submissions import Submission
 class CellRunner(Protocol):
     """Turns cells into stored records, in this process."""
 
+    def expect(self, cells: Sequence[Any]) -> None:
+        """Be told which cells `run` is going to be asked for next, so that several devices share them out."""
+
     def run(self, cells: Iterable[Any]) -> Iterator[Record]:
         """Yield the record of each cell in turn; a cell that fails has a record that says so."""
 

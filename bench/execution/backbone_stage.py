@@ -90,11 +90,23 @@ class BackboneStage:
                 with in_stage("pretrain"), self.watch.entered("pretrain"), self.artifacts.locked(key):
                     if self.artifacts.find(key) is None:
                         self._make(cell)
-                    self._restored = {key: self.restore(cell)}
+                    self.read(cell)
             except StageFailed as failed:
                 self._failed[key] = failed.report
                 raise
         return self._restored[key]
+
+    def read(self, cell: Cell) -> Backbone:
+        """Return the trained backbone of a cell, of an artifact that is there and whole, frozen."""
+        key = cell.keys.backbone
+        if key not in self._restored:
+            self._restored = {key: self.restore(cell)}
+        return self._restored[key]
+
+    def has(self, cell: Cell) -> bool:
+        """Tell whether the backbone of a cell is there and whole."""
+        key = cell.keys.backbone
+        return key in self._restored or not self.artifacts.find_damage(key)
 
     def must_train(self, cell: Cell) -> bool:
         """Tell whether the backbone of a cell would have to be trained now."""

@@ -13,6 +13,7 @@ from bench.execution.team import Joined
 from bench.planning.cells import Cell
 from bench.planning.options import Runtime
 from bench.pretraining.gradient_cache import even_chunks
+from bench.registry.registry import Registry
 from bench.system.device import list_devices
 
 
@@ -71,8 +72,13 @@ def share_threads(processes: int) -> int:
     return max(1, torch.get_num_threads() // processes)
 
 
-def refuse_unshareable(cells: Iterable[Cell], devices: int) -> None:
+def refuse_unshareable(cells: Iterable[Cell], devices: int, registry: Registry) -> None:
     """Refuse a training whose images are too few for the devices, or that several cannot do.
+
+    Args:
+        cells: of the grid.
+        devices: that make each together.
+        registry: of the methods.
 
     Raises:
         BadValue: there is one.
@@ -81,6 +87,8 @@ def refuse_unshareable(cells: Iterable[Cell], devices: int) -> None:
         training = cell.training
         if training is None or devices == 1:
             continue
+        if registry.load_class("methods", cell.method.name).one_device:
+            raise BadValue(f"--devices: {cell.method.name} trains on one device. Leave one of them out.")
         if training.compile:
             raise BadValue("--devices: train.compile is for one device. Leave one of them out.")
         fewest = min(part.stop - part.start for part in even_chunks(training.batch_size, training.chunk_size))

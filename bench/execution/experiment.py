@@ -172,7 +172,7 @@ def plan_experiment(
     with watch.timer.time("plan"), refuse_unreadable():
         planned = plan_grid(request, registry, datasets)
     cells = select(planned.cells)
-    refuse_unshareable(cells, runtime.devices)
+    refuse_unshareable(cells, runtime.devices, registry)
     refuse_unwritable_records(store, cells)
     parts = LocalParts(registry, datasets, watch)
     return Experiment(

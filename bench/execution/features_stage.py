@@ -69,6 +69,16 @@ class FeaturesStage:
         with in_stage("features"):
             return feature_files.load(self.artifacts.folder / key)
 
+    def read_all(self, cell: Cell) -> dict[str, Features]:
+        """Return the features of every split that a cell is evaluated on, which are there and whole."""
+        folder, keys = self.artifacts.folder, cell.keys.features
+        return {split: feature_files.load(folder / key) for split, key in keys.items()}
+
+    def has_all(self, cell: Cell) -> bool:
+        """Tell whether all features of a cell are there and whole."""
+        keys = cell.keys.features.values()
+        return all(key in self._found or not self.artifacts.find_damage(key) for key in keys)
+
     def about(self, cell: Cell) -> list[dict[str, Any]]:
         """Return what the artifacts of a cell's features say of them, a split at a time."""
         return [read_about(self.artifacts.folder / key) for key in cell.keys.features.values()]
@@ -107,7 +117,7 @@ class FeaturesStage:
     def join(self, cell: Cell, split: str, ranks: Ranks) -> None:
         """Do this process's part of an extraction that another one leads, of a backbone that is there."""
         images = self.images.get(cell.eval_dataset, split)
-        for _ in self._rows(cell, self.backbones.restore(cell), images, ranks):
+        for _ in self._rows(cell, self.backbones.read(cell), images, ranks):
             raise AssertionError
 
     def _rows(self, cell: Cell, backbone: Backbone, images: Images, ranks: Ranks) -> Iterator[Tensor]:

@@ -6,6 +6,7 @@ taken from its artifact, or made and saved there. A second run finds everything 
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -153,8 +154,9 @@ class PipelineSpec:
         Args:
             device: of this process.
         """
-        features = replace(self, device=str(device), devices=1, live=False).open_worker().scores.features
-        return {"pretrain": features.backbones.join, "features": features.join}
+        scores = replace(self, device=str(device), devices=1, live=False).open_worker().scores
+        features = scores.features
+        return {"pretrain": features.backbones.join, "features": features.join, "evaluate": scores.join}
 
     def rank_device(self, rank: int) -> torch.device:
         """Return the device of one of the processes that make a cell together: of GPUs the next ones."""
@@ -217,6 +219,11 @@ class Pipeline:
     ) -> None:
         self.registry, self.store = registry, store
         self.scores, self.observers, self.name = scores, observers, name
+        self._expected: Sequence[Cell] = ()
+
+    def expect(self, cells: Sequence[Cell]) -> None:
+        """Be told of cells before they come: several devices evaluate those of one backbone at a time."""
+        self._expected = cells
 
     def run(self, cells: Iterable[Cell]) -> Iterator[Record]:
         """Yield the record of each cell, from the store if it is there, else made and stored.
@@ -230,6 +237,8 @@ class Pipeline:
             DeviceLost: a cell failed, and every other would in this process.
         """
         keep_freed_pages()
+        if isinstance(cells, Sequence):
+            self.expect(cells)
         heartbeat = self.scores.watch.heartbeat
         try:
             with heartbeat.shown(self.store.folder, name_worker(self.name)):
@@ -247,6 +256,7 @@ class Pipeline:
                             f"{self.scores.device}: it does nothing more in this process after an error of "
                             f"{cell.title}. Run again for the other cells."
                         )
+            self.team.settle()
         finally:
             self.team.close()
             self.observers.drain()
@@ -295,11 +305,17 @@ class Pipeline:
         while True:
             try:
                 with float32_as("float32"):
-                    return {**record, **self.scores.get(cell), "status": "ok"}
+                    return {**record, **self.scores.get(cell, self._list_coming(cell)), "status": "ok"}
             except ClaimLost as lost:
                 log.warning("%s", lost)  # the other's is waited for
             except StageFailed as failed:
                 return {**record, **failure_fields(cell, failed.report)}
+
+    def _list_coming(self, cell: Cell) -> Iterator[Cell]:
+        """Yield a cell, and those that are to be made of the same backbone after it, as far as is known."""
+        for one in itertools.dropwhile(lambda one: one is not cell, self._expected):
+            if one.keys.backbone == cell.keys.backbone and not one.why_not and not self.find_record(one):
+                yield one
 
     def _store(self, cell: Cell, record: Record) -> Record:
         """Write a record, tell observers, and return it; a failure does not take the place of a result."""

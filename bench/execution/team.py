@@ -1,8 +1,9 @@
 """The processes that make one cell together, a device each: this one leads, the others do as it says.
 
 The leader alone has the plan, the store and the terminal. Where a stage is to be shared out it tells the
-others which, and of which cell; they build what it has built, and compute their part of it. It starts them
-itself, when the first such stage comes, or `torchrun` has started all of them.
+others which, and of which cell; they build what it has built, and compute their part of it. Cells to evaluate
+are dealt out whole, and nobody waits (`bench.execution.deal`). It starts them itself, when the first such
+stage comes, or `torchrun` has started all of them.
 
 Where one ends or raises, so does what the leader waits for. The cell fails by what happened, the others are
 ended, and the next stage starts new ones; of `torchrun` there are none, and the run ends.
@@ -16,9 +17,10 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
@@ -27,6 +29,7 @@ import torch
 from torch._C._distributed_c10d import Store, TCPStore
 
 from bench.errors import BenchError, CellError, one_line
+from bench.execution.deal import Deal, Dealer
 from bench.planning.cells import Cell
 from bench.system.arithmetic import float32_as
 from bench.system.leaving import SIGNALS
@@ -70,7 +73,7 @@ class Task:
     """What the others are to do.
 
     Args:
-        stage: `pretrain` or `features`.
+        stage: `pretrain`, `features` or `evaluate`.
         cell: of which.
         of: what the stage needs to know besides.
     """
@@ -117,6 +120,8 @@ class Team:
         self._ranks: Ranks | None = None
         self._store: Store | None = None
         self._others: list[BaseProcess] = []
+        self._dealer: Dealer | None = None
+        self._deals = 0
 
     @contextlib.contextmanager
     def sharing(self, stage: str, cell: Cell, of: Any = None) -> Iterator[Ranks]:
@@ -133,6 +138,7 @@ class Team:
         if self.size == 1:
             yield ALONE
             return
+        self.settle()
         try:
             ranks = self._ranks or self._open()
             ranks.tell(Task(stage, cell, of))
@@ -144,8 +150,56 @@ class Team:
                 raise CellError(happened) from error
             raise
 
+    def deal(self, units: Sequence[Sequence[Cell]]) -> None:
+        """Have the others evaluate cells while this process does, but none where there is one unit.
+
+        Args:
+            units: of cells, as of `Deal`.
+
+        Raises:
+            CellError: another process ended before it could.
+        """
+        self.settle()
+        if len(units) < 2 or self.size == 1:
+            return
+        self._deals += 1
+        deal = Deal(f"deal/{self._deals}", units)
+        with self.sharing("evaluate", units[0][0], deal) as ranks:
+            assert ranks.board is not None  # noqa: S101 - they have met
+            self._dealer = Dealer(deal, ranks.board, range(1, ranks.size), self._how_ended)
+
+    def has_dealt(self, cell: Cell) -> bool:
+        """Tell whether a cell is one of those that were dealt last."""
+        return self._dealer is not None and self._dealer.has(cell)
+
+    def fetch(self, cell: Cell) -> Any:
+        """Return what another process makes of a cell that was dealt; none where this one is to evaluate it.
+
+        Raises:
+            CellError: the other process ended while it evaluated the cell.
+        """
+        assert self._dealer is not None  # noqa: S101 - see `has_dealt`
+        try:
+            return self._dealer.get(cell)
+        except CellError:
+            if self.spec.joined:
+                self._end(broken=True)
+            raise
+
+    def settle(self) -> None:
+        """Wait until the others have evaluated what they took; where one has ended, so do all."""
+        if self._dealer is None:
+            return
+        are_there = self._dealer.wait()
+        self._dealer = None
+        if not are_there:
+            self._end(broken=True)
+
     def close(self) -> None:
-        """Let the others go."""
+        """Let the others go, or end them where they are in the middle of what nobody asks for any more."""
+        if self._dealer and not self._dealer.is_over():
+            self._end(broken=True)
+        self.settle()
         if self._ranks is not None:
             with contextlib.suppress(RuntimeError):  # one has ended since the last stage
                 self._ranks.tell(None)
@@ -190,14 +244,29 @@ class Team:
         deadline = time.monotonic() + GRACE_S
         while time.monotonic() < deadline:
             for rank in range(1, self.size):
-                if self._store is not None and self._store.check([_where(rank)]):
-                    return f"device {rank} of {self.size}: {self._store.get(_where(rank)).decode()}"
+                if said := self._read_error(rank):
+                    return said
             for rank, process in enumerate(self._others, 1):
                 if process.exitcode not in (None, CUT_OFF):
-                    how = _describe_end(process.exitcode)
-                    return f"the process of device {rank} of {self.size} ended ({how}). {GO_ON}"
+                    return f"{self._how_ended(rank)}. {GO_ON}"
             time.sleep(WAIT_S / 4)
         return f"one of {self.size} processes ended. {GO_ON}" if is_cut_off(error) else ""
+
+    def _read_error(self, rank: int) -> str:
+        """Return what another process has raised, if it has."""
+        if self._store is None or not self._store.check([_where(rank)]):
+            return ""
+        return f"device {rank} of {self.size}: {self._store.get(_where(rank)).decode()}"
+
+    def _how_ended(self, rank: int) -> str:
+        """Return how another process has ended; nothing where it is there, or where that cannot be known."""
+        if said := self._read_error(rank):
+            return said
+        what = f"the process of device {rank} of {self.size} ended"
+        if self._others:
+            code = self._others[rank - 1].exitcode
+            return "" if code is None else f"{what} ({_describe_end(code)})"
+        return what if self._store and _is_gone(self._store.get(_here(rank)).decode()) else ""
 
     def _end(self, *, broken: bool = False) -> None:
         """End the others, and forget them."""
@@ -207,6 +276,7 @@ class Team:
                 process.kill()
                 process.join()
         leave_ranks(broken=broken)
+        self._dealer = None
         lost = broken and self.spec.joined is not None
         self._ranks, self._store, self._others = None, None, []
         if lost:
@@ -276,12 +346,12 @@ def follow(store: Store, rank: int, size: int, device: torch.device) -> int:
     for name in ("SIGINT", *SIGNALS):  # the leader decides what comes of them, and ends this process
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    log.setLevel(logging.CRITICAL)  # what it would say the leader says
-    store.set(_here(rank), "")
+    log.setLevel(logging.CRITICAL)  # what it would say the leader says, but of what it alone evaluates
+    store.set(_here(rank), f"{socket.gethostname()} {os.getpid()}")
     ranks = join_ranks(store, rank, size, device)
     try:
         _obey(ranks)
-    except Exception as error:  # noqa: BLE001 - said by the leader, whose cell fails by it
+    except BaseException as error:  # noqa: BLE001 - said by the leader, whose cell fails by it
         if is_cut_off(error):
             return CUT_OFF
         with contextlib.suppress(RuntimeError):
@@ -298,6 +368,7 @@ def _obey(ranks: Ranks) -> None:
     keep_freed_pages()
     with float32_as("float32"):
         while (task := ranks.tell()) is not None:
+            log.setLevel(logging.NOTSET if task.stage == "evaluate" else logging.CRITICAL)
             stages[task.stage](task.cell, task.of, ranks)
 
 
@@ -309,6 +380,18 @@ def _here(rank: int) -> str:
 def _where(rank: int) -> str:
     """Return under which name a rank's error is in the store."""
     return f"error/{rank}"
+
+
+def _is_gone(said: str) -> bool:
+    """Tell whether a process of this machine, by what it said of itself, is no more."""
+    host, _, pid = said.rpartition(" ")
+    if host != socket.gethostname() or not hasattr(os, "fork"):  # Windows takes a signal of 0 for another one
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except OSError as error:
+        return isinstance(error, ProcessLookupError)
+    return False
 
 
 def _describe_end(code: int | None) -> str:

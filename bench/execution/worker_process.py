@@ -148,6 +148,7 @@ def make_records(runner: CellRunner, tasks: Sequence[Task], send: Callable[[str,
         if failure:
             send("begin", None)
             send("record", runner.record_failure(cell, failure))
+    runner.expect([cell for cell, failure in tasks if not failure])
     for record in runner.run(announce()):
         send("record", record)
     send("end", None)

@@ -17,6 +17,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch._C._distributed_c10d import Store
 
+from bench.system.board import Board
+
 BUCKET_BYTES = 64 << 20  # of what is summed at once, our choice: few messages, and little memory for copies
 CPU = torch.device("cpu")
 CUT_OFF = ("gloo", "closed by peer", "reset by peer", "Broken pipe")  # in what torch raises
@@ -31,11 +33,13 @@ class Ranks:
         rank: counted from 0.
         size: how many there are; one needs no other, and every method then returns what it is given.
         device: where this process computes.
+        board: where they leave what others find when they come to it.
     """
 
     rank: int = 0
     size: int = 1
     device: torch.device = CPU
+    board: Board | None = None
 
     def shares(self, rows: slice) -> list[slice]:
         """Return each rank's part of some rows: they follow each other and are alike but for one row."""
@@ -161,7 +165,7 @@ def join_ranks(store: Store, rank: int, size: int, device: torch.device) -> Rank
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
-    return Ranks(rank, size, device)
+    return Ranks(rank, size, device, Board(store))
 
 
 def is_cut_off(error: BaseException) -> bool:

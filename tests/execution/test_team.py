@@ -209,6 +209,19 @@ def test_what_several_devices_cannot_do_is_refused_before_anything_starts(
     assert not lab.folder.exists()
 
 
+def test_a_method_that_says_that_it_trains_on_one_device_is_refused_on_several(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lab.registry.load_class("methods", "simclr"), "one_device", True, raising=False)
+    random = planned(lab, devices=2, method="random")
+
+    assert planned(lab).spec.devices == 1
+    assert random.spec.devices == 2
+    with pytest.raises(BadValue) as refused:
+        planned(lab, devices=2, method="random,simclr")
+    assert str(refused.value) == "--devices: simclr trains on one device. Leave one of them out."
+
+
 def test_a_batch_that_the_devices_do_not_divide_is_planned_and_keeps_its_keys(lab: Lab) -> None:
     one, several = planned(lab), planned(lab, devices=3)
 

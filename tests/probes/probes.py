@@ -5,8 +5,12 @@ from __future__ import annotations
 import copy
 import os
 import signal
+import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from multiprocessing import current_process
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -39,6 +43,8 @@ from bench.api import (
 )
 
 KILL = "PROBES_KILL"  # in the environment: the step of a `probe` in which the process is killed
+LEAVE = "PROBES_LEAVE"  # likewise: the step of a `probe` in which a process that is not the first exits
+SIGN = "PROBES_SIGN"  # in the environment: a file by which a `whose` in one process knows of one in another
 
 MADE: list[Method] = []  # every method, as it was made
 SEEN: list[Task] = []  # every task, as an evaluator got it
@@ -65,6 +71,7 @@ def bench_backbones() -> Iterator[Offer]:
 @hookimpl
 def bench_evaluators() -> Iterator[Offer]:
     yield Offer("witness", "probes:Witness", "Keep the task, and ruin it when told to.")
+    yield Offer("whose", "probes:Whose", "Say which process evaluates, and end another than the first.")
     yield Offer("norm", "probes:Norm", "Measure the norm of what the backbone gives, without labels.")
 
 
@@ -178,6 +185,8 @@ class Probe(Method):
         self.steps += 1
         if os.environ.get(KILL) == str(self.steps):
             os.kill(os.getpid(), signal.SIGKILL)
+        if os.environ.get(LEAVE) == str(self.steps) and is_other():
+            sys.exit(3)
         z = embeddings["z"]
         worse = torch.nan if self._breaks("nan") else 1.0
         if self._breaks("raise"):
@@ -265,6 +274,31 @@ class Witness(Evaluator):
             metrics={"top1": 100 * right, "nll": 1.0},
             predictions=torch.zeros(len(task.test), dtype=torch.int64),
         )
+
+
+def is_other() -> bool:
+    """Tell whether this process is one of several that make a cell together, and does not lead."""
+    return current_process().name.startswith("rank ") or os.environ.get("RANK", "0") != "0"
+
+
+class Whose(Evaluator):
+    """Say in which process it is."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        role: str = setting("say", "what it does", choices=("say", "wait", "leave", "end"))
+
+    def evaluate(self, task: Task) -> Scores:
+        sign = Path(os.environ.get(SIGN, ""))
+        deadline = time.monotonic() + 60
+        while self.config.role == "wait" and not sign.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if self.config.role in ("leave", "end") and is_other():
+            sign.touch()
+            if self.config.role == "leave":
+                sys.exit(3)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Scores(metrics={"pid": float(os.getpid())})
 
 
 class Norm(Evaluator):

@@ -43,16 +43,21 @@ class InProcess(Executor):
         for cell in cells:
             if ended := endings[cell.keys.score]:
                 yield runner.record_failure(cell, explain_end(ended))
-        turns = Turns(groups, runner)
-        yield from runner.run(note_each(cell for cell in list_cells(turns) if not endings[cell.keys.score]))
+        left = [[cell for cell in group if not endings[cell.keys.score]] for group in groups]
+        turns = Turns([group for group in left if group], runner)
+        yield from runner.run(note_each(list_cells(turns)))
 
 
 def list_cells(turns: Turns) -> Iterator[Cell]:
-    """Yield the cells of each group in turn, which stays claimed until one of the next is asked for."""
+    """Yield the cells of each group in turn, which stays claimed until one of the next is asked for.
+
+    The runner is told of them before, so that several devices can share them out.
+    """
     while True:
         with turns.take() as group:
             if group is None:
                 return
+            turns.runner.expect(group)
             yield from group
 
 
