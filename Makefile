@@ -11,6 +11,8 @@ test-long: $(READY)
 report-test: $(READY)
 	@command -v chromium > /dev/null && command -v chromedriver > /dev/null || { echo "apt-get install chromium chromium-driver, then again."; exit 1; }
 	.venv/bin/pip install -q -e '.[browser]' && .venv/bin/python -m pytest -q -p no:benchmark tests/report -o 'python_files=browser_*.py'
+loggers-test: $(READY)
+	.venv/bin/pip install -q -e '.[loggers]' && .venv/bin/python -m pytest -q -p no:benchmark tests/loggers -o 'python_files=logger_*.py'
 slurm-test: $(READY)
 	@command -v slurmctld > /dev/null && command -v munged > /dev/null || { echo "As root: apt-get install slurm-wlm munge, then again."; exit 1; }
 	.venv/bin/python -m pytest -q -p no:benchmark tests/clusters -o 'python_files=slurm_*.py'
@@ -36,4 +38,4 @@ clean:
 $(READY): setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && touch $@
 
-.PHONY: demo test test-long report-test slurm-test ray-test bench gpu methods-page sample-report method-costs lint types clean
+.PHONY: demo test test-long report-test loggers-test slurm-test ray-test bench gpu methods-page sample-report method-costs lint types clean

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bench.config import NoSettings, setting
 from bench.contracts.recipe import ParamGroup, Recipe, Training
 from bench.errors import BadData, BadPlugin, BadValue, Unsupported, UsageError, suggest
-from bench.hookspecs import Family, Offer, hookimpl
+from bench.hookspecs import Family, Offer, Run, hookimpl
 from bench.keys import digest, seed_of
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bench.contracts.evaluator import Evaluator, Features, Network, Scores, Task
     from bench.contracts.executor import CellRunner, Executor, WorkerSpec
     from bench.contracts.feature_spec import FeatureSettings, FeatureSpec
+    from bench.contracts.logger import Logger, list_numbers, list_scores, list_settings
     from bench.contracts.method import Batch, Embeddings, Method, Step
     from bench.contracts.probes import (
         describe_choice,
@@ -93,6 +94,7 @@ _HOMES = {
     "bench.contracts.dataset_info": ("DatasetInfo",),
     "bench.contracts.evaluator": ("Evaluator", "Features", "Network", "Scores", "Task"),
     "bench.contracts.executor": ("CellRunner", "Executor", "WorkerSpec"),
+    "bench.contracts.logger": ("Logger", "list_numbers", "list_scores", "list_settings"),
     "bench.contracts.method": ("Batch", "Embeddings", "Method", "Step"),
     "bench.contracts.feature_spec": ("FeatureSettings", "FeatureSpec"),
     "bench.contracts.probes": (
@@ -165,6 +167,7 @@ __all__ = [
     "FileStream",
     "ForeignModel",
     "Images",
+    "Logger",
     "MemoryBank",
     "Method",
     "MomentumEncoder",
@@ -176,6 +179,7 @@ __all__ = [
     "Prototypes",
     "PublishedResult",
     "Recipe",
+    "Run",
     "Scores",
     "Selection",
     "Step",
@@ -219,6 +223,9 @@ __all__ = [
     "is_at_edge",
     "lidar",
     "linear_schedule",
+    "list_numbers",
+    "list_scores",
+    "list_settings",
     "masked_mean",
     "move_like",
     "multi_block_masks",

@@ -132,6 +132,12 @@ def bench_formats() -> Iterable[Offer | Family]:
 
 
 @hookspec
+def bench_loggers() -> Iterable[Offer | Family]:
+    """Offer loggers, which `bench run --log NAME` asks for: subclasses of `bench.api.Logger`."""
+    return ()
+
+
+@hookspec
 def bench_published() -> Iterable[Any]:
     """Offer results that were published: `bench.api.PublishedResult`, or files in the form of `results.csv`.
 
@@ -154,6 +160,16 @@ def bench_run_start(run: Run) -> None:
 
     Args:
         run: the pretraining.
+    """
+
+
+@hookspec
+def bench_views(run: Run, picture: bytes) -> None:
+    """Observe what the method sees, once the pretraining has started.
+
+    Args:
+        run: the pretraining.
+        picture: a PNG of training images, each with two draws of its views.
     """
 
 

@@ -26,6 +26,7 @@ KIND_OF = {
     "eval_dataset": "datasets",
     "eval": "evaluators",
     "executor": "executors",
+    "log": "loggers",
     "format": "formats",
 }  # by the parameter, what its values are
 USUAL = {"method": "simclr", "backbone": "test_resnet", "dataset": "digits", "eval": "linear"}

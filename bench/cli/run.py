@@ -69,6 +69,9 @@ HOW_TO_GO_ON = f"""That was a first look, {FIRST_EPOCHS} epochs long. How to go 
 @click.option("--claims", metavar="KIND",
               help="How processes that share the results keep from making the same twice: lock, lease, or "
                    "auto by the file system.  [default: auto]")  # fmt: skip
+@axis("--log", metavar="NAME,…",
+      text="Show settings, curves, views and scores in trackers: tensorboard, wandb, mlflow, or one of a "
+           "plugin's, with settings by --set NAME.FIELD=VALUE.")  # fmt: skip
 @click.option("--download/--no-download", default=None, help="Download data that is missing.")
 @click.option("--packed/--no-packed", default=None,
               help="Keep the decoded images of a folder in a file, for later runs, even where they fit into "

@@ -23,8 +23,8 @@ from bench.errors import UsageError
 def list_(session: Session, what: str | None, pattern: str | None) -> None:
     """List plugins by kind.
 
-    KIND is methods, backbones, datasets, evaluators, executors or formats. PATTERN is a glob or a part of a
-    name; a family of backbones is listed name by name where a pattern is given.
+    KIND is methods, backbones, datasets, evaluators, executors, formats or loggers. PATTERN is a glob or a
+    part of a name; a family of backbones is listed name by name where a pattern is given.
 
     \b
     bench list

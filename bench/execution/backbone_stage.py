@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
@@ -15,14 +16,16 @@ from bench.contracts.backbone import Backbone
 from bench.contracts.dataset import FileStream, Images
 from bench.contracts.dataset_info import DatasetInfo
 from bench.contracts.method import Method
+from bench.errors import one_line
 from bench.execution.assembly import build_backbone, build_method, build_training_run, exported_state
 from bench.execution.cost import forward_flops
 from bench.execution.failures import StageFailed, in_stage
 from bench.execution.image_cache import ImageCache
 from bench.execution.observed_run import ObservedRun, describe_pretraining
-from bench.execution.observers import Observers
+from bench.execution.observers import VIEWS, Observers
 from bench.execution.shown_training import ShownTraining
 from bench.execution.team import Team
+from bench.execution.training_views import draw_training_views
 from bench.nn.tiny_maps import skip_padding
 from bench.planning.cells import Cell
 from bench.planning.failure_report import FailureReport
@@ -42,6 +45,8 @@ from bench.system.leaving import finishes
 from bench.system.memory import forget_peak, peak_mb
 from bench.system.ranks import Ranks
 from bench.system.stage_watch import StageWatch
+
+log = logging.getLogger("bench")
 
 
 class BackboneStage:
@@ -184,13 +189,14 @@ class BackboneStage:
         results = self.artifacts.folder.parent
         described = describe_pretraining(cell, results, run.folder)
         observed, shown = ObservedRun(self.observers, described), ShownTraining(self.watch.heartbeat, cell)
+        picture = self._draw_views(cell, images) if self.observers.has(VIEWS) else b""
         with (
             observed,
             self.watch.training(cell.keys.backbone, cell.training_title, described.steps) as end_step,
         ):
 
             def on_start(epochs: int) -> None:
-                observed.start(epochs)
+                observed.start(epochs, picture)
                 shown.start(epochs)
 
             def on_step(step: int, terms: Mapping[str, float]) -> None:
@@ -206,6 +212,14 @@ class BackboneStage:
             cost = self._pretrain(cell, method, images, run)
             assert cost is not None  # noqa: S101 - this process leads
             return cost
+
+    def _draw_views(self, cell: Cell, images: Images) -> bytes:
+        """Return a picture of what the method sees; nothing where none can be drawn, which is said."""
+        try:
+            return draw_training_views(cell, images, self._training_info(cell))
+        except Exception as error:  # noqa: BLE001 - a picture must not cost a training
+            log.warning("%s: its views cannot be drawn (%s).", cell.training_title, one_line(error))
+            return b""
 
     def join(self, cell: Cell, statistics: ChannelStatistics, ranks: Ranks) -> None:
         """Do this process's part of a training that another one leads.

@@ -20,6 +20,7 @@ from bench.boundary import plugin_call
 from bench.config import build
 from bench.contracts.executor import Executor
 from bench.errors import BadPlugin, BadValue, CellError, refuse_unreadable
+from bench.execution.called_logger import open_loggers
 from bench.execution.device_checks import count_devices, refuse_unshareable, share_threads
 from bench.execution.pipeline import LocalParts, PipelineSpec, find_record
 from bench.execution.submitted import to_plain
@@ -163,6 +164,7 @@ def plan_experiment(
     spec = make_spec(options, runtime, executor, device, request.auto_precision, tuple(blocked), joined)
     with plugin_call(f"{type(executor).__name__}: check()"):
         executor.check(spec)
+    loggers = open_loggers(registry, spec.loggers, runtime.results)
     store, artifacts = RecordStore(runtime.results), ArtifactStore(runtime.results)
     refuse_unwritable([store.root, artifacts.folder], runtime.results)
     artifacts.claims.resolve(runtime.claims)
@@ -174,7 +176,7 @@ def plan_experiment(
     cells = select(planned.cells)
     refuse_unshareable(cells, runtime.devices, registry)
     refuse_unwritable_records(store, cells)
-    parts = LocalParts(registry, datasets, watch)
+    parts = LocalParts(registry, datasets, watch, loggers=loggers)
     return Experiment(
         cells=cells,
         spec=replace(spec, local=parts),
@@ -241,6 +243,7 @@ def make_spec(
         gpus_per_cell=runtime.gpus_per_cell,
         wait=runtime.wait,
         claims=runtime.claims,
+        loggers=options.logger_settings,
         joined=joined,
     )
     return replace(spec, grid=to_plain(options, spec, precision)) if executor.device else spec

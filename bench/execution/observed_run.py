@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-from bench.execution.observers import Observers
+from bench.execution.observers import VIEWS, Observers
 from bench.hookspecs import Run
 from bench.planning.cells import TRAINING_PARTS, Cell
 
@@ -27,10 +27,12 @@ class ObservedRun:
     def __enter__(self) -> None:
         """Report nothing yet: `start` does, once it is known after which epoch the training goes on."""
 
-    def start(self, epochs: int) -> None:
-        """Report the start, or that the training goes on after `epochs` epochs."""
+    def start(self, epochs: int, picture: bytes) -> None:
+        """Report the start, or that the training goes on after `epochs` epochs; and a picture of views."""
         self.run, self._started = replace(self.run, resumed_epoch=epochs), True
         self.observers.notify("bench_run_start", run=self.run)
+        if picture:
+            self.observers.notify(VIEWS, run=self.run, picture=picture)
 
     def end_step(self, step: int, terms: Mapping[str, float]) -> None:
         """Report the end of a step."""

@@ -11,14 +11,15 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from bench.boundary import is_from_user
 from bench.errors import one_line
-from bench.registry.registry import Plugin, Registry
+from bench.execution.called_logger import CalledLogger
+from bench.registry.registry import Registry
 from bench.system.journal import OBSERVER, survived
 from bench.system.stage_watch import Tell, tell_nobody
 
@@ -27,6 +28,8 @@ WAITING = 10_000  # events in a queue from which on all are: what is left of mem
 DRAIN_S = 10.0  # at the end of a run, for what observers have not seen yet
 
 STEP_END, STEP_INTERVAL = "bench_step_end", "bench_step_interval"
+VIEWS = "bench_views"
+CLOSE = "close"  # of loggers: at the end of a run
 
 Hook = Callable[..., Any]
 Event = tuple[str, dict[str, Any]]  # a hook's name and its arguments
@@ -39,19 +42,30 @@ class Observers:
 
     Args:
         registry: of plugins.
-        muted: plugins that are not called, by their ids.
-        tell: is told when a plugin is called, and when it has returned.
+        muted: plugins and loggers that are not called, by their names.
+        tell: is told when one is called, and when it has returned.
+        loggers: those that the run asked for.
     """
 
-    def __init__(self, registry: Registry, muted: Collection[str] = (), tell: Tell = tell_nobody) -> None:
-        self._all = [
-            _Observer(plugin, hooks, tell) for plugin, hooks in registry.observers() if plugin.id not in muted
-        ]
+    def __init__(
+        self,
+        registry: Registry,
+        muted: Collection[str] = (),
+        tell: Tell = tell_nobody,
+        loggers: Iterable[CalledLogger] = (),
+    ) -> None:
+        found = [_Observer(plugin.id, hooks, tell) for plugin, hooks in registry.observers()]
+        found += [_Observer(logger.name, logger.hooks, tell, logger.patience) for logger in loggers]
+        self._all = [observer for observer in found if observer.name not in muted]
 
     @property
     def active(self) -> bool:
         """Any plugin observes."""
         return bool(self._all)
+
+    def has(self, hook: str) -> bool:
+        """Tell whether any plugin has a hook."""
+        return any(hook in observer.hooks for observer in self._all)
 
     @property
     def waiting(self) -> int:
@@ -70,29 +84,39 @@ class Observers:
             if observer.interval and step % observer.interval == 0:
                 observer.put(STEP_END, {"step": step, "metrics": dict(metrics), **values})
 
-    def drain(self, patience: float = DRAIN_S) -> None:
-        """Wait until the plugins have seen all that happened, but no longer than `patience` seconds."""
-        end = time.monotonic() + patience
+    def drain(self, patience: float | None = None) -> None:
+        """Wait until the plugins have seen all that happened, but no longer than they are given.
+
+        Args:
+            patience: for all of them, in seconds; none is each one's own.
+        """
+        start = time.monotonic()
         working = [observer for observer in self._all if observer.started and not observer.abandoned]
+        for observer in working:
+            if CLOSE in observer.hooks:
+                observer.put(CLOSE, {})
         for observer, seen in [(observer, observer.mark()) for observer in working]:
-            if not seen.wait(max(0.0, end - time.monotonic())):
-                observer.abandon(patience)
+            given = observer.patience if patience is None else patience
+            if not seen.wait(max(0.0, start + given - time.monotonic())):
+                observer.abandon(given)
             observer.report_dropped()
 
 
 @dataclass
 class _Observer:
-    """One plugin, its queue and its thread.
+    """One plugin or logger, its queue and its thread.
 
     Args:
-        plugin: whose hooks these are.
+        name: that no other has.
         hooks: by name.
         tell: is told of each call.
+        patience: seconds that the end of a run waits for it.
     """
 
-    plugin: Plugin
+    name: str
     hooks: Mapping[str, Hook]
     tell: Tell
+    patience: float = DRAIN_S
     started: bool = False
     abandoned: bool = False
     dropped_steps: int = 0
@@ -131,7 +155,7 @@ class _Observer:
         self.abandoned = True
         log.warning(
             "%s: its observers were not done %g s after the run; about %d events are lost to them.",
-            self.plugin.id, patience, self.waiting,
+            self.name, patience, self.waiting,
         )  # fmt: skip
 
     def report_dropped(self) -> None:
@@ -139,13 +163,13 @@ class _Observer:
         counts = {"steps": self.dropped_steps, "other events": self.dropped}
         lost = " and ".join(f"{count} {name}" for name, count in counts.items() if count)
         if lost:
-            log.warning("%s: its observers were too slow for the run: %s were dropped.", self.plugin.id, lost)
+            log.warning("%s: its observers were too slow for the run: %s were dropped.", self.name, lost)
         self.dropped_steps = self.dropped = 0
 
     def _start(self) -> None:
         if not self.started:
             self.started = True
-            threading.Thread(target=self._work, name=f"observer {self.plugin.id}", daemon=True).start()
+            threading.Thread(target=self._work, name=f"observer {self.name}", daemon=True).start()
 
     def _work(self) -> None:
         while True:
@@ -156,20 +180,20 @@ class _Observer:
                 self._call(*event)
 
     def _call(self, hook: str, values: Mapping[str, Any]) -> Any:
-        self.tell("observing", self.plugin.id)
+        self.tell("observing", self.name)
         try:
-            with survived(f"{self.plugin.id}: an observer", OBSERVER):
+            with survived(f"{self.name}: an observer", OBSERVER):
                 return self.hooks[hook](**values)
         except BaseException as error:
             if is_from_user(error):
                 raise
             if hook not in self._logged:  # once: it would raise at every epoch
                 self._logged.add(hook)
-                log.warning("%s: %s raised %s", self.plugin.id, hook, one_line(error))
-            log.debug("%s", self.plugin.id, exc_info=error)
+                log.warning("%s: %s raised %s", self.name, hook, one_line(error))
+            log.debug("%s", self.name, exc_info=error)
             return None
         finally:
-            self.tell("observed", self.plugin.id)
+            self.tell("observed", self.name)
 
     def _ask_interval(self) -> int:
         answers = self._call(STEP_INTERVAL, {})
@@ -178,6 +202,6 @@ class _Observer:
             return interval
         if answers is not None:
             log.warning(
-                "%s: %s returned %r. Return a whole number from 1.", self.plugin.id, STEP_INTERVAL, interval
+                "%s: %s returned %r. Return a whole number from 1.", self.name, STEP_INTERVAL, interval
             )
         return 0

@@ -18,6 +18,7 @@ import torch
 
 from bench.errors import ClaimLost, DeviceLost
 from bench.execution.backbone_stage import BackboneStage
+from bench.execution.called_logger import CalledLogger, open_loggers
 from bench.execution.cell_record import blank_record
 from bench.execution.failures import StageFailed, failure_fields
 from bench.execution.features_stage import FeaturesStage
@@ -51,7 +52,8 @@ class LocalParts:
         registry: of plugins.
         datasets: as they were opened for the plan.
         watch: over the stages of the run; none is a new one.
-        muted: plugins that must not observe, by their ids.
+        muted: plugins and loggers that must not observe, by their names.
+        loggers: that were asked for.
     """
 
     def __init__(
@@ -60,10 +62,11 @@ class LocalParts:
         datasets: Datasets,
         watch: StageWatch | None = None,
         muted: Collection[str] = (),
+        loggers: Iterable[CalledLogger] = (),
     ) -> None:
         self.registry, self.datasets = registry, datasets
         self.watch = watch or StageWatch()
-        self.observers = Observers(registry, muted, self.watch.tell)
+        self.observers = Observers(registry, muted, self.watch.tell, loggers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +88,7 @@ class PipelineSpec:
         gpus_per_cell: that a worker has to itself, where GPUs are named.
         wait: for cells that other machines make.
         claims: how processes keep from making the same twice.
+        loggers: that are told of the run, by name, with their settings.
         grid: the options of the run as plain values, for other machines.
         sharers: processes that share the memory of the device.
         live: the process has the terminal to itself, and may draw on it.
@@ -107,6 +111,7 @@ class PipelineSpec:
     gpus_per_cell: int = 1
     wait: bool = False
     claims: str = "auto"
+    loggers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     grid: Mapping[str, Any] = field(default_factory=dict)
     sharers: int = 1
     live: bool = True
@@ -200,7 +205,8 @@ class PipelineSpec:
     def _open_parts(self, watch: StageWatch | None = None, muted: Collection[str] = ()) -> LocalParts:
         registry = Registry.load(self.blocked)
         datasets = Datasets(registry, self.data_dir, packed=self.packed)
-        return LocalParts(registry, datasets, watch, muted)
+        loggers = open_loggers(registry, self.loggers, self.results)
+        return LocalParts(registry, datasets, watch, muted, loggers)
 
 
 class Pipeline:

@@ -21,9 +21,12 @@ def to_plain(options: Options, spec: PipelineSpec, precision: str) -> dict[str, 
         precision: what `precision=auto` is; it is in keys, so no worker decides it.
     """
     request = options.request(precision)
+    of_loggers = {
+        f"{name}.{field}": (value,) for name, own in spec.loggers.items() for field, value in own.items()
+    }
     return {
         "axes": {name: list(values) for name, values in options.axes.items()},
-        "settings": {name: list(values) for name, values in request.settings.items()},
+        "settings": {name: list(values) for name, values in {**request.settings, **of_loggers}.items()},
         "runtime": {
             "data_dir": str(spec.data_dir),
             "device": spec.device,
@@ -31,6 +34,7 @@ def to_plain(options: Options, spec: PipelineSpec, precision: str) -> dict[str, 
             "deterministic": spec.deterministic,
             "packed": spec.packed,
             "claims": spec.claims,
+            "log": list(spec.loggers),
         },
         "blocked": list(spec.blocked),
         "precision": precision,
@@ -40,6 +44,7 @@ def to_plain(options: Options, spec: PipelineSpec, precision: str) -> dict[str, 
 def to_options(grid: Mapping[str, Any], results: Path) -> Options:
     """Return the options of a worker that makes cells of a grid in a process of its own."""
     runtime = {**grid["runtime"], "data_dir": Path(grid["runtime"]["data_dir"])}
+    runtime["log"] = tuple(runtime["log"])
     return Options(
         axes={name: tuple(values) for name, values in grid["axes"].items()},
         settings={name: tuple(values) for name, values in grid["settings"].items()},

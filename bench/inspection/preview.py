@@ -3,37 +3,26 @@
 from __future__ import annotations
 
 import io
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
+from PIL import Image
 
-from bench.augmentation.clean import resize
-from bench.augmentation.sample_views import draw_views, to_colour
+from bench.augmentation.contact_sheet import draw_sheet, make_blocks
 from bench.contracts.dataset import Images
 from bench.errors import BadData, BadValue, UsageError, refuse_unreadable
 from bench.keys import seed_of
 from bench.planning.cells import PluginChoice
 from bench.planning.open_datasets import Datasets
 from bench.planning.options import Runtime, merge_options
-from bench.planning.views import ChosenViews, ResolvedViews, choose_views
+from bench.planning.views import ChosenViews, choose_views
 from bench.registry.registry import Registry
 from bench.splits.selection import Selection
 from bench.splits.stratified import stratified_order
-
-READABLE_SIDE = 96  # that an image is enlarged to, about; in pixels, as are the next five
-GAP, BETWEEN_VIEWS, MARGIN = 3, 18, 16
-TEXT, TITLE = 14, 17  # heights of type
-WHITE, BLACK, GREY = (255, 255, 255), (20, 20, 20), (110, 110, 110)
-LONGEST_NAME = 24  # of a class, in letters
-
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,24 +32,6 @@ class Sheet:
     count: int
     draws: int
     seed: int
-
-
-@dataclass(frozen=True)
-class Block:
-    """Columns of pictures under one heading.
-
-    Args:
-        heading: of all columns.
-        columns: (columns, rows, 3, side, side), float in [0, 1].
-    """
-
-    heading: str
-    columns: Tensor
-
-    @property
-    def side(self) -> int:
-        """The side of its pictures, in pixels of theirs."""
-        return int(self.columns.shape[-1])
 
 
 def write(registry: Registry, options: Mapping[str, Any], sheet: Sheet, output: Path) -> None:
@@ -84,10 +55,11 @@ def write(registry: Registry, options: Mapping[str, Any], sheet: Sheet, output: 
         raise BadValue(f"preview: {chosen.method} trains nothing, so it has no views. Name another --method.")
     with refuse_unreadable():
         images = _choose_images(chosen, datasets, sheet)
-    names = [_shorten(chosen.info.classes[label]) for label in images.labels.tolist()]
+    names = [chosen.info.classes[label] for label in images.labels.tolist()]
     size = chosen.views.image_size
     title = f"{chosen.method} on {chosen.dataset.name}, {size}x{size} pixels"
-    picture = _draw(title, list(_make_blocks(images.pixels, chosen.views, sheet)), names)
+    blocks = make_blocks(images.pixels, chosen.views.applied, size, sheet.draws, sheet.seed)
+    picture = draw_sheet(title, list(blocks), names)
     _save(picture, output, file_format)
 
 
@@ -123,83 +95,6 @@ def select_few(data: PluginChoice, classes: int, count: int) -> PluginChoice:
     if not isinstance(data.config, Selection) or data.config.max_train is not None:
         return data
     return replace(data, config=replace(data.config, max_train=max(classes, 4 * count)))
-
-
-def _make_blocks(pixels: Tensor, views: ResolvedViews, sheet: Sheet) -> Iterator[Block]:
-    """Yield the images as they are, and the draws of each view at its own size."""
-    yield Block("image", to_colour(resize(pixels, views.image_size))[None])
-    numbered = list(enumerate(views.applied, 1))
-    for (number, view), columns in zip(
-        numbered, draw_views(pixels, numbered, views.image_size, sheet.draws, sheet.seed), strict=True
-    ):
-        side = view.side(views.image_size)
-        size = "" if side == views.image_size else f", {side}x{side}"
-        yield Block(f"view {number}{size}", columns)
-
-
-# ---- the picture
-
-
-def _draw(title: str, blocks: Sequence[Block], names: Sequence[str]) -> Image.Image:
-    """Return the picture: a title, headings, and for each image a row with its class before it.
-
-    All images are enlarged alike: a view of half the side is drawn half as large.
-    """
-    factor = max(1, round(READABLE_SIDE / blocks[0].side))
-    row_height = max(block.side for block in blocks) * factor + GAP
-    text, large = ImageFont.load_default(TEXT), ImageFont.load_default(TITLE)
-    left = MARGIN + max(round(text.getlength(name)) for name in names) + 10
-    top = MARGIN + TITLE + 14 + TEXT + 8
-    widths = [_measure_width(block, factor, text) for block in blocks]
-    width = left + sum(widths) + BETWEEN_VIEWS * (len(blocks) - 1)
-    width = max(width, MARGIN + round(large.getlength(title))) + MARGIN
-    picture = Image.new("RGB", (width, top + len(names) * row_height + MARGIN), WHITE)
-    pen = ImageDraw.Draw(picture)
-    pen.text((MARGIN, MARGIN), title, BLACK, large)
-    for row, name in enumerate(names):
-        middle = top + row * row_height + (row_height - GAP) // 2
-        pen.text((left - 10, middle), name, BLACK, text, anchor="rm")
-    for block, block_width in zip(blocks, widths, strict=True):
-        pen.text((left + (block_width - GAP) // 2, top - 8), block.heading, GREY, text, anchor="ms")
-        _paste(block, picture, (left, top), row_height, factor)
-        left += block_width + BETWEEN_VIEWS
-    return picture
-
-
-def _measure_width(block: Block, factor: int, text: Font) -> int:
-    """Return how wide the columns of a block are, or its heading if that is wider."""
-    columns = len(block.columns) * (block.side * factor + GAP)
-    return max(columns, math.ceil(text.getlength(block.heading)) + GAP)
-
-
-def _paste(block: Block, picture: Image.Image, corner: tuple[int, int], row_height: int, factor: int) -> None:
-    """Paste the images of a block into the picture, each in the middle of its row.
-
-    Args:
-        block: its images.
-        picture: changed in place.
-        corner: left and top of the block, in pixels.
-        row_height: with the gap below a row, in pixels.
-        factor: by which images are enlarged.
-    """
-    left, top = corner
-    side = block.side * factor
-    above = (row_height - GAP - side) // 2
-    for number, column in enumerate(block.columns):
-        for row, image in enumerate(column):
-            position = (left + number * (side + GAP), top + row * row_height + above)
-            picture.paste(_enlarge(image, factor), position)
-
-
-def _enlarge(image: Tensor, factor: int) -> Image.Image:
-    """Return an image (3, side, side) in [0, 1], each pixel a square of `factor` pixels."""
-    pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0)
-    pixels = pixels.repeat_interleave(factor, dim=0).repeat_interleave(factor, dim=1)
-    return Image.fromarray(pixels.numpy())
-
-
-def _shorten(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1].rstrip()}…"
 
 
 # ---- the file

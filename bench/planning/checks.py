@@ -59,6 +59,8 @@ def refuse_early(options: Options, registry: Registry) -> None:
         registry.find("executors", executor)
         if own := options.executor_settings:
             build(registry.load_class("executors", executor).Config, own, executor)
+    for name, own in options.logger_settings.items():
+        build(registry.load_class("loggers", name).Config, own, name)
     for settings in _combine(request, lambda part: part == "train"):
         build(TrainConfig, own_settings(TrainConfig, "train", "train", settings), "train")
     _check_views(request)

@@ -41,6 +41,7 @@ class Runtime:
         gpus_per_cell: that a process has to itself, where GPUs are named.
         wait: for cells that other machines make.
         claims: how processes keep from making the same twice, of `bench.storage.claims`.
+        log: loggers that are told of the run.
         download: what is missing may be downloaded.
         packed: decoded images are kept in a file, even where they would fit into memory.
         profile: a few steps of each training are profiled.
@@ -58,6 +59,7 @@ class Runtime:
     gpus_per_cell: int = 1
     wait: bool = False
     claims: str = "auto"
+    log: tuple[str, ...] = ()
     download: bool = False
     packed: bool = False
     profile: bool = False
@@ -90,7 +92,10 @@ class Options:
 
     def request(self, auto_precision: str) -> Request:
         """Return the request; `auto_precision` is what `precision=auto` is on the device at hand."""
-        settings = {name: values for name, values in self.settings.items() if not self._is_of_executor(name)}
+        others = {"executor", self.runtime.get("executor"), *self.runtime.get("log", ())}
+        settings = {
+            name: values for name, values in self.settings.items() if name.partition(".")[0] not in others
+        }
         axes = self.axes
         if "shots" in axes and "label_frac" not in axes:
             axes = {**axes, "label_frac": ()}  # it is shots that were asked for, and not all labels as well
@@ -103,14 +108,23 @@ class Options:
         Raises:
             BadValue: one has several values.
         """
-        own = {name: values for name, values in self.settings.items() if self._is_of_executor(name)}
+        return self._own_settings("executor", self.runtime.get("executor"))
+
+    @property
+    def logger_settings(self) -> dict[str, dict[str, Any]]:
+        """The settings of each logger, by their names in its `Config`: they are no axis.
+
+        Raises:
+            BadValue: one has several values.
+        """
+        return {name: self._own_settings(name) for name in self.runtime.get("log", ())}
+
+    def _own_settings(self, *parts: str | None) -> dict[str, Any]:
+        own = {name: values for name, values in self.settings.items() if name.partition(".")[0] in parts}
         for name, values in own.items():
             if len(values) > 1:
                 raise BadValue(f"--set {name}: it has one value, not {len(values)}. Write a list as [A,B].")
         return {name.partition(".")[2]: values[0] for name, values in own.items()}
-
-    def _is_of_executor(self, setting: str) -> bool:
-        return setting.partition(".")[0] in ("executor", self.runtime.get("executor"))
 
 
 def merge_options(grid: Path | None, options: Mapping[str, Any]) -> Options:
@@ -297,6 +311,10 @@ def _read_gpus(value: Any, where: str) -> tuple[str, ...]:
     return gpus
 
 
+def _read_loggers(value: Any, where: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(read_axis(value, where, _read_name)))
+
+
 def _read_claims(value: Any, where: str) -> str:
     if value not in CLAIMS:
         raise BadValue(f"{where}: {value!r} is not one of {', '.join(CLAIMS)}.")
@@ -341,6 +359,7 @@ RUNTIME: dict[str, Callable[[Any, str], Any]] = {
     "gpus_per_cell": _read_count,
     "wait": _read_flag,
     "claims": _read_claims,
+    "log": _read_loggers,
     "download": _read_flag,
     "packed": _read_flag,
     "profile": _read_flag,

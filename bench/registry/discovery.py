@@ -32,6 +32,7 @@ KINDS = {
     "evaluators": "Evaluator",
     "executors": "Executor",
     "formats": "TableFormat",
+    "loggers": "Logger",
 }  # and the class of `bench.api` that a plugin of the kind extends; its hook is `bench_` and the kind
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("bench_"))
 OBSERVER_HOOKS = tuple(

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.augmentation.clean import resize
+from bench.augmentation.contact_sheet import BETWEEN_VIEWS, GAP, MARGIN
 from bench.cli.main import main
 from bench.config import NoSettings
 from bench.contracts.dataset import Images
-from bench.inspection.preview import BETWEEN_VIEWS, GAP, MARGIN, select_few
+from bench.inspection.preview import select_few
 from bench.planning.cells import PluginChoice
 from bench.planning.open_datasets import Datasets
 from bench.planning.plugin_choices import PluginChoices
