@@ -18,6 +18,9 @@ slurm-test: $(READY)
 	.venv/bin/python -m pytest -q -p no:benchmark tests/clusters -o 'python_files=slurm_*.py'
 ray-test: $(READY)
 	.venv/bin/pip install -q -e '.[ray]' && .venv/bin/python -m pytest -q -p no:benchmark tests/clusters -o 'python_files=ray_*.py'
+lease-test: $(READY)
+	@command -v bindfs > /dev/null && [ "$$(id -u)" = 0 ] || { echo "As root: apt-get install bindfs iproute2, then again."; exit 1; }
+	.venv/bin/python -m pytest -q -p no:benchmark tests/clusters -o 'python_files=lease_*.py'
 gpu: $(READY)
 	.venv/bin/python -m pytest -q -p no:benchmark tests/gpu
 	.venv/bin/python -m pytest -q benchmarks/gpu_speed.py -o 'python_files=gpu_*.py' --report docs/performance-gpu.md
@@ -38,4 +41,4 @@ clean:
 $(READY): setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && touch $@
 
-.PHONY: demo test test-long report-test loggers-test slurm-test ray-test bench gpu methods-page sample-report method-costs lint types clean
+.PHONY: demo test test-long report-test loggers-test slurm-test ray-test bench gpu methods-page sample-report method-costs lint types clean lease-test

@@ -4,6 +4,7 @@
     ├── UsageError          exit 2: the request cannot be met; known before any training
     │   ├── UnknownName     no plugin, field or dataset of that name
     │   ├── BadValue        a field's value has the wrong type or is out of range
+    │   │   └── NoDevice    a device, or as many of them, that this machine does not have
     │   ├── BadData         a folder, archive or image that cannot be used
     │   └── BadPlugin       a plugin that is installed but cannot be loaded, or breaks when it is asked
     ├── Unsupported         this combination cannot work: a skipped cell, with this reason
@@ -37,6 +38,10 @@ class UnknownName(UsageError):
 
 class BadValue(UsageError):
     """A value has the wrong type or is outside its range."""
+
+
+class NoDevice(BadValue):
+    """A device, or as many of them, that this machine does not have."""
 
 
 class BadData(UsageError):

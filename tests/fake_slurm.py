@@ -1,7 +1,7 @@
 """Commands of Slurm that keep a queue in a file: what a site would say is in it, and nothing is run.
 
-A test writes `{"most": 4, "partitions": ["main"], "jobs": []}`; a job is a list of its name, number in the
-array, state, start and reason, as `squeue` prints them.
+A test writes `{"most": 4, "partitions": ["main"], "nodes": ["idle"], "jobs": []}`; nodes of 4 GB are their
+states; a job is a list of its name, number in the array, state, start and reason, as `squeue` prints them.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-NAMES = ("sbatch", "squeue", "scontrol", "scancel", "srun")
+NAMES = ("sbatch", "squeue", "scontrol", "scancel", "sinfo", "srun")
+NO_SUCH_NODE = "Requested node configuration is not available"
 
 
 def install(folder: Path, **site: Any) -> Path:
     """Write the commands and the queue into a folder, and return the file of the queue."""
     queue = folder / "queue.json"
-    queue.write_text(json.dumps({"most": 4, "partitions": ["main"], "jobs": [], "scripts": [], **site}))
+    usual = {"most": 4, "partitions": ["main"], "nodes": ["idle"], "jobs": [], "scripts": []}
+    queue.write_text(json.dumps({**usual, **site}))
     for name in NAMES:
         command = folder / name
         command.write_text(f'#!/bin/sh\nexec {sys.executable} -SE {__file__} {name} {queue} "$@"\n')
@@ -31,7 +33,11 @@ def submit(site: dict[str, Any], *args: str) -> str:
     flags = dict(re.findall(r"#SBATCH --([a-z-]+)=(.*)", script))
     if flags.get("partition", "main") not in site["partitions"]:
         sys.exit(f"sbatch: error: invalid partition specified: {flags['partition']}\nallocation failure: no.")
-    if args[0] == "--test-only":
+    is_large = int(flags.get("mem", "0G").removesuffix("G")) > 4
+    is_test = args[0] == "--test-only"
+    if is_large or (is_test and "idle" not in site["nodes"]):  # a test looks only among nodes that are up
+        sys.exit(f"sbatch: error: {NO_SUCH_NODE}")
+    if is_test:
         return ""
     first, last = map(int, re.findall(r"\d+", flags["array"])[:2])
     if last >= site["most"]:
@@ -55,6 +61,7 @@ def main(command: str, path: str, *args: str) -> None:
         "squeue": lambda: "\n".join("|".join(job) for job in site["jobs"]),
         "scontrol": lambda: f"Configuration data\nMaxArraySize            = {site['most']}\n",
         "scancel": lambda: cancel(site, *args),
+        "sinfo": lambda: "\n".join(site["nodes"]),
     }[command]()
     Path(path).write_text(json.dumps(site))
     sys.stdout.write(f"{said}\n")

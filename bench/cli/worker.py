@@ -19,11 +19,13 @@ from bench.errors import BadData
 @results_option
 @click.option("--cells", required=True, metavar="NAME[/JOB]",
               help="Those of RESULTS/submissions/NAME.json, all or of one job.")  # fmt: skip
+@click.option("--devices", type=click.IntRange(min=1), metavar="N",
+              help="That make each cell together.  [default: as many as it was submitted for]")  # fmt: skip
 @click.option(
     "--until-eof", is_flag=True, help="Leave when standard input ends, as whoever started this does."
 )
 @session
-def worker(session: Session, /, results: Path, cells: str, until_eof: bool) -> int:  # noqa: FBT001
+def worker(session: Session, /, results: Path, cells: str, devices: int | None, until_eof: bool) -> int:  # noqa: FBT001
     """Make cells that were submitted: what a job of Slurm or Ray does, and anyone can by hand.
 
     Cells that are there are not made again; those that another worker is at come last. Asked to leave by
@@ -32,7 +34,8 @@ def worker(session: Session, /, results: Path, cells: str, until_eof: bool) -> i
     \b
     bench worker --results results --cells 20260102-150405-8f2c1a/3
 
-    The exit status is 1 if a cell failed.
+    Cells fail where this machine has not the devices that the grid was submitted for. The exit status is 1
+    if a cell failed.
     """  # noqa: D301
     from bench.storage.submissions import read_cells
 
@@ -50,7 +53,7 @@ def worker(session: Session, /, results: Path, cells: str, until_eof: bool) -> i
         threading.Thread(target=_leave_at_eof, daemon=True).start()
     from bench.cli.run_worker import run_worker
 
-    return run_worker(submission, chosen, results, session)
+    return run_worker(submission, chosen, results, session, devices)
 
 
 def _leave_at_eof() -> None:

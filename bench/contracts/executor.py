@@ -59,7 +59,15 @@ class WorkerSpec(Protocol):
 
     @property
     def threads(self) -> int:
-        """Threads for each worker."""
+        """Threads for each process of a worker."""
+
+    @property
+    def device(self) -> str:
+        """What workers compute on: `cpu`, `cuda` or another that torch knows."""
+
+    @property
+    def devices(self) -> int:
+        """Devices of each worker, a process each, as `--devices` says."""
 
     @property
     def profile(self) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from bench.contracts.executor import Executor
-from bench.errors import BadValue
+from bench.errors import BadValue, NoDevice
 from bench.execution.team import Joined
 from bench.planning.cells import Cell
 from bench.planning.options import Runtime
@@ -29,7 +29,8 @@ def count_devices(
         joined: the processes of `torchrun`, of which each is one.
 
     Raises:
-        BadValue: there are not as many, or `torchrun` has started others.
+        NoDevice: there are not as many here, where they are to be here.
+        BadValue: the device is one, or `torchrun` has started others.
     """
     if joined:
         if runtime.devices not in (1, joined.size):
@@ -48,8 +49,8 @@ def count_devices(
     asked = f"--devices: {runtime.devices} were asked for"
     if device.type == "mps" or (device.type == "cuda" and device.index is not None):
         raise BadValue(f"{asked}, but --device {device} is one. Use --device cuda or cpu.")
-    if executor.device:
-        raise BadValue(f"{asked}, but a worker on another machine makes a cell on one. Leave --devices out.")
+    if executor.device:  # there are as many on other machines as the executor asks for
+        return runtime
     if runtime.gpus and runtime.devices > runtime.gpus_per_cell:
         raise BadValue(
             f"{asked}, but a cell has {runtime.gpus_per_cell} of --gpus. "
@@ -60,16 +61,21 @@ def count_devices(
     if device.type == "cuda" and needed > there:
         by = f" by each of {runtime.jobs} --jobs" if runtime.jobs > 1 else ""
         most = max(1, there // runtime.jobs)
-        raise BadValue(
+        raise NoDevice(
             f"{asked}{by}, but there {'is 1 GPU' if there == 1 else f'are {there} GPUs'} here. "
             f"Use --devices {most}."
         )
     return runtime
 
 
-def share_threads(processes: int) -> int:
-    """Return how many threads each of several processes has."""
-    return max(1, torch.get_num_threads() // processes)
+def share_threads(processes: int, threads: int = 0) -> int:
+    """Return how many threads each of several processes has.
+
+    Args:
+        processes: that there are.
+        threads: of all of them together; 0 is those of this process.
+    """
+    return max(1, (threads or torch.get_num_threads()) // processes)
 
 
 def refuse_unshareable(cells: Iterable[Cell], devices: int, registry: Registry) -> None:

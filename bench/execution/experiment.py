@@ -227,13 +227,14 @@ def make_spec(
         BadValue: there are not as many GPUs as were asked for.
     """
     jobs = share_gpus(runtime, executor, device)
-    here = 1 if joined else jobs * runtime.devices
+    workers = 1 if executor.threads else jobs  # that have the threads together
+    processes = 1 if joined else workers * runtime.devices
     spec = PipelineSpec(
         results=runtime.results,
         data_dir=runtime.data_dir,
         device=str(device),
         jobs=jobs,
-        threads=runtime.threads or executor.threads or share_threads(here),
+        threads=runtime.threads or share_threads(processes, executor.threads),
         devices=runtime.devices,
         blocked=blocked,
         packed=runtime.packed,

@@ -324,8 +324,8 @@ class Pipeline:
                 yield one
 
     def _store(self, cell: Cell, record: Record) -> Record:
-        """Write a record, tell observers, and return it; a failure does not take the place of a result."""
-        if record["status"] == "failed" and (stored := self.find_record(cell)):
+        """Write a record, tell observers, and return it; one that another process made meanwhile stays."""
+        if stored := find_record(self.store, cell, tell=False):
             return stored
         self.store.write(record)
         if not cell.failure:

@@ -30,6 +30,7 @@ def to_plain(options: Options, spec: PipelineSpec, precision: str) -> dict[str, 
         "runtime": {
             "data_dir": str(spec.data_dir),
             "device": spec.device,
+            "devices": spec.devices,
             "threads": spec.threads,
             "deterministic": spec.deterministic,
             "packed": spec.packed,
@@ -41,10 +42,18 @@ def to_plain(options: Options, spec: PipelineSpec, precision: str) -> dict[str, 
     }
 
 
-def to_options(grid: Mapping[str, Any], results: Path) -> Options:
-    """Return the options of a worker that makes cells of a grid in a process of its own."""
+def to_options(grid: Mapping[str, Any], results: Path, devices: int | None = None) -> Options:
+    """Return the options of a worker that makes cells of a grid in a process of its own.
+
+    Args:
+        grid: as `to_plain` returns it.
+        results: the folder of results.
+        devices: that make a cell together; none is as many as were asked for.
+    """
     runtime = {**grid["runtime"], "data_dir": Path(grid["runtime"]["data_dir"])}
     runtime["log"] = tuple(runtime["log"])
+    if devices:
+        runtime["devices"] = devices
     return Options(
         axes={name: tuple(values) for name, values in grid["axes"].items()},
         settings={name: tuple(values) for name, values in grid["settings"].items()},

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.errors import BadValue
+from bench.errors import NoDevice
 
 AMPERE = 8  # compute capability from which on a GPU has bfloat16 and TF32
 
@@ -21,7 +21,7 @@ def choose_device(name: str) -> torch.device:
     """Return the device called `name`; `auto` is the first of cuda, mps and cpu that is available.
 
     Raises:
-        BadValue: it is not available.
+        NoDevice: it is not available.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
@@ -30,7 +30,7 @@ def choose_device(name: str) -> torch.device:
     known = ", ".join(["auto", *(kind for kind, present in available.items() if present)])
     numbered = kind == "cuda" and number.isdecimal() and int(number) < torch.cuda.device_count()
     if not available.get(kind) or (name != kind and not numbered):
-        raise BadValue(f"--device: {name} is not available here. Use one of {known}.")
+        raise NoDevice(f"--device: {name} is not available here. Use one of {known}.")
     return torch.device(name)
 
 

@@ -52,6 +52,8 @@ class NamedSpec:
 
     jobs: int = 1
     threads: int = 1
+    device: str = "cpu"
+    devices: int = 1
     profile: bool = False
     gpus: tuple[str, ...] = ()
     wait: bool = True

@@ -7,15 +7,17 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner
 from conftest import without_times
 from environment import environment
 
 from bench.cli import main
 from bench.execution.experiment import plan_experiment
-from bench.execution.submitted import to_plain
+from bench.execution.submitted import to_options, to_plain
 from bench.planning.options import merge_options
 from bench.registry.registry import Registry
 from bench.storage.records import RecordStore
@@ -25,9 +27,9 @@ GRID = {"method": "random", "backbone": "test_resnet", "eval": "knn", "seed": [0
         "device": "cpu", "threads": 1, "set": {"dataset.max_train": 48}}  # fmt: skip
 
 
-def submit(results: Path) -> Submission:
+def submit(results: Path, **changes: Any) -> Submission:
     """Write down a grid of two backbones, a job each."""
-    options = merge_options(None, {**GRID, "results": str(results)})
+    options = merge_options(None, {**GRID, **changes, "results": str(results)})
     experiment = plan_experiment(options, Registry.load())
     spec = experiment.spec
     object.__setattr__(spec, "grid", to_plain(options, spec, "float32"))
@@ -120,6 +122,46 @@ def test_a_folder_that_this_machine_has_not_and_a_damaged_file_are_one_line(
     assert elsewhere[0] == damaged[0] == 2
     assert elsewhere[1].startswith("Error: /not/here: the grid was submitted from there, and here it cannot")
     assert damaged[1].startswith(f"Error: {path}: the submission cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("gpus", "said"),
+    [
+        (0, "--device: cuda is not available here. Use one of auto, cpu."),
+        (1, "--devices: 2 were asked for, but there is 1 GPU here. Use --devices 1."),
+    ],
+)
+def test_the_cells_of_a_job_whose_machine_has_fewer_devices_fail_by_that(
+    submitted: Submission, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpus: int, said: str
+) -> None:
+    path = tmp_path / "results" / "submissions" / f"{submitted.name}.json"
+    content = json.loads(path.read_text())
+    content["grid"]["runtime"] |= {"device": "cuda", "devices": 2}
+    path.write_text(json.dumps(content))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(gpus))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    args = ("--results", str(tmp_path / "results"), "--cells", f"{submitted.name}/1")
+    by_hand = work(*args, "--devices", "3")
+    nothing = list(RecordStore(tmp_path / "results").records())
+    status, _ = work(*args)
+    (record,) = RecordStore(tmp_path / "results").records()
+
+    assert (by_hand[0], nothing) == (2, [])  # who types it learns it at once
+    assert by_hand[1].count("\n") == 1
+    assert status == 1
+    assert (record["status"], record["reason"], record["error"]["type"]) == ("failed", said, "NoDevice")
+    assert record["cell"]["seed"] == 1
+
+
+def test_a_worker_makes_cells_on_as_many_devices_as_they_were_submitted_for_or_as_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    submission = submit(tmp_path / "results", devices=3)
+    asked = [to_options(submission.grid, tmp_path / "results", devices) for devices in (None, 2)]
+
+    assert [plan_experiment(one, Registry.load()).spec.devices for one in asked] == [3, 2]
 
 
 def test_a_worker_leaves_with_who_started_it(submitted: Submission, tmp_path: Path) -> None:

@@ -103,8 +103,7 @@ def test_a_job_that_is_killed_is_lost_from_its_last_checkpoint_on_and_no_further
 def test_a_job_that_is_preempted_writes_a_checkpoint_and_goes_on_later(grid: Grid, alone: Alone) -> None:
     grid.run(*LONG)
     wait_until(lambda: is_training(grid))
-    urgent = ("sbatch", "--parsable", "--partition=urgent", "--cpus-per-task=2", "--wrap=sleep 5")
-    call(*urgent)
+    call("sbatch", "--partition=urgent", "--cpus-per-task=2", "--output=/dev/null", "--wrap=sleep 5")
     wait_until(lambda: jobs_of(grid, "PENDING"))
     said = logs_of(grid)
     grid.run(*LONG, "--wait")
@@ -139,12 +138,25 @@ def test_a_node_that_is_drained_ends_its_jobs_and_takes_no_others_until_it_resum
     call("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
     wait_until(lambda: jobs_of(grid) == jobs_of(grid, "PENDING"))  # what ran has ended, to the last step
     made, left = len(grid.records()), jobs_of(grid)
+    grid.run("--seed", "0,1,2", "--epochs", "2", "--threads", "1", "--set", "slurm.cpus=2")  # is not refused
     call("scontrol", "update", f"nodename={node}", "state=resume")
     grid.run("--seed", "0,1,2", "--epochs", "2", "--threads", "1", "--set", "slurm.cpus=2", "--wait")
 
     assert made == 3 - len(left)
     assert len(left) in (1, 2)
     assert grid.numbers() == alone(("--seed", "0,1,2", "--epochs", "2"))
+
+
+def test_cells_are_made_on_several_devices_of_a_job_with_the_numbers_of_several_here(
+    grid: Grid, alone: Alone
+) -> None:
+    grid.run(*SHORT, "--devices", "2", "--wait")
+    (submission,) = list_submissions(grid.results)
+    script = (submission.log_folder(grid.results) / "job.sh").read_text()
+
+    assert "#SBATCH --cpus-per-task=2\n" in script
+    assert [record["cost"]["devices"] for record in grid.records()] == [[2], [2]]
+    assert grid.numbers() == alone((*SHORT, "--devices", "2"))
 
 
 def test_a_controller_that_is_started_anew_loses_nothing(grid: Grid, alone: Alone, cluster: Path) -> None:

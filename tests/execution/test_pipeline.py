@@ -9,6 +9,7 @@ import pytest
 from conftest import PROBE, Lab, modified_times, without_times
 
 from bench.evaluation import features
+from bench.planning.cells import Cell
 from bench.storage.artifacts import ArtifactStore
 
 
@@ -58,6 +59,22 @@ def test_a_second_run_makes_nothing(probing: Lab, probes: Any) -> None:
     assert second == first
     assert modified_times(probing.folder) == before
     assert (len(probes.MADE), probes.TOLD) == (1, [])
+
+
+def test_a_record_that_another_process_wrote_meanwhile_stays(lab: Lab) -> None:
+    (cell,) = lab.plan()
+    ours = lab.pipeline()
+    make, theirs = ours.scores.get, []
+
+    def make_slowly(cell: Cell) -> dict[str, Any]:
+        theirs.extend(lab.run([cell]))
+        return make(cell)
+
+    ours.scores.get = make_slowly  # type: ignore[method-assign]
+    (record,) = ours.run([cell])
+
+    assert [record] == theirs
+    assert lab.store.find(cell.names, cell.keys.score) == record
 
 
 def test_a_changed_evaluator_retrains_nothing(probing: Lab, probes: Any) -> None:

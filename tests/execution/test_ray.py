@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -39,7 +40,7 @@ class Fake(ModuleType):
         return bool(self.joined)
 
     def init(self, address: str, **_: object) -> None:
-        if address == "nowhere:1":
+        if address == "nowhere":
             raise ConnectionError("nobody answers\nthere")
         self.joined.append(address)
 
@@ -92,8 +93,10 @@ def run(results: Path, *args: str) -> Result:
 
 @pytest.mark.long
 def test_a_grid_is_handed_out_as_command_lines_and_is_there_in_the_end(cluster: Fake, tmp_path: Path) -> None:
-    settings = ("--set", "ray.cpus=2", "--set", "ray.backbones=2", "--set", "ray.address=here:1")
-    done = run(tmp_path / "results", "--seed", "0,1,2", *settings)
+    with socket.create_server(("127.0.0.1", 0)) as server:  # of which it is asked first whether it is there
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        settings = ("--set", "ray.cpus=2", "--set", "ray.backbones=2", "--set", f"ray.address={address}")
+        done = run(tmp_path / "results", "--seed", "0,1,2", *settings)
     (submission,) = list_submissions(tmp_path / "results")
     again = run(tmp_path / "results", "--seed", "0,1,2", *settings)
 
@@ -102,9 +105,19 @@ def test_a_grid_is_handed_out_as_command_lines_and_is_there_in_the_end(cluster: 
     assert [len(job) for job in submission.jobs] == [2, 1]
     assert submission.grid["runtime"]["threads"] == 2
     assert cluster.options == {"num_cpus": 2, "num_gpus": 0.0, "max_retries": 5}
-    assert cluster.joined == ["here:1"]
+    assert cluster.joined == [address]
     assert again.stdout == done.stdout
     assert len(list(list_submissions(tmp_path / "results"))) == 1
+
+
+@pytest.mark.long
+def test_a_task_of_cells_on_several_devices_takes_what_they_do(cluster: Fake, tmp_path: Path) -> None:
+    done = run(tmp_path / "results", "--devices", "2", "--device", "cpu")
+    (submission,) = list_submissions(tmp_path / "results")
+
+    assert done.exit_code == 0, done.output
+    assert cluster.options == {"num_cpus": 2, "num_gpus": 0, "max_retries": 5}
+    assert (submission.grid["runtime"]["devices"], submission.grid["runtime"]["threads"]) == (2, 1)
 
 
 def test_a_task_that_is_lost_for_good_fails_its_cells_and_no_others(cluster: Fake, tmp_path: Path) -> None:
@@ -123,9 +136,18 @@ def test_a_task_that_is_lost_for_good_fails_its_cells_and_no_others(cluster: Fak
     [
         (("--set", "ray.cpus=5"), "ray: no node of the cluster has 5 CPUs and 0 GPUs."),
         (("--set", "ray.gpus=1"), "ray: no node of the cluster has 1 CPUs and 1 GPUs."),
-        (("--set", "ray.address=nowhere:1"),
-         "ray: the cluster at nowhere:1 cannot be joined (ConnectionError: nobody answers there)."),
+        (("--set", "ray.address=nowhere"),
+         "ray: the cluster at nowhere cannot be joined (ConnectionError: nobody answers there)."),
+        (("--set", "ray.address=ray://127.0.0.1:1"),
+         "ray: the cluster at ray://127.0.0.1:1 cannot be joined (ConnectionRefusedError: "),
         (("--jobs", "2"), "--jobs: Ray decides how many run."),
+        (("--devices", "2", "--device", "cuda"), "ray: no node of the cluster has 2 CPUs and 2 GPUs."),
+        (("--devices", "5"), "ray: no node of the cluster has 5 CPUs and 0 GPUs."),
+        (
+            ("--devices", "2", "--set", "ray.gpus=0.5"),
+            "--devices: 2 were asked for, but ray.gpus gives a cell 0.5. Use --set ray.gpus=2, or leave it",
+        ),
+        (("--set", "ray.gpus=1.5"), "ray.gpus: 1.5 GPUs cannot be had. Use a whole number, or less than 1."),
     ],
 )  # fmt: skip
 def test_what_the_cluster_has_not_is_one_line_and_nothing_is_written(

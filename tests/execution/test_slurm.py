@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -101,6 +102,34 @@ def test_a_job_has_several_backbones_where_that_is_asked_for(site: Site) -> None
         ],
         ["random test_resnet digits seed 2 knn 100 %", "random test_resnet digits seed 2 linear 100 %"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("args", "asked", "threads"),
+    [
+        (("--device", "cpu"), {"cpus-per-task": "2"}, 1),
+        (("--device", "cpu", "--threads", "3"), {"cpus-per-task": "6"}, 3),
+        (("--device", "cuda"), {"cpus-per-task": "2", "gpus-per-node": "2"}, 1),
+        (("--set", "slurm.gpus=3", "--set", "slurm.cpus=8"), {"cpus-per-task": "8", "gpus-per-node": "3"}, 4),
+        (
+            ("--device", "cuda", "--set", "slurm.options=[gres=gpu:a100:2]"),
+            {"cpus-per-task": "2", "gres": "gpu:a100:2"},
+            1,
+        ),
+    ],
+)
+def test_a_job_of_cells_on_several_devices_asks_for_what_they_take(
+    site: Site, args: tuple[str, ...], asked: dict[str, str], threads: int
+) -> None:
+    done = site.run("--devices", "2", *args)
+    (submission,), (script,) = site.submissions(), site.said["scripts"]
+    flags = dict(re.findall(r"#SBATCH --(cpus-per-task|gpus-per-node|gres)=(.*)", script))
+    runtime = submission.grid["runtime"]
+
+    assert done.exit_code == 0, done.output
+    assert flags == asked
+    assert f" --cpus-per-task {asked['cpus-per-task']} " in script  # of srun
+    assert (runtime["devices"], runtime["threads"]) == (2, threads)
 
 
 def test_the_job_is_a_command_line_and_a_second_run_submits_what_is_neither_done_nor_queued(
@@ -201,6 +230,25 @@ def test_what_the_site_refuses_is_one_line_and_nothing_is_written(site: Site) ->
     assert not site.results.exists()
 
 
+@pytest.mark.parametrize("nodes", [["idle"], ["idle", "drained"], ["down*"]])
+def test_more_than_any_node_has_is_refused_whether_nodes_are_up_or_not(site: Site, nodes: list[str]) -> None:
+    site.change(nodes=nodes)
+    done = site.run("--set", "slurm.memory=900G")
+
+    assert done.exit_code == 2
+    assert done.stderr.endswith("Requested node configuration is not available.\n")
+    assert site.submissions() == []
+    assert site.said["jobs"] == []
+
+
+def test_jobs_are_submitted_though_all_nodes_are_down_for_now(site: Site) -> None:
+    site.change(nodes=["drained", "idle*"])
+    done = site.run()
+
+    assert done.exit_code == 0, done.output
+    assert len(site.said["jobs"]) == 1
+
+
 def test_an_array_that_is_refused_after_others_were_taken_is_forgotten(site: Site) -> None:
     site.change(most=1)
     fake = site.queue.parent / "scontrol"
@@ -224,6 +272,26 @@ def test_an_array_that_is_refused_after_others_were_taken_is_forgotten(site: Sit
         (("--gpus", "0,1"), "--gpus: workers are on other machines."),
         (("--profile",), "--profile: it looks at one process."),
         (("--claims", "both"), "--claims: 'both' is not one of auto, lock, lease."),
+        (
+            ("--devices", "4", "--set", "slurm.gpus=2", "--set", "slurm.cpus=4"),
+            "--devices: 4 were asked for, but slurm.gpus gives a cell 2. Use --set slurm.gpus=4, or leave it",
+        ),
+        (
+            ("--devices", "4", "--set", "slurm.cpus=2"),
+            "--devices: 4 were asked for, but slurm.cpus gives a cell 2. Use --set slurm.cpus=4, or leave it",
+        ),
+        (
+            ("--devices", "9", "--method", "simclr", "--batch-size", "8"),
+            "--devices: 8 images at a time cannot be shared out to 9 devices. Raise --batch-size, or use at",
+        ),
+        (
+            ("--devices", "2", "--method", "simclr", "--batch-size", "16", "--set", "train.compile=true"),
+            "--devices: train.compile is for one device.",
+        ),
+        (
+            ("--devices", "2", "--device", "cuda:1"),
+            "--devices: 2 were asked for, but --device cuda:1 is one.",
+        ),
     ],
 )
 def test_what_cannot_be_set_is_one_line(site: Site, args: tuple[str, ...], said: str) -> None:
@@ -232,6 +300,8 @@ def test_what_cannot_be_set_is_one_line(site: Site, args: tuple[str, ...], said:
     assert done.exit_code == 2
     assert done.stderr.startswith(f"Error: {said}")
     assert done.stderr.count("\n") == 1
+    assert not site.results.exists()
+    assert site.said["scripts"] == []
 
 
 def test_without_slurm_or_submitit_nothing_is_submitted(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,6 +311,7 @@ def test_without_slurm_or_submitit_nothing_is_submitted(site: Site, monkeypatch:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "submitit" else real(name))
     missing_library = site.run()
 
+    assert not site.results.exists()
     assert missing_command.stderr.startswith("Error: slurm: there is no sbatch on this machine.")
     assert missing_library.stderr == (
         "Error: slurm: submitit is not installed. Use pip install 'ssl-bench[slurm]'.\n"

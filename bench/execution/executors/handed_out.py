@@ -6,7 +6,8 @@ from collections.abc import Collection, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench.contracts.executor import CellRunner, Executor
+from bench.contracts.executor import CellRunner, Executor, WorkerSpec
+from bench.errors import BadValue
 from bench.storage.records import Record
 from bench.storage.submissions import list_submissions
 
@@ -24,9 +25,39 @@ class OnOtherMachines(Executor):
 
     @property
     def threads(self) -> int:
-        """The processors of a worker."""
-        threads: int = self.config.cpus
+        """Those of a worker: its processors."""
+        threads: int = self.config.cpus or 1
         return threads
+
+    def count_gpus(self, spec: WorkerSpec) -> float:
+        """Return how many GPUs a worker takes: where no number is set, one for each device of its cells."""
+        if self.config.gpus is not None:
+            return float(self.config.gpus)
+        return float(spec.devices) if spec.device == "cuda" else 0.0
+
+    def count_cpus(self, spec: WorkerSpec) -> int:
+        """Return how many processors a worker takes: where no number is set, one for each thread."""
+        return self.config.cpus or spec.threads * spec.devices
+
+    def refuse_small(self, spec: WorkerSpec, name: str) -> None:
+        """Refuse a worker with fewer GPUs or processors than the devices of its cells.
+
+        Args:
+            spec: of the run.
+            name: of the executor, as its settings begin.
+
+        Raises:
+            BadValue: it has.
+        """
+        has: dict[str, float] = {"cpus": self.count_cpus(spec)}
+        if spec.device == "cuda":
+            has["gpus"] = self.count_gpus(spec)
+        for setting, count in has.items():
+            if spec.devices > 1 and count < spec.devices:
+                raise BadValue(
+                    f"--devices: {spec.devices} were asked for, but {name}.{setting} gives a cell {count:g}. "
+                    f"Use --set {name}.{setting}={spec.devices}, or leave it out."
+                )
 
 
 class HandedOut:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
+import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from bench.system.leaving import AskedToLeave
 
 NAME = "ray"
 LOOK_S = 2.0  # between looks at what tasks have made
+PATIENCE_S = 20.0  # for a cluster that is to be joined
 SAID = 2000  # letters of the end of what a command printed, of which an error tells
 
 log = logging.getLogger("bench")
@@ -33,8 +35,12 @@ class Ray(OnOtherMachines):
     @dataclass(frozen=True, kw_only=True)
     class Config:
         address: str = setting("auto", "of the cluster; auto is the one that RAY_ADDRESS or this machine has")
-        gpus: float = setting(0.0, "GPUs of a task; with none, it computes on the CPU", least=0)
-        cpus: int = setting(1, "processors of a task, and its threads unless --threads says so", least=1)
+        gpus: float | None = setting(
+            None, "GPUs of a task; none is one for each of --devices where --device is cuda", least=0
+        )
+        cpus: int | None = setting(
+            None, "processors of a task, shared out as threads; none is one a thread", least=1
+        )
         backbones: int = setting(1, "backbones that a task makes one after the other", least=1)
         retries: int = setting(5, "runs again of a task whose node was lost; -1 is always", least=-1)
 
@@ -49,13 +55,17 @@ class Ray(OnOtherMachines):
             raise BadValue("--jobs: Ray decides how many run. Use --set ray.cpus or ray.gpus.")
         if importlib.util.find_spec("ray") is None:
             raise UsageError("ray: Ray is not installed. Use pip install 'ssl-bench[ray]'.")
+        self.refuse_small(spec, NAME)
+        cpus, gpus = self.count_cpus(spec), self.count_gpus(spec)
+        if gpus > 1 and not gpus.is_integer():
+            raise BadValue(f"ray.gpus: {gpus:g} GPUs cannot be had. Use a whole number, or less than 1.")
         self._join()
         nodes = [node["Resources"] for node in import_ray().nodes() if node["Alive"]]
-        asked = {"CPU": self.config.cpus, "GPU": self.config.gpus}
+        asked = {"CPU": cpus, "GPU": gpus}
         if not any(all(node.get(name, 0) >= count for name, count in asked.items()) for node in nodes):
             raise UsageError(
-                f"ray: no node of the cluster has {self.config.cpus} CPUs and {self.config.gpus:g} GPUs. "
-                "Ask for less with ray.cpus and ray.gpus, or start such a node."
+                f"ray: no node of the cluster has {cpus} CPUs and {gpus:g} GPUs. "
+                "Ask for less with --devices, ray.cpus and ray.gpus, or start such a node."
             )
 
     def run(self, spec: WorkerSpec, groups: Sequence[Sequence[Any]]) -> Iterator[Record]:
@@ -69,13 +79,15 @@ class Ray(OnOtherMachines):
             for number, job in enumerate(submission.jobs):
                 out.expect((submission.name, number), [cell.key for cell in job])
             commands = {place: submission.command(spec.results, place[1]) for place in out.places}
-            yield from self._collect(out, commands)
+            yield from self._collect(spec, out, commands)
 
-    def _collect(self, out: HandedOut, commands: dict[Place, list[str]]) -> Iterator[Record]:
+    def _collect(
+        self, spec: WorkerSpec, out: HandedOut, commands: dict[Place, list[str]]
+    ) -> Iterator[Record]:
         """Start a task for each command, and yield what they make until all have ended."""
         ray = import_ray()
         task = ray.remote(run_command).options(
-            num_cpus=self.config.cpus, num_gpus=self.config.gpus, max_retries=self.config.retries
+            num_cpus=self.count_cpus(spec), num_gpus=self.count_gpus(spec), max_retries=self.config.retries
         )
         tasks = {task.remote(command): place for place, command in commands.items()}
         try:
@@ -99,6 +111,7 @@ class Ray(OnOtherMachines):
         if ray.is_initialized():
             return
         try:
+            reach(self.config.address)
             ray.init(address=self.config.address, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:  # noqa: BLE001 - Ray raises a dozen kinds
             said = one_line(error)[:SAID]
@@ -106,6 +119,17 @@ class Ray(OnOtherMachines):
                 f"ray: the cluster at {self.config.address} cannot be joined ({said}). Start one with "
                 "`ray start --head`, or set ray.address."
             ) from None
+
+
+def reach(address: str) -> None:
+    """Connect to the host and port of an address, if it has one, and hang up: Ray itself tries for minutes.
+
+    Raises:
+        OSError: nobody answers there.
+    """
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), PATIENCE_S).close()
 
 
 def import_ray() -> Any:

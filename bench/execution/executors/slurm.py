@@ -14,7 +14,6 @@ import signal
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from bench.config import setting
@@ -30,6 +29,7 @@ from bench.system.leaving import SIGNALS
 NAME = "slurm"
 SCRIPT = "job.sh"
 TASK = "$SLURM_ARRAY_TASK_ID"
+ASK_FOR_GPUS = {"gres", "gpus", "gpus-per-node", "gpus-per-task"}  # options of sbatch
 
 log = logging.getLogger("bench")
 
@@ -41,8 +41,12 @@ class Slurm(OnOtherMachines):
     class Config:
         partition: str | None = setting(None, "partition; none is the site's default")
         account: str | None = setting(None, "account that is charged")
-        gpus: int = setting(0, "GPUs of a job; with none, it computes on the CPU", least=0)
-        cpus: int = setting(1, "processors of a job, and its threads unless --threads says so", least=1)
+        gpus: int | None = setting(
+            None, "GPUs of a job; none is one for each of --devices where --device is cuda", least=0
+        )
+        cpus: int | None = setting(
+            None, "processors of a job, shared out as threads; none is one a thread", least=1
+        )
         memory: str | None = setting(None, "memory of a job, as Slurm writes it: 16G")
         time: int = setting(60, "minutes after which a job is put back into the queue", least=1)
         options: tuple[str, ...] = setting((), "more options of sbatch: [qos=high,constraint=a100]")
@@ -68,7 +72,8 @@ class Slurm(OnOtherMachines):
             raise BadValue("--jobs: Slurm decides how many run. Use --set slurm.at_once=N for a limit.")
         if importlib.util.find_spec("submitit") is None:
             raise UsageError("slurm: submitit is not installed. Use pip install 'ssl-bench[slurm]'.")
-        slurm_queue.test_script(self._write_script(spec.results.absolute(), "test", "true", jobs=1))
+        self.refuse_small(spec, NAME)
+        slurm_queue.test_script(self._write_script(spec, "test", "true", jobs=1))
 
     def run(self, spec: WorkerSpec, groups: Sequence[Sequence[Any]]) -> Iterator[Record]:
         """Yield the records that are there; submit the others; with `--wait`, yield them as they come."""
@@ -103,7 +108,7 @@ class Slurm(OnOtherMachines):
         for array in chunk(jobs, most):
             cells = [[cell for group in job for cell in group] for job in array]
             submission = spec.submit(NAME, cells)
-            before = self._submit(spec.results, submission, after=before if self.config.at_once else "")
+            before = self._submit(spec, submission, after=before if self.config.at_once else "")
             for number, job in enumerate(submission.jobs):
                 out.expect((submission.name, number), [cell.key for cell in job])
             log.warning(
@@ -111,30 +116,28 @@ class Slurm(OnOtherMachines):
                 sum(map(len, cells)), len(array), before, submission.name,
             )  # fmt: skip
 
-    def _submit(self, results: Path, submission: Submission, after: str) -> str:
+    def _submit(self, spec: WorkerSpec, submission: Submission, after: str) -> str:
         """Submit the jobs of a submission as an array, and return its number.
 
         Args:
-            results: the folder of results.
+            spec: of the run.
             submission: that was written down.
             after: the array that has to end first, so that the limit of both is that of one.
 
         Raises:
             UsageError: the site refuses it; the submission is then forgotten.
         """
-        command = shlex.join(submission.command(results, "JOB"))[: -len("JOB")] + TASK
-        script = self._write_script(
-            results.absolute(), submission.name, command, jobs=len(submission.jobs), after=after
-        )
-        path = submission.log_folder(results) / SCRIPT
+        command = shlex.join(submission.command(spec.results, "JOB"))[: -len("JOB")] + TASK
+        script = self._write_script(spec, submission.name, command, jobs=len(submission.jobs), after=after)
+        path = submission.log_folder(spec.results) / SCRIPT
         path.write_text(script, encoding="utf-8")
         try:
             return slurm_queue.submit_script(str(path))
         except UsageError:
-            submission.forget(results)
+            submission.forget(spec.results)
             raise
 
-    def _write_script(self, results: Path, name: str, command: str, *, jobs: int, after: str = "") -> str:
+    def _write_script(self, spec: WorkerSpec, name: str, command: str, *, jobs: int, after: str = "") -> str:
         """Return the script of an array.
 
         Raises:
@@ -143,24 +146,25 @@ class Slurm(OnOtherMachines):
         import submitit
 
         try:
-            executor = submitit.SlurmExecutor(results / "submissions" / name)
-            executor.update_parameters(**self._list_parameters(name, jobs, after))
+            executor = submitit.SlurmExecutor(spec.results.absolute() / "submissions" / name)
+            executor.update_parameters(**self._list_parameters(spec, name, jobs, after))
         except (RuntimeError, ValueError, TypeError) as error:
             raise BadValue(f"slurm: {one_line(error)}.") from None
         executor.parameters["map_count"] = jobs
         text: str = executor._make_submission_file_text(command, name)  # noqa: SLF001 - the part without pickles
         return text
 
-    def _list_parameters(self, name: str, jobs: int, after: str) -> Mapping[str, Any]:
+    def _list_parameters(self, spec: WorkerSpec, name: str, jobs: int, after: str) -> Mapping[str, Any]:
         """Return the parameters of submitit for an array; it takes only those that are not none."""
-        config = self.config
+        config, cpus = self.config, self.count_cpus(spec)
         more = dict(option.removeprefix("--").partition("=")[::2] for option in config.options)
+        gpus = 0 if ASK_FOR_GPUS & more.keys() else int(self.count_gpus(spec))
         return {
             "job_name": f"{slurm_queue.PREFIX}{name}",
             "partition": config.partition,
             "account": config.account,
-            "gpus_per_node": config.gpus or None,
-            "cpus_per_task": config.cpus,
+            "gpus_per_node": gpus or None,
+            "cpus_per_task": cpus,
             "mem": config.memory,
             "time": config.time,
             "signal_delay_s": config.leave,
@@ -169,7 +173,7 @@ class Slurm(OnOtherMachines):
             "setup": list(config.setup) or None,
             "teardown": write_requeue(config.requeues),
             "stderr_to_stdout": True,
-            "srun_args": ["--cpus-per-task", str(config.cpus)],  # which srun no longer takes from sbatch
+            "srun_args": ["--cpus-per-task", str(cpus)],  # which srun no longer takes from sbatch
             "wckey": None,
             "additional_parameters": {
                 "requeue": True, **{key: value or True for key, value in more.items()}

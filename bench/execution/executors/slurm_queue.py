@@ -13,6 +13,8 @@ from bench.errors import UsageError
 PREFIX = "bench-"  # of the name of a job, before that of its submission
 FORMAT = "%j|%K|%T|%S|%R"  # name, number in the array, state, start, reason or nodes
 MOST_JOBS = 1001  # of an array, Slurm's default where the site does not say
+NO_SUCH_NODE = "Requested node configuration is not available"
+UP = {"allocated", "completing", "idle", "mixed", "planned"}  # states of nodes that jobs can be started on
 PATIENCE_S = 120  # for a controller that is busy or starts anew; Slurm's commands try again themselves
 
 
@@ -45,10 +47,18 @@ def call(*command: str, text: str = "") -> str:
 def test_script(script: str) -> None:
     """Have the site look at a script, without submitting it.
 
+    Slurm looks only among the nodes that are up. Where others are down or drained, what no node has may
+    be there later, and `submit_script` tells.
+
     Raises:
         UsageError: it refuses a setting, such as a partition that is not there.
     """
-    call("sbatch", "--test-only", text=script)
+    try:
+        call("sbatch", "--test-only", text=script)
+    except UsageError as error:
+        states = set(call("sinfo", "--noheader", "--Node", "--format=%T").split())
+        if NO_SUCH_NODE not in str(error) or states <= UP:
+            raise
 
 
 def submit_script(path: str) -> str:
