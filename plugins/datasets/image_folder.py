@@ -153,7 +153,9 @@ class ImageFolder(Dataset):
         classes = f"{len(self._classes)} classes ({names}{more})" if self._classes else "no labels"
         left_out = f"; left out: {'; '.join(self._layout.left_out)}" if self._layout.left_out else ""
         kind = f"{self._size}x{self._size}, {'grey' if self._channels == 1 else 'colour'}"
-        return f"{', '.join(counts)} images, {classes}, {kind}{left_out}"
+        in_vain = not self.config.unlabeled and not self._layout.has_unlabeled
+        nothing = "; dataset.unlabeled=false changes nothing, for no image lies beside those with labels"
+        return f"{', '.join(counts)} images, {classes}, {kind}{left_out}{nothing * in_vain}"
 
     @property
     def info(self) -> DatasetInfo:
@@ -179,7 +181,7 @@ class ImageFolder(Dataset):
         """
         if not self._fingerprint:
             listed = self._list_files()
-            paths = [f"{self._root}/{path}" for path, *_ in listed]
+            paths = Paths(self._root, [path for path, *_ in listed])
             stamps = np.array([file[2] for file in listed], dtype=np.int64)
             index = index_of(self._root, self.location.data_dir)
             digests = digest_files(paths, stamps, index, self.name)
