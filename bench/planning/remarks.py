@@ -57,7 +57,8 @@ def _list_named_files(request: Request) -> set[str]:
 def _list_unused_amounts(request: Request, cells: Sequence[Cell]) -> Iterator[str]:
     """Yield a line for each option about the amount of labels that no cell has."""
     usual, evaluators = Request(), ", ".join(request.evaluator)
-    if request.label_frac != usual.label_frac and all(cell.label_frac is None for cell in cells):
+    is_asked = request.label_frac not in ((), usual.label_frac)  # there are none where shots are asked for
+    if is_asked and all(cell.label_frac is None for cell in cells):
         yield f"--label-frac: it changes nothing, for {evaluators} takes no share of the labels."
     if request.shots and all(cell.shots is None for cell in cells):
         yield f"--shots: it changes nothing, for {evaluators} takes no share of the labels."

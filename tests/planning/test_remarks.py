@@ -69,6 +69,7 @@ def test_nothing_is_said_of_what_is_used(lab: Lab) -> None:
     assert notes_of(lab, {**SMALL, "method.temperature": 0.2}, method=("simclr", "random")) == ()
     assert notes_of(lab, {}, method=("random", "pixels"), backbone="resnet18") == ()
     assert notes_of(lab, {}, evaluator=("knn", "geometry"), label_frac=(0.5, 1.0)) == ()
+    assert notes_of(lab, {}, shots=1, label_frac=(), evaluator="linear") == ()
     assert notes_of(lab, {"dataset.name": "Numbers"}) == ()
     assert notes_of(lab, {"eval_dataset.name": "Numbers"}) == ()
     assert notes_of(lab, {}, keep_one=True, label_frac=0.03) == ()
