@@ -59,6 +59,7 @@ def describe_conflict(conflict: Conflict) -> str:
     """Return which numbers of a cell differ, and where they are."""
     cell, (trained, evaluated) = conflict.here["cell"], titles_of(conflict.here)
     share = "" if cell.get("label_frac") is None else f" {cell['label_frac']:g}"
+    share += f" {cell['shots']} a class" if cell.get("shots") is not None else ""
     on = [trained, evaluated] if cell.get("eval_dataset") else [trained]
     title = " ".join([cell["method"], cell["backbone"], *on, cell["evaluator"]])
     title = f"{title}{share} seed {cell.get('seed')}"

@@ -110,6 +110,7 @@ def _describe_score(record: Mapping[str, Any]) -> dict[str, Any]:
     cell = record["cell"]
     metrics = {name: metric["value"] for name, metric in record["metrics"].items()}
     where = {name: cell.get(name) for name in ("evaluator", "label_frac")}
+    where |= {name: cell[name] for name in ("shots", "keep_one") if name in cell}
     return {**where, "dataset": titles_of(record)[1], "metrics": metrics}
 
 
