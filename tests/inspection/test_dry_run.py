@@ -18,6 +18,7 @@ from bench.inspection.dry_run import describe_run
 from bench.inspection.estimates import Estimator
 from bench.inspection.evaluator_times import EvaluatorTimer
 from bench.inspection.spans import Sample, Span, span_of_whole
+from bench.planning.absent_data import AbsentData
 from bench.planning.cells import Cell
 from bench.planning.open_datasets import Datasets
 from bench.registry.registry import Registry
@@ -274,7 +275,7 @@ def test_published_files_that_are_missing_are_assumed_and_nothing_is_downloaded(
         "its files are not here, so 50,000 train and 10,000 test images of 10 classes are assumed, "
         "as published"
     )
-    assert opened["mnist"].found.endswith("; what was made of them before cannot be looked up")
+    assert opened["mnist"].fingerprint() == lab.registry.load_class("datasets", "mnist").digest_of_files
     with pytest.raises(MissingData, match=r"^mnist: its files are not here\."):
         opened["mnist"].load("train")
 
@@ -297,6 +298,9 @@ def test_what_is_published_adds_up(
     assert {split: sum(found) for split, found in published.counts.items()} == counts
     assert {len(found) for found in (published.classes, *published.counts.values())} == {classes}
     assert published.unlabelled == unlabelled
+    data = AbsentData(name, cls.Config(), cls.about(cls.Config()), published)
+    is_known = name in ("cifar100", "stl10")
+    assert data.found.endswith("; what was made of them before cannot be looked up") is not is_known
 
 
 def test_what_is_selected_of_missing_files_is_selected(lab: Lab, tmp_path: Path) -> None:
