@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.config import NoSettings, setting
 from bench.contracts.recipe import ParamGroup, Recipe, Training
-from bench.errors import BadData, BadPlugin, BadValue, Unsupported, UsageError, suggest
+from bench.errors import BadData, BadPlugin, BadValue, MissingData, Unsupported, UsageError, suggest
 from bench.hookspecs import Family, Offer, Run, hookimpl
 from bench.keys import digest, seed_of
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bench.augmentation.view import View
     from bench.contracts.backbone import Backbone, BackboneInfo, ForeignModel, Normalisation, Tokens
     from bench.contracts.dataset import DataLocation, Dataset, FileStream, Images
-    from bench.contracts.dataset_info import DatasetInfo
+    from bench.contracts.dataset_info import DatasetInfo, PublishedData
     from bench.contracts.evaluator import Evaluator, Features, Network, Scores, Task
     from bench.contracts.executor import CellRunner, Executor, WorkerSpec
     from bench.contracts.feature_spec import FeatureSettings, FeatureSpec
@@ -91,7 +91,7 @@ _HOMES = {
     "bench.augmentation.view": ("View",),
     "bench.contracts.backbone": ("Backbone", "BackboneInfo", "ForeignModel", "Normalisation", "Tokens"),
     "bench.contracts.dataset": ("DataLocation", "Dataset", "FileStream", "Images"),
-    "bench.contracts.dataset_info": ("DatasetInfo",),
+    "bench.contracts.dataset_info": ("DatasetInfo", "PublishedData"),
     "bench.contracts.evaluator": ("Evaluator", "Features", "Network", "Scores", "Task"),
     "bench.contracts.executor": ("CellRunner", "Executor", "WorkerSpec"),
     "bench.contracts.logger": ("Logger", "list_numbers", "list_scores", "list_settings"),
@@ -170,6 +170,7 @@ __all__ = [
     "Logger",
     "MemoryBank",
     "Method",
+    "MissingData",
     "MomentumEncoder",
     "Network",
     "NoSettings",
@@ -177,6 +178,7 @@ __all__ = [
     "Offer",
     "ParamGroup",
     "Prototypes",
+    "PublishedData",
     "PublishedResult",
     "Recipe",
     "Run",

@@ -6,6 +6,7 @@
     │   ├── BadValue        a field's value has the wrong type or is out of range
     │   │   └── NoDevice    a device, or as many of them, that this machine does not have
     │   ├── BadData         a folder, archive or image that cannot be used
+    │   │   └── MissingData     published files that are not there, or not all of them
     │   └── BadPlugin       a plugin that is installed but cannot be loaded, or breaks when it is asked
     ├── Unsupported         this combination cannot work: a skipped cell, with this reason
     └── CellError           exit 1: this cell failed, the others go on
@@ -46,6 +47,10 @@ class NoDevice(BadValue):
 
 class BadData(UsageError):
     """A data set is missing, empty or damaged."""
+
+
+class MissingData(BadData):
+    """The files of a published data set are not there, or not all of them; a dry run can do without."""
 
 
 class BadPlugin(UsageError):

@@ -8,14 +8,16 @@ from typing import Any
 import click
 
 from bench.cli.app import Session, session
+from bench.cli.completion import complete_metrics, complete_rows
 from bench.cli.options import results_option
 
 
 @click.command()
-@click.argument("one", metavar="A")
-@click.argument("other", metavar="B")
+@click.argument("one", metavar="A", shell_complete=complete_rows)
+@click.argument("other", metavar="B", shell_complete=complete_rows)
 @results_option
-@click.option("--metric", metavar="NAME,…", help="What is compared.  [default: as of `bench table`]")
+@click.option("--metric", metavar="NAME,…", shell_complete=complete_metrics,
+              help="What is compared.  [default: as of `bench table`]")  # fmt: skip
 @click.option("--most", type=click.IntRange(min=0), default=5, show_default=True, metavar="N",
               help="How many images are named that one of the two alone gets right.")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True,

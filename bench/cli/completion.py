@@ -1,7 +1,7 @@
 """Complete commands, options and names for bash, zsh and fish: `bench completion SHELL`.
 
 Each press of the key runs bench once, so nothing here imports torch: names are of the plugins' catalogues,
-settings of what plugins declare.
+settings of what plugins declare, axes, values and rows of the records.
 """
 
 from __future__ import annotations
@@ -9,15 +9,21 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
+
+from bench.cli.shells import GOES_ON, SHELLS
 
 if TYPE_CHECKING:
     from bench.registry.registry import Registry
+    from bench.storage.records import Record
 
-SHELLS = ("bash", "zsh", "fish")
 VARIABLE = "_BENCH_COMPLETE"
 KIND_OF = {
     "method": "methods",
@@ -25,17 +31,19 @@ KIND_OF = {
     "dataset": "datasets",
     "eval_dataset": "datasets",
     "eval": "evaluators",
+    "evaluator": "evaluators",
     "executor": "executors",
     "log": "loggers",
     "format": "formats",
 }  # by the parameter, what its values are
 USUAL = {"method": "simclr", "backbone": "test_resnet", "dataset": "digits", "eval": "linear"}
-ROLE_OF = {"evaluator": "eval"}  # of a part of `--set`, where the option is called otherwise
-NO_SPACE = "="  # at the end of what goes on
+PATHS = (("dir",), ("file",))  # in the place of choices: the shell completes a path
+KEY = 8  # digits of a key that are offered
+Completer = Callable[[click.Context, click.Parameter, str], list[Any]]
 
 
 @click.command()
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", type=click.Choice(tuple(SHELLS)))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
     """Print what has a shell complete commands, options, names and settings.
@@ -45,38 +53,30 @@ def completion(ctx: click.Context, shell: str) -> None:
     bench completion zsh >> ~/.zshrc
     bench completion fish > ~/.config/fish/completions/bench.fish
     """  # noqa: D301
-    from click.shell_completion import get_completion_class
-
-    found = get_completion_class(shell)
-    assert found is not None  # noqa: S101
-    script = found(ctx.find_root().command, {}, "bench", VARIABLE).source()
-    click.echo(_leave_no_space(shell, script))
-
-
-def _leave_no_space(shell: str, script: str) -> str:
-    """Return click's script, after which a name that ends in `=` is followed by no space; fish knows."""
-    if shell == "bash":
-        after = f"    [[ ${{COMPREPLY[0]}} == *{NO_SPACE} ]] && compopt -o nospace\n\n    return 0"
-        return script.replace("    return 0", after, 1)
-    if shell == "zsh":
-        plain = "compadd -U -V unsorted -a completions"
-        goes_on = "compadd -U -S '' -V unsorted -a completions"
-        return script.replace(
-            plain, f'if [[ "${{completions[1]}}" == *{NO_SPACE} ]]; then {goes_on}; else {plain}; fi'
-        )
-    return script
+    click.echo(SHELLS[shell](ctx.find_root().command, {}, "bench", VARIABLE).source())
 
 
 # ---- what there is
 
 
+def complete_words(*words: str) -> Completer:
+    """Return what completes an option that has one of a few words."""
+
+    def complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[Any]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    return complete
+
+
+def complete_folders(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """Have the shell complete a folder; of `DATASET=DIR`, what follows."""
+    return [CompletionItem(incomplete.rpartition("=")[2], type="dir")]
+
+
 def complete_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Return the names of plugins that an option, or the argument after a kind, may have."""
     kind = KIND_OF.get(str(param.name)) or _kind_before(ctx)
-    if kind is None:
-        return []
-    before, comma, last = incomplete.rpartition(",")
-    return [f"{before}{comma}{name}" for name in _list_names(_load(), kind) if name.startswith(last)]
+    return _offer_last(_list_names(_load(), kind), incomplete) if kind else []
 
 
 def complete_kinds(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
@@ -86,37 +86,103 @@ def complete_kinds(_: click.Context, __: click.Parameter, incomplete: str) -> li
     return [word for word in (*map(singular, KINDS), "train", "views") if word.startswith(incomplete)]
 
 
-def complete_setting(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+def complete_setting(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[Any]:
     """Return `PART.FIELD=` of what is chosen before on the line, or the values of a field that has a few."""
     name, equals, value = incomplete.partition("=")
     known = dict(_list_settings(ctx))
-    if equals:
-        return [f"{name}={choice}" for choice in known.get(name, ()) if choice.startswith(value)]
-    return [f"{setting}=" for setting in known if setting.startswith(name)]
+    if not equals:
+        return [f"{setting}{GOES_ON}" for setting in known if setting.startswith(name)]
+    if known.get(name) in PATHS:
+        return [CompletionItem(value, type=known[name][0])]
+    return [f"{name}={choice}" for choice in _offer_last(known.get(name, ()), value)]
 
 
 def complete_axes(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
     """Return the axes of a table; the last of a list."""
     from bench.reporting.axes import CELL_FIELDS, FOLDER
 
+    return _offer_last((*CELL_FIELDS, "seed", "metric", FOLDER), incomplete)
+
+
+def complete_conditions(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Return the axes of the records, and after `AXIS=` the values that they have; the last of a list."""
+    from bench.reporting.axes import survey_records
+    from bench.reporting.formats.values import format_value
+    from bench.storage.data_names import ROLES, plugin_of
+
     before, comma, last = incomplete.rpartition(",")
-    return [
-        f"{before}{comma}{axis}" for axis in (*CELL_FIELDS, "seed", "metric", FOLDER) if axis.startswith(last)
+    axis, equals, values = last.partition("=")
+    with _silence():
+        survey = survey_records(_read_records(ctx))
+    if not equals:
+        known = survey.axis_names() - {"metric"}
+        return [f"{before}{comma}{name}{GOES_ON}" for name in sorted(known) if name.startswith(axis)]
+    found = [
+        format_value(value) for value in survey.values_on(survey.resolve_axis(axis)) if value is not None
     ]
+    if axis in ROLES:
+        found += [plugin_of(point.record, axis) for point in survey.kinds]
+    return [f"{before}{comma}{axis}={value}" for value in _offer_last(dict.fromkeys(found), values, "|")]
 
 
 def complete_metrics(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """Return the metrics that the records of the folder have, and costs; the last of a list."""
     from bench.reporting.metric_choice import COSTS
+
+    known = {name for record in _read_records(ctx) for name in record["metrics"]}
+    return _offer_last(sorted({*known, *COSTS}), incomplete)
+
+
+def complete_rows(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Return the rows of the table, by as few words as tell them apart."""
+    trained = {(record["cell"]["method"], record["cell"]["backbone"]) for record in _read_records(ctx)}
+    return [name for name in sorted(_name_shortly(trained).values()) if name.startswith(incomplete)]
+
+
+def complete_backbones(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Return the trained backbones of the folder by as few words as tell them apart, and their keys."""
+    from bench.storage.data_names import titles_of
+
+    words = {
+        record["keys"]["backbone"]: (
+            record["cell"]["method"],
+            record["cell"]["backbone"],
+            titles_of(record)[0],
+            f",seed={record['cell']['seed']}",
+        )
+        for record in _read_records(ctx)
+        if record["status"] == "ok"
+    }
+    named, twice = _name_shortly(set(words.values())), Counter(words.values())
+    names = [named[own] if twice[own] == 1 else key[:KEY] for key, own in words.items()]
+    keys = [key[:KEY] for key in words] if incomplete else []
+    return [name for name in dict.fromkeys((*names, *keys)) if name.startswith(incomplete)]
+
+
+def _name_shortly(rows: AbstractSet[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+    """Return each row's first words, with slashes between, so many that no other row begins with them."""
+    names = {}
+    for row in rows:
+        ends = range(1, len(row))
+        end = next((end for end in ends if all(other[:end] != row[:end] for other in rows - {row})), len(row))
+        names[row] = "/".join(row[:end]).replace("/,", ",")
+    return names
+
+
+def _offer_last(names: Iterable[str], incomplete: str, between: str = ",") -> list[str]:
+    """Return a list with each name that its last part may become."""
+    before, mark, last = incomplete.rpartition(between)
+    return [f"{before}{mark}{name}" for name in names if name.startswith(last)]
+
+
+def _read_records(ctx: click.Context) -> list[Record]:
+    """Return the records of the folders that the line names."""
     from bench.storage.records import RecordStore
 
     folders = ctx.params.get("results") or ("results",)
     folders = folders if isinstance(folders, tuple) else (folders,)
     with _silence():
-        records = (record for folder in folders for record in RecordStore(folder).records())
-        known = {name for record in records for name in record["metrics"]}
-    before, comma, last = incomplete.rpartition(",")
-    return [f"{before}{comma}{name}" for name in sorted({*known, *COSTS}) if name.startswith(last)]
+        return [record for folder in folders for record in RecordStore(Path(folder)).records()]
 
 
 def _kind_before(ctx: click.Context) -> str | None:
@@ -134,7 +200,7 @@ def _list_names(registry: Registry, kind: str) -> Iterator[str]:
 def _list_settings(ctx: click.Context) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield the settings of all parts that are chosen, with the values of those that have a few."""
     from bench.augmentation.view import View
-    from bench.contracts.dataset_info import ROOT
+    from bench.contracts.dataset_info import NAME, ROOT
     from bench.contracts.recipe import TrainConfig
     from bench.errors import BenchError
 
@@ -149,13 +215,16 @@ def _list_settings(ctx: click.Context) -> Iterator[tuple[str, tuple[str, ...]]]:
                 config = registry.declared(KIND_OF[option], name).Config
                 for part in (name,) if option == "eval" else (option, name):
                     yield from _list_fields(part, config)
-        if option == "dataset":
-            yield f"dataset.{ROOT}", ()
+    for role in ("dataset", "eval_dataset"):
+        yield f"{role}.{ROOT}", ("dir",)
+        yield f"{role}.{NAME}", ()
 
 
 def _list_fields(part: str, config: type) -> Iterator[tuple[str, tuple[str, ...]]]:
     for field in dataclasses.fields(config):
         choices = tuple(map(str, field.metadata.get("choices") or ()))
+        if field.metadata.get("file"):
+            choices = ("file",)
         yield (
             f"{part}.{field.name}",
             choices or (("true", "false") if isinstance(field.default, bool) else ()),

@@ -7,14 +7,15 @@ from pathlib import Path
 import click
 
 from bench.cli.app import Session, session
+from bench.cli.completion import complete_backbones, complete_folders
 from bench.cli.options import results_option
 
 LIBRARIES = ("timm", "torchvision", "safetensors", "torchscript", "onnx")
 
 
 @click.command()
-@click.argument("what", metavar="KEY|ROW")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("what", metavar="KEY|ROW", shell_complete=complete_backbones)
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path), shell_complete=complete_folders)
 @click.option("--to", "library", type=click.Choice(LIBRARIES), default="safetensors", show_default=True,
               help="For which code.")  # fmt: skip
 @results_option

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.supervisor import FAILED
+from bench.storage.data_names import titles_of
 
 if TYPE_CHECKING:
     from bench.storage.merging import Conflict, Merged
@@ -56,9 +57,12 @@ def describe(merged: Merged, into: Path) -> Iterator[str]:
 
 def describe_conflict(conflict: Conflict) -> str:
     """Return which numbers of a cell differ, and where they are."""
-    cell, names = conflict.here["cell"], ("method", "backbone", "dataset", "eval_dataset", "evaluator")
+    cell, (trained, evaluated) = conflict.here["cell"], titles_of(conflict.here)
     share = "" if cell.get("label_frac") is None else f" {cell['label_frac']:g}"
-    title = " ".join(str(cell[name]) for name in names if cell.get(name)) + f"{share} seed {cell.get('seed')}"
+    share += f" {cell['shots']} a class" if cell.get("shots") is not None else ""
+    on = [trained, evaluated] if cell.get("eval_dataset") else [trained]
+    title = " ".join([cell["method"], cell["backbone"], *on, cell["evaluator"]])
+    title = f"{title}{share} seed {cell.get('seed')}"
     theirs, headline = conflict.other["metrics"], conflict.here.get("headline") or "top1"
     differing = [
         f"{name} {metric['value']} here, {theirs[name]['value']} in {conflict.source}"

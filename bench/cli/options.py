@@ -8,15 +8,16 @@ from typing import Any, TypeVar
 
 import click
 
-from bench.cli.completion import KIND_OF, complete_names, complete_setting
+from bench.cli.completion import KIND_OF, Completer, complete_folders, complete_names, complete_setting
 from bench.errors import BadValue
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def axis(*names: str, metavar: str, text: str) -> Callable[[F], F]:
+def axis(*names: str, metavar: str, text: str, complete: Completer | None = None) -> Callable[[F], F]:
     """Return an option that may be repeated and takes a list with commas; `text` is its help."""
-    complete = complete_names if names[0].removeprefix("--").replace("-", "_") in KIND_OF else None
+    if names[0].removeprefix("--").replace("-", "_") in KIND_OF:
+        complete = complete_names
     return click.option(*names, multiple=True, metavar=metavar, help=text, shell_complete=complete)
 
 
@@ -52,6 +53,7 @@ results_option = click.option(
     metavar="DIR",
     show_default=True,
     help="Where the records are.",
+    shell_complete=complete_folders,
 )
 
 
@@ -68,7 +70,12 @@ def view_options(command: F) -> F:
             help="As of `bench run`.",
             shell_complete=complete_setting,
         ),
-        click.option("--data-dir", metavar="DIR", help="Where downloads are kept.  [default: data]"),
+        click.option(
+            "--data-dir",
+            metavar="DIR",
+            help="Where downloads are kept.  [default: data]",
+            shell_complete=complete_folders,
+        ),
     )
     for option in reversed(options):
         command = option(command)

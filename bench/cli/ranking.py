@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.app import Session, session
+from bench.cli.completion import complete_metrics
 from bench.cli.options import axis, results_option, split_names
 from bench.errors import BadValue, UnknownName, UsageError, suggest
-from bench.storage.data_names import name_data
+from bench.storage.data_names import name_data, plugin_of
 
 if TYPE_CHECKING:
     from bench.storage.records import Record
@@ -25,7 +26,8 @@ FORMATS = ("text", "json", "csv")
 @axis("--eval", metavar="NAME,…", text="Evaluators.  [default: all]")
 @axis("--label-frac", metavar="F,…", text="Shares of the labels.  [default: all]")
 @axis("--dataset", metavar="NAME,…", text="What was evaluated on.  [default: all]")
-@click.option("--metric", metavar="NAME", help="What is ranked.  [default: top1, or an evaluator's first]")
+@click.option("--metric", metavar="NAME", shell_complete=complete_metrics,
+              help="What is ranked.  [default: top1, or an evaluator's first]")  # fmt: skip
 @click.option("--between", default="random,supervised", metavar="FLOOR,CEILING", show_default=True,
               help="The methods at which a normalised score is 0 and 1, or none.")  # fmt: skip
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="text", show_default=True)
@@ -110,15 +112,18 @@ def select(records: Sequence[Record], filters: Mapping[str, tuple[str, ...]]) ->
     )
     shares = [read_share(text) for text in split_names(filters["label_frac"], "--label-frac")]
     cells = [record["cell"] for record in records]
-    on = [evaluated for _, evaluated in name_data(records)]
+    on = [
+        {evaluated, plugin_of(record, "eval_dataset")}
+        for record, (_, evaluated) in zip(records, name_data(records), strict=True)
+    ]
     refuse_unknown("eval", evaluators, {cell["evaluator"] for cell in cells})
-    refuse_unknown("dataset", datasets, set(on))
+    refuse_unknown("dataset", datasets, set[str]().union(*on))
     refuse_unknown("label-frac", shares, {cell.get("label_frac") for cell in cells} - {None})
     return [
         record
         for record, cell, evaluated in zip(records, cells, on, strict=True)
         if (not evaluators or cell["evaluator"] in evaluators)
-        and (not datasets or evaluated in datasets)
+        and (not datasets or not evaluated.isdisjoint(datasets))
         and (not shares or cell.get("label_frac") in (None, *shares))
     ]
 

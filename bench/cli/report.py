@@ -8,12 +8,13 @@ from typing import Any
 import click
 
 from bench.cli.app import Session, session
+from bench.cli.completion import complete_folders, complete_words
 from bench.errors import BadValue, UsageError
 
 
 @click.command()
 @click.option("--results", "folders", multiple=True, type=click.Path(path_type=Path),
-              default=(Path("results"),), metavar="DIR",
+              default=(Path("results"),), metavar="DIR", shell_complete=complete_folders,
               help="Where records are; may be repeated.  [default: results]")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default=Path("report.html"),
               show_default=True, metavar="FILE", help="Where the page is written.")  # fmt: skip
@@ -21,11 +22,12 @@ from bench.errors import BadValue, UsageError
               help="Map the features of N test images, 30 to 5000; a thousand take some seconds a "
                    "method.")  # fmt: skip
 @click.option("--map", "map_kind", default="tsne", show_default=True, metavar="KIND",
+              shell_complete=complete_words("tsne", "umap", "pacmap", "opentsne"),
               help="tsne, umap, pacmap or opentsne.")  # fmt: skip
-@click.option("--root", "roots", multiple=True, metavar="DATASET=DIR",
+@click.option("--root", "roots", multiple=True, metavar="DATASET=DIR", shell_complete=complete_folders,
               help="Where the images of a data set are that lies in a folder; may be repeated.")  # fmt: skip
 @click.option("--data-dir", type=click.Path(path_type=Path), default=Path("data"), show_default=True,
-              metavar="DIR", help="Where downloaded data is.")  # fmt: skip
+              metavar="DIR", shell_complete=complete_folders, help="Where downloaded data is.")  # fmt: skip
 @click.option("--figures", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="Write each figure as SVG, PNG and CSV, too.")  # fmt: skip
 @session

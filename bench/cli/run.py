@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from bench.cli.app import Session, session
-from bench.cli.completion import complete_names, complete_setting
+from bench.cli.completion import complete_folders, complete_names, complete_setting, complete_words
 from bench.cli.options import axis
 
 FIRST_EPOCHS = 5  # of `bench run` alone: within a minute on two cores
@@ -40,13 +40,21 @@ HOW_TO_GO_ON = f"""That was a first look, {FIRST_EPOCHS} epochs long. How to go 
 )
 @axis("--batch-size", metavar="N,…", text="Short for --set train.batch_size=N.  [default: 256]")
 @axis("--image-size", metavar="N,…", text="Short for --set train.image_size=N.  [default: the data's]")
-@axis("--precision", metavar="NAME,…", text="Of training: auto, float32, tf32, bfloat16 or float16.")
+@axis(
+    "--precision",
+    metavar="NAME,…",
+    text="Of training: auto, float32, tf32, bfloat16 or float16.",
+    complete=complete_words("auto", "float32", "tf32", "bfloat16", "float16"),
+)
 @click.option("--set", "set_", multiple=True, metavar="PART.FIELD=VALUE,…", shell_complete=complete_setting,
               help="Any setting. PART is method, backbone, dataset, eval_dataset, train, views or a plugin's "
                    "name; `bench show` lists the fields. More values are an axis.")  # fmt: skip
-@click.option("--data-dir", metavar="DIR", help="Where downloads are kept.  [default: data]")
-@click.option("--results", metavar="DIR", help="Where records and artifacts go.  [default: results]")
-@click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.  [default: auto]")
+@click.option("--data-dir", metavar="DIR", shell_complete=complete_folders,
+              help="Where downloads are kept.  [default: data]")  # fmt: skip
+@click.option("--results", metavar="DIR", shell_complete=complete_folders,
+              help="Where records and artifacts go.  [default: results]")  # fmt: skip
+@click.option("--device", metavar="NAME", shell_complete=complete_words("auto", "cpu", "cuda", "mps"),
+              help="auto, cpu, cuda, cuda:N or mps.  [default: auto]")  # fmt: skip
 @click.option("--jobs", metavar="N", help="Cells that are made at a time, a process each.  [default: 1]")
 @click.option("--devices", metavar="N",
               help="GPUs, or on a CPU processes, that make each cell together; its numbers are those of one, "
@@ -66,7 +74,7 @@ HOW_TO_GO_ON = f"""That was a first look, {FIRST_EPOCHS} epochs long. How to go 
 @click.option("--gpus-per-cell", metavar="N", help="GPUs for each process, of --gpus.  [default: 1]")
 @click.option("--wait/--no-wait", default=None,
               help="Wait for cells that jobs in a queue make, with progress and the table.")  # fmt: skip
-@click.option("--claims", metavar="KIND",
+@click.option("--claims", metavar="KIND", shell_complete=complete_words("auto", "lock", "lease"),
               help="How processes that share the results keep from making the same twice: lock, lease, or "
                    "auto by the file system.  [default: auto]")  # fmt: skip
 @axis("--log", metavar="NAME,…",

@@ -42,7 +42,9 @@ def run_grid(
     Raises:
         UsageError: something that was asked for cannot be done.
     """
-    experiment = plan_or_ask(options, session.registry, session.blocked, ask=ask, joined=joined)
+    experiment = plan_or_ask(
+        options, session.registry, session.blocked, ask=ask, joined=joined, assume=dry_run
+    )
     for line in describe_data(experiment):
         click.echo(line, err=True)
     results = experiment.spec.results
@@ -62,7 +64,13 @@ def run_grid(
 
 
 def plan_or_ask(
-    options: Options, registry: Registry, blocked: Sequence[str], *, ask: bool, joined: Joined | None
+    options: Options,
+    registry: Registry,
+    blocked: Sequence[str],
+    *,
+    ask: bool,
+    joined: Joined | None,
+    assume: bool = False,
 ) -> Experiment:
     """Plan; where data is missing that could be downloaded, ask the person at the terminal.
 
@@ -70,7 +78,7 @@ def plan_or_ask(
         UsageError: something cannot be done, or the person declined.
     """
     try:
-        return plan_experiment(options, registry, blocked=blocked, isolate=True, joined=joined)
+        return plan_experiment(options, registry, blocked=blocked, isolate=True, joined=joined, assume=assume)
     except BadData as error:
         if options.runtime.get("download") or not ask or "--download" not in str(error):
             raise

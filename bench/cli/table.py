@@ -11,7 +11,14 @@ from click.core import ParameterSource
 
 from bench.boundary import Contained
 from bench.cli.app import Session, session
-from bench.cli.completion import complete_axes, complete_metrics, complete_names
+from bench.cli.completion import (
+    complete_axes,
+    complete_conditions,
+    complete_folders,
+    complete_metrics,
+    complete_names,
+    complete_words,
+)
 from bench.cli.options import axis, results_option, say_repeated
 from bench.cli.reference import load_results
 from bench.errors import BadValue, UsageError
@@ -27,9 +34,14 @@ WITH_FROM = ("sidecar", "output", "results")  # options that may stand beside --
 
 @click.command()
 @click.option("--results", type=click.Path(path_type=Path), multiple=True, default=(Path("results"),),
-              metavar="DIR", help="Where the records are; several are taken together.  "
-                                  "[default: results]")  # fmt: skip
-@axis("--where", metavar="AXIS=VALUE|…", text="Only records with one of these values on this axis.")
+              metavar="DIR", shell_complete=complete_folders,
+              help="Where the records are; several are taken together.  [default: results]")  # fmt: skip
+@axis(
+    "--where",
+    metavar="AXIS=VALUE|…",
+    text="Only records with one of these values on this axis.",
+    complete=complete_conditions,
+)
 @click.option(
     "--rows",
     metavar="AXIS,…",
@@ -43,6 +55,7 @@ WITH_FROM = ("sidecar", "output", "results")  # options that may stand beside --
 @click.option("--metric", metavar="NAME,…", shell_complete=complete_metrics,
               help="What the cells show.  [default: top1, or an evaluator's first]")  # fmt: skip
 @click.option("--uncertainty", default="auto", show_default=True, metavar="WHAT",
+              shell_complete=complete_words("auto", "std", "interval", "both", "none"),
               help="Beside the mean: std over seeds, the 95 % interval, both or none; "
                    "auto is std, and the interval where there is one seed.")  # fmt: skip
 @click.option("--digits", type=click.IntRange(0, 12), help="Decimals.  [default: 2 of percents, else 4]")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.config import check_fields
-from bench.contracts.dataset_info import DatasetInfo
+from bench.contracts.dataset_info import DatasetInfo, PublishedData
 from bench.contracts.declared import DeclaredDataset
 from bench.errors import BadData
 from bench.system.memory import free_memory
@@ -124,6 +124,14 @@ class Dataset(DeclaredDataset, ABC):
     def __init__(self, name: str, config: Any, location: DataLocation) -> None:
         check_fields(config, name)
         self.name, self.config, self.location = name, config, location
+
+    @classmethod
+    def published(cls, config: Any) -> PublishedData | None:
+        """Return what is published of the files; none: it depends on the user's own.
+
+        Where the constructor raises `MissingData`, a dry run assumes it. It needs `about`, too.
+        """
+        return None
 
     @property
     @abstractmethod

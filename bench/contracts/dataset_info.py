@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 ROOT = "root"  # a setting of every dataset that says where it is, not what it is
+NAME = "name"  # a setting of every dataset that says what people call it, not what it is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,3 +38,20 @@ class DatasetInfo:
     groups: str = ""
     notes: tuple[str, ...] = ()
     images: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedData:
+    """What is published of a dataset's files, for a plan that is made without them.
+
+    Args:
+        classes: the names of all classes, in the order of their labels.
+        counts: images of each class by split: `train`, `val` where there is one, and `test`.
+        unlabelled: images without a label that are pretrained on beside `train`.
+        fingerprint: what `Dataset.fingerprint` returns of the published files; empty if only they tell.
+    """
+
+    classes: Sequence[str]
+    counts: Mapping[str, Sequence[int]]
+    unlabelled: int = 0
+    fingerprint: str = ""

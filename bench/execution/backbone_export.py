@@ -24,6 +24,7 @@ from bench.errors import BadValue, CellError, Unsupported, UsageError, one_line
 from bench.execution.model_card import write_card
 from bench.execution.stored_backbone import StoredBackbone
 from bench.storage.artifact_files import ABOUT, write_json
+from bench.storage.data_names import titles_of
 from bench.storage.tensors import cpu_copies
 
 WEIGHTS, LOADER = "model.safetensors", "load.py"
@@ -71,11 +72,12 @@ def export_backbone(stored: StoredBackbone, library: str, folder: Path) -> None:
 def describe(stored: StoredBackbone, library: str) -> dict[str, Any]:
     """Return what `about.json` says of an exported backbone."""
     made, first = stored.made, stored.made.records[0]
-    own = ("method", "backbone", "dataset", "seed")
+    own = {name: first["cell"][name] for name in ("method", "backbone", "seed")}
     return {
         "format": library,
         "key": made.key,
-        **{name: first["cell"][name] for name in own},
+        **own,
+        "dataset": titles_of(first)[0],
         "architecture": _describe_architecture(stored, library),
         "input": {
             "channels": stored.channels,
@@ -108,7 +110,8 @@ def _describe_score(record: Mapping[str, Any]) -> dict[str, Any]:
     cell = record["cell"]
     metrics = {name: metric["value"] for name, metric in record["metrics"].items()}
     where = {name: cell.get(name) for name in ("evaluator", "label_frac")}
-    return {**where, "dataset": cell.get("eval_dataset") or cell["dataset"], "metrics": metrics}
+    where |= {name: cell[name] for name in ("shots", "keep_one") if name in cell}
+    return {**where, "dataset": titles_of(record)[1], "metrics": metrics}
 
 
 # ---- formats: each writes its files and returns what loads them again

@@ -136,6 +136,7 @@ def plan_experiment(
     precision: str | None = None,
     select: Callable[[list[Cell]], list[Cell]] = list,
     joined: Joined | None = None,
+    assume: bool = False,
 ) -> Experiment:
     """Return a grid that can be run; what can be refused is refused here, and nothing is written.
 
@@ -150,6 +151,7 @@ def plan_experiment(
         precision: what `precision=auto` is; none is what suits the device.
         select: returns those of the planned cells that are wanted.
         joined: the processes of `torchrun`, which make each cell together; this one leads.
+        assume: plan without published files that are missing, which `run` of the grid could not do.
 
     Raises:
         UsageError: something that was asked for cannot be done.
@@ -169,7 +171,9 @@ def plan_experiment(
     refuse_unwritable([store.root, artifacts.folder], runtime.results)
     artifacts.claims.resolve(runtime.claims)
     may_download = runtime.download if download is None else download
-    datasets = Datasets(registry, runtime.data_dir, download=may_download, packed=runtime.packed)
+    datasets = Datasets(
+        registry, runtime.data_dir, download=may_download, packed=runtime.packed, assume=assume
+    )
     watch = open_watch(spec, device)
     with watch.timer.time("plan"), refuse_unreadable():
         planned = plan_grid(request, registry, datasets)

@@ -71,7 +71,7 @@ not measure. The licence of the data it was trained on applies.
 
 def _write_scores(scores: Sequence[Mapping[str, Any]]) -> str:
     rows = [
-        (one["dataset"], one["evaluator"], _write_share(one["label_frac"]), name, f"{value:.4g}")
+        (one["dataset"], one["evaluator"], _write_amount(one), name, f"{value:.4g}")
         for one in scores
         for name, value in one["metrics"].items()
     ]
@@ -79,5 +79,9 @@ def _write_scores(scores: Sequence[Mapping[str, Any]]) -> str:
     return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
 
 
-def _write_share(share: float | None) -> str:
+def _write_amount(score: Mapping[str, Any]) -> str:
+    """Return how many of the labels a score is of; nothing where the evaluator takes no share."""
+    if score.get("shots") is not None:
+        return f"{score['shots']} a class"
+    share = score["label_frac"]
     return "" if share is None else f"{100 * share:g} %"

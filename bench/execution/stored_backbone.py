@@ -20,6 +20,7 @@ from bench.reporting.named_rows import BEFORE_AXIS
 from bench.reporting.selection import parse_conditions, select_records
 from bench.storage.artifact_files import BACKBONE, read_about
 from bench.storage.artifacts import ArtifactStore
+from bench.storage.data_names import titles_of
 from bench.storage.records import Record, RecordStore
 
 LEAST_KEY = 6  # letters of a key that may stand for all of it
@@ -158,12 +159,14 @@ def _select_by_name(records: Sequence[Record], what: str, results: Path) -> Sequ
 
 
 def _names_of(record: Mapping[str, Any]) -> set[str]:
-    return {format_value(record["cell"][field]) for field in NAMING if record["cell"].get(field)}
+    cell = {format_value(record["cell"][field]) for field in NAMING if record["cell"].get(field)}
+    return cell | set(titles_of(record))
 
 
 def _title(records: Sequence[Mapping[str, Any]], key: str) -> str:
-    cell = next(record["cell"] for record in records if record["keys"]["backbone"] == key)
-    return f"{cell['method']} {cell['backbone']} {cell['dataset']} seed {cell['seed']}"
+    record = next(record for record in records if record["keys"]["backbone"] == key)
+    cell, (trained_on, _) = record["cell"], titles_of(record)
+    return f"{cell['method']} {cell['backbone']} {trained_on} seed {cell['seed']}"
 
 
 def build_stored(made: Made, registry: Registry) -> StoredBackbone:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from tabulate import tabulate
 
-from bench.inspection.estimates import Estimator, Span
+from bench.inspection.estimates import Estimator
+from bench.inspection.spans import Span
 from bench.planning.cells import Cell
 from bench.planning.open_datasets import Datasets
 from bench.registry.registry import Registry

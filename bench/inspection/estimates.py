@@ -12,30 +12,36 @@ import io
 import math
 import tempfile
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
 
 from bench.boundary import is_from_user
-from bench.contracts.dataset import Images
-from bench.contracts.evaluator import Evaluator, Features
+from bench.contracts.evaluator import Evaluator
 from bench.contracts.recipe import Training
-from bench.evaluation.tasks import build_task
+from bench.evaluation.features import chunk_images
 from bench.execution.assembly import build_backbone, build_method, build_training_run
+from bench.inspection.evaluator_times import EvaluatorTimer, make_images
+from bench.inspection.spans import UNKNOWN, Sample, Span, span_of, span_of_whole
 from bench.planning.cells import Cell
 from bench.planning.open_datasets import Datasets
 from bench.pretraining.loop import TrainingLoop
 from bench.registry.registry import Registry
+from bench.splits.grouped import labelled_splits
 from bench.system.arithmetic import float32_as
-from bench.system.progress import Progress, duration
+from bench.system.progress import Progress
 
 SAMPLE_STEPS, ROUNDS = 2, 3  # steps of a round, and rounds that are timed after one to warm up
-FEATURE_IMAGES = 64  # of a forward pass that is timed
-FEW_ROWS, MANY_ROWS = 256, 1024  # that an evaluator is timed on, to see how it grows
+SMALL_BATCHES = (8, 16)  # that stand for a batch on which so many steps would take longer than
+PATIENCE_S = 20.0
+FEATURE_IMAGES = 64  # of a forward pass that is timed, at most
+FEW_ROWS, MANY_ROWS = 256, 1024  # of features that an evaluator is timed on, to see how it grows
+FEW_IMAGES, MANY_IMAGES = 16, 128  # that an evaluator of the network is timed on; the latter if the former
+QUICK_S = 1.0  # took less
 SLOWEST_GROWTH, FASTEST_GROWTH = 0.5, 1.0  # exponents of the rows, for the span of what grows in between
 TIMELESS = {
     "epochs",
@@ -49,40 +55,6 @@ TIMELESS = {
 }
 
 
-@dataclass(frozen=True)
-class Span:
-    """Seconds that something takes: at least, likely and at most; and how many things are not in it.
-
-    Args:
-        low: at least.
-        likely: in between.
-        high: at most.
-        unknown: things that could not be timed.
-    """
-
-    low: float = 0.0
-    likely: float = 0.0
-    high: float = 0.0
-    unknown: int = 0
-
-    def __add__(self, other: Span) -> Span:
-        """Return what both take, one after the other."""
-        return Span(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Span)))
-
-    def times(self, factor: float) -> Span:
-        """Return so many times the seconds."""
-        return replace(self, low=self.low * factor, likely=self.likely * factor, high=self.high * factor)
-
-    def __str__(self) -> str:
-        """Return it in words, with its ends where they are said otherwise."""
-        low, likely, high = map(duration, (self.low, self.likely, self.high))
-        text = likely if low == high else f"{likely} ({low} to {high})"
-        return f"{text}, and {self.unknown} that could not be timed" if self.unknown else text
-
-
-UNKNOWN = Span(unknown=1)
-
-
 class Estimator:
     """Times each shape of work once.
 
@@ -94,6 +66,7 @@ class Estimator:
 
     def __init__(self, datasets: Datasets, registry: Registry, device: torch.device) -> None:
         self.datasets, self.registry, self.device = datasets, registry, device
+        self.evaluators = EvaluatorTimer(datasets, registry, device)
         self._known: dict[Hashable, Span] = {}
 
     def pretraining(self, cell: Cell) -> Span:
@@ -107,25 +80,42 @@ class Estimator:
         method = (cell.method.name, repr(cell.method.config), cell.label_share > 0)
         sizes = (cell.image_size, info.channels, info.size)
         shape = ("train", method, cell.backbone.key, repr(training), repr(cell.views), sizes)
-        an_image = self._remember(shape, lambda: self._time_steps(cell))
+        an_image = self._remember(shape, lambda: self._time_training(cell))
         return an_image.times(cell.steps * cell.training.step_images)
 
     def features(self, cell: Cell, split: str) -> Span:
         """Return what the features of a split take."""
-        data = self.datasets.open(cell.eval_dataset)
-        shape = ("features", cell.backbone.key, cell.image_size, data.info.channels)
-        return self._remember(shape, lambda: self._time_forward(cell)).times(len(data.labels(split)))
+        data, trained_on = self.datasets.open(cell.eval_dataset), self.datasets.open(cell.dataset).info
+        shape = ("features", cell.backbone.key, cell.image_size, trained_on.channels)
+        an_image = self._remember(shape, lambda: self._time_forward(cell, trained_on.channels))
+        return an_image.times(len(data.labels(split)))
 
     def evaluation(self, cell: Cell) -> Span:
-        """Return what the evaluator of a cell takes, by how it grows on made-up features."""
-        data = self.datasets.open(cell.eval_dataset)
-        pool = sum(len(data.labels(split)) for split in cell.keys.features if split != "test")
-        rows, classes = max(1, round(pool * (cell.label_frac or 1))), data.info.classes
-        width = (cell.backbone.key, cell.image_size, data.info.channels)
-        shape = ("evaluate", cell.evaluator.key, width, len(classes))
+        """Return what the evaluator of a cell takes, by how it grows on what is made up."""
+        cls = self.evaluators.load_class(cell)
+        info, trained_on = (self.datasets.open(data).info for data in (cell.eval_dataset, cell.dataset))
+        sizes = (cell.image_size, info.channels, info.size, trained_on.channels)
+        shape = (
+            "evaluate",
+            cell.evaluator.key,
+            cell.backbone.key,
+            sizes,
+            len(info.classes),
+            cell.has_seen_labels,
+        )
+        if cls.needs == "backbone":
+            return self._evaluation_on_images(cell, cls, shape)
+        return self._evaluation_on_features(cell, info.classes, shape)
+
+    def _evaluation_on_features(
+        self, cell: Cell, classes: tuple[str, ...], shape: tuple[Hashable, ...]
+    ) -> Span:
+        rows = self._count_rows(cell)["train"]
         sizes = [min(rows, FEW_ROWS), min(rows, MANY_ROWS)]
         few, many = (
-            self._remember((*shape, size), functools.partial(self.time_evaluator, cell, classes, size))
+            self._remember(
+                (*shape, size), functools.partial(self.evaluators.on_features, cell, classes, size)
+            )
             for size in sizes
         )
         if few.unknown or many.unknown:
@@ -139,6 +129,41 @@ class Estimator:
         low, likely, high = (many.likely * ratio**exponent for exponent in ends)
         return Span(low, likely, high)
 
+    def _evaluation_on_images(self, cell: Cell, cls: type[Evaluator], shape: tuple[Hashable, ...]) -> Span:
+        """Return what an evaluator of the network takes, from a few images, and more if these are quick."""
+        whole = self._count_rows(cell)
+        few = self._take_excerpt(cell, cls, shape, whole, FEW_IMAGES)
+        size = MANY_IMAGES if few.span.likely < QUICK_S else FEW_IMAGES
+        return span_of_whole(few, self._take_excerpt(cell, cls, (*shape, "again"), whole, size))
+
+    def _take_excerpt(
+        self,
+        cell: Cell,
+        cls: type[Evaluator],
+        shape: tuple[Hashable, ...],
+        whole: Mapping[str, int],
+        size: int,
+    ) -> Sample:
+        train = min(size, whole["train"])
+        sample = {
+            "train": train,
+            "test": min(whole["test"], max(4, round(train * whole["test"] / whole["train"]))),
+        }
+        config, factor = cls.excerpt(cell.evaluator.config, sample, whole)
+        classes = len(self.datasets.open(cell.eval_dataset).info.classes)
+        each = max(1.0, whole["train"] / max(1, classes))
+        take = functools.partial(self.evaluators.on_images, cell, config, sample, each)
+        return Sample(self._remember((*shape, *sample.values(), min(each, size)), take), 1 / factor)
+
+    def _count_rows(self, cell: Cell) -> dict[str, int]:
+        """Return how many labelled images, and how many of the test split, the evaluator of a cell has."""
+        data = self.datasets.open(cell.eval_dataset)
+        used = labelled_splits([split for split in cell.keys.features if split != "test"])
+        labels = np.concatenate([np.asarray(data.labels(split)) for split in used])
+        images = np.bincount(labels[labels >= 0], minlength=1)
+        counts = [cell.amount.count(int(count)) for count in images] if cell.amount else images
+        return {"train": max(1, int(sum(counts))), "test": len(data.labels("test"))}
+
     def _remember(self, shape: Hashable, take: Callable[[], Span]) -> Span:
         """Return the time of a shape; what fails here fails in the run, and is told there."""
         if shape not in self._known:
@@ -150,63 +175,50 @@ class Estimator:
                 self._known[shape] = UNKNOWN
         return self._known[shape]
 
-    def _time_steps(self, cell: Cell) -> Span:
-        """Return the seconds an image of a training, from some steps on random images."""
+    def _time_training(self, cell: Cell) -> Span:
+        """Return the seconds an image of a training; of small batches, where its own would take long."""
+        assert cell.training is not None  # noqa: S101
+        images = cell.training.step_images * SAMPLE_STEPS * (1 + ROUNDS)
+        if images > max(SMALL_BATCHES) * SAMPLE_STEPS * (1 + ROUNDS):
+            an_image = span_of_whole(*(self._sample_batch(cell, size) for size in SMALL_BATCHES))
+            if not an_image.unknown and an_image.low * images > PATIENCE_S:
+                return an_image
+        return self._time_steps(cell, ROUNDS)
+
+    def _sample_batch(self, cell: Cell, size: int) -> Sample:
+        """Return what a step of a training takes in batches of `size`, as a multiple of one image."""
+        assert cell.training is not None  # noqa: S101
+        training = replace(cell.training, batch_size=size, accumulate=1, chunk_size=None)
+        small = replace(cell, training=training)
+        shape = ("batch", cell.keys.backbone, size)
+        an_image = self._remember(shape, lambda: self._time_steps(small, rounds=1, steps=1))
+        return Sample(an_image.times(size), size)
+
+    def _time_steps(self, cell: Cell, rounds: int, steps: int = SAMPLE_STEPS) -> Span:
+        """Return the seconds an image of a training, from rounds of some steps on random images."""
         assert cell.training is not None  # noqa: S101
         info = self.datasets.training_info(cell.dataset, uses_labels=cell.label_share > 0)
-        count = cell.training.step_images * SAMPLE_STEPS
+        count = cell.training.step_images * steps
         info = replace(info, images=max(info.images, count))
-        shape = (count, info.channels, info.size, info.size)
-        pixels = torch.randint(0, 256, shape, dtype=torch.uint8)
-        images = Images(pixels, torch.zeros(count, dtype=torch.int64)).to(self.device)
+        images = make_images(info, torch.zeros(count, dtype=torch.int64)).to(self.device)
         method = build_method(cell, self.registry, info).to(self.device).train()
         halves = (0.5,) * info.channels
         with tempfile.TemporaryDirectory() as folder:
             run = build_training_run(cell, (halves, halves), self.device, Path(folder))
             loop, silent = TrainingLoop(method, images, run), Progress("", 1, count, out=io.StringIO())
             with float32_as(cell.training.precision), closing(loop.view_source):
-                speeds = [loop.epoch(0, silent)["images_per_s"] for _ in range(1 + ROUNDS)][1:]
-        return _span_of([1 / speed for speed in speeds])
+                speeds = [loop.epoch(0, silent)["images_per_s"] for _ in range(1 + rounds)][1:]
+        return span_of([1 / speed for speed in speeds])
 
-    def _time_forward(self, cell: Cell) -> Span:
+    def _time_forward(self, cell: Cell, channels: int) -> Span:
         """Return the seconds an image of a forward pass."""
-        channels = self.datasets.open(cell.eval_dataset).info.channels
         backbone = build_backbone(cell, self.registry, channels).to(self.device).eval()
-        images = torch.randn(FEATURE_IMAGES, channels, cell.image_size, cell.image_size, device=self.device)
+        count = min(FEATURE_IMAGES, chunk_images(cell.image_size, self.device))
+        images = torch.randn(count, channels, cell.image_size, cell.image_size, device=self.device)
         seconds = []
         with torch.no_grad():
             for _ in range(1 + ROUNDS):
                 started = time.perf_counter()
                 backbone(images).cpu()  # which waits for the device
-                seconds.append((time.perf_counter() - started) / FEATURE_IMAGES)
-        return _span_of(seconds[1:])
-
-    def time_evaluator(self, cell: Cell, classes: tuple[str, ...], rows: int) -> Span:
-        """Return the seconds of an evaluator on features that are made up: a cloud a class."""
-        cls: type[Evaluator] = self.registry.load_class("evaluators", cell.evaluator.name)
-        if cls.needs == "backbone":
-            return UNKNOWN
-        channels = self.datasets.open(cell.eval_dataset).info.channels
-        dim = self._dim(cell, channels)
-        generator = torch.Generator().manual_seed(rows)
-        centres = torch.randn(len(classes), dim, generator=generator)
-        rows = max(rows, 4 * len(classes))
-
-        def make_up() -> Features:
-            y = torch.arange(rows) % len(classes)
-            return Features(centres[y] + torch.randn(rows, dim, generator=generator), y)
-
-        task = build_task({"train": make_up(), "test": make_up()}, classes, 1.0, 0, self.device)
-        started = time.perf_counter()
-        cls(cell.evaluator.config).evaluate(task)
-        return _span_of([time.perf_counter() - started])
-
-    def _dim(self, cell: Cell, channels: int) -> int:
-        cls: Any = self.registry.load_class("backbones", cell.backbone.name)
-        dim: int | None = cls.about(cell.backbone.name, cell.backbone.config, channels, cell.image_size).dim
-        return dim if dim is not None else build_backbone(cell, self.registry, channels).dim
-
-
-def _span_of(seconds: list[float]) -> Span:
-    ordered = sorted(seconds)
-    return Span(ordered[0], ordered[len(ordered) // 2], ordered[-1])
+                seconds.append((time.perf_counter() - started) / count)
+        return span_of(seconds[1:])

@@ -10,12 +10,12 @@ from typing import Any
 
 from bench.augmentation.named_ops import OPS, check_ops
 from bench.config import build, check_value, suggest_setting
-from bench.contracts.dataset_info import ROOT
+from bench.contracts.dataset_info import NAME, ROOT
 from bench.contracts.recipe import TrainConfig
 from bench.errors import BadPlugin, BadValue, UnknownName, suggest
 from bench.planning.open_datasets import Datasets
 from bench.planning.options import Options
-from bench.planning.plugin_choices import NAME, PluginChoices, own_settings
+from bench.planning.plugin_choices import PluginChoices, own_settings
 from bench.planning.request import Request
 from bench.registry.registry import Registry, singular
 from bench.spelling import find_nearest, is_another_word

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.boundary import Contained
-from bench.errors import BadData, refuse_unreadable
+from bench.errors import BadData, MissingData, refuse_unreadable
 from bench.planning.cells import PluginChoice
 from bench.registry.registry import Registry
 from bench.splits.grouped import labelled_splits
@@ -24,6 +24,8 @@ class Datasets:
         data_dir: where downloads and packed images are kept.
         download: what is missing may be downloaded.
         packed: decoded images are kept in a file, even where they would fit into memory.
+        assume: where published files are missing, what is published of them is assumed, and nothing is
+            downloaded: nothing is made of them.
     """
 
     def __init__(
@@ -33,8 +35,10 @@ class Datasets:
         *,
         download: bool = False,
         packed: bool = False,
+        assume: bool = False,
     ) -> None:
         self.registry, self.data_dir, self.download, self.packed = registry, data_dir, download, packed
+        self.assume = assume
         self.opened: dict[tuple[str, str, Path | None], Any] = {}
 
     def open(self, choice: PluginChoice) -> Any:
@@ -46,17 +50,30 @@ class Datasets:
         """
         key = (choice.name, repr(choice.config), choice.root)
         if key not in self.opened:
-            from bench.contracts.dataset import DataLocation
-
-            location = DataLocation(
-                root=choice.root, data_dir=self.data_dir, download=self.download, packed=self.packed
-            )
-            cls = self.registry.load_class("datasets", choice.name)
-            contained = Contained(cls, choice.name, refuse_unreadable)
-            data = contained(choice.name, choice.config, location)
+            data = self._make(choice)
             refuse_other_data(choice, data)
             self.opened[key] = data
         return self.opened[key]
+
+    def _make(self, choice: PluginChoice) -> Any:
+        """Return a dataset; where its files are missing, what is published of them if that may be assumed."""
+        from bench.contracts.dataset import DataLocation
+        from bench.planning.absent_data import AbsentData
+
+        cls = Contained(self.registry.load_class("datasets", choice.name), choice.name, refuse_unreadable)
+        published = cls.published(choice.config) if self.assume else None
+        location = DataLocation(
+            root=choice.root,
+            data_dir=self.data_dir,
+            download=self.download and published is None,
+            packed=self.packed,
+        )
+        try:
+            return cls(choice.name, choice.config, location)
+        except MissingData:
+            if published is None:
+                raise
+            return AbsentData(choice.name, choice.config, cls.about(choice.config), published)
 
     def training_info(self, choice: PluginChoice, *, uses_labels: bool) -> DatasetInfo:
         """Return what a method is told of a dataset: with how many images it is trained on.

@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.boundary import Contained, is_fault_of_plugin, plugin_call, why_refused
 from bench.config import NoSettings, WrittenList, build, identity
-from bench.contracts.dataset_info import ROOT
+from bench.contracts.dataset_info import NAME, ROOT
 from bench.errors import BadData, BadValue
 from bench.planning.cells import PluginChoice
 from bench.planning.open_datasets import Datasets
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from bench.contracts.evaluator import Evaluator
     from bench.contracts.recipe import Training
 
-NAME = "name"  # a setting of every dataset that says what people call it, not what it is
 IMAGE_SIZE = "train.image_size"  # the one setting of training that shapes what is not trained, too
 
 

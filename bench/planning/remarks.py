@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.config import format_value
-from bench.contracts.dataset_info import ROOT
+from bench.contracts.dataset_info import NAME, ROOT
 from bench.planning.cells import Cell
 from bench.planning.request import Request
 
@@ -23,11 +23,11 @@ def list_unused(request: Request, cells: Sequence[Cell]) -> Iterator[str]:
     """
     if any(cell.failure for cell in cells):
         return
-    applied = {name for cell in cells for name in cell.settings}
+    applied = {name for cell in cells for name in cell.settings} | _list_named_files(request)
     trains = any(cell.training for cell in cells)
     for setting in request.settings:
         part, _, field = setting.partition(".")
-        if setting in applied or field == ROOT:
+        if setting in applied:
             continue
         option = f"--{field.replace('_', '-')}" if part == "train" and field in SHORT else f"--set {setting}"
         nothing_trained = part in ("train", "views") and not trains
@@ -40,9 +40,30 @@ def list_unused(request: Request, cells: Sequence[Cell]) -> Iterator[str]:
             if name not in used:
                 methods = ", ".join(request.method)
                 yield f"--{role} {name}: it is in no cell, for {methods} has a {role} of its own."
-    if request.label_frac != Request().label_frac and all(cell.label_frac is None for cell in cells):
-        evaluators = ", ".join(request.evaluator)
+    yield from _list_unused_amounts(request, cells)
+
+
+def _list_named_files(request: Request) -> set[str]:
+    """Return the settings that say where data is, or what it is called, and that a data set has them of."""
+    asked = {"dataset": request.dataset, "eval_dataset": request.eval_dataset or request.dataset}
+    return {
+        name if name in request.settings else f"{role}.{field}"
+        for role, names in asked.items()
+        for field in (ROOT, NAME)
+        for name in (f"{plugin}.{field}" for plugin in names)
+    }
+
+
+def _list_unused_amounts(request: Request, cells: Sequence[Cell]) -> Iterator[str]:
+    """Yield a line for each option about the amount of labels that no cell has."""
+    usual, evaluators = Request(), ", ".join(request.evaluator)
+    is_asked = request.label_frac not in ((), usual.label_frac)  # there are none where shots are asked for
+    if is_asked and all(cell.label_frac is None for cell in cells):
         yield f"--label-frac: it changes nothing, for {evaluators} takes no share of the labels."
+    if request.shots and all(cell.shots is None for cell in cells):
+        yield f"--shots: it changes nothing, for {evaluators} takes no share of the labels."
+    if any(request.keep_one) and not any(cell.amount and cell.amount.keep_one for cell in cells):
+        yield "--keep-one: it changes nothing, for no share of the labels leaves a class without an image."
 
 
 def describe_same(first: Cell, second: Cell) -> str:

@@ -1,4 +1,4 @@
-"""Draw what each method makes of few labels: a score over the share of the labels, on a log axis."""
+"""Draw what each method makes of few labels: a score over their share, or over those of a class."""
 
 from __future__ import annotations
 
@@ -23,24 +23,49 @@ from bench.reporting.table import build_table
 AT_SHARE = re.compile(r"(.+)_at_([0-9.]+)")  # a metric that an evaluator has of several shares: in percent
 MOST_SHOWN = 4  # charts at once; of more, one is chosen
 LIMIT = 80_000  # letters of all charts
-ONE_SHARE = "Each evaluator had one share of the labels. `bench run --label-frac 0.01,0.1,1` makes the curve."
-COLUMNS = ("method", "labels in percent", *SCORE_COLUMNS)
+ONE_AMOUNT = (
+    "Each evaluator had one amount of labels. `bench run --label-frac 0.01,0.1,1` or `--shots 1,5,10` makes "
+    "the curve."
+)
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """What amounts of labels are counted in.
+
+    Args:
+        axis: of the records.
+        title: of the axis that is drawn.
+        heading: of the column of numbers.
+        scale: of the amount in that column.
+    """
+
+    axis: str
+    title: str
+    heading: str
+    scale: float
+
+
+SHARES = Amounts("label_frac", "share of the labels", "labels in percent", 100)
+SHOTS = Amounts("shots", "labelled images a class", "labelled images a class", 1)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A score with a share of the labels.
+    """A score with some of the labels.
 
     Args:
         facet: the chart it is in.
         metric: what it is a score of.
-        share: of the labels, in (0, 1].
+        counted: what the amount is counted in.
+        amount: of labels: a share in (0, 1], or images a class.
         cell: its mean and its seeds.
     """
 
     facet: str
     metric: str
-    share: float
+    counted: Amounts
+    amount: float
     cell: TableCell
 
 
@@ -52,20 +77,22 @@ def build_labels(results: Results, table: Table, names: Names) -> Section:
         table: the grid, under its headlines.
         names: of lines and charts.
     """
-    charts: dict[tuple[str, str], list[Reading]] = defaultdict(list)
+    charts: dict[tuple[str, str, Amounts], list[Reading]] = defaultdict(list)
     for reading in (*_list_readings(table, names), *_list_readings_within(results, names)):
-        charts[reading.facet, reading.metric].append(reading)
-    curves = {key: some for key, some in charts.items() if len({one.share for one in some}) > 1}
-    several = len({metric for _, metric in curves}) > 1
+        charts[reading.facet, reading.metric, reading.counted].append(reading)
+    curves = {key: some for key, some in charts.items() if len({one.amount for one in some}) > 1}
+    several = len({metric for _, metric, _ in curves}) > 1
     drafts = []
-    for (facet, metric), some in curves.items():
+    for (facet, metric, counted), some in curves.items():
         title = f"{facet or metric}: {metric}" if several and facet else facet or metric
-        draw = partial(draw_curve, title, to_name("labels", facet, metric), some, names)
+        title += "" if counted is SHARES else f", by {counted.title}"
+        name = to_name("labels" if counted is SHARES else counted.axis, facet, metric)
+        draw = partial(draw_curve, title, name, some, names)
         drafts.append(Draft(title, draw, {"task": title} if len(curves) > MOST_SHOWN else {}))
     drawn = draw_within(drafts, LIMIT)
     notes = (
-        _describe_lines(names) if curves else ONE_SHARE,
-        drawn.describe_left_out("`bench table --cols label_frac` prints their numbers."),
+        _describe_lines(names) if curves else ONE_AMOUNT,
+        drawn.describe_left_out("`bench table --cols label_frac,shots` prints their numbers."),
     )
     return Section("labels", "With fewer labels", notes, tuple(drawn.figures), drawn.choices)
 
@@ -76,36 +103,39 @@ def draw_curve(title: str, name: str, readings: Sequence[Reading], names: Names)
     Args:
         title: the task.
         name: of the figure.
-        readings: the scores, all of one metric.
+        readings: the scores, all of one metric, with amounts that are counted alike.
         names: of lines.
     """
-    metric = readings[0].metric
+    metric, counted = readings[0].metric, readings[0].counted
     by_line: dict[str, list[Reading]] = defaultdict(list)
-    for one in sorted(readings, key=lambda reading: reading.share):
+    for one in sorted(readings, key=lambda reading: reading.amount):
         by_line[names.series_of(one.cell)].append(one)
     lines = [_make_line(line, some, names) for line, some in by_line.items()]
-    shares = sorted({one.share for one in readings})
-    ticks = {share: format_label("label_frac", share) for share in shares}
+    ticks = {amount: _write_amount(counted, amount) for amount in sorted({one.amount for one in readings})}
     score = f"{metric} in percent" if is_in_percent(metric) else metric
     rows = tuple(
-        (line, 100 * one.share, *list_numbers(one.cell)) for line, some in by_line.items() for one in some
+        (line, counted.scale * one.amount, *list_numbers(one.cell))
+        for line, some in by_line.items()
+        for one in some
     )
     return Figure(
         name=name,
         title=title,
         caption=f"Mean {metric} over seeds; the band is {REACH}.",
-        svg=draw_lines(f"{title} over the share of the labels", lines,
-                       Axis("share of the labels", is_log=True, ticks=ticks), Axis(score)),
-        columns=COLUMNS,
+        svg=draw_lines(f"{title} over the {counted.title}", lines,
+                       Axis(counted.title, is_log=True, ticks=ticks), Axis(score)),
+        columns=("method", counted.heading, *SCORE_COLUMNS),
         rows=rows,
     )  # fmt: skip
 
 
 def _list_readings(table: Table, names: Names) -> Iterator[Reading]:
     for cell in table.cells():
-        share = cell.axes.get("label_frac")
-        if share is not None and is_drawable(cell):
-            yield Reading(names.facet_of(cell, without="label_frac"), cell.metric, share, cell)
+        for counted in (SHARES, SHOTS):
+            amount = cell.axes.get(counted.axis)
+            if amount is not None and is_drawable(cell):
+                facet = names.facet_of(cell, without=counted.axis)
+                yield Reading(facet, cell.metric, counted, amount, cell)
 
 
 def _list_readings_within(results: Results, names: Names) -> Iterator[Reading]:
@@ -118,13 +148,18 @@ def _list_readings_within(results: Results, names: Names) -> Iterator[Reading]:
     for cell in table.cells():
         if is_drawable(cell):
             metric, percent = found[cell.metric].groups()
-            yield Reading(names.facet_of(cell), metric, float(percent) / 100, cell)
+            yield Reading(names.facet_of(cell), metric, SHARES, float(percent) / 100, cell)
+
+
+def _write_amount(counted: Amounts, amount: float) -> str:
+    """Return how an axis writes an amount: a share as in a table, and a number as it is."""
+    return format_label(counted.axis, amount) if counted is SHARES else f"{amount:g}"
 
 
 def _make_line(name: str, readings: Iterable[Reading], names: Names) -> Line:
-    cells = [(one.share, one.cell) for one in readings]
-    points = [(share, cell.mean) for share, cell in cells if cell.mean is not None]
-    band = [(share, *reach) for share, cell in cells if (reach := reach_of(cell))]
+    cells = [(one.amount, one.cell) for one in readings]
+    points = [(amount, cell.mean) for amount, cell in cells if cell.mean is not None]
+    band = [(amount, *reach) for amount, cell in cells if (reach := reach_of(cell))]
     return Line(name, names.style_of(name, cells[0][1].axes["method"]), points, band)
 
 

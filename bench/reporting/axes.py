@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from bench.storage.data_names import name_data
+from bench.storage.data_names import ROLES, name_data, plugin_of
 from bench.storage.record_fields import flatten, natural_sort_key, settings_of
 
 AMOUNTS = ("label_frac", "shots", "keep_one")  # how many of the labels; some evaluators take none
@@ -128,6 +128,13 @@ class Survey:
         if axis not in CELL_FIELDS or axis in AMOUNTS:
             values = sorted(values, key=_sort_key)
         return [None, *values] if None in distinct else values
+
+    def data_of_plugin(self, axis: str, plugin: str) -> list[Any]:
+        """Return the values on `axis` that a plugin reads: of `image_folder` the names of all folders."""
+        if axis not in ROLES:
+            return []
+        own = (point.axes[axis] for point in self.kinds if plugin_of(point.record, axis) == plugin)
+        return list(dict.fromkeys(own))
 
     def varies(self, axis: str) -> bool:
         """Tell whether `axis` has more than one value.

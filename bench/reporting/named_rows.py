@@ -12,6 +12,7 @@ from bench.reporting.axes import Survey
 from bench.reporting.formats.values import format_value
 from bench.reporting.headings import format_label
 from bench.reporting.pivot import AxisValues, Layout, Pivot, SeedGroup
+from bench.storage.data_names import plugin_of
 
 NAMED_FIRST = ("method", "backbone")
 BEFORE_AXIS = re.compile(r",(?=[^,=/]+=)")  # a value may have commas: views.ops=crop,flip
@@ -33,10 +34,11 @@ class Selection:
 
     def fits(self, layout: Layout, group: SeedGroup) -> bool:
         """Tell whether it means a cell."""
-        axes = group.points[0].axes
-        return all(value in _texts(axis, axes.get(axis)) for axis, value in self.named.items()) and all(
-            _is_named(word, _names_of(layout, group)) for word in self.words
-        )
+        axes, record = group.points[0].axes, group.points[0].record
+        return all(
+            value in {*_texts(axis, axes.get(axis)), plugin_of(record, axis)}
+            for axis, value in self.named.items()
+        ) and all(_is_named(word, _names_of(layout, group)) for word in self.words)
 
 
 def read_selection(text: str, survey: Survey) -> Selection:

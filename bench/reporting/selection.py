@@ -46,6 +46,8 @@ def select_records(
 ) -> Sequence[Mapping[str, Any]]:
     """Return the records that have one of the values on each axis, in their order.
 
+    A data set has the name of its folder and that of its plugin.
+
     Args:
         records: all of them.
         conditions: as `parse_conditions` returns them; none leaves all records.
@@ -81,6 +83,7 @@ def _make_test(
     wanted: list[Any] = []
     for text in _list_alternatives(axis, texts, values):
         found = [value for value in values if _means(axis, text, value)]
+        found += survey.data_of_plugin(axis, text)
         if not found:
             labels = [format_value(NULL if value is None else value) for value in values]
             raise UnknownName(f"{option}: no record has {name} {text!r}.{suggest(text, labels)}")

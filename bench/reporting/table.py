@@ -26,6 +26,7 @@ from bench.reporting.formats.by_name import load_built_in
 from bench.reporting.formats.values import format_value
 from bench.reporting.headings import format_label, head_column, label_value, list_levels, name_row_axis
 from bench.reporting.metric_choice import choose_metrics
+from bench.reporting.naming import Names as GivenNames
 from bench.reporting.naming import refuse_unknown_names
 from bench.reporting.ordering import sort_rows, transpose
 from bench.reporting.pivot import Layout, Pivot, Position, SeedGroup, lay_out, pivot_records
@@ -34,6 +35,7 @@ from bench.reporting.protocols import protocol_tags, refuse_mixed
 from bench.reporting.references import add_references, find_references
 from bench.reporting.uncertainty import AUTO, check_choice, format_uncertainty
 from bench.storage.collector import paused_collector
+from bench.storage.data_names import ROLES, plugin_of
 
 Folders = str | Path | Sequence[str | Path]
 Names = str | Sequence[str] | None
@@ -130,7 +132,8 @@ def build_table(
     choice = choose_metrics(records, _split_names(metric, "--metric"))
     survey = survey_records(record for record in records if choice.by_evaluator[record["cell"]["evaluator"]])
     layout = lay_out(survey, _split_names(rows, "--rows"), _split_names(cols, "--cols"), choice)
-    layout = replace(layout, names=presentation.names, digits=presentation.digits)
+    names = _name_folders(presentation.names, survey)
+    layout = replace(layout, names=names, digits=presentation.digits)
     refuse_unknown_names(presentation.required, _list_nameable(survey, layout))
     pivot = pivot_records(survey, layout)
     if not mix_protocols:
@@ -166,6 +169,20 @@ def _list_nameable(survey: Survey, layout: Layout) -> Iterator[str]:
             yield format_value(value)
             yield format_label(axis, value)
     yield from layout.metric_choice.metrics
+    for role in ROLES:
+        for plugin in {plugin_of(point.record, role) for point in survey.kinds}:
+            if len(survey.data_of_plugin(role, plugin)) == 1:
+                yield plugin
+
+
+def _name_folders(names: GivenNames, survey: Survey) -> GivenNames:
+    """Return names in which one that is given to a plugin is that of the folder it reads, if that is one."""
+    named = GivenNames(names)
+    for plugin, new in names.items():
+        folders = {folder for role in ROLES for folder in survey.data_of_plugin(role, plugin)}
+        if len(folders) == 1:
+            named.setdefault(str(folders.pop()), new)
+    return named
 
 
 def _present(

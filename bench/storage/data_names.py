@@ -44,6 +44,17 @@ def data_of(record: Record) -> tuple[Data, Data]:
     return trained, evaluated if evaluated.plugin else trained
 
 
+def plugin_of(record: Record, role: str) -> str:
+    """Return the plugin of a record's data in a role; of what is no role of data, nothing."""
+    return data_of(record)[ROLES.index(role)].plugin if role in ROLES else ""
+
+
+def titles_of(record: Record) -> tuple[str, str]:
+    """Return what people call what a record was trained on, and what it is evaluated on."""
+    trained, evaluated = data_of(record)
+    return trained.title, evaluated.title
+
+
 def _find(record: Record, role: str) -> Data:
     cell, config = record["cell"], (record.get("config") or {}).get(role) or {}
     plugin = cell.get(role) or ""

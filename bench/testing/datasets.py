@@ -39,9 +39,28 @@ def outcomes(
             require("\n" not in str(error), f"the error has more than one line: {error}")
 
     yield from run([("it is made at once, or says in one line what is missing", build)])
+    chosen = cls.Config() if config is None else config
+    yield from run(
+        [("what is published has an image of each class in train and test", lambda: _published(cls, chosen))]
+    )
     if len(built) == 2:
         yield from run(_checks(*built))
         yield from run(_group_checks(built[0]))
+
+
+def _published(cls: type[Dataset], config: Any) -> None:
+    published = cls.published(config)
+    if published is None:
+        return
+    require(cls.about(config) is not None, "published() returns something, and about() nothing")
+    require(
+        {"train", "test"} <= set(published.counts),
+        f"published() has the splits {', '.join(published.counts)}",
+    )
+    for split, counts in published.counts.items():
+        sizes = f"{len(published.classes)} classes and {len(counts)} counts of {split}"
+        require(len(counts) == len(published.classes), f"published() has {sizes}")
+        require(min(counts) > 0, f"published() has a class without an image in {split}")
 
 
 def _checks(dataset: Dataset, again: Dataset) -> Iterator[Check]:

@@ -25,6 +25,8 @@ from bench.api import (
     Dataset,
     DatasetInfo,
     Images,
+    MissingData,
+    PublishedData,
     Selection,
     choose,
     chosen_classes,
@@ -33,6 +35,18 @@ from bench.api import (
 
 from .downloads import archive_parent, failed_download
 
+COUNTS = {"train": 50_000, "test": 10_000}  # images, as many of each class
+TEN = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+HUNDRED = """
+    apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
+    castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin
+    elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard
+    lobster man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear
+    pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal
+    shark shrew skunk skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank
+    telephone television tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
+"""
+
 
 class CIFAR10(Dataset):
     """Ten classes of animals and vehicles, 5,000 training images each."""
@@ -40,6 +54,7 @@ class CIFAR10(Dataset):
     Config: ClassVar[type] = Selection
     reference: ClassVar[str] = "Krizhevsky 2009, Learning multiple layers of features from tiny images"
     source: ClassVar[type[torchvision.datasets.CIFAR10]] = torchvision.datasets.CIFAR10
+    names: ClassVar[Sequence[str]] = TEN  # as published; of files that are here their own are taken
     mean: ClassVar[tuple[float, ...]] = (0.4914, 0.4822, 0.4465)  # of the training images
     std: ClassVar[tuple[float, ...]] = (0.2470, 0.2435, 0.2616)
 
@@ -56,6 +71,12 @@ class CIFAR10(Dataset):
         """Return all of `info` but the classes."""
         return DatasetInfo(classes=(), channels=3, size=32, mean=cls.mean, std=cls.std)
 
+    @classmethod
+    def published(cls, config: Any) -> PublishedData:
+        """Return what the archives have: 50,000 and 10,000 images, as many of each class."""
+        each = {split: (count // len(cls.names),) * len(cls.names) for split, count in COUNTS.items()}
+        return PublishedData(classes=cls.names, counts=each, fingerprint=cls._digest())
+
     @property
     def info(self) -> DatasetInfo:
         """What is known without decoding."""
@@ -63,7 +84,7 @@ class CIFAR10(Dataset):
 
     def fingerprint(self) -> str:
         """Return the digest of the published checksums, which the files were compared with."""
-        return digest([*self.source.train_list, *self.source.test_list, self.source.meta["md5"]])
+        return self._digest()
 
     def labels(self, split: str) -> Sequence[int]:
         """Return the labels of `split`."""
@@ -78,6 +99,10 @@ class CIFAR10(Dataset):
         index, labels = self._choose(split)
         pixels = torch.from_numpy(data.data[index]).permute(0, 3, 1, 2).contiguous()
         return Images(pixels, torch.from_numpy(labels))
+
+    @classmethod
+    def _digest(cls) -> str:
+        return digest([*cls.source.train_list, *cls.source.test_list, cls.source.meta["md5"]])
 
     def _choose(self, split: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         return choose(self._labels[split], self._names, self.config, self.name, split)
@@ -104,12 +129,13 @@ class CIFAR10(Dataset):
         if self.location.download:
             return failed_download(self.name, self._root, error, self.source.filename)
         remedy = f"Use --download, or set dataset.root to the folder that holds {self.source.base_folder}."
-        return BadData(f"{self.name}: {folder} is not there or not complete. {remedy}")
+        return MissingData(f"{self.name}: {folder} is not there or not complete. {remedy}")
 
 
 class CIFAR100(CIFAR10):
     """A hundred classes, 500 training images each."""
 
     source: ClassVar[type[torchvision.datasets.CIFAR10]] = torchvision.datasets.CIFAR100
+    names: ClassVar[Sequence[str]] = tuple(HUNDRED.split())
     mean: ClassVar[tuple[float, ...]] = (0.5071, 0.4865, 0.4409)  # of the training images
     std: ClassVar[tuple[float, ...]] = (0.2673, 0.2564, 0.2762)

@@ -144,16 +144,22 @@ class ImageFolder(Dataset):
     def found(self) -> str:
         """What the folder was taken for, in one line."""
         drawn = "test" not in self._layout.folders and not self._layout.is_listed
+        used = {split: len(self._decodable(split)) for split in self._files}
         counts = [
-            f"{split} {len(files):,}{' (drawn)' if split == 'test' and drawn else ''}"
-            for split, files in self._files.items()
+            f"{split} {count:,}{' (drawn)' if split == 'test' and drawn else ''}"
+            for split, count in used.items()
         ]
         names = ", ".join(self._classes[:SHOWN_CLASSES])
         more = f" and {len(self._classes) - SHOWN_CLASSES} more" if len(self._classes) > SHOWN_CLASSES else ""
         classes = f"{len(self._classes)} classes ({names}{more})" if self._classes else "no labels"
-        left_out = f"; left out: {'; '.join(self._layout.left_out)}" if self._layout.left_out else ""
+        skipped = {self._files[split].paths[i] for split, found in self._skipped.items() for i in found}
+        texts = [f"{len(skipped)} that cannot be decoded"] if skipped else []
+        left_out = "; ".join([*texts, *self._layout.left_out])
+        left_out = f"; left out: {left_out}" if left_out else ""
         kind = f"{self._size}x{self._size}, {'grey' if self._channels == 1 else 'colour'}"
-        return f"{', '.join(counts)} images, {classes}, {kind}{left_out}"
+        in_vain = not self.config.unlabeled and not self._layout.has_unlabeled
+        nothing = "; dataset.unlabeled=false changes nothing, for no image lies beside those with labels"
+        return f"{', '.join(counts)} images, {classes}, {kind}{left_out}{nothing * in_vain}"
 
     @property
     def info(self) -> DatasetInfo:
@@ -179,7 +185,7 @@ class ImageFolder(Dataset):
         """
         if not self._fingerprint:
             listed = self._list_files()
-            paths = [f"{self._root}/{path}" for path, *_ in listed]
+            paths = Paths(self._root, [path for path, *_ in listed])
             stamps = np.array([file[2] for file in listed], dtype=np.int64)
             index = index_of(self._root, self.location.data_dir)
             digests = digest_files(paths, stamps, index, self.name)

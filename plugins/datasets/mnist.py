@@ -13,7 +13,7 @@ import hashlib
 import struct
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,8 @@ from bench.api import (
     Dataset,
     DatasetInfo,
     Images,
+    MissingData,
+    PublishedData,
     Selection,
     choose,
     chosen_classes,
@@ -54,6 +56,11 @@ MNIST_SHA256 = {  # of the unpacked files; torchvision has the checksums of the 
 }
 
 
+MNIST_DIGEST = (
+    "b2d8f5bf39174ee5ffeefa97e42d673c35432b411bb5d1f74fbbeddae7f1690a"  # of all four, one after another
+)
+
+
 class MNIST(Dataset):
     """Ten handwritten digits, about 6,000 training images each."""
 
@@ -61,6 +68,11 @@ class MNIST(Dataset):
     reference: ClassVar[str] = "LeCun et al. 1998, Gradient-based learning applied to document recognition"
     source: ClassVar[type[torchvision.datasets.MNIST]] = torchvision.datasets.MNIST
     names: ClassVar[tuple[str, ...]] = tuple(map(str, range(10)))
+    counts: ClassVar[Mapping[str, tuple[int, ...]]] = {  # images of each class, as published
+        "train": (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949),
+        "test": (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009),
+    }
+    digest_of_files: ClassVar[str] = MNIST_DIGEST  # as published, where it is known
     mean: ClassVar[tuple[float, ...]] = (0.1307,)  # of the training images
     std: ClassVar[tuple[float, ...]] = (0.3081,)
 
@@ -82,6 +94,11 @@ class MNIST(Dataset):
         return DatasetInfo(
             classes=(), channels=1, size=SIDE, mean=cls.mean, std=cls.std, flip=False, colour=False
         )
+
+    @classmethod
+    def published(cls, config: Any) -> PublishedData:
+        """Return the images of each class."""
+        return PublishedData(classes=cls.names, counts=cls.counts, fingerprint=cls.digest_of_files)
 
     @property
     def info(self) -> DatasetInfo:
@@ -134,7 +151,7 @@ class MNIST(Dataset):
             return
         if not self.location.download:
             remedy = f"Use --download, or set dataset.root to the folder that holds {self.source.__name__}."
-            raise BadData(f"{self.name}: {self._raw} is not there or not complete. {remedy}")
+            raise MissingData(f"{self.name}: {self._raw} is not there or not complete. {remedy}")
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 self.source(self._root, download=True)
@@ -197,5 +214,7 @@ class KMNIST(MNIST):
     reference: ClassVar[str] = "Clanuwat et al. 2018, arXiv:1812.01718"
     source: ClassVar[type[torchvision.datasets.MNIST]] = torchvision.datasets.KMNIST
     names: ClassVar[tuple[str, ...]] = tuple(torchvision.datasets.KMNIST.classes)
+    counts: ClassVar[Mapping[str, tuple[int, ...]]] = {"train": (6000,) * 10, "test": (1000,) * 10}
+    digest_of_files: ClassVar[str] = ""
     mean: ClassVar[tuple[float, ...]] = (0.1918,)  # in common use for its training images
     std: ClassVar[tuple[float, ...]] = (0.3483,)

@@ -29,6 +29,8 @@ from bench.api import (
     Dataset,
     DatasetInfo,
     Images,
+    MissingData,
+    PublishedData,
     Selection,
     choose,
     chosen_classes,
@@ -89,6 +91,17 @@ class STL10(Dataset):
         mean, std = (0.4467, 0.4398, 0.4066), (0.2603, 0.2566, 0.2713)
         return DatasetInfo(classes=(), channels=3, size=SIDE, mean=mean, std=std)
 
+    @classmethod
+    def published(cls, config: Any) -> PublishedData:
+        """Return the images of each class; the digest of a fold is known from its file only."""
+        counts = {"train": 500 if config.fold is None else 100, "test": 800}
+        return PublishedData(
+            classes=NAMES,
+            counts={split: (count,) * len(NAMES) for split, count in counts.items()},
+            unlabelled=100_000 if config.unlabeled else 0,
+            fingerprint=_digest("") if config.fold is None else "",
+        )
+
     @property
     def info(self) -> DatasetInfo:
         """What is known without decoding."""
@@ -101,11 +114,11 @@ class STL10(Dataset):
     def fingerprint(self) -> str:
         """Return the digest of the published checksums, which the files were compared with, and the fold."""
         fold = "" if self._used is None else hashlib.sha256(self._used.astype("<i8").tobytes()).hexdigest()
-        return digest([*SOURCE.train_list, *SOURCE.test_list, fold])
+        return _digest(fold)
 
     def content(self) -> str:
         """Return the digest of the published checksums, whatever the fold."""
-        return digest([*SOURCE.train_list, *SOURCE.test_list, ""])
+        return _digest("")
 
     def labels(self, split: str) -> Sequence[int]:
         """Return the labels of `split`; of `train+unlabeled` they end in many -1."""
@@ -180,7 +193,7 @@ class STL10(Dataset):
         if not self._missing() or (self.location.download and self._download()):
             return
         remedy = f"Use --download, or set dataset.root to the folder that holds {SOURCE.base_folder}."
-        raise BadData(f"{self.name}: {self._folder} is not there or not complete. {remedy}")
+        raise MissingData(f"{self.name}: {self._folder} is not there or not complete. {remedy}")
 
     def _download(self) -> bool:
         try:
@@ -206,6 +219,10 @@ class STL10(Dataset):
     def _damage_error(self, path: Path, why: str) -> BadData:
         remedy = f"Delete {self._folder} and use --download."
         return BadData(f"{self.name}: {path} is damaged: {why}. {remedy}")
+
+
+def _digest(fold: str) -> str:
+    return digest([*SOURCE.train_list, *SOURCE.test_list, fold])
 
 
 @cache  # of 3 GB, which takes seconds: once for all settings of a grid

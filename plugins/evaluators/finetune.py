@@ -14,7 +14,8 @@ every share of the labels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -97,6 +98,11 @@ class Finetune(Evaluator):
         )
 
     config: Config
+
+    @classmethod
+    def excerpt(cls, config: Any, sample: Mapping[str, int], whole: Mapping[str, int]) -> tuple[Any, float]:
+        """Return a config of one epoch: nearly all of the time goes into passes over labelled rows."""
+        return replace(config, epochs=1), config.epochs * whole["train"] / sample["train"]
 
     def check(self, labelled: int, classes: int) -> None:
         """Refuse an empty grid, a single class and an empty training set."""

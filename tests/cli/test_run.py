@@ -135,6 +135,27 @@ def test_a_dry_run_makes_nothing_at_all(tmp_path: Path, monkeypatch: pytest.Monk
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_needs_no_data_that_is_published(tmp_path: Path) -> None:
+    words = [
+        "run",
+        "--method",
+        "random",
+        "--dataset",
+        "cifar10",
+        *SMALL,
+        "--data-dir",
+        str(tmp_path / "data"),
+    ]
+    dry, wet = (bench(*words, "--results", str(tmp_path / "results"), *more) for more in (("--dry-run",), ()))
+
+    assert dry.exit_code == 0, dry.output
+    assert "cifar10: its files are not here, so 50,000 train and 10,000 test images" in dry.stderr
+    assert "Features: " in dry.stdout
+    assert wet.exit_code == 2
+    assert "Use --download" in wet.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_cell_that_fails_is_exit_status_1_and_the_others_are_there(tmp_path: Path) -> None:
     folder = tmp_path / "results"
     diverging = ["--set", "train.lr=1e30", "--set", "train.lr_scaling=none"]

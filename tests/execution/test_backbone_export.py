@@ -109,6 +109,7 @@ def test_safetensors_are_what_another_run_starts_from(lab: Lab, tmp_path: Path) 
 
 def test_what_is_written_says_what_it_is(lab: Lab, tmp_path: Path) -> None:
     lab.run(lab.plan(method="simclr", evaluator=("knn", "linear")))
+    lab.run(lab.plan({"knn.k": 3}, method="simclr", shots=2, label_frac=()))
     backbone = bench.load_backbone("simclr", lab.folder, lab.registry)
     export_backbone(backbone, "timm", tmp_path / "out")
     about = json.loads((tmp_path / "out" / "about.json").read_text())
@@ -121,9 +122,16 @@ def test_what_is_written_says_what_it_is(lab: Lab, tmp_path: Path) -> None:
     ]  # fmt: skip
     assert about["input"]["mean"] == backbone.made.about["mean"]
     assert about["config"]["training"] == records[0]["config"]["training"]
-    assert {score["evaluator"]: score["metrics"]["top1"] for score in about["scores"]} == {
-        record["cell"]["evaluator"]: record["metrics"]["top1"]["value"] for record in records
-    }
+    found, kept = (
+        {(one["evaluator"], one["label_frac"], one.get("shots")): top1 for one, top1 in pairs}
+        for pairs in (
+            [(score, score["metrics"]["top1"]) for score in about["scores"]],
+            [(record["cell"], record["metrics"]["top1"]["value"]) for record in records],
+        )
+    )
+    assert found == kept
+    assert ("knn", None, 2) in found
+    assert "2 a class" in card
     assert "# simclr test_resnet on digits" in card
     assert all(f"{score['metrics']['top1']:.4g}" in card for score in about["scores"])
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [

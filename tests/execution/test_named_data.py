@@ -10,6 +10,8 @@ from photos import photos
 
 import bench
 from bench.errors import BadData
+from bench.execution.backbone_export import describe
+from bench.execution.stored_backbone import build_stored, find_made
 from bench.reporting.data_notes import describe_data_notes
 from bench.reporting.status import describe_status
 from bench.reporting.table import table
@@ -126,3 +128,19 @@ def test_classes_are_named_as_they_are_written(lab: Lab, tmp_path: Path) -> None
 
     assert cell.dataset.config.classes == ("1e5", "true")
     assert cell.settings["dataset.classes"] == ["1e5", "true"]
+
+
+@pytest.mark.parametrize(
+    "what", ["random/holiday", "random/image_folder", "dataset=holiday", "dataset=image_folder"]
+)
+def test_a_backbone_is_found_by_its_folder_and_says_it(
+    lab: Lab, folders: tuple[Path, Path], what: str
+) -> None:
+    (cell,) = lab.plan(on(*folders), dataset="image_folder")
+    lab.run([cell])
+    made = find_made(what, lab.folder)
+    about = describe(build_stored(made, lab.registry), "safetensors")
+
+    assert made.key == cell.keys.backbone
+    assert about["dataset"] == "holiday"
+    assert [score["dataset"] for score in about["scores"]] == ["garden"]

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torchvision
 from conftest import Lab
 
+from bench.errors import MissingData
+from bench.inspection import estimates
 from bench.inspection.dry_run import describe_run
-from bench.inspection.estimates import Estimator, Span
+from bench.inspection.estimates import Estimator
+from bench.inspection.evaluator_times import EvaluatorTimer
+from bench.inspection.spans import Sample, Span, span_of_whole
+from bench.planning.absent_data import AbsentData
 from bench.planning.cells import Cell
+from bench.planning.open_datasets import Datasets
+from bench.registry.registry import Registry
 
 TAKES = r"\d+ s( \(\d+ s to \d+ s\))?"
 SPAN = r"(\d+ (h|min|s) ?)+( \(.* to .*\))?"
@@ -153,14 +162,14 @@ def test_features_take_time_by_images_and_evaluators_by_rows(probing: Lab) -> No
 def test_an_evaluator_is_not_run_on_more_rows_than_it_takes_to_see_how_it_grows(
     probing: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen, real = [], Estimator.time_evaluator
+    seen, real = [], EvaluatorTimer.on_features
 
     def slow(self: Any, cell: Cell, classes: tuple[str, ...], rows: int) -> Span:
         seen.append(rows)
         assert real(self, cell, classes, rows).unknown == 0
         return Span(rows / 100, rows / 100, rows / 100)
 
-    monkeypatch.setattr(Estimator, "time_evaluator", slow)
+    monkeypatch.setattr(EvaluatorTimer, "on_features", slow)
     (cell,) = probing.plan({"dataset.max_train": None}, backbone="tiny")
     span = estimator(probing).evaluation(cell)
 
@@ -170,13 +179,145 @@ def test_an_evaluator_is_not_run_on_more_rows_than_it_takes_to_see_how_it_grows(
     assert span.high == pytest.approx(14.38)
 
 
-def test_an_evaluator_that_trains_the_network_cannot_be_timed(probing: Lab) -> None:
-    cells = probing.plan(backbone="tiny", evaluator="finetune")
+@pytest.mark.parametrize("evaluator", ["finetune", "linear-sgd", "geometry"])
+def test_an_evaluator_of_the_network_is_timed_on_a_few_images(
+    probing: Lab, monkeypatch: pytest.MonkeyPatch, evaluator: str
+) -> None:
+    seen, real = [], EvaluatorTimer.on_images
 
-    assert estimator(probing).evaluation(cells[0]).unknown == 1
-    assert describe(probing, cells)[-1].endswith(
-        "Evaluation: 0 s, and 1 that could not be timed. Nothing was made."
+    def watch(self: Any, cell: Cell, config: Any, sample: dict[str, int], each: float) -> Span:
+        seen.append((getattr(config, "epochs", 1), sample["train"]))
+        return real(self, cell, config, sample, each)
+
+    monkeypatch.setattr(EvaluatorTimer, "on_images", watch)
+    settings = {f"{evaluator}.epochs": 1000} if evaluator != "geometry" else {}
+    (cell,) = probing.plan({"dataset.max_train": None, **settings}, backbone="tiny", evaluator=evaluator)
+    span = estimator(probing).evaluation(cell)
+
+    assert span.unknown == 0
+    assert 0 < span.low <= span.likely <= span.high
+    assert {epochs for epochs, _ in seen} == {1}
+    assert len(seen) == 2
+    assert all(rows <= 128 for _, rows in seen)
+
+
+def test_what_is_trained_on_the_network_takes_time_by_epochs_and_labels(
+    probing: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EvaluatorTimer, "on_images", lambda *_: Span(2.0, 2.0, 2.0))
+    axes = {"backbone": "tiny", "evaluator": "finetune", "label_frac": (0.5, 1.0)}
+    cells = probing.plan({"dataset.max_train": 480, "finetune.epochs": (1, 10)}, **axes)
+    timed = estimator(probing)
+    likely = [timed.evaluation(cell).likely for cell in cells]
+
+    assert likely == pytest.approx([2 * 240 / 16, 2 * 480 / 16, 20 * 240 / 16, 20 * 480 / 16], rel=0.05)
+
+
+def test_labels_a_class_are_counted_as_they_are(probing: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def watch(self: Any, cell: Cell, classes: tuple[str, ...], rows: int) -> Span:
+        seen.append(rows)
+        return Span(1.0, 1.0, 1.0)
+
+    monkeypatch.setattr(EvaluatorTimer, "on_features", watch)
+    (cell,) = probing.plan({"dataset.max_train": None}, backbone="tiny", shots=5, label_frac=())
+    estimator(probing).evaluation(cell)
+
+    assert seen == [50]
+
+
+@pytest.mark.parametrize(
+    ("few", "many", "expected"),
+    [
+        (Sample(Span(likely=1), 0.1), Sample(Span(likely=3), 0.4), Span(20 / 3, 7.5, 10)),
+        (Sample(Span(likely=1), 0.1), Sample(Span(likely=0.9), 0.2), Span(4.5, 4.5, 10)),
+        (Sample(Span(likely=1), 0.1), Sample(Span(likely=2), 0.1), Span(10, 20, 20)),
+        (Sample(Span(unknown=1), 0.1), Sample(Span(likely=3), 0.4), Span(unknown=1)),
+    ],
+)
+def test_the_span_of_the_whole_has_the_paces_of_its_parts(few: Sample, many: Sample, expected: Span) -> None:
+    span = span_of_whole(few, many)
+
+    assert [span.low, span.likely, span.high, span.unknown] == pytest.approx(
+        [expected.low, expected.likely, expected.high, expected.unknown]
     )
+
+
+@pytest.mark.parametrize(("patience", "made"), [(0.0, 2), (1e9, 3)])
+def test_where_a_batch_takes_long_small_ones_stand_for_it(
+    probing: Lab, probes: Any, monkeypatch: pytest.MonkeyPatch, patience: float, made: int
+) -> None:
+    monkeypatch.setattr(estimates, "PATIENCE_S", patience)
+    (cell,) = probing.plan({"train.batch_size": 24}, method="probe", backbone="tiny")
+    span = estimator(probing).pretraining(cell)
+
+    assert len(probes.MADE) == made
+    assert 0 < span.low <= span.likely <= span.high
+
+
+def test_published_files_that_are_missing_are_assumed_and_nothing_is_downloaded(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("a dry run downloads nothing")
+
+    monkeypatch.setattr(torchvision.datasets.utils, "urlretrieve", refuse, raising=False)
+    monkeypatch.setattr(torchvision.datasets.MNIST, "download", refuse)
+    lab.datasets = Datasets(lab.registry, tmp_path, download=True, assume=True)
+    small = {"dataset.max_train": None}
+    cells = lab.plan(small, dataset=("mnist", "cifar10"))
+    opened = {cell.dataset.name: lab.datasets.open(cell.dataset) for cell in cells}
+    images = {name: len(data.labels(data.pretrain)) for name, data in opened.items()}
+
+    assert images == {"mnist": 60_000, "cifar10": 50_000}
+    assert opened["cifar10"].found == (
+        "its files are not here, so 50,000 train and 10,000 test images of 10 classes are assumed, "
+        "as published"
+    )
+    assert opened["mnist"].fingerprint() == lab.registry.load_class("datasets", "mnist").digest_of_files
+    with pytest.raises(MissingData, match=r"^mnist: its files are not here\."):
+        opened["mnist"].load("train")
+
+
+@pytest.mark.parametrize(
+    ("name", "counts", "unlabelled", "classes"),
+    [
+        ("cifar100", {"train": 50_000, "test": 10_000}, 0, 100),
+        ("kmnist", {"train": 60_000, "test": 10_000}, 0, 10),
+        ("stl10", {"train": 5_000, "test": 8_000}, 100_000, 10),
+        ("gtsrb", {"train": 23_880, "val": 2_760, "test": 12_630}, 0, 43),
+    ],
+)
+def test_what_is_published_adds_up(
+    registry: Registry, name: str, counts: dict[str, int], unlabelled: int, classes: int
+) -> None:
+    cls = registry.load_class("datasets", name)
+    published = cls.published(cls.Config())
+
+    assert {split: sum(found) for split, found in published.counts.items()} == counts
+    assert {len(found) for found in (published.classes, *published.counts.values())} == {classes}
+    assert published.unlabelled == unlabelled
+    data = AbsentData(name, cls.Config(), cls.about(cls.Config()), published)
+    is_known = name in ("cifar100", "stl10")
+    assert data.found.endswith("; what was made of them before cannot be looked up") is not is_known
+
+
+def test_what_is_selected_of_missing_files_is_selected(lab: Lab, tmp_path: Path) -> None:
+    lab.datasets = Datasets(lab.registry, tmp_path, assume=True)
+    settings = {"dataset.max_train": 100, "dataset.classes": (("cat", "dog"),)}
+    (cell,) = lab.plan(settings, dataset="cifar10")
+    data = lab.datasets.open(cell.dataset)
+
+    assert data.info.classes == ("cat", "dog")
+    assert sorted(data.labels("train")) == [0] * 50 + [1] * 50
+    assert len(data.labels("test")) == 2000
+
+
+def test_missing_files_are_assumed_where_nothing_is_made_only(lab: Lab, tmp_path: Path) -> None:
+    lab.datasets = Datasets(lab.registry, tmp_path)
+    with pytest.raises(MissingData, match=r"^cifar10: .* Use --download"):
+        lab.plan(dataset="cifar10")
 
 
 def test_steps_on_views_of_several_sizes_are_timed(probing: Lab) -> None:

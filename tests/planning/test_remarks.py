@@ -41,6 +41,21 @@ def notes_of(lab: Lab, settings: dict[str, Any] | None = None, **axes: Any) -> t
             {},
             "--label-frac: it changes nothing, for geometry takes no share of the labels.",
         ),
+        (
+            {"evaluator": "geometry", "shots": 5},
+            {},
+            "--shots: it changes nothing, for geometry takes no share of the labels.",
+        ),
+        (
+            {"keep_one": True, "label_frac": 0.5},
+            {},
+            "--keep-one: it changes nothing, for no share of the labels leaves a class without an image.",
+        ),
+        (
+            {},
+            {"dataset.name": "Numbers", "digits.name": "Figures"},
+            "--set dataset.name: it changes nothing, for another setting goes before it.",
+        ),
     ],
 )
 def test_what_is_asked_for_in_vain_is_said(
@@ -54,6 +69,10 @@ def test_nothing_is_said_of_what_is_used(lab: Lab) -> None:
     assert notes_of(lab, {**SMALL, "method.temperature": 0.2}, method=("simclr", "random")) == ()
     assert notes_of(lab, {}, method=("random", "pixels"), backbone="resnet18") == ()
     assert notes_of(lab, {}, evaluator=("knn", "geometry"), label_frac=(0.5, 1.0)) == ()
+    assert notes_of(lab, {}, shots=1, label_frac=(), evaluator="linear") == ()
+    assert notes_of(lab, {"dataset.name": "Numbers"}) == ()
+    assert notes_of(lab, {"eval_dataset.name": "Numbers"}) == ()
+    assert notes_of(lab, {}, keep_one=True, label_frac=0.03) == ()
 
 
 def test_views_under_two_names_are_said_to_be_one(lab: Lab) -> None:

@@ -252,6 +252,8 @@ def test_skipped_images_are_counted_and_labels_agree_with_load(animals: Path) ->
     assert data.load("train").labels.tolist() == data.labels("train")
     assert data.load("train").pixels[5:9, 0, 0, 0].tolist() == [11, 12, 13, 14]
     assert data.info.notes[-1] == "images left out because they cannot be decoded: 3 of train, 0 of test"
+    assert data.found.startswith("train 12, test 6 images, 3 classes (ant, bee, cow)")
+    assert data.found.endswith("; left out: 3 that cannot be decoded")
 
 
 def test_a_class_of_which_every_image_is_skipped_is_an_error(animals: Path) -> None:

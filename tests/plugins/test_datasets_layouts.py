@@ -154,6 +154,7 @@ def test_images_beside_the_splits_without_a_label_are_pretrained_on(tmp_path: Pa
     assert "pretraining uses the 6 images without labels, too" in data.info.notes
     assert data.fingerprint() != alone
     assert opened(root, unlabeled=False).pretrain == "train"
+    assert "changes nothing" not in opened(root, unlabeled=False).found
     assert opened(root, unlabeled=False).fingerprint() == alone
 
 
@@ -209,4 +210,13 @@ def test_an_image_in_two_splits_or_classes_is_said(tmp_path: Path) -> None:
     assert opened(tmp_path / "animals").info.notes == (
         "1 image is in two splits, e.g. train/ant/0.png is test/ant/again.png",
         "1 image is in two classes, e.g. train/bee/link.png is train/ant/1.png",
+    )
+
+
+def test_what_is_left_out_in_vain_is_said(tmp_path: Path) -> None:
+    fill(tmp_path / "train", TWO)
+
+    assert opened(tmp_path).found.endswith("8x8, grey")
+    assert opened(tmp_path, unlabeled=False).found.endswith(
+        "; dataset.unlabeled=false changes nothing, for no image lies beside those with labels"
     )

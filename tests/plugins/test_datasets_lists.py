@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from archives import draw
 from bench_plugins.datasets.image_folder import ALL, Config, ImageFolder
+from photos import photos
 
 from bench.api import BadData, BadValue, DataLocation
 
@@ -167,3 +168,10 @@ def test_files_that_are_in_no_row_are_counted(listed: Path) -> None:
     write(listed / "labels.csv", ROWS[:-1])
 
     assert "images that the list does not name and that were left out: 1" in opened(listed).info.notes
+
+
+def test_columns_of_no_list_are_refused(tmp_path: Path) -> None:
+    folder = photos(tmp_path / "photos", {"train": 4, "test": 2})
+
+    with pytest.raises(BadValue, match=r"^image_folder\.columns: no list of files is read in .*photos"):
+        opened(folder, columns=("label=y",))

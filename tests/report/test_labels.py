@@ -97,3 +97,23 @@ def test_a_curve_of_one_seed_has_its_interval_as_a_band(build: Build) -> None:
 
     assert 'fill-opacity=".16"' in figure.svg
     assert [tuple(round(end, 1) for end in row[5:]) for row in figure.rows] == [(39.0, 41.0), (59.0, 61.0)]
+
+
+def test_labelled_images_a_class_are_a_curve_beside_that_of_the_shares(build: Build) -> None:
+    records = grid()
+    for place, shots in enumerate((1, 5, 10)):
+        record = trained("simclr", 30.0 + place, label_frac=None)
+        record["cell"]["shots"] = shots
+        record["keys"] = {**record["keys"], "score": f"of-{shots}-shots"}
+        records.append(record)
+    shares, shots_chart = build_labels(*build(records)).figures
+
+    assert [row[:3] for row in shots_chart.rows] == [
+        ("simclr", 1, 30.0),
+        ("simclr", 5, 31.0),
+        ("simclr", 10, 32.0),
+    ]
+    assert shots_chart.columns[1] == "labelled images a class"
+    assert shots_chart.title.endswith(", by labelled images a class")
+    assert shots_chart.name != shares.name
+    assert [row[1] for row in shares.rows if row[0] == "simclr"] == [1, 10, 100]

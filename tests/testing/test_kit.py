@@ -16,6 +16,7 @@ from bench.api import (
     DatasetInfo,
     Evaluator,
     Images,
+    PublishedData,
     Scores,
     Task,
 )
@@ -53,6 +54,21 @@ def test_a_dataset_that_changes_and_contradicts_itself_fails() -> None:
     assert "they are (1, 4, 5), info says (1, 4, 4)" in str(told.value)
     assert "train: labels are places in info.classes: [2] of 2 classes" in str(told.value)
     assert "test: loads alike again" in str(told.value)
+
+
+class Misprinted(Unsteady):
+    """Have published files with more classes than counts."""
+
+    @classmethod
+    def published(cls, config: Any) -> PublishedData:
+        return PublishedData(classes=("cat", "dog"), counts={"train": (3,), "test": (1, 1)})
+
+
+def test_what_is_published_has_to_fit_together() -> None:
+    with pytest.raises(
+        AssertionError, match=r"what is published .*: published\(\) returns something, and about"
+    ):
+        check_dataset(Misprinted, "misprinted")
 
 
 class Cheating(Evaluator):

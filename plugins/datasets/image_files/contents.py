@@ -35,7 +35,7 @@ PROGRESS_FROM = 5_000
 BLOCK = 1 << 16  # bytes read at a time: memory for more costs more than reading a small file
 
 
-def digest_files(files: Sequence[str], stamps: Stamps, index: Path, what: str) -> list[str]:
+def digest_files(files: Sequence[str | Path], stamps: Stamps, index: Path, what: str) -> list[str]:
     """Return the SHA-256 of each file, in hexadecimal digits; of what is no file it is empty.
 
     Args:
@@ -90,7 +90,7 @@ def _look_up(known: Entries, entries: Entries) -> NDArray[np.bool_]:
     return found
 
 
-def _read_files(files: Sequence[str], unread: Places, entries: Entries, what: str) -> Places:
+def _read_files(files: Sequence[str | Path], unread: Places, entries: Entries, what: str) -> Places:
     """Digest the files at some places into their entries, and return the places that may be remembered.
 
     One that was written to a moment ago may be written to again without a change of its times.
@@ -114,7 +114,7 @@ def _read_files(files: Sequence[str], unread: Places, entries: Entries, what: st
     return np.flatnonzero(settled)
 
 
-def digest_file(file: str, stamp: int) -> tuple[bytes, int | None]:
+def digest_file(file: str | Path, stamp: int) -> tuple[bytes, int | None]:
     """Return the digest of a file and when it last changed, in ns; no time if it has another stamp."""
     content, last_change = hashlib.sha256(), None
     with contextlib.suppress(OSError):  # what cannot be read is found by decoding

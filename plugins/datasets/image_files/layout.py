@@ -106,6 +106,7 @@ class Layout:
         left_out: what is no part of it, for whoever starts a run.
         grouped: what images of a group share, as groups.csv is headed; empty if there is none.
         is_listed: labels or splits are those of a list, and not in the paths.
+        has_unlabeled: there are images without labels beside those with, whether or not they are used.
     """
 
     root: Path
@@ -118,6 +119,7 @@ class Layout:
     left_out: tuple[str, ...]
     grouped: str = ""
     is_listed: bool = False
+    has_unlabeled: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,12 +148,17 @@ def scan(given: Path, told: Told = Told()) -> Layout:
         BadValue: what was told fits nothing.
     """
     root, reading = _read(given, told)
+    is_listed = any(isinstance(source, Path) for source in reading.sources.values())
+    if told.columns and not is_listed:
+        raise BadValue(
+            f"image_folder.columns: no list of files is read in {given}, whose folders say what there is. "
+            "Leave dataset.columns out, or set dataset.root to a list."
+        )
     listing, notes, left_out = _list_sources(root, reading, told)
     if not reading.labelled or set(listing) == {UNLABELED}:
         return _lay_out_unlabelled(root, reading, listing, notes, left_out)
     unlabeled = listing.pop(UNLABELED, {})
     _refuse_unusable(root, reading, listing, told.classes)
-    is_listed = any(isinstance(source, Path) for source in reading.sources.values())
     train = reading.sources["train"]
     folder = "" if isinstance(train, Path) else train.path
     found = dict.fromkeys(name for split in LABELLED for name in listing.get(split, {}) if name)
@@ -172,7 +179,19 @@ def scan(given: Path, told: Told = Told()) -> Layout:
     folders = {} if is_listed else {s: f.path for s, f in reading.sources.items() if isinstance(f, Folder)}
     if extra is None:
         folders.pop(UNLABELED, None)
-    return Layout(root, names, splits, extra, folders, text, notes, left_out, grouped, is_listed)
+    return Layout(
+        root,
+        names,
+        splits,
+        extra,
+        folders,
+        text,
+        notes,
+        left_out,
+        grouped,
+        is_listed,
+        has_unlabeled=bool(unlabeled),
+    )
 
 
 def _natural_order(labels: Collection[str]) -> Any:
