@@ -15,8 +15,9 @@ from bench.contracts.backbone import Backbone
 from bench.errors import BenchError, Unsupported, one_line
 from bench.storage.tensors import cpu_copies
 from bench.testing.backbone_offers import draw_images, offer_checks
+from bench.testing.backbone_weights import weight_checks
 from bench.testing.checks import Check, Outcome, alike, class_checks, require, run
-from bench.testing.process_state import ProcessState, seeded, switches_kept
+from bench.testing.process_state import ProcessState, keeping_switches, seeded, switches_kept
 
 SIDES = (32, 64, 224)  # of which the first is taken that it does not refuse
 OTHER_SIDES = (8, 28)  # of images: those of digits and MNIST
@@ -37,6 +38,8 @@ def outcomes(cls: type[Backbone], name: str, config: Any = None) -> Iterator[Out
     yield from run([(title, lambda: require(bool(accepted), "it refuses all"))])
     for s in accepted:
         yield from run(_checks(s))
+    if accepted and accepted[0].is_steady:
+        yield from run(keeping_switches(weight_checks(accepted[0].backbone)))
     for side in OTHER_SIDES if accepted and accepted[0].has_features else ():
         other = _Subject(cls, name, chosen, accepted[0].channels, side)
         yield from run([(f"images of {side} px are refused by check(), or it works on them", other.work)])

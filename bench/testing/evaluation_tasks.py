@@ -6,7 +6,7 @@ Nobody reads all test labels off such images: who does has looked at them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import Any
 
@@ -46,6 +46,22 @@ class Flat(Backbone):
         """Return (n, 16)."""
         features: Tensor = self.norm(self.map(images.flatten(1)))
         return features
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchedNetwork(Network):
+    """A network that knows the copies of its backbone.
+
+    Args:
+        copies: that were asked for.
+    """
+
+    copies: list[Backbone] = field(default_factory=list)
+
+    def backbone(self) -> Backbone:
+        """Return a copy of one's own, as `Network` does."""
+        self.copies.append(super().backbone())
+        return self.copies[-1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +122,7 @@ class Sample:
         info = DatasetInfo(
             classes=CLASSES, channels=1, size=SIDE, mean=MEAN, std=STD, flip=False, colour=False
         )
-        return Network(
+        return WatchedNetwork(
             trained=flat.eval().requires_grad_(requires_grad=False),
             train=_copy(self.train),
             test=_copy(self.test),

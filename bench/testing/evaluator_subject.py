@@ -12,7 +12,7 @@ from torch import Tensor
 from bench.contracts.dataset import Images
 from bench.contracts.evaluator import Evaluator, Scores, Task
 from bench.testing.checks import require
-from bench.testing.evaluation_tasks import CLASSES, Sample, bounds, draw_sample, share_right
+from bench.testing.evaluation_tasks import CLASSES, Sample, WatchedNetwork, bounds, draw_sample, share_right
 from bench.testing.process_state import ProcessState, seeded
 from bench.testing.scores import (
     require_numbers,
@@ -33,6 +33,7 @@ class Subject:
         self.evaluator = evaluator
         self.with_network = evaluator.needs == "backbone"
         self.shared: dict[str, Any] = {}  # of a run
+        self.trained: list[str] = []  # what the first evaluation changed in its copies of the backbone
         self.switched: list[str] = []  # switches of the process, by the last evaluation
         self.repeats = False  # it gives the same scores again: they can be compared with others
         self.row_by_row = False  # no prediction depends on another test image
@@ -64,6 +65,7 @@ class Subject:
         with seeded(1):
             scores, self.process = self.evaluate(task), ProcessState()
         after = _state_of(task)
+        self.trained = _list_trained(task)
         self.changed = [name for name, value in before.items() if not _same(value, after.get(name))]
         require(isinstance(scores, Scores), f"it returned {type(scores).__name__}, not Scores")
         return given, scores
@@ -162,3 +164,13 @@ def _same(one: Any, other: Any) -> bool:
     if isinstance(one, Tensor):
         return isinstance(other, Tensor) and torch.equal(one, other)
     return bool(one == other)
+
+
+def _list_trained(task: Task) -> list[str]:
+    """Return the names of what an evaluator has changed in its own copies of the backbone."""
+    network = task.network
+    if not isinstance(network, WatchedNetwork):
+        return []
+    given = network.trained.state_dict()
+    states = [copied.state_dict() for copied in network.copies]
+    return sorted({name for state in states for name in given if not torch.equal(given[name], state[name])})

@@ -87,6 +87,8 @@ def _checks(s: Subject) -> Iterator[Check]:
         yield title, partial(require_it, *s.base, None)
     yield "it is no more often right than images tell", lambda: _not_too_good(*s.base)
     yield "what it is given is left as it is", lambda: _leaves(s)
+    if s.with_network and s.base[1].protocol.get("features", "frozen") == "frozen":
+        yield "the backbone is frozen, as protocol says", lambda: _frozen(s)
     yield "switches of the process are left as they are", lambda: _leaves_process(s)
     yield "the same seed gives the same scores", lambda: _repeats(s)
     yield "draws_subsets says whether it calls task.subset()", lambda: _subsets(s)
@@ -151,6 +153,14 @@ def _leaves(s: Subject) -> None:
     require(
         not s.changed,
         f"{changed} changed; work on a copy (network.backbone() is one, in eval mode) and on own labels",
+    )
+
+
+def _frozen(s: Subject) -> None:
+    changed = ", ".join(s.trained[:3])
+    require(
+        not s.trained,
+        f"{changed} changed in its copy: freeze it by requires_grad_(False) and eval(), or say fine-tuned",
     )
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.contracts.evaluator import Scores, Task
+from bench.metrics.calibration import BINS
 from bench.metrics.classification import balanced_accuracy, per_class_recall
 from bench.storage.record_json import encode
 from bench.testing.checks import require
@@ -88,10 +89,20 @@ def _measured(scores: Scores, task: Task) -> Iterator[tuple[str, float, float]]:
     for name, value in expected.items():
         if name in scores.metrics:
             yield name, float(scores.metrics[name]), value
+    if "ece" in scores.metrics and scores.confidence is not None:
+        right = (predictions == labels).double()
+        yield "ece", float(scores.metrics["ece"]), _calibration_error(scores.confidence.cpu().double(), right)
     recalls = per_class_recall(predictions, labels, classes).tolist()
     for given, value in zip(scores.per_class.get("recall", ()), recalls, strict=False):
         if not math.isnan(value):
             yield "recall", float(given), value
+
+
+def _calibration_error(confidence: Tensor, right: Tensor) -> float:
+    """Return the expected calibration error of (n,) confidences, in percent."""
+    bin_of = (confidence * BINS).ceil().long().clamp(1, BINS) - 1
+    sums = torch.zeros(BINS, dtype=right.dtype).index_add_(0, bin_of, right - confidence)
+    return 100 * float(sums.abs().sum()) / len(right)
 
 
 def _require_equal(name: str, value: float, expected: float) -> None:

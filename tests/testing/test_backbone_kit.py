@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 from bench.api import (
     Backbone,
     BackboneInfo,
+    BadValue,
     Normalisation,
     Tokens,
     Unsupported,
@@ -145,10 +148,26 @@ class FrozenNorm(Net):
         return self
 
 
-KINDS_OF_IMAGES = ("3 x 32 x 32 images", "1 x 32 x 32 images")
+class Started(Net):
+    """Start from a file, strictly."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        weights: str | None = setting(None, "start from this file", file=True)
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        if args[1].weights is not None:
+            self.start(Path(args[1].weights))
+
+    def start(self, path: Path) -> None:
+        try:
+            self.load_state_dict(torch.load(path, weights_only=True))
+        except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+            raise BadValue(f"started: {path} cannot be loaded ({type(error).__name__}).") from None
 
 
-@pytest.mark.parametrize("cls", [Net, Rows, Filters, FrozenNorm, Patches])
+@pytest.mark.parametrize("cls", [Net, Rows, Filters, FrozenNorm, Started, Patches])
 def test_a_right_backbone_passes(cls: type[Backbone]) -> None:
     check_backbone(cls, "right")
 
@@ -167,6 +186,36 @@ def test_of_a_backbone_that_refuses_grey_images_nothing_is_checked_on_them() -> 
 
 
 # ---- wrong ones
+
+
+class Loose(Started):
+    """Start from whatever names fit."""
+
+    def start(self, path: Path) -> None:
+        if not path.is_file():
+            raise BadValue(f"loose: {path} is not there.")
+        if path.suffix == ".pth":
+            self.load_state_dict(torch.load(path, weights_only=True), strict=False)
+
+
+class Stripping(Loose):
+    """Strip letters for a prefix."""
+
+    def start(self, path: Path) -> None:
+        if path.suffix != ".pth" or not path.is_file():
+            raise BadValue(f"stripping: {path} is no file of weights.")
+        state = torch.load(path, weights_only=True)
+        if not set(state) & set(self.state_dict()):
+            raise BadValue(f"stripping: {path} has none of its tensors.")
+        self.load_state_dict({name.lstrip("layers."): value for name, value in state.items()}, strict=False)
+
+
+class Unasked(Started):
+    """Go on without the file."""
+
+    def start(self, path: Path) -> None:
+        if path.is_file():
+            super().start(path)
 
 
 class Wide(Net):
@@ -473,6 +522,9 @@ class Timid(Net):
 
 
 WRONG = {
+    Loose: "weights: a file without its tensors is refused: of .pth it starts anew, unsaid: load strictly",
+    Stripping: "weights: a file of its own state is where it starts: layers.0.weight",
+    Unasked: "weights: a file that is not there is refused in one line: it is built without",
     Wide: "shape (4, 12), not (4, 13); pool, and set self.dim",
     Squeezing: "shape (12,), not (1, 12)",
     Several: "it returned tuple; return the features alone",
@@ -512,7 +564,7 @@ WRONG = {
 }
 
 
-TWICE = {Listed, Plain, Boasting}  # they break several rules
+TWICE = {Loose, Listed, Plain, Boasting}  # they break several rules
 
 
 @pytest.mark.parametrize(("cls", "why"), WRONG.items(), ids=[cls.__name__ for cls in WRONG])

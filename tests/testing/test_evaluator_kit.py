@@ -21,6 +21,7 @@ from bench.api import (
     Features,
     Scores,
     Task,
+    View,
     classification_scores,
     describe_choice,
     describe_no_choice,
@@ -471,6 +472,23 @@ class Centring(Neighbours):
         return unit_rows(test) @ unit_rows(train).T
 
 
+class Pooled(Neighbours):
+    """Standardise by all features, those of the test rows among them."""
+
+    def alike(self, task: Task) -> Tensor:
+        every = torch.cat([task.train.x, task.test.x])
+        test, train = ((part.x - every.mean(0)) / (every.std(0) + 1e-6) for part in (task.test, task.train))
+        return -torch.cdist(test, train)
+
+
+class Calibrated(Discriminant):
+    """Report the calibration error as a fraction."""
+
+    def evaluate(self, task: Task) -> Scores:
+        scores = super().evaluate(task)
+        return replace(scores, metrics={**scores.metrics, "ece": scores.metrics["ece"] / 100})
+
+
 class Counting(Neighbours):
     """Know only the classes that are in test."""
 
@@ -579,6 +597,39 @@ class Drifting(Frame):
         return features
 
 
+class Unfrozen(Evaluator):
+    """Train a linear layer on a backbone that it means to have frozen."""
+
+    needs: Needs = "backbone"
+
+    def evaluate(self, task: Task) -> Scores:
+        network = task.needed_network("unfrozen")
+        backbone = network.backbone()
+        backbone.requires_grad = False  # type: ignore[assignment]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of(task.seed))
+            model = nn.Sequential(backbone, nn.Linear(16, 3))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        for _ in range(30):
+            optimizer.zero_grad()
+            F.cross_entropy(model(network.clean(network.train.pixels)), task.train.y).backward()
+            optimizer.step()
+        with torch.no_grad():
+            return score_logits(model(network.clean(network.test.pixels)), task, NOTHING)
+
+
+class Viewed(Frame):
+    """Predict random crops of the test images."""
+
+    def evaluate(self, task: Task) -> Scores:
+        network = task.needed_network("viewed")
+        drawn = torch.Generator().manual_seed(seed_of(task.seed))
+        with torch.no_grad():
+            test = network.backbone()(network.augment(network.test.pixels, View(crop_min=0.5), drawn))
+        means = torch.stack([task.train.x[task.train.y == c].mean(0) for c in range(3)])
+        return scores_of(torch.cdist(test, means).argmin(1), task)
+
+
 class LeftTraining(Frame):
     """Leave the backbone in training mode."""
 
@@ -658,6 +709,8 @@ WRONG = {
     Batches: "count every row of task.test.y once (no mean over classes or batches",
     Dropped: "they have shape (256,), not (307,)",
     Centring: "it does: fit on task.train alone",
+    Pooled: "it does: fit on task.train alone",
+    Calibrated: "ece is 0.0",
     Counting: "there are len(task.classes) classes, whichever are in test",
     Squeezing: "check() refuses a single example, or it is evaluated: they have shape (), not (1,)",
     First: "labelled images may come class by class: ",
@@ -669,6 +722,8 @@ WRONG = {
     Sure: "confidence is outside of [0, 1]",
     Renaming: "task.train.y changed; work on a copy",
     Drifting: "norm.running_mean of the shared backbone",
+    Unfrozen: "map.bias, map.weight, norm.bias changed in its copy: freeze it by requires_grad_(False)",
+    Viewed: "a prediction is of its own row",
     LeftTraining: "the mode of the shared backbone (train or eval; itself)",
     Thawing: "requires_grad of map.weight of the shared backbone",
     Inverting: "network.test.pixels changed",
@@ -677,7 +732,7 @@ WRONG = {
 }
 
 
-TWICE = {SeesTest, Cheating, TrainScore, Shuffled, Training, Drifting}  # they break two rules
+TWICE = {Viewed, SeesTest, Cheating, TrainScore, Shuffled, Training, Drifting}  # they break two rules
 
 
 @pytest.mark.parametrize(("cls", "why"), WRONG.items(), ids=[cls.__name__ for cls in WRONG])
