@@ -74,6 +74,7 @@ class Sample:
         fit: (n,), bool, which of `train` are in the fit part of the fold, the others being held out; none:
             there is no fold.
         own_val: the held-out part is the data's own validation split.
+        seen: the backbone was trained with the labels, and there is no fold.
         scale: of all features.
         shift: that is added to them.
     """
@@ -82,6 +83,7 @@ class Sample:
     test: Images
     fit: Tensor | None = None
     own_val: bool = False
+    seen: bool = False
     scale: float = 1.0
     shift: float = 0.0
 
@@ -110,6 +112,7 @@ class Sample:
             seed=0,
             device=CPU,
             own_val=self.own_val,
+            seen=self.seen,
             network=network if with_network else None,
             shared={} if shared is None else shared,
         )
@@ -214,6 +217,11 @@ def make_rare(sample: Sample, images: int = 8) -> Sample:
     rank = (labels == len(CLASSES) - 1).cumsum(0)
     kept = (labels != len(CLASSES) - 1) | (rank <= images)
     return replace(sample.take(torch.where(kept)[0]), own_val=True)
+
+
+def drop_folds(sample: Sample) -> Sample:
+    """Return the sample as a backbone has it that was trained with the labels: nothing can be chosen."""
+    return replace(sample, fit=None, seen=True)
 
 
 def double_rows(sample: Sample) -> Sample:

@@ -24,6 +24,7 @@ from bench.testing.evaluation_tasks import (
     darken_pixel,
     double_rows,
     draw_sample,
+    drop_folds,
     make_rare,
     relabel_test,
     rename_classes,
@@ -119,6 +120,7 @@ def _comparisons(s: Subject) -> Iterator[Check]:
 
 def _robustness(s: Subject) -> Iterator[Check]:
     """Yield the checks on samples that code of papers breaks on."""
+    yield "there may be nothing to choose on", lambda: _robust(s, drop_folds)
     yield "a class may be rare", partial(_robust, s, make_rare)
     yield "images may be there twice, and in train and test", partial(_robust, s, double_rows)
     yield "a feature may be constant", partial(_robust, s, darken_pixel)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import os
+import pickle
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -24,8 +25,12 @@ def ask_elsewhere(function: Callable[..., Any], *args: Any) -> Any:
     """Return what a function at the top of a module returns in another process, which stays for the next one.
 
     Raises:
-        AssertionError: the process died.
+        AssertionError: the process died, or the class cannot be found there.
     """
+    try:
+        pickle.dumps(args)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise AssertionError(f"{error}: define it at the top of a module, where workers find it") from None
     try:
         return _start().submit(_call, function, *args).result()
     except BrokenProcessPool:

@@ -545,7 +545,7 @@ class Halved(Filmed):
     """Films that are no whole numbers."""
 
     def groups(self, split: str) -> Sequence[int] | None:
-        return [film / 2 for film in self.films[split]]  # type: ignore[return-value]
+        return [film / 2 for film in self.films[split]]
 
 
 class Short(Filmed):
@@ -753,3 +753,13 @@ def test_a_dataset_of_files_passes_with_and_without_them(pictures: Path) -> None
 )
 def test_what_is_wrong_with_files_is_said(cls: type[Dataset], why: str, pictures: Path) -> None:
     assert why in "\n".join(failures(cls, DataLocation(root=pictures)))
+
+
+def test_a_class_that_no_worker_can_find_is_said() -> None:
+    class Inner(Noise):
+        """Noise that is nowhere to be found."""
+
+    (line,) = failures(Inner)
+
+    assert line.startswith("another process finds the same images: ")
+    assert line.endswith("define it at the top of a module, where workers find it")

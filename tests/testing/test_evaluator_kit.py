@@ -32,7 +32,7 @@ from bench.api import (
 from bench.testing import check, check_evaluator
 
 NOTHING = {"selected": "nothing", "selected_split": "nothing"}
-Needs = ClassVar[Literal["features", "backbone"]]
+Needs = Literal["features", "backbone"]
 
 
 def failures(cls: type[Evaluator]) -> dict[str, str]:
@@ -160,7 +160,7 @@ class Blind(Evaluator):
 class Measuring(Evaluator):
     """Measure without predicting, on a copy of the backbone."""
 
-    needs: Needs = "backbone"
+    needs: ClassVar[Needs] = "backbone"
 
     def evaluate(self, task: Task) -> Scores:
         network = task.needed_network("measuring")
@@ -172,7 +172,7 @@ class Measuring(Evaluator):
 class Tuned(Evaluator):
     """Train a copy of the backbone, with its batch norm in training mode."""
 
-    needs: Needs = "backbone"
+    needs: ClassVar[Needs] = "backbone"
 
     def evaluate(self, task: Task) -> Scores:
         network = task.needed_network("tuned")
@@ -327,6 +327,22 @@ class Half(Neighbours):
 
     def evaluate(self, task: Task) -> Scores:
         return replace(super().evaluate(task), protocol={"selected": "k"})
+
+
+class Folded(Chosen):
+    """Take it for granted that there is a fold."""
+
+    def evaluate(self, task: Task) -> Scores:
+        task.folds[0]
+        return super().evaluate(task)
+
+
+class Claiming(Chosen):
+    """Say that it chose where there was nothing to choose on."""
+
+    def evaluate(self, task: Task) -> Scores:
+        said = {"selected": "k", "selected_split": "val" if task.own_val else "train"}
+        return replace(super().evaluate(task), protocol=said)
 
 
 class OnTest(Neighbours):
@@ -573,7 +589,7 @@ class Renaming(Neighbours):
 class Frame(Evaluator):
     """Classify the features of the shared backbone by the nearest class mean."""
 
-    needs: Needs = "backbone"
+    needs: ClassVar[Needs] = "backbone"
 
     def features_of(self, net: nn.Module, images: Tensor) -> Tensor:
         features: Tensor = net(images)
@@ -600,7 +616,7 @@ class Drifting(Frame):
 class Unfrozen(Evaluator):
     """Train a linear layer on a backbone that it means to have frozen."""
 
-    needs: Needs = "backbone"
+    needs: ClassVar[Needs] = "backbone"
 
     def evaluate(self, task: Task) -> Scores:
         network = task.needed_network("unfrozen")
@@ -659,7 +675,7 @@ class Inverting(Frame):
 class Training(Evaluator):
     """Train the backbone that all share, and go on where there is none."""
 
-    needs: Needs = "backbone"
+    needs: ClassVar[Needs] = "backbone"
 
     def evaluate(self, task: Task) -> Scores:
         if task.network is not None:
@@ -692,6 +708,8 @@ WRONG = {
     FractionOfClasses: "recall is 0.8",
     Silent: "it lacks selected and selected_split",
     Half: "it lacks selected_split",
+    Folded: "there may be nothing to choose on: IndexError",
+    Claiming: "there may be nothing to choose on: k was chosen, but task.folds is empty",
     OnTest: "k was chosen on test; choose on task.folds",
     OnVal: "selected_split is 'val', but task.own_val is False: it is 'train'",
     Projected: "the same seed gives the same scores: ",
