@@ -1,21 +1,29 @@
-"""Check a dataset: what it says of itself is what it loads."""
+"""Check a dataset: what it says of itself is what it loads, whoever asks, and test images are apart."""
 
 from __future__ import annotations
 
-import multiprocessing
+import socket
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from dataclasses import fields, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
-import torch
 
-from bench.contracts.dataset import DataLocation, Dataset, FileStream, Images
+from bench.contracts.dataset import DataLocation, Dataset, Images
 from bench.contracts.dataset_info import DatasetInfo
-from bench.errors import BadData
+from bench.errors import BadData, BenchError
 from bench.splits.grouped import labelled_splits, number_groups
 from bench.testing.checks import Check, Outcome, class_checks, require, run
+from bench.testing.dataset_identity import identity_checks
+from bench.testing.dataset_images import digest_images, image_checks
+from bench.testing.other_process import ask_elsewhere
+from bench.testing.process_state import ProcessState, keeping_switches, seeded
 
+SHARED = 0.01  # share of the test images that may be training images, too: some data have a few
 Groups = Mapping[str, Sequence[int] | None]  # by split
 
 
@@ -28,24 +36,66 @@ def outcomes(
     line; the checks that need the files are then left out.
     """
     yield from run(class_checks(cls, Dataset, name))
-    built: list[Dataset] = []
-
-    def build() -> None:
-        chosen = cls.Config() if config is None else config
-        try:
-            built.extend(cls(name, chosen, location or DataLocation()) for _ in range(2))
-        except BadData as error:
-            require(location is None, str(error))
-            require("\n" not in str(error), f"the error has more than one line: {error}")
-
-    yield from run([("it is made at once, or says in one line what is missing", build)])
-    chosen = cls.Config() if config is None else config
+    s = _Subject(cls, name, config, location)
+    yield from run([("it is made at once, or says in one line what is missing", s.make)])
     yield from run(
-        [("what is published has an image of each class in train and test", lambda: _published(cls, chosen))]
+        [
+            (
+                "what is published has an image of each class in train and test",
+                lambda: _published(cls, s.config),
+            )
+        ]
     )
-    if len(built) == 2:
-        yield from run(_checks(*built))
-        yield from run(_group_checks(built[0]))
+    if len(s.made) == 2:
+        yield from run(keeping_switches(_checks(s)))
+        yield from run(keeping_switches(_group_checks(s.made[0])))
+        yield from run(keeping_switches(identity_checks(s.made[0], s.digests)))
+    yield from run([("a folder that is not there is refused in one line", s.refuse_missing_folder)])
+
+
+class _Subject:
+    """A dataset that is made twice, each time where other random numbers are to be had."""
+
+    def __init__(self, cls: type[Dataset], name: str, config: Any, location: DataLocation | None) -> None:
+        self.cls, self.name, self.given = cls, name, location
+        self.config = cls.Config() if config is None else config
+        self.made: list[Dataset] = []
+        self.digests: dict[str, list[bytes]] = {}  # of the images of each split
+
+    @cached_property
+    def location(self) -> DataLocation:
+        return self.given or DataLocation()
+
+    def make(self) -> None:
+        asked: list[str] = []
+
+        def refuse(host: Any, *_: Any, **__: Any) -> Any:
+            asked.append(str(host))
+            raise OSError(f"{host}: there is no network in a check")
+
+        here = patch.object(socket, "getaddrinfo", socket.getaddrinfo if self.location.download else refuse)
+        try:
+            with here:
+                self.made.extend(self._build(seed) for seed in (1, 2))
+        except BadData as error:
+            require(self.given is None, str(error))
+            require("\n" not in str(error), f"the error has more than one line: {error}")
+        finally:
+            require(
+                not asked, f"it asks {', '.join(asked[:1])}; download only where location.download is true"
+            )
+
+    def _build(self, seed: int) -> Dataset:
+        with seeded(seed):
+            return self.cls(self.name, self.config, self.location)
+
+    def refuse_missing_folder(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            nowhere = DataLocation(root=Path(folder) / "not-there", data_dir=Path(folder) / "data")
+            try:
+                self.cls(self.name, self.config, nowhere)
+            except BenchError as error:
+                require("\n" not in str(error), f"the error has more than one line: {error}")
 
 
 def _published(cls: type[Dataset], config: Any) -> None:
@@ -63,13 +113,38 @@ def _published(cls: type[Dataset], config: Any) -> None:
         require(min(counts) > 0, f"published() has a class without an image in {split}")
 
 
-def _checks(dataset: Dataset, again: Dataset) -> Iterator[Check]:
+def _checks(s: _Subject) -> Iterator[Check]:
+    dataset, again = s.made
     yield "info is a DatasetInfo that can be true", lambda: _info(dataset.info)
+    yield "about() is what info says", lambda: _about(dataset)
     yield "fingerprint() is a text that stays the same", lambda: _fingerprint(dataset, again)
+    before = (again.fingerprint(), again.content(), again.info)
     splits: list[str] = []
     yield "splits are train, test and perhaps val", lambda: splits.extend(_splits(dataset))
     for split in dict.fromkeys((*splits, dataset.pretrain)):
-        yield from _split_checks(dataset, again, split)
+        yield from _split_checks(s, split)
+    if "test" in s.digests:
+        yield "no image is in two splits", lambda: _overlap(s.digests)
+    yield "fingerprint() and info stay the same when images were loaded", lambda: _steady(again, *before)
+
+
+def _split_checks(s: _Subject, split: str) -> Iterator[Check]:
+    dataset, again = s.made
+    loaded: list[tuple[Images, ProcessState]] = []
+
+    def load() -> None:
+        with seeded(1):
+            before, images = ProcessState(), _load(dataset, split)
+            switched = before.changed_switches()
+            loaded.append((images, ProcessState()))
+        require(not switched, f"it changes {', '.join(switched)}; put back what you switch")
+
+    yield f"{split}: loads as Images", load
+    if loaded:
+        images, process = loaded[0]
+        s.digests[split] = digest_images(images)
+        yield from image_checks(dataset, split, images, s.digests[split])
+        yield f"{split}: loads alike again", lambda: _again(images, s.digests[split], process, again, split)
 
 
 def _group_checks(dataset: Dataset) -> Iterator[Check]:
@@ -80,39 +155,56 @@ def _group_checks(dataset: Dataset) -> Iterator[Check]:
         yield "groups are the same in another process", lambda: _same_groups(given, dataset)
 
 
-def _split_checks(dataset: Dataset, again: Dataset, split: str) -> Iterator[Check]:
-    loaded: list[Images] = []
-    yield f"{split}: loads as Images", lambda: loaded.append(_load(dataset, split))
-    if loaded:
-        images = loaded[0]
-        yield f"{split}: pixels have info's channels and size", lambda: _pixels(dataset.info, images)
-        yield f"{split}: labels() are those of load()", lambda: _labels(dataset.labels(split), images)
-        yield f"{split}: labels are places in info.classes", lambda: _range(dataset, split, images)
-        yield f"{split}: loads alike again", lambda: _again(images, again.load(split))
-        if (stream := dataset.stream(split)) is not None:
-            yield f"{split}: streams what it loads", lambda: _stream(stream, images, dataset.info)
-
-
 def _info(info: DatasetInfo) -> None:
     require(isinstance(info, DatasetInfo), f"it is {type(info).__name__}")
-    require(len(info.classes) > 1, f"there are {len(info.classes)} classes")
+    require(isinstance(info.classes, tuple), f"classes is a {type(info.classes).__name__}; use a tuple")
+    require(
+        len(info.classes) != 1, "there is one class; name at least two, or none where there are no labels"
+    )
+    named = all(isinstance(name, str) and name.strip() for name in info.classes)
+    require(named, f"classes are {info.classes[:3]}; use their names, as texts")
     require(len(set(info.classes)) == len(info.classes), "two classes have one name")
     require(info.channels in (1, 3), f"there are {info.channels} channels")
     require(info.size > 0, f"size is {info.size}")
     for name, values in (("mean", info.mean), ("std", info.std)):
         right = values is None or (len(values) == info.channels and all(0 <= v <= 1 for v in values))
         require(right, f"{name} is {values}; give a value in [0, 1] a channel")
+    require((info.mean is None) == (info.std is None), "it has one of mean and std; give both, or neither")
+    notes = isinstance(info.notes, tuple) and all(isinstance(note, str) for note in info.notes)
+    require(notes, f"notes are {info.notes!r}; use a tuple of sentences")
+    require(not info.images, f"images is {info.images}; leave it out, the harness counts them")
+
+
+def _about(dataset: Dataset) -> None:
+    about, info = dataset.about(dataset.config), dataset.info
+    if about is None:
+        return
+    require(isinstance(about, DatasetInfo), f"it is {type(about).__name__}")
+    known = {field.name for field in fields(about)} - {"classes", "notes", "groups", "images"}
+    other = [name for name in sorted(known) if getattr(about, name) != getattr(info, name)]
+    require(
+        not other,
+        f"{', '.join(other)}: about() and info differ; a plan is made of the one, a run of the other",
+    )
 
 
 def _fingerprint(dataset: Dataset, again: Dataset) -> None:
-    one, other = dataset.fingerprint(), again.fingerprint()
-    require(isinstance(one, str) and bool(one), f"it is {one!r}")
-    require(one == other, f"it is {one} and then {other}: everything would be computed anew")
+    for name in ("fingerprint", "content"):
+        one, other = getattr(dataset, name)(), getattr(again, name)()
+        require(isinstance(one, str) and bool(one), f"{name}() is {one!r}")
+        require(one == other, f"{name}() is {one} and then {other}: everything would be computed anew")
+
+
+def _steady(dataset: Dataset, fingerprint: str, content: str, info: DatasetInfo) -> None:
+    require(dataset.fingerprint() == fingerprint, "fingerprint() is another one after load()")
+    require(dataset.content() == content, "content() is another one after load()")
+    require(dataset.info == info, "info is another one after load()")
 
 
 def _splits(dataset: Dataset) -> tuple[str, ...]:
     splits = dataset.splits
     require({"train", "test"} <= set(splits) <= {"train", "val", "test"}, f"they are {splits}")
+    require(len(set(splits)) == len(splits), f"one is there twice: {splits}")
     return splits
 
 
@@ -123,24 +215,26 @@ def _load(dataset: Dataset, split: str) -> Images:
     return images
 
 
-def _pixels(info: DatasetInfo, images: Images) -> None:
-    shape, expected = tuple(images.pixels.shape[1:]), (info.channels, info.size, info.size)
-    require(shape == expected, f"they are {shape}, info says {expected}")
+def _again(images: Images, digests: list[bytes], process: ProcessState, again: Dataset, split: str) -> None:
+    """Load once more, where the random numbers that all share are others."""
+    with seeded(2):
+        loaded, seeding = again.load(split), process.list_seeded(ProcessState())
+    advice = "draw from torch.Generator().manual_seed(seed_of(...)), or another generator of your own"
+    same = bool((images.labels == loaded.labels).all()) if len(images) == len(loaded) else False
+    require(same and digest_images(loaded) == digests, f"pixels or labels differ; {advice}")
+    require(not seeding, f"it seeds {' and '.join(seeding)} random numbers, which all share; {advice}")
 
 
-def _labels(given: Sequence[int], images: Images) -> None:
-    labels = torch.as_tensor(given)
-    require(images.labels.dtype == torch.int64, f"they are {images.labels.dtype}; use int64")
-    require(len(labels) == len(images), f"{len(labels)} labels for {len(images)} images")
-    require(bool((labels == images.labels).all()), "they differ")
-
-
-def _range(dataset: Dataset, split: str, images: Images) -> None:
-    present, classes = set(images.labels.tolist()), dataset.info.classes
-    wrong = sorted(present - set(range(-1, len(classes))))
-    require(not wrong, f"{wrong[:3]} of {len(classes)} classes")
-    missing = [classes[label] for label in range(len(classes)) if label not in present]
-    require(split != "train" or not missing, f"no image of {', '.join(missing[:3])}")
+def _overlap(digests: Mapping[str, list[bytes]]) -> None:
+    pairs = [("test", split) for split in digests if split != "test"]
+    for part, split in [*pairs, *[("val", "train")] * ("val" in digests)]:
+        known = set(digests[split])
+        both = sum(image in known for image in digests[part])
+        require(
+            both <= max(1, SHARED * len(digests[part])),
+            f"{both} of the {len(digests[part])} images of {part} are in {split}, too, pixel for pixel: "
+            "what is learnt by heart would be taken for what is known",
+        )
 
 
 def _groups(dataset: Dataset) -> Groups:
@@ -165,10 +259,8 @@ def _apart(groups: Groups) -> None:
 
 
 def _same_groups(groups: Groups, dataset: Dataset) -> None:
-    spawn = multiprocessing.get_context("spawn")  # it draws a seed of its own for hash()
-    made_of = type(dataset), dataset.name, dataset.config, dataset.location
-    with ProcessPoolExecutor(1, spawn) as pool:
-        elsewhere = pool.submit(_list_groups, *made_of).result()
+    made_of = type(dataset), dataset.name, dataset.config, replace(dataset.location, download=False)
+    elsewhere = ask_elsewhere(_list_groups, *made_of)
     require(_partition(groups) == _partition(elsewhere), "they are others there; is hash() used?")
 
 
@@ -183,23 +275,3 @@ def _partition(groups: Groups) -> dict[str, list[int] | None]:
         split: None if of_split is None else number_groups(np.asarray(of_split)).tolist()
         for split, of_split in groups.items()
     }
-
-
-def _again(images: Images, again: Images) -> None:
-    same = torch.equal(images.pixels[:], again.pixels[:]) and torch.equal(images.labels, again.labels)
-    require(same, "pixels or labels differ; a seed is missing")
-
-
-def _stream(stream: FileStream, images: Images, info: DatasetInfo) -> None:
-    require(len(stream) == len(images), f"{len(stream)} files for {len(images)} images")
-    require(torch.equal(stream.labels, images.labels), "labels differ")
-    sides: list[tuple[int, int]] = []
-
-    def shrink(height: int, width: int) -> float:
-        sides.append((height, width))
-        return 1.0
-
-    first = stream.read(stream.files[0], shrink)
-    require(not isinstance(first, str), f"the first file cannot be decoded: {first}")
-    shape, expected = getattr(first, "shape", ()), [(*side, info.channels) for side in sides]
-    require([shape] == expected, f"the first file is {shape}, not {expected}")

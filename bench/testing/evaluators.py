@@ -1,29 +1,61 @@
-"""Check an evaluator: it finds what is there, repeatably, and does not look at the test labels."""
+"""Check an evaluator: it finds what is there and no more, repeatably, and looks at no test label."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from bench.contracts.backbone import Backbone
 from bench.contracts.dataset import Images
-from bench.contracts.dataset_info import DatasetInfo
-from bench.contracts.evaluator import Evaluator, Features, Network, Scores, Task
+from bench.contracts.evaluator import Evaluator, Features, Scores, Task
 from bench.contracts.feature_spec import FeatureSpec
 from bench.errors import UsageError
-from bench.testing.checks import Check, Outcome, class_checks, finite_scalars, require, run
+from bench.testing.checks import Check, Outcome, class_checks, require, run
+from bench.testing.evaluation_tasks import (
+    CLASSES,
+    EACH,
+    bounds,
+    change_odd_tests,
+    darken_pixel,
+    double_rows,
+    draw_sample,
+    drop_folds,
+    make_rare,
+    relabel_test,
+    rename_classes,
+    scale_features,
+    scale_rows,
+    share_right,
+    sort_test,
+    sort_train,
+    take_test,
+)
+from bench.testing.evaluator_subject import (
+    REQUIREMENTS,
+    Subject,
+    Vary,
+    is_met,
+    require_shares,
+    require_valid,
+)
+from bench.testing.process_state import ProcessState, seeded
+from bench.testing.scores import (
+    differing,
+    require_numbers,
+    require_percent,
+    require_predictions,
+    require_protocol,
+)
 
-CLASSES = ("cat", "dog", "owl")
-EACH, SIDE, TEST = 100, 4, 30  # enough labelled examples for a vote of 200 neighbours
-MEAN, STD = (0.5,), (0.25,)
-NOISE = 0.1  # of an image beside its class, whose pixels are at most 1
-WELL_ABOVE_CHANCE = 90.0  # percent; chance is 33
-ROUNDING = 1e-3  # percent
-FAR = 7.0  # from the other features, which are of order one
+ROUNDED = 0.01  # share of predictions that may differ where only rounding does
+LOST = 0.4  # times as often as else, below which a class is not known any more
+FEW = 23  # test images
+COSINE = re.compile(r"\bcosine\b(?![ -]*(schedule|decay|anneal|learning|lr\b|warm|ramp))", re.IGNORECASE)
 
 
 def outcomes(cls: type[Evaluator], name: str, config: Any = None) -> Iterator[Outcome]:
@@ -36,108 +68,139 @@ def outcomes(cls: type[Evaluator], name: str, config: Any = None) -> Iterator[Ou
 
     yield from run([("it builds", build)])
     if built:
-        yield from run(_checks(built[0]))
+        yield from run(_checks(Subject(built[0])))
         yield from run(
-            [("check() refuses a single example, or it is evaluated", lambda: _one_each(built[0]))]
+            [("check() refuses a single example, or it is evaluated", lambda: _one_each(Subject(built[0])))]
         )
 
 
-class Flat(Backbone):
-    """Pixels through a linear map that starts as none: a backbone whose features are its images'."""
-
-    dim = SIDE**2
-
-    def __init__(self) -> None:
-        super().__init__("flat", None, 1, SIDE)
-        self.map = torch.nn.Linear(self.dim, self.dim)
-        torch.nn.init.eye_(self.map.weight)
-        torch.nn.init.zeros_(self.map.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (n, dim)."""
-        features: Tensor = self.map(x.flatten(1))
-        return features
-
-
-def separable(each: int, *, with_network: bool = False) -> Task:
-    """Return a task whose classes lie far apart: `each` labelled examples a class.
-
-    An image is bright in the rows of its class, whichever way it is mirrored or coloured.
-    """
-    drawn = torch.Generator().manual_seed(0)
-    info = DatasetInfo(classes=CLASSES, channels=1, size=SIDE, mean=MEAN, std=STD, flip=False, colour=False)
-    shapes = torch.eye(SIDE)[: len(CLASSES), None, :, None].expand(-1, 1, SIDE, SIDE)
-
-    def images(n: int) -> Images:
-        y = torch.arange(n) % len(CLASSES)
-        noise = NOISE * torch.rand(n, 1, SIDE, SIDE, generator=drawn)
-        return Images((200 * shapes[y] + 255 * noise).to(torch.uint8), y)
-
-    train, test, device = images(each * len(CLASSES)), images(TEST), torch.device("cpu")
-    network = Network(
-        trained=Flat().eval().requires_grad_(requires_grad=False),
-        train=train,
-        test=test,
-        data=info,
-        image_size=SIDE,
-        channels=1,
-        mean=MEAN,
-        std=STD,
-        device=device,
-    )
-    rows = torch.arange(len(train))
-    return Task(
-        train=Features(network.clean(train.pixels).flatten(1), train.labels),
-        test=Features(network.clean(test.pixels).flatten(1), test.labels),
-        folds=((rows[: 2 * len(rows) // 3], rows[2 * len(rows) // 3 :]),) if each > 1 else (),
-        classes=CLASSES,
-        seed=0,
-        device=device,
-        network=network if with_network else None,
-    )
-
-
-def _takes(evaluator: Evaluator, task: Task) -> bool:
-    """Tell whether it accepts a task of this size; a vote of many neighbours wants many examples."""
-    try:
-        evaluator.check(len(task.train), len(task.classes))
-    except UsageError:
-        return False
-    return True
-
-
-def _checks(evaluator: Evaluator) -> Iterator[Check]:
-    """Yield the checks; each makes a task of its own, which an earlier one cannot have changed."""
+def _checks(s: Subject) -> Iterator[Check]:
+    """Yield the checks; each makes tasks of its own, which an earlier one cannot have changed."""
     count = EACH * len(CLASSES)
+    yield "needs is `features` or `backbone`", lambda: _needs(s)
+    yield "features() returns a FeatureSpec", lambda: _spec(s)
+    yield "uses() returns evaluators by name", lambda: _uses(s)
+    yield f"check() accepts {count} examples", lambda: s.evaluator.check(count, len(CLASSES))
+    yield "it evaluates a task", lambda: require(bool(s.base), "")
+    if "base" not in vars(s):
+        return  # what follows compares with its scores
+    for require_it, title in REQUIREMENTS.items():
+        yield title, partial(require_it, *s.base, None)
+    yield "it is no more often right than images tell", lambda: _not_too_good(*s.base)
+    yield "what it is given is left as it is", lambda: _leaves(s)
+    if s.with_network and s.base[1].protocol.get("features", "frozen") == "frozen":
+        yield "the backbone is frozen, as protocol says", lambda: _frozen(s)
+    yield "switches of the process are left as they are", lambda: _leaves_process(s)
+    yield "the same seed gives the same scores", lambda: _repeats(s)
+    yield "draws_subsets says whether it calls task.subset()", lambda: _subsets(s)
+    if s.with_network:
+        yield "features alone are refused in one line", lambda: _refuses(s)
+    if not s.evaluator.uses_labels:
+        yield "data without any label are evaluated", lambda: _unlabelled(s)
+    if s.repeats:
+        yield from _comparisons(s)
+    if s.base[1].predictions is not None:
+        yield from _robustness(s)
 
-    def task() -> Task:
-        return separable(EACH, with_network=evaluator.needs == "backbone")
 
-    yield "needs is `features` or `backbone`", lambda: _needs(evaluator)
-    yield "features() returns a FeatureSpec", lambda: _spec(evaluator)
-    yield f"check() accepts {count} examples", lambda: evaluator.check(count, len(CLASSES))
-    yield "its metrics are numbers, the headline first", lambda: _measures(evaluator, task())
-    yield "classes that lie apart are told apart", lambda: _separates(evaluator, task())
-    yield "there is a prediction for every test image, or none at all", lambda: _predicts(evaluator, task())
-    yield "the same seed gives the same scores", lambda: _repeats(evaluator, task())
-    yield "test labels change no prediction", lambda: _blind(evaluator, task())
-    yield "no test example changes the prediction of another", lambda: _apart(evaluator, task())
-    yield "what it is given is left as it is", lambda: _leaves(evaluator, task())
-    yield "draws_subsets says whether it calls task.subset()", lambda: _subsets(evaluator, task())
-    if evaluator.needs == "backbone":
-        yield "features alone are refused in one line", lambda: _refuses(evaluator, separable(EACH))
+def _comparisons(s: Subject) -> Iterator[Check]:
+    """Yield the checks that compare scores with those of a changed sample."""
+    yield "nothing is kept from one call to the next", lambda: _forgets(s)
+    if s.base[1].predictions is None or require_valid not in s.met:
+        return
+    yield "test labels change no prediction, and scores are of them", lambda: _blind(s)
+    yield "no test example changes the prediction of another", lambda: _apart(s)
+    if s.row_by_row:
+        yield "predictions follow the rows of the test images", lambda: _follows_test(s)
+        yield f"{FEW} test images of two classes are predicted as among the others", lambda: _few(s)
+    yield "labelled images may come class by class", lambda: _sorted(s)
+    if not s.with_network and COSINE.search(_described(s)):
+        yield "by cosine, the length of a feature does not count", lambda: _cosine(s)
 
 
-def _needs(evaluator: Evaluator) -> None:
-    require(evaluator.needs in ("features", "backbone"), f"it is {evaluator.needs!r}")
+def _robustness(s: Subject) -> Iterator[Check]:
+    """Yield the checks on samples that code of papers breaks on."""
+    yield "there may be nothing to choose on", lambda: _robust(s, drop_folds)
+    yield "a class may be rare", partial(_robust, s, make_rare)
+    yield "images may be there twice, and in train and test", partial(_robust, s, double_rows)
+    yield "a feature may be constant", partial(_robust, s, darken_pixel)
+    if s.base[1].protocol.get("features", "frozen") == "frozen":
+        yield "features may be large, and away from zero", partial(_robust, s, scale_features)
 
 
-def _spec(evaluator: Evaluator) -> None:
-    spec = evaluator.features(evaluator.config)
+def _needs(s: Subject) -> None:
+    require(s.evaluator.needs in ("features", "backbone"), f"it is {s.evaluator.needs!r}")
+
+
+def _spec(s: Subject) -> None:
+    spec = s.evaluator.features(s.evaluator.config)
     require(isinstance(spec, FeatureSpec), f"it returned {type(spec).__name__}")
 
 
-def _subsets(evaluator: Evaluator, task: Task) -> None:
+def _uses(s: Subject) -> None:
+    used = s.evaluator.uses(s.evaluator.config)
+    require(isinstance(used, Mapping), f"it returned {type(used).__name__}")
+    others = [name for name, value in used.items() if not isinstance(value, Evaluator)]
+    require(not others, f"{', '.join(others)}: return the evaluators themselves, as they are fitted")
+
+
+def _not_too_good(task: Task, scores: Scores) -> None:
+    if scores.predictions is not None and is_met(require_valid, task, scores):
+        right, most = share_right(scores.predictions.cpu(), task.test.y), bounds()[1]
+        require(right <= most, f"{right:g} percent are right, {most:g} can be: test labels were seen")
+
+
+def _leaves(s: Subject) -> None:
+    changed = ", ".join(s.changed[:3])
+    require(
+        not s.changed,
+        f"{changed} changed; work on a copy (network.backbone() is one, in eval mode) and on own labels",
+    )
+
+
+def _frozen(s: Subject) -> None:
+    changed = ", ".join(s.trained[:3])
+    require(
+        not s.trained,
+        f"{changed} changed in its copy: freeze it by requires_grad_(False) and eval(), or say fine-tuned",
+    )
+
+
+def _leaves_process(s: Subject) -> None:
+    require(not s.switched, f"{', '.join(s.switched)} changed; put back what you switch")
+
+
+def _repeats(s: Subject) -> None:
+    with seeded(2):
+        other, process = s.evaluate(s.task()), ProcessState()
+    one, advice = s.base[1], "draw from torch.Generator().manual_seed(seed_of(task.seed, ...))"
+    require(
+        dict(one.metrics) == dict(other.metrics), f"{dict(one.metrics)}, then {dict(other.metrics)}; {advice}"
+    )
+    require(not differing(one.predictions, other.predictions), f"predictions differ; {advice}")
+    s.repeats = True
+    shared = " and ".join(s.process.list_seeded(process))
+    require(
+        not shared,
+        f"it seeds {shared} random numbers, which all share; {advice}, or in torch.random.fork_rng()",
+    )
+
+
+def _forgets(s: Subject) -> None:
+    """A second task of a run: classes have other names, and `shared` is what the first one left in it."""
+    with seeded(1):
+        after = s.evaluate(s.task(rename_classes, s.shared))
+        alone = s.evaluate(s.task(rename_classes))
+    where = "a class, a module or task.shared, under a name that does not say which task it is of"
+    same = not differing(after.predictions, alone.predictions) and dict(after.metrics) == dict(alone.metrics)
+    require(same, f"after another task its scores are others; something is kept in {where}")
+    before = s.base[1].predictions
+    if before is not None and alone.predictions is not None:
+        stale = differing(before, alone.predictions) < len(before) // 2
+        require(not stale, f"every label was renamed, but predictions were not; something is kept in {where}")
+
+
+def _subsets(s: Subject) -> None:
     calls: list[float] = []
 
     class Watched(Task):
@@ -145,105 +208,128 @@ def _subsets(evaluator: Evaluator, task: Task) -> None:
             calls.append(fraction)
             return Task.subset(self, fraction, seed)
 
-    if not evaluator.draws_subsets:
-        evaluator.evaluate(Watched(**vars(task)))
+    if not s.evaluator.draws_subsets:
+        s.evaluate(Watched(**vars(s.task())))
     require(not calls, "it calls it: set draws_subsets = True, so that groups of images are in its key")
 
 
-def _measures(evaluator: Evaluator, task: Task) -> None:
-    scores = evaluator.evaluate(task)
-    require(isinstance(scores, Scores), f"it returned {type(scores).__name__}")
-    require(bool(scores.metrics), "there are none")
-    finite_scalars({name: torch.tensor(float(v)) for name, v in scores.metrics.items()}, "metrics")
-    unknown = sorted(scores.neither_is_better - scores.metrics.keys())
-    require(not unknown, f"neither_is_better has {', '.join(unknown)}, of which there is no metric")
-    later = "top1" in scores.metrics and next(iter(scores.metrics)) != "top1"
-    require(not later, f"top1 is not the first of {', '.join(scores.metrics)}")
-
-
-def _separates(evaluator: Evaluator, task: Task) -> None:
-    scores = evaluator.evaluate(task)
-    if scores.predictions is not None:
-        right = 100 * float((scores.predictions == task.test.y).float().mean())
-        require(right >= WELL_ABOVE_CHANCE, f"{right:g} percent of the predictions are right")
-        top1 = scores.metrics.get("top1", right)
-        require(abs(top1 - right) < ROUNDING, f"top1 is {top1}, but {right:g} percent are right")
-
-
-def _predicts(evaluator: Evaluator, task: Task) -> None:
-    predictions = evaluator.evaluate(task).predictions
-    if predictions is None:
-        return
-    shape, expected = tuple(predictions.shape), (len(task.test),)
-    require(shape == expected, f"they have shape {shape}, not {expected}")
-    require(predictions.dtype == torch.int64, f"they are {predictions.dtype}; use int64")
-    wrong = set(predictions.tolist()) - set(range(len(task.classes)))
-    require(not wrong, f"{sorted(wrong)} are no classes")
-
-
-def _repeats(evaluator: Evaluator, task: Task) -> None:
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        one = evaluator.evaluate(task)
-        torch.manual_seed(2)
-        other = evaluator.evaluate(task)
-    require(
-        dict(one.metrics) == dict(other.metrics), f"{one.metrics}, then {other.metrics}; draw from task.seed"
-    )
-    require(_equal(one, other), "predictions differ; draw from task.seed")
-
-
-def _blind(evaluator: Evaluator, task: Task) -> None:
-    relabelled = replace(task, test=Features(task.test.x, task.test.y.roll(1)))
-    if task.network is not None:
-        test = Images(task.network.test.pixels, task.network.test.labels.roll(1))
-        relabelled = replace(relabelled, network=replace(task.network, test=test))
-    require(_equal(evaluator.evaluate(task), evaluator.evaluate(relabelled)), "they do: choose on task.folds")
-
-
-def _apart(evaluator: Evaluator, task: Task) -> None:
-    odd = torch.arange(len(task.test)) % 2 == 1
-    x = torch.where(odd[:, None], FAR * task.test.x[:1], task.test.x)  # one class more than the others
-    changed = replace(task, test=Features(x, task.test.y))
-    if task.network is not None:
-        pixels = task.network.test.pixels
-        others = torch.where(odd[:, None, None, None], 255 - pixels[:1], pixels)
-        network = replace(task.network, test=Images(others, task.network.test.labels))
-        changed = replace(changed, network=network)
-    one, other = evaluator.evaluate(task).predictions, evaluator.evaluate(changed).predictions
-    if one is not None and other is not None:
-        require(torch.equal(one[~odd], other[~odd]), "it does: fit on task.train alone")
-
-
-def _equal(one: Scores, other: Scores) -> bool:
-    if one.predictions is None or other.predictions is None:
-        return one.predictions is other.predictions
-    return torch.equal(one.predictions, other.predictions)
-
-
-def _leaves(evaluator: Evaluator, task: Task) -> None:
-    def state() -> list[Tensor]:
-        network = task.network
-        more = [network.train.pixels, network.test.pixels] if network else []
-        weights = list(network.trained.state_dict().values()) if network else []
-        return [part.clone() for part in (task.train.x, task.test.x, *more, *weights)]
-
-    before = state()
-    evaluator.evaluate(task)
-    same = all(torch.equal(one, other) for one, other in zip(before, state(), strict=True))
-    require(same, "features, images or the backbone were changed in place")
-
-
-def _refuses(evaluator: Evaluator, task: Task) -> None:
+def _refuses(s: Subject) -> None:
     try:
-        evaluator.evaluate(task)
+        s.evaluate(s.sample.task())
     except UsageError:
         return
     require(False, "it was evaluated; ask for task.needed_network(name)")  # noqa: FBT003
 
 
-def _one_each(evaluator: Evaluator) -> None:
+def _unlabelled(s: Subject) -> None:
+    task = s.task(lambda sample: sample.take(torch.arange(0)))
+    unknown = torch.full_like(task.test.y, -1)
+    task = replace(task, test=Features(task.test.x, unknown), folds=(), classes=())
+    if task.network is not None:
+        test = Images(task.network.test.pixels, unknown)
+        task = replace(task, network=replace(task.network, test=test))
+    require_numbers(s.evaluate(task))
+
+
+def _blind(s: Subject) -> None:
+    _, one = s.base
+    given = s.task(relabel_test)
+    with seeded(1):
+        other = s.evaluate(s.task(relabel_test))
+    require(not differing(one.predictions, other.predictions), "they do: choose on task.folds")
+    same = [
+        name for name in ("top1", "balanced_accuracy") if one.metrics.get(name) == other.metrics.get(name, -1)
+    ]
+    require(
+        not same,
+        f"every test label is another one, and {', '.join(same)} is the same: count against task.test.y",
+    )
+    if require_shares in s.met:
+        require_percent(other, given)
+
+
+def _apart(s: Subject) -> None:
+    one, other = s.base[1].predictions, s.evaluate(s.task(change_odd_tests)).predictions
+    assert one is not None  # noqa: S101 - asked before
+    even = torch.arange(len(one)) % 2 == 0
+    same = other is not None and torch.equal(one.cpu()[even], other.cpu()[even])
+    require(same, "it does: fit on task.train alone, and have norms in eval mode")
+    s.row_by_row = True
+
+
+def _follows_test(s: Subject) -> None:
+    order = s.sample.test.labels.argsort(stable=True)
+    sorted_scores = s.evaluate_varied(sort_test)
+    _require_few(s.base[1].predictions, sorted_scores.predictions, order, "with test rows in another order")
+
+
+def _few(s: Subject) -> None:
+    rows = torch.where(s.sample.test.labels > 0)[0][:FEW]
+    scores = s.evaluate_varied(lambda sample: take_test(sample, rows))
+    _require_few(s.base[1].predictions, scores.predictions, rows, "alone")
+
+
+def _require_few(every: Tensor | None, some: Tensor | None, rows: Tensor, when: str) -> None:
+    assert every is not None  # noqa: S101 - asked before
+    count = differing(every.cpu()[rows], some)
+    require(
+        count <= max(1, ROUNDED * len(rows)),
+        f"{count} of {len(rows)} are others {when}: a prediction is of its own row and of task.train alone, "
+        "and there are len(task.classes) classes, whichever are in test",
+    )
+
+
+def _sorted(s: Subject) -> None:
+    """A training takes rows in another order then, and ends elsewhere: but it knows the same classes."""
+    predictions = s.base[1].predictions, s.evaluate_varied(sort_train).predictions
+    known = [part.cpu() for part in predictions if part is not None]
+    require(len(known) == len(predictions), "there are no predictions then")
+    usual, found = (part.bincount(minlength=len(CLASSES)) for part in known)
+    lost = [name for name, one, other in zip(CLASSES, usual, found, strict=True) if other < LOST * one]
+    require(
+        not lost,
+        f"then hardly any image is taken for {', '.join(lost)}: shuffle the rows, and take none by place",
+    )
+
+
+def _robust(s: Subject, vary: Vary) -> None:
+    s.evaluate_varied(vary)
+
+
+def _described(s: Subject) -> str:
+    """Return what the evaluator says of itself."""
+    said = [type(s.evaluator).__doc__ or "", *map(str, s.base[1].protocol.values())]
+    return "\n".join(said)
+
+
+def _cosine(s: Subject) -> None:
+    base = s.base[1].predictions
+    assert base is not None  # noqa: S101 - asked before
+    moved = {}
+    for part in ("train", "test"):
+        with seeded(1):
+            moved[part] = differing(base, s.evaluate(scale_rows(s.task(), part)).predictions)
+    most = ROUNDED * len(base)
+    require(
+        moved["train"] <= most,
+        f"{moved['train']} predictions change with the length of training features: it is no cosine "
+        "(a Euclidean distance?); bring both to length one, as unit_rows does",
+    )
+    require(
+        moved["test"] <= most,
+        f"{moved['test']} predictions change with the length of test features: the queries are not "
+        "normalised; bring them to length one, as unit_rows does",
+    )
+
+
+def _one_each(s: Subject) -> None:
     """One example a class leaves nothing to choose on: a refusal or a prediction, never a crash."""
-    task = separable(1, with_network=evaluator.needs == "backbone")
-    if _takes(evaluator, task):
-        _predicts(evaluator, task)
+    sample = draw_sample(each=1, test=1)
+    task = sample.task(with_network=s.with_network)
+    try:
+        s.evaluator.check(len(task.train), len(task.classes))
+        scores = s.evaluate(task)
+    except UsageError:
+        return
+    require_predictions(scores, task)
+    require_protocol(scores, task)

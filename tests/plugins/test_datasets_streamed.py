@@ -151,6 +151,15 @@ def test_a_streamed_folder_keeps_the_contract(photos: Path, monkeypatch: pytest.
     assert packs(photos) == []
 
 
+def test_images_that_are_decoded_when_they_are_looked_at_can_be_sent_to_a_device(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{CONFIG}.available_memory", lambda: 0)
+    images = opened(photos, stream=True).load("train")
+
+    assert images.resident(torch.device("cpu")).pixels is images.pixels
+
+
 def test_files_of_other_images_than_are_loaded_break_the_contract(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

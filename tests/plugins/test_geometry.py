@@ -21,7 +21,7 @@ from torch import Tensor
 from bench.api import BadValue, Scores, Task, embedding_std, rankme
 from bench.errors import CellError
 from bench.metrics.spectrum import alpha_req, correlation, covariance, lidar, nesum, spectrum
-from bench.testing.evaluators import separable
+from bench.testing.evaluation_tasks import draw_sample
 
 NAMES = [
     "rankme",
@@ -100,7 +100,7 @@ def run(task: Task, **values: int) -> Scores:
 
 
 def test_metrics_are_those_of_the_test_features_and_of_views_of_test_images() -> None:
-    task = separable(20, with_network=True)
+    task = draw_sample(20, 30).task(with_network=True)
     x, network = task.test.x, task.needed_network("test")
     views = extract_views(network, network.test.pixels, 3, task.seed)
     expected = {
@@ -123,7 +123,7 @@ def test_metrics_are_those_of_the_test_features_and_of_views_of_test_images() ->
 
 
 def test_views_of_an_image_differ_and_are_drawn_by_the_seed() -> None:
-    network = separable(2, with_network=True).needed_network("test")
+    network = draw_sample(2, 30).task(with_network=True).needed_network("test")
     pixels = network.test.pixels
     views = extract_views(network, pixels, 2, 0)
 
@@ -134,7 +134,7 @@ def test_views_of_an_image_differ_and_are_drawn_by_the_seed() -> None:
 
 
 def test_more_rows_than_asked_for_are_sampled_by_the_seed() -> None:
-    task = separable(2, with_network=True)
+    task = draw_sample(2, 30).task(with_network=True)
     chosen = draw_indices(30, 11, task.seed, "rows")
     found = run(task, rows=11, lidar_images=4)
 
@@ -146,7 +146,7 @@ def test_more_rows_than_asked_for_are_sampled_by_the_seed() -> None:
 
 
 def test_collapsed_features_are_measured_and_what_is_undefined_is_not_a_number() -> None:
-    task = separable(2, with_network=True)
+    task = draw_sample(2, 30).task(with_network=True)
     network = task.needed_network("test")
     network.trained.map.weight.zero_()  # type: ignore[union-attr, operator]
     network.trained.map.bias.fill_(1)  # type: ignore[union-attr, operator]
@@ -161,14 +161,14 @@ def test_collapsed_features_are_measured_and_what_is_undefined_is_not_a_number()
 
 
 def test_one_test_image_has_no_geometry() -> None:
-    task = separable(2, with_network=True)
+    task = draw_sample(2, 30).task(with_network=True)
 
     with pytest.raises(BadValue, match=r"^geometry: there is 1 test image\. Use a dataset with 2 or more\.$"):
         run(replace(task, test=task.test.take(torch.tensor([0]))))
 
 
 def test_features_too_wide_for_a_covariance_are_refused() -> None:
-    task = separable(2, with_network=True)
+    task = draw_sample(2, 30).task(with_network=True)
     wide = replace(task, test=replace(task.test, x=torch.zeros(30, 8193)))
 
     with pytest.raises(BadValue, match=r"geometry: the features have 8193 dimensions.* at most 8192\. Use"):
@@ -176,7 +176,7 @@ def test_features_too_wide_for_a_covariance_are_refused() -> None:
 
 
 def test_features_that_are_not_finite_are_refused() -> None:
-    task = separable(2, with_network=True)
+    task = draw_sample(2, 30).task(with_network=True)
     task.test.x[3, 2] = torch.nan
 
     with pytest.raises(CellError, match="geometry: the test features"):

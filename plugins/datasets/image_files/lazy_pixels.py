@@ -50,6 +50,10 @@ class LazyPixels:
         """What they would take, in bytes."""
         return self.shape.numel()
 
+    def to(self, device: torch.device) -> LazyPixels:
+        """Return them as they are: what is taken of them is decoded on the CPU, whoever is to have it."""
+        return self
+
     def split(self, count: int) -> Iterator[Tensor]:
         """Yield `count` images at a time."""
         return (self[start : start + count] for start in range(0, len(self), count))
