@@ -114,7 +114,8 @@ def list_checked(registry: Registry, name: str, kind: str | None) -> list[Entry]
     if kind is None:
         return registry.find_anywhere(name)
     if kind not in CHECKED_KINDS:
-        raise BadValue(f"--kind {singular(kind)}: there are no checks of it.{suggest(singular(kind), map(singular, CHECKED_KINDS))}")
+        word, known = singular(kind), map(singular, CHECKED_KINDS)
+        raise BadValue(f"--kind {word}: there are no checks of it.{suggest(word, known)}")
     return [registry.find(kind, name)]
 
 

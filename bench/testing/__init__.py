@@ -20,7 +20,7 @@ from bench.contracts.dataset import DataLocation, Dataset
 from bench.contracts.evaluator import Evaluator
 from bench.contracts.executor import Executor
 from bench.contracts.method import Method
-from bench.errors import BadValue, suggest
+from bench.errors import BadData, BadValue, suggest
 from bench.registry.registry import singular
 from bench.testing import backbones, datasets, evaluators, executors, methods
 from bench.testing.cases import Case, as_parameters, list_cases
@@ -61,7 +61,28 @@ def check(kind: str, cls: type[Any], name: str, **options: Any) -> Iterator[Outc
     Raises:
         BadValue: there are no checks of this kind.
     """
-    return _SUITES[_find_kind(kind)](cls, name, **options)
+    known = _find_kind(kind)
+    outcomes = _SUITES[known](cls, name, **options)
+    return _note_absence(outcomes, cls, name, **options) if known == "datasets" else outcomes
+
+
+def _note_absence(
+    outcomes: Iterator[Outcome],
+    cls: type[Dataset],
+    name: str,
+    config: Any = None,
+    location: DataLocation | None = None,
+) -> Iterator[Outcome]:
+    """Yield outcomes, and at last that the files of a dataset were not looked at, if they are not there."""
+    yield from outcomes
+    if location is None:
+        try:
+            cls(name, cls.Config() if config is None else config, DataLocation())
+        except BadData as error:
+            where = "Say where they are: --data-dir, --set dataset.root=DIR, or location=DataLocation(...)."
+            yield Outcome("what is in its files is what it says", skipped=f"{error} {where}")
+        except Exception:  # noqa: BLE001 - which a check has told
+            return
 
 
 def parametrize_checks(

@@ -14,8 +14,8 @@ from bench.testing.subject import CLASSES, Subject
 
 ROWS = 64  # of made embeddings, at least
 UNIT = 1e-3  # of a length: rows are of length 1
-MARGIN = 1e-3  # of a loss: less is rounding
-SCALES = (0.5, 1.5)  # of rows of one direction
+MARGIN = 1e-3  # of a loss: less is no difference
+ROUNDING = 1e-5  # of a loss that is a mean of the losses of images
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Losses:
     @property
     def is_of_each(self) -> bool:
         """Whether the loss of an image does not depend on the other images of the batch."""
-        return abs(sum(self.halves) / 2 - self.spread) <= self.margin
+        return abs(sum(self.halves) / 2 - self.spread) <= ROUNDING * max(abs(self.spread), MARGIN)
 
 
 def compare_losses(subject: Subject) -> Losses:
@@ -109,8 +109,7 @@ def _fill(subject: Subject, given: Embeddings, *, collapsed: bool) -> Embeddings
         drawn = torch.Generator().manual_seed(0)
         lengths = z.norm(dim=-1)
         if collapsed:
-            low, high = SCALES
-            scale = low + (high - low) * torch.rand(rows, *[1] * (z.ndim - 1), generator=drawn)
+            scale = torch.randn(rows, *[1] * (z.ndim - 1), generator=drawn)  # columns vary as spread ones do
             x = scale * torch.randn(1, *z.shape[1:], generator=drawn)
         else:
             x = torch.randn(rows, *z.shape[1:], generator=drawn)
@@ -134,5 +133,7 @@ def _loss(
         method.after_batch(remembered, batch)
     torch.manual_seed(0)
     given = {name: z[part].clone().requires_grad_() for name, z in embeddings.items()}
-    terms = method.terms(given, batch.rows(part))
+    some = batch.rows(part)
+    own = Batch(some.index, some.labels, subject.draws(method, len(some.index)))
+    terms = method.terms(given, own)
     return float(torch.stack([term.detach() for term in terms.values()]).sum())

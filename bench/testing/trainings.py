@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import FileStore
 
 from bench.contracts.dataset import Images
 from bench.contracts.method import Method
@@ -38,6 +38,7 @@ STOPPED_AT = 4  # the step after the one that the last checkpoint was written at
 TIMES = ("seconds", "images_per_s")  # of a line of metrics
 APART = 0.05  # of how far a tensor has moved: more is no rounding
 ROUNDING = 1e-3  # of how far all of them have: what is less may be rounding
+NUDGE = 1e-6  # of a parameter
 PATIENCE_S = 120.0  # for two processes
 KNN_BANK, KNN_QUERIES = 24, 8
 
@@ -57,6 +58,7 @@ class Variation:
         still: batch norm and dropout are as in evaluation: they see a chunk, and not the batch.
         relabelled: labels are others, by which other images are of one class.
         disturbed: random states that are not the harness's are others.
+        nudged: parameters begin elsewhere by as much as rounding might move them.
     """
 
     network: Network
@@ -69,6 +71,7 @@ class Variation:
     still: bool = False
     relabelled: bool = False
     disturbed: bool = False
+    nudged: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,8 @@ def train(
     start, before = clone_state(method), take_snapshot(method)
     if variation.still:
         keep_still(method)
+    if variation.nudged:
+        nudge(method)
     prepare(method)
     images = images_of(variation)
     lines: list[dict[str, float]] = []
@@ -222,6 +227,14 @@ def keep_still(method: Method) -> None:
     method.__dict__["train"] = lambda _mode=True: method
 
 
+@torch.no_grad()
+def nudge(method: Method) -> None:
+    """Move every parameter by about a millionth of it."""
+    drawn = torch.Generator().manual_seed(0)
+    for p in method.parameters():
+        p.mul_(1 + NUDGE * torch.randn(p.shape, generator=drawn))
+
+
 @contextlib.contextmanager
 def random_states(*, disturbed: bool) -> Iterator[None]:
     """Give random states that are not the harness's a value, and back the one they had."""
@@ -290,7 +303,7 @@ def _be_rank(folder: Path, rank: int, subject: Subject, variation: Variation) ->
     """Do a process's part of a training, and leave what came of it or what was raised in a file."""
     torch.set_num_threads(1)  # a process that was forked has none of the threads that there were
     try:
-        ranks = join_ranks(dist.FileStore(str(folder / "store"), 2), rank, 2, torch.device("cpu"))
+        ranks = join_ranks(FileStore(str(folder / "store"), 2), rank, 2, torch.device("cpu"))
         trained = train(subject, variation, ranks=ranks)
         if rank == 0:
             torch.save(trained, folder / "trained.pt")
@@ -323,8 +336,8 @@ def find_difference(one: Trained, other: Trained, *, learned: bool = False) -> s
     if learned:
         states.append(({name: one.state[name] for name in one.trained}, other.state))
     for wanted, found_state in states:
-        for name, value in wanted.items():
-            if not torch.equal(value, found_state[name]):
+        for name, tensor in wanted.items():
+            if not torch.equal(tensor, found_state[name]):
                 return f"{name} ends with other numbers"
     return ""
 
@@ -337,13 +350,15 @@ def find_apart(one: Trained, other: Trained) -> str:
             value, found = first[name], second[name]
             if abs(value - found) > 1e-4 + 2e-3 * max(abs(value), abs(first["loss"])):
                 return f"{name} of epoch {first['epoch']:g} is {found:.6g}, not {value:.6g}"
-    for name, value in one.state.items():
-        is_number_of_some = value.ndim and not value.is_floating_point()  # clusters: rounding may decide
-        if is_number_of_some or torch.equal(value, other.state[name]):
+    for name, tensor in one.state.items():
+        is_number_of_some = (
+            tensor.ndim > 0 and not tensor.is_floating_point()
+        )  # a cluster: rounding may decide
+        if is_number_of_some or torch.equal(tensor, other.state[name]):
             continue
-        apart, moved = _distance(value, other.state[name]), _distance(value, one.start[name])
-        is_rounding = apart <= APART * moved or apart <= ROUNDING * total
-        if not alike(value, other.state[name]) or not is_rounding:
+        apart, moved = _distance(tensor, other.state[name]), _distance(tensor, one.start[name])
+        is_rounding = bool(apart <= APART * moved) or bool(apart <= ROUNDING * total)
+        if not alike(tensor, other.state[name]) or not is_rounding:
             return f"{name} ends elsewhere"
     return ""
 

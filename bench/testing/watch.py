@@ -289,8 +289,7 @@ def _inputs(hook: str, args: tuple[Any, ...]) -> list[tuple[str, Tensor]]:
 
 def _foreign_states() -> tuple[Any, Any]:
     """Return the states of the generators that no seed of a run sets."""
-    _, keys, *rest = np.random.get_state()  # noqa: NPY002
-    return random.getstate(), (keys.tobytes(), *rest)  # type: ignore[union-attr]
+    return random.getstate(), repr(np.random.get_state(legacy=False))  # noqa: NPY002
 
 
 def _where_to_draw(hook: str) -> str:

@@ -252,6 +252,7 @@ def test_the_learning_rate_is_the_authors_for_large_and_for_small_images() -> No
     } == {(0.2, 0.4, 0.4, 0.4, 0.1, 0.8, 0.1, 0.0)}
 
 
+@pytest.mark.long
 def test_wmse_keeps_the_contract_with_four_views() -> None:
     check_method(WMSE, "wmse", WMSE.Config(views=4, hidden_dim=32, embedding_dim=8, window=16))
 

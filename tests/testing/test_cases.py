@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import wrong_methods
 
-from bench.api import BadValue
+from bench.api import BadData, BadValue, DataLocation, Dataset
 from bench.testing import Case, check, check_method, parametrize_checks
 from bench.testing.cases import list_cases
 from bench.testing.checks import Check, Outcome, require, run, skip
@@ -97,6 +98,25 @@ def test_where_every_check_is_skipped_nothing_was_checked(monkeypatch: pytest.Mo
 
     with pytest.raises(AssertionError, match="nothing was checked: every check was skipped"):
         check_method(wrong_methods.Plain, "it")
+
+
+class Absent(Dataset):
+    """Have its files somewhere."""
+
+    def __init__(self, name: str, config: Any, location: DataLocation) -> None:
+        raise BadData(f"{name}: there is nothing in {location.data_dir}.")
+
+    info = labels = load = fingerprint = None  # type: ignore[assignment]
+
+
+def test_a_dataset_whose_files_are_absent_says_that_they_were_not_looked_at() -> None:
+    skipped = [outcome.skipped for outcome in check("dataset", Absent, "absent") if outcome.skipped]
+    told = list(check("dataset", Absent, "absent", location=DataLocation(data_dir=Path("there"))))
+
+    (why,) = skipped
+    assert why.startswith("absent: there is nothing in data. Say where they are: --data-dir")
+    assert not [outcome for outcome in told if outcome.skipped]
+    assert "absent: there is nothing in there." in [outcome.error for outcome in told]
 
 
 def test_a_kind_without_checks_is_refused() -> None:
