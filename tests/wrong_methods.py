@@ -772,6 +772,13 @@ class Spreading(Collapsing):
     sign = -1.0
 
 
+class Amplifying(Plain):
+    """Make of what is next to nothing something else."""
+
+    def terms(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
+        return {"waves": (1e6 * super().terms(embeddings, batch)["distance"]).sin()}
+
+
 class Weighted(Contrasting):
     """Have a setting of several numbers, and a helper that is like a name of the contract."""
 

@@ -232,7 +232,7 @@ def _find_apart(s: Subject, variation: Variation, other: Callable[[], Trained]) 
     found = find_apart(usual, other())
     if found and find_apart(usual, train(s, replace(variation, nudged=True))):
         skip(
-            f"{found}; but so does what begins a millionth elsewhere: on {variation.network.title} this "
+            f"{found}; but so it does where parameters begin 1e-5 off: on {variation.network.title} this "
             "training makes much of rounding"
         )
     return found

@@ -38,7 +38,7 @@ STOPPED_AT = 4  # the step after the one that the last checkpoint was written at
 TIMES = ("seconds", "images_per_s")  # of a line of metrics
 APART = 0.05  # of how far a tensor has moved: more is no rounding
 ROUNDING = 1e-3  # of how far all of them have: what is less may be rounding
-NUDGE = 1e-6  # of a parameter
+NUDGE = 1e-5  # of a parameter, as sums of thousands round
 PATIENCE_S = 120.0  # for two processes
 KNN_BANK, KNN_QUERIES = 24, 8
 
@@ -229,7 +229,7 @@ def keep_still(method: Method) -> None:
 
 @torch.no_grad()
 def nudge(method: Method) -> None:
-    """Move every parameter by about a millionth of it."""
+    """Move every number of the parameters by about 1e-5 of it."""
     drawn = torch.Generator().manual_seed(0)
     for p in method.parameters():
         p.mul_(1 + NUDGE * torch.randn(p.shape, generator=drawn))

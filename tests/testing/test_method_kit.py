@@ -207,6 +207,15 @@ def test_a_recipe_of_names_that_there_are_not_is_refused_when_it_is_made(
         Recipe(**{**values, **setting})  # type: ignore[arg-type]
 
 
+def test_where_a_training_makes_much_of_rounding_that_is_said_and_nobody_blamed() -> None:
+    outcome = outcome_of(methods.Amplifying, TWO)
+
+    assert outcome.state == "skipped"
+    assert "begin 1e-5 off: on a convolutional net this training makes much of rounding" in str(
+        outcome.skipped
+    )
+
+
 def test_what_cannot_be_made_fails_once_and_what_needs_it_is_left_out() -> None:
     outcomes = list(check("methods", methods.Unwilling, "unwilling"))
     failed = [outcome.name for outcome in outcomes if outcome.state == "FAILED"]
