@@ -65,6 +65,20 @@ def keep_the_contract_of_the_guides_method(block: Block) -> None:
     run_block(block)["test_alignment_keeps_the_contract"]()
 
 
+def make_a_test_of_each_check(block: Block) -> None:
+    """Of the checks that authors are shown, those that train nothing are run on the method they are shown."""
+    sys.modules["bench_alignment"] = types.ModuleType("bench_alignment")
+    run_block(block_with("class Alignment(Method)"), "bench_alignment.alignment")
+    test = run_block(block)["test_alignment_keeps_the_contract"]
+    ((_, cases),) = (mark.args for mark in test.pytestmark)
+    named = {title: values[0] for values, _, title in cases}
+
+    assert len(named) > 30
+    assert "two processes train as one does" in named  # the one that the text expects to fail
+    for title in ("extends Method", "embed() is per sample: in chunks it equals the whole"):
+        test(named[title])
+
+
 def keep_the_contract_of_a_frame(block: Block) -> None:
     class Whole(run_block(block)["Contrasting"]):  # type: ignore[misc]
         """The frame with what every method has."""
@@ -182,6 +196,7 @@ def bring_published_results(block: Block, folder: Path) -> None:
 CHECKS: dict[str, Callable[..., None]] = {
     "class Agreement(Method)": keep_the_contract_of_agreement,
     "class Alignment(Method)": fit_on_forty_lines,
+    "@parametrize_checks(": make_a_test_of_each_check,
     "check_method(Alignment": keep_the_contract_of_the_guides_method,
     "class Contrasting(Method)": keep_the_contract_of_a_frame,
     "class NearestMean(Evaluator)": keep_the_contract_of_an_evaluator,

@@ -39,22 +39,47 @@ def doctor(session: Session) -> int:
 
 @plugins.command()
 @click.argument("name")
+@click.option("--kind", metavar="KIND", help="Only the plugin of this kind: method, backbone, dataset, "
+              "evaluator or executor.")  # fmt: skip
+@click.option("--set", "set_", multiple=True, metavar="PART.FIELD=VALUE", help="As of `bench run`; the "
+              "part is the kind, the name, or `backbone`.")  # fmt: skip
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where the files of a data "
+              "set are. Without it, or dataset.root, what needs missing files is skipped.")  # fmt: skip
+@click.option("--backbone", metavar="NAME", help="Check a method on this one.  [default: two small ones]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, for CI.")
 @session
-def check(session: Session, name: str) -> int:
-    """Run the conformance kit on one plugin. The exit status is 1 if a check failed.
+def check(
+    session: Session,
+    name: str,
+    kind: str | None,
+    set_: tuple[str, ...],
+    data_dir: Path | None,
+    backbone: str | None,
+    *,
+    as_json: bool,
+) -> int:
+    """Run the conformance kit on one plugin. The exit status is 1 if a check failed, or none was run.
 
     \b
     bench plugins check simclr
-    bench plugins check resnet18
+    bench plugins check simclr --set method.temperature=0.1 --backbone vit_tiny_patch16_224
+    bench plugins check image_folder --set dataset.root=photos --json
     """  # noqa: D301
-    session.registry.find_anywhere(name)  # refused before torch is imported
-    from bench.testing import check_named
+    from bench.inspection.plugins import find_kind
 
-    failed = False
-    for title, error in check_named(session.registry, name):
-        session.echo(f"ok      {title}" if error is None else f"FAILED  {title}: {error}")
-        failed = failed or error is not None
-    return FAILED if failed else 0
+    singled = find_kind(kind) if kind else None
+    session.registry.find_anywhere(name)  # refused before torch is imported
+    from bench.inspection.conformance import check_plugins, format_verdict, list_checked, summarise
+
+    entries = list_checked(session.registry, name, singled)
+    verdicts = []
+    for verdict in check_plugins(session.registry, entries, set_, data_dir, backbone):
+        verdicts.append(verdict)
+        if not as_json:
+            session.echo(format_verdict(verdict, alone=len(entries) == 1))
+    report = summarise(verdicts)
+    session.echo(report.as_json() if as_json else report.text)
+    return 0 if report.passed else FAILED
 
 
 @plugins.command()

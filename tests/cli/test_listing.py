@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 import subprocess
@@ -19,6 +20,8 @@ from bench.cli.main import main
 from bench.config import format_value
 from bench.contracts.recipe import TrainConfig
 from bench.errors import CellError
+from bench.inspection import conformance
+from bench.testing import Outcome
 
 KINDS = ("method", "backbone", "dataset", "evaluator")
 
@@ -170,11 +173,32 @@ def test_doctor_finds_nothing_wrong_with_what_is_built_in() -> None:
     assert "nothing is wrong" in result.stdout
 
 
-def test_check_prints_each_check() -> None:
-    result = bench("plugins", "check", "vicreg")
+def test_check_prints_each_check_and_counts_them() -> None:
+    result = bench("plugins", "check", "random")
+    *lines, counts = result.stdout.splitlines()
 
     assert result.exit_code == 0
-    assert {line.split()[0] for line in result.stdout.splitlines()} == {"ok"}
+    assert {line.split()[0] for line in lines} == {"ok", "skipped"}
+    assert sum(line.startswith("skipped") and line.endswith(": nothing is trained") for line in lines) > 10
+    assert counts.startswith(f"{sum(line.startswith('ok') for line in lines)} ok, 0 failed, ")
+
+
+def test_check_is_told_what_to_check_and_prints_json_for_ci() -> None:
+    result = bench("plugins", "check", "pixels", "--kind", "backbone", "--json")
+    report = json.loads(result.stdout)
+
+    assert result.exit_code == 0
+    assert report["passed"]
+    assert {check["kind"] for check in report["checks"]} == {"backbone"}
+
+
+def test_a_check_that_fails_and_one_that_checks_nothing_say_so_by_the_exit_status(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for outcome, status in ((Outcome("a", "wrong"), 1), (Outcome("a", skipped="none"), 1), (Outcome("a"), 0)):
+        monkeypatch.setattr(conformance, "check", lambda *_, outcome=outcome, **__: [outcome])
+
+        assert bench("plugins", "check", "random").exit_code == status
 
 
 def test_check_of_nothing_is_a_usage_error() -> None:

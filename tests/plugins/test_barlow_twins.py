@@ -174,5 +174,6 @@ def test_the_defaults_are_those_of_their_sources() -> None:
     assert asdict(BarlowTwins.Config()) == {"redundancy": 0.005, "embedding_dim": 2048}
 
 
+@pytest.mark.long
 def test_barlow_twins_keeps_the_contract() -> None:
     check_method(BarlowTwins, "barlow_twins", BarlowTwins.Config(embedding_dim=16))

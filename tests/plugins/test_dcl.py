@@ -195,6 +195,7 @@ def test_the_defaults_are_those_of_their_sources() -> None:
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("weighted", [False, True])
 def test_dcl_keeps_the_contract(*, weighted: bool) -> None:
     check_method(DCL, "dcl", DCL.Config(hidden_dim=32, embedding_dim=16, weighted=weighted))

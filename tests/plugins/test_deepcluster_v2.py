@@ -244,9 +244,8 @@ def test_large_images_have_six_small_views_and_small_ones_what_is_asked_for() ->
     assert {(v.crop_min, v.brightness, v.hue, v.blur) for v in small_images} == {(0.08, 0.8, 0.2, 0.5)}
 
 
-@pytest.mark.parametrize("local_views", [0, 2])
-def test_deepcluster_v2_keeps_the_contract(local_views: int) -> None:
-    config = DeepClusterV2.Config(hidden_dim=32, embedding_dim=16, prototypes=5, local_views=local_views)
+def test_deepcluster_v2_keeps_the_contract_with_views_of_two_sizes() -> None:
+    config = DeepClusterV2.Config(hidden_dim=32, embedding_dim=16, prototypes=5, local_views=2)
     check_method(DeepClusterV2, "deepcluster_v2", config)
 
 

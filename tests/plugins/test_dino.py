@@ -297,9 +297,8 @@ def test_in_chunks_centre_and_teacher_are_those_of_the_whole_batch(tmp_path: Pat
     assert float(whole["centre.value"].norm()) > 1e-3
 
 
-@pytest.mark.parametrize("local_views", [0, 2])
-def test_dino_keeps_the_contract(local_views: int) -> None:
-    check_method(DINO, "dino", DINO.Config(**SMALL, local_views=local_views))
+def test_dino_keeps_the_contract_with_views_of_two_sizes() -> None:
+    check_method(DINO, "dino", DINO.Config(**SMALL, local_views=2))
 
 
 def test_every_number_of_the_papers_recipe_is_pinned() -> None:

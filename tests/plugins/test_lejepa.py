@@ -292,7 +292,7 @@ def test_the_defaults_are_those_of_their_sources() -> None:
     }
 
 
-@pytest.mark.parametrize("local_views", [0, 2])
-def test_lejepa_keeps_the_contract(local_views: int) -> None:
-    config = LeJEPA.Config(hidden_dim=32, embedding_dim=8, directions=16, local_views=local_views)
+@pytest.mark.long
+def test_lejepa_keeps_the_contract_with_views_of_two_sizes() -> None:
+    config = LeJEPA.Config(hidden_dim=32, embedding_dim=8, directions=16, local_views=2)
     check_method(LeJEPA, "lejepa", config)

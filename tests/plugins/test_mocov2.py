@@ -285,7 +285,13 @@ def test_in_chunks_it_keeps_what_it_keeps_of_the_whole_batch(tmp_path: Path, chu
 # ---- what it is made with
 
 
-@pytest.mark.parametrize("config", [{}, {"symmetric": True, "hard_negatives": 8, "synthetic_epoch": 0}])
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param({}, marks=pytest.mark.long),
+        {"symmetric": True, "hard_negatives": 8, "synthetic_epoch": 0},
+    ],
+)
 def test_mocov2_keeps_the_contract(config: dict[str, Any]) -> None:
     check_method(
         MoCoV2,

@@ -219,6 +219,7 @@ def test_in_chunks_it_keeps_what_it_keeps_of_the_whole_batch(tmp_path: Path) -> 
     assert largest_difference(whole, make().state_dict()) > 1e-2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("vit", [False, True])
 def test_mocov3_keeps_the_contract(*, vit: bool) -> None:
     check_method(MoCoV3, "mocov3", MoCoV3.Config(hidden_dim=32, embedding_dim=16, vit=vit))

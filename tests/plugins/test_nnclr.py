@@ -194,6 +194,7 @@ def test_in_chunks_it_keeps_what_it_keeps_of_the_whole_batch(tmp_path: Path) -> 
     assert largest_difference(whole, make().state_dict()) > 1e-2
 
 
+@pytest.mark.long
 def test_nnclr_keeps_the_contract() -> None:
     check_method(
         NNCLR, "nnclr", NNCLR.Config(hidden_dim=32, embedding_dim=16, predictor_dim=32, queue_size=20)

@@ -186,6 +186,7 @@ def test_small_images_have_the_authors_recipe_for_cifar() -> None:
         assert (view.brightness, view.contrast, view.saturation, view.hue) == (0.4, 0.4, 0.4, 0.4)
 
 
+@pytest.mark.long
 def test_npid_keeps_the_contract() -> None:
     check_method(NPID, "npid", NPID.Config(embedding_dim=16))
 

@@ -261,6 +261,7 @@ def test_in_chunks_it_keeps_what_it_keeps_of_the_whole_batch(tmp_path: Path) -> 
 # ---- what it is made with
 
 
+@pytest.mark.long
 def test_ressl_keeps_the_contract() -> None:
     small = ReSSL.Config(hidden_dim=32, embedding_dim=16, queue_size=20, share_size=4)
     check_method(ReSSL, "ressl", small)

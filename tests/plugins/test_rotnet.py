@@ -132,6 +132,7 @@ def test_small_images_have_the_recipe_for_cifar() -> None:
     assert (shift.zoom, shift.shear, shift.jitter, shift.grey, shift.flip) == (0.0, 0.0, 0.0, 0.0, 0.5)
 
 
+@pytest.mark.long
 def test_rotnet_keeps_the_contract() -> None:
     check_method(RotNet, "rotnet")
 

@@ -198,5 +198,6 @@ def test_the_defaults_are_those_of_their_sources() -> None:
     }
 
 
+@pytest.mark.long
 def test_simsiam_keeps_the_contract() -> None:
     check_method(SimSiam, "simsiam", SimSiam.Config(hidden_dim=32, embedding_dim=16, predictor_dim=8))

@@ -178,10 +178,9 @@ def test_views_of_two_sizes_go_through_the_network() -> None:
     assert [z.shape for z in embeddings.values()] == [(4, 6)] * 4
 
 
-@pytest.mark.parametrize("local_views", [0, 2])
-def test_swav_keeps_the_contract(local_views: int) -> None:
+def test_swav_keeps_the_contract_with_views_of_two_sizes() -> None:
     config = SwAV.Config(
-        hidden_dim=32, embedding_dim=16, prototypes=12, queue_size=10, queue_epoch=0, local_views=local_views
+        hidden_dim=32, embedding_dim=16, prototypes=12, queue_size=10, queue_epoch=0, local_views=2
     )
     check_method(SwAV, "swav", config)
 

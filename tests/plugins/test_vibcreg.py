@@ -289,6 +289,7 @@ def test_the_defaults_are_those_of_their_sources() -> None:
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("whiten", [False, True])
 def test_vibcreg_keeps_the_contract(*, whiten: bool) -> None:
     check_method(VIbCReg, "vibcreg", VIbCReg.Config(embedding_dim=16, iter_norm=whiten))

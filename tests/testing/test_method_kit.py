@@ -1,254 +1,241 @@
-"""The conformance kit finds what a method does wrong."""
+"""The conformance kit finds what a method does wrong, says what mends it, and blames no other part."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
 from typing import Any
 
 import pytest
-import torch
-from torch import Tensor, nn
-
-from bench.api import (
-    Batch,
-    DatasetInfo,
-    Embeddings,
-    Method,
-    Recipe,
-    Step,
-    Training,
-    Unsupported,
-    View,
-)
-from bench.testing import check, check_method
-
-
-class Plain(Method):
-    """Pull two views together."""
-
-    recipe = Recipe(optimizer="sgd", lr=0.1, lr_scaling="none", weight_decay=0, source="a test")
-
-    @classmethod
-    def views(cls, config: Any, data: DatasetInfo, image_size: int) -> tuple[View, ...]:
-        return (View(), View())
-
-    def embed(self, views: Sequence[Tensor], batch: Batch) -> Embeddings:
-        return {"a": self.backbone(views[0]), "b": self.backbone(views[1])}
-
-    def terms(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
-        return {"distance": (embeddings["a"] - embeddings["b"]).square().mean()}
-
-
-class Mixing(Plain):
-    """Subtract the batch's mean in embed."""
-
-    def embed(self, views: Sequence[Tensor], batch: Batch) -> Embeddings:
-        return {name: h - h.mean(dim=0) for name, h in super().embed(views, batch).items()}
-
-
-class Moving(Plain):
-    """Move a momentum network's weight in embed."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.momentum = nn.Parameter(torch.zeros(1), requires_grad=False)
-
-    def embed(self, views: Sequence[Tensor], batch: Batch) -> Embeddings:
-        self.momentum += 1
-        return super().embed(views, batch)
-
-
-class Detached(Plain):
-    """Lose the gradient to the backbone."""
-
-    def terms(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
-        return super().terms({k: h.detach().requires_grad_() for k, h in embeddings.items()}, batch)
-
-
-class Vector(Plain):
-    """Return a loss an image."""
-
-    def terms(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
-        return {"distance": (embeddings["a"] - embeddings["b"]).square().mean(dim=1)}
-
-
-class Peeking(Plain):
-    """Look at labels without saying so."""
-
-    def terms(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
-        return {"peek": (embeddings["a"].mean(dim=1) * batch.labels).sum() * 100}
-
-
-class Drawing(Plain):
-    """Weigh the distance by a number that is drawn for each loss."""
-
-    def terms(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
-        return {"distance": torch.rand(()) * super().terms(embeddings, batch)["distance"]}
-
-
-class Hasty(Plain):
-    """Move a centre before the gradient is there."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.register_buffer("centre", torch.zeros(16))
-
-    def terms(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
-        self.centre.lerp_(embeddings["a"].detach().mean(dim=0), 0.1)
-        return super().terms(embeddings, batch)
-
-
-class Restless(Plain):
-    """Draw from torch's global state."""
-
-    def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
-        return {"mask": torch.rand(count, 4)}
-
-
-class Shrunk(Plain):
-    """Say that another network is the result."""
-
-    def export(self) -> nn.Module:
-        return nn.Linear(3, 2)
-
-
-class Leaking(Plain):
-    """Let the images of a chunk, and not those of a batch, decide."""
-
-    def embed(self, views: Sequence[Tensor], batch: Batch) -> Embeddings:
-        return {name: h * len(h) for name, h in super().embed(views, batch).items()}
-
-
-class Hiding(Plain):
-    """Keep a tensor that training changes out of the state."""
-
-    count = itertools.count()
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.shift = float(next(self.count))
-
-    def embed(self, views: Sequence[Tensor], batch: Batch) -> Embeddings:
-        return {name: h + self.shift for name, h in super().embed(views, batch).items()}
-
-
-class Windowed(Plain):
-    """Split a batch into windows of 32, of a bank that is filled before the first step."""
-
-    def __init__(self, backbone: nn.Module, dim: int, config: Any, data: DatasetInfo) -> None:
-        super().__init__(backbone, dim, config, data)
-        self.register_buffer("bank", torch.zeros(data.images, dim))
-        self.register_buffer("scale", torch.zeros(()))
-
-    @classmethod
-    def check_training(cls, config: Any, training: Training, data: DatasetInfo) -> None:
-        if training.batch_size % 32:
-            raise Unsupported(f"windowed: {training.batch_size} images are no windows of 32.")
-
-    def first_pass(self, embeddings: Embeddings, batch: Batch) -> None:
-        self.bank[batch.index] = embeddings["a"]
-
-    def before_step(self, step: Step) -> None:
-        if step.starts_epoch:
-            self.scale.copy_(self.bank.norm())
-
-    def terms(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
-        a = embeddings["a"].unflatten(0, (-1, 32))
-        near = (a - self.bank[batch.index].view_as(a)).square().mean(dim=1).sum() + a.square().sum()
-        return {"near": near / self.scale}
-
-    def after_batch(self, embeddings: Embeddings, batch: Batch) -> None:
-        self.first_pass(embeddings, batch)
-
-
-class Forgetful(Windowed):
-    """Keep what is noted before the first step out of the state."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        del self.bank
-        self.bank = torch.zeros(4096, 16)
-
-    def terms(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
-        return {name: 100 * term for name, term in super().terms(embeddings, batch).items()}
-
-
-class Unwilling(Plain):
-    """Refuse every training."""
-
-    @classmethod
-    def check_training(cls, config: Any, training: Training, data: DatasetInfo) -> None:
-        raise Unsupported(f"unwilling: not {training.batch_size} of {data.images} images.")
-
-
-class Thawed(Plain):
-    """Have a Config that can be changed and explains nothing."""
-
-    @dataclass
-    class Config:
-        weight: float = 1.0
-
-
-def failed(kind: str, cls: type[Any]) -> set[str]:
-    return {title for title, error in check(kind, cls, "it") if error is not None}
-
-
-def test_a_method_that_keeps_the_contract_passes() -> None:
-    check_method(Plain, "plain")
-
-
-def test_a_loss_that_draws_is_not_taken_for_one_that_looks_at_labels() -> None:
-    check_method(Drawing, "drawing")
-
-
-def test_a_method_is_checked_with_as_many_images_as_it_needs_and_after_its_first_pass() -> None:
-    check_method(Windowed, "windowed")
+import wrong_methods as methods
+
+from bench.api import BackboneInfo, BadValue, DatasetInfo, Method, Recipe, Unsupported
+from bench.testing import Outcome, check, check_method
+from bench.testing.checks import run
+from bench.testing.methods import list_checks
+
+PER_SAMPLE = "embed() is per sample: in chunks it equals the whole"
+TERMS = "terms() returns finite scalars, and changes nothing that is kept"
+VIEWS = "every view counts"
+TRAINS = "it trains for 4 steps, and its monitors are finite"
+GREY = "it trains on grey images, in batches of an odd number"
+INPUTS = "views, batches and embeddings are left as they are"
+RANDOM = "random numbers are the harness's"
+FOLLOWS = "a network that follows is a copy, and moves once a step and after it"
+LABELS = "labels are not looked at, unless uses_labels says so"
+RESUMED = "a training that was stopped goes on to the same numbers"
+CHUNKS = "train.chunk_size changes neither its steps nor what it keeps"
+TWO = "two processes train as one does"
+LINE = "the loss is not lower where all embeddings lie on a line"
+NAMES = "no name is one of the contract's, misspelt"
+
+MISTAKES = [
+    (methods.Mixing, PER_SAMPLE, r"a of an image depends on the other images.*terms\(\)"),
+    (methods.MixingInTraining, PER_SAMPLE, "depends on the other images"),
+    (methods.LossInEmbed, PER_SAMPLE, "losses of an image depends on the other images, as a loss"),
+    (
+        methods.LossOfEmbed,
+        "embed() returns named embeddings, a row an image",
+        r"loss has shape \(\).*terms\(\)",
+    ),
+    (methods.Leaking, PER_SAMPLE, "depends on the other images"),
+    (methods.Leaking, CHUNKS, "nor use how many images it gets"),
+    (methods.Normalising, TWO, "but for torch's own batch norm"),
+    (methods.Counting, CHUNKS, r"in chunks, loss of epoch 1 is .*it may keep nothing"),
+    (
+        methods.Counting,
+        "embed() may be called again: it changes nothing but batch norm",
+        "differs the second time",
+    ),
+    (
+        methods.OneView,
+        VIEWS,
+        r"does not look at views\[1\] of 2, which views\(\) asks for: is another one used twice",
+    ),
+    (methods.OneEmbedding, VIEWS, r"no term depends on views\[1\]"),
+    (methods.Detached, "the gradient reaches the backbone", "zero everywhere"),
+    (methods.Vector, TERMS, r"terms\(\): distance has shape \(8,\); return a scalar"),
+    (methods.Infinite, TERMS, "apart is -inf"),
+    (methods.InfiniteLater, TRAINS, r"the loss became .* at step 3 \(distance (inf|nan)\)"),
+    (methods.Collapsing, LINE, "sign of a term wrong"),
+    (
+        methods.Repelling,
+        "the loss is higher where views are of other images",
+        "falls from .* sign of a term wrong",
+    ),
+    (
+        methods.Unused,
+        "every parameter is trained, or frozen",
+        "no gradient ever comes to head.weight, head.bias",
+    ),
+    (methods.NeverThawed, "every parameter is trained, or frozen", "no gradient ever comes to head.weight"),
+    (
+        methods.Restless,
+        "draw() returns rows on the CPU, the same from the same generator",
+        "generator that is given",
+    ),
+    (methods.Noisy, "embed() draws nothing by itself", r"Draw them in draw\(\)"),
+    (methods.Pythonic, RANDOM, r"embed\(\) draws from Python's random.*Draw in draw\(\)"),
+    (methods.Numeric, RANDOM, r"terms\(\) draws from numpy's random.*Draw with torch"),
+    (methods.Entropic, RANDOM, "trained again from the same seed, loss of epoch 1 is"),
+    (methods.Hiding, RANDOM, "trained again from the same seed.*keep nothing in the class"),
+    (methods.ChangingViews, INPUTS, r"embed\(\) changes views\[1\] in place"),
+    (methods.ChangingLabels, INPUTS, r"after_batch\(\) changes batch.labels in place"),
+    (methods.ChangingEmbeddings, INPUTS, r"after_batch\(\) changes embeddings\['a'\] in place"),
+    (methods.Evaluating, "the backbone is left in its mode", r"embed\(\) leaves backbone in eval mode"),
+    (
+        methods.Early,
+        FOLLOWS,
+        r"after_batch\(\) moves target\.\S+ towards backbone\.\S+: before the optimiser's step",
+    ),
+    (methods.InEmbed, FOLLOWS, r"embed\(\) moves target.*after_step\(\)"),
+    (methods.BeforeAndAfter, FOLLOWS, r"is moved in after_step and in before_step. Move it once"),
+    (methods.Twice, FOLLOWS, "is moved twice in after_step.*where a momentum of 0.9 is 0.1"),
+    (methods.UpdatedTwice, FOLLOWS, r"target.update\(\) is called twice in a step"),
+    (methods.Trainable, FOLLOWS, r"trained by gradient as well. Freeze it"),
+    (methods.NoCopy, FOLLOWS, "self.target shares its parameters with self.backbone: it is no copy"),
+    (methods.Shallow, FOLLOWS, "self.target shares its parameters with self.backbone"),
+    (
+        methods.FrozenByItself,
+        "the gradient reaches the backbone",
+        r"is frozen. Is self.backbone itself a network",
+    ),
+    (methods.Peeking, LABELS, "with other labels.*Set uses_labels = True"),
+    (methods.SameClass, LABELS, "with other labels, of which other images have one"),
+    (methods.Remembering, LABELS, "with other labels.*all that is kept of them"),
+    (methods.HastyQueue, TERMS, r"queue.rows.* changed before the gradient was there; use after_batch\(\)"),
+    (methods.Hasty, TERMS, r"centre changed before the gradient was there; use after_batch\(\)"),
+    (
+        methods.PlainFloat,
+        RESUMED,
+        "loss of epoch 2 is .*self.scale is a float, which no checkpoint has.*register_buffer",
+    ),
+    (methods.PlainTensor, RESUMED, "self.scale is a plain tensor"),
+    (methods.PlainList, RESUMED, "self.memory is a list"),
+    (methods.OwnGenerator, RESUMED, "self.generator is a random generator"),
+    (methods.Growing, RESUMED, "its checkpoint cannot be loaded into a new one.*in the constructor"),
+    (methods.ThawedOnce, RESUMED, r"head.bias, head.weight takes a gradient in one of both.*before_step\(\)"),
+    (methods.Red, GREY, "IndexError"),
+    (methods.Halving, GREY, "RuntimeError"),
+    (methods.OfLayers, "it trains on a small ViT", "AttributeError.*layers"),
+    (methods.Filling, "it trains in bfloat16", "dtypes match"),
+    (methods.Misspelt, NAMES, "after_steps is never asked for; is it meant to be after_step"),
+    (methods.Unlabelled, NAMES, "use_labels is never asked for; is it meant to be uses_labels"),
+    (methods.Foreign, NAMES, "on_train_epoch_end is never called; there are after_batch, after_step"),
+    (methods.Listing, "no setting can be changed in place", "widths is a list.*Use a tuple"),
+    (methods.Loose, "Config is a frozen, keyword-only dataclass", "frozen=True, kw_only=True"),
+    (methods.Loose, "every setting has a meaning and a source", "weight: declare it with"),
+    (methods.Shrunk, "export() is a network like its backbone", "other names or shapes"),
+    (
+        methods.Unwilling,
+        "check_training() accepts a batch of 8 to 512 of 4096 images",
+        "not 512 of 4096 images",
+    ),
+]
+
+UNUSUAL = [methods.Drawing, methods.Windowed, methods.KeysFirst, methods.Stopping, methods.Masked]
+MORE = [
+    methods.Contrasting,
+    methods.Spreading,
+    methods.Weighted,
+    methods.ThawedByEpoch,
+]  # a check each is quick
+
+
+def outcome_of(cls: type[Method], title: str) -> Outcome:
+    """Return what comes of one check, and of those it needs."""
+    (body,) = [body for name, body in list_checks(cls, "it") if name == title]
+    (outcome,) = run([(title, body)])
+    return outcome
+
+
+@pytest.mark.parametrize(("cls", "title", "message"), MISTAKES)
+def test_a_mistake_is_told_with_what_mends_it(cls: type[Method], title: str, message: str) -> None:
+    outcome = outcome_of(cls, title)
+
+    assert outcome.state == "FAILED"
+    assert re.search(message, outcome.error or ""), outcome.error
+
+
+@pytest.mark.parametrize("cls", [*UNUSUAL, *(pytest.param(cls, marks=pytest.mark.long) for cls in MORE)])
+def test_what_is_unusual_and_right_passes(cls: type[Method]) -> None:
+    check_method(cls, "unusual")
 
 
 @pytest.mark.parametrize(
-    ("cls", "titles"),
+    ("cls", "title"),
     [
-        (Mixing, {"embed() is per sample: in chunks it equals the whole"}),
-        (
-            Moving,
-            {
-                "embed() may be called again: it changes nothing but batch norm",
-                "train.chunk_size changes neither its step nor what it keeps",
-            },
-        ),
-        (Hasty, {"terms() returns finite scalars, and changes nothing that is kept"}),
-        (Restless, {"draw() returns rows on the CPU, the same from the same generator"}),
-        (Shrunk, {"export() is a network like its backbone"}),
-        (
-            Leaking,
-            {
-                "embed() is per sample: in chunks it equals the whole",
-                "train.chunk_size changes neither its step nor what it keeps",
-            },
-        ),
-        (Detached, {"the gradient reaches the backbone"}),
-        (Peeking, {"labels are not looked at, unless uses_labels says so"}),
-        (Hiding, {"its state can be loaded into another one"}),
-        (
-            Forgetful,
-            {
-                "its state can be loaded into another one",
-                "train.chunk_size changes neither its step nor what it keeps",
-            },
-        ),
-        (Unwilling, {"check_training() accepts a batch of 8 to 512 of 4096 images"}),
-        (
-            Thawed,
-            {"Config is a frozen, keyword-only dataclass", "every setting has a meaning and a source"},
-        ),
+        (methods.HastyQueue, LABELS),  # what is kept from step to step is no label
+        (methods.HastyQueue, RESUMED),
+        (methods.Noisy, LABELS),
+        (methods.Peeking, RESUMED),
+        (methods.Peeking, TWO),
+        (methods.PlainFloat, LABELS),
+        (methods.PlainFloat, RANDOM),
+        (methods.Trainable, RESUMED),
+        (methods.Mixing, LABELS),
+        (methods.Early, LABELS),
+        (methods.Spreading, LINE),  # its sign is right
+        (methods.Weighted, NAMES),  # a helper is called as one of the contract, but for a letter
+        (methods.ThawedByEpoch, RESUMED),
     ],
 )
-def test_a_method_that_breaks_the_contract_fails_where_it_does(cls: type[Method], titles: set[str]) -> None:
-    assert failed("methods", cls) == titles
+def test_a_mistake_is_not_taken_for_another(cls: type[Method], title: str) -> None:
+    assert outcome_of(cls, title).state == "ok"
 
 
-def test_a_loss_an_image_is_told_with_its_shape() -> None:
-    with pytest.raises(AssertionError, match=r"terms\(\): distance has shape \(8,\); return a scalar"):
-        check_method(Vector, "vector")
+@pytest.mark.parametrize("title", [LABELS, RESUMED])
+def test_where_no_training_is_like_another_nothing_else_is_blamed_for_it(title: str) -> None:
+    outcome = outcome_of(methods.Hiding, title)
+
+    assert outcome.state == "skipped"
+    assert "differ already" in str(outcome.skipped)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"optimizer": "adam"}, "'adam' is not one of its values.*adamw"),
+        ({"lr_scaling": "lin"}, "'lin' .*linear"),
+    ],
+)
+def test_a_recipe_of_names_that_there_are_not_is_refused_when_it_is_made(
+    setting: dict[str, str], message: str
+) -> None:
+    values = {"optimizer": "sgd", "lr": 0.1, "lr_scaling": "none", "weight_decay": 0.0, "source": "a test"}
+
+    with pytest.raises(BadValue, match=message):
+        Recipe(**{**values, **setting})  # type: ignore[arg-type]
+
+
+def test_where_a_training_makes_much_of_rounding_that_is_said_and_nobody_blamed() -> None:
+    outcome = outcome_of(methods.Amplifying, TWO)
+
+    assert outcome.state == "skipped"
+    assert "begin 1e-5 off: on a convolutional net this training makes much of rounding" in str(
+        outcome.skipped
+    )
+
+
+def test_what_cannot_be_made_fails_once_and_what_needs_it_is_left_out() -> None:
+    outcomes = list(check("methods", methods.Unwilling, "unwilling"))
+    failed = [outcome.name for outcome in outcomes if outcome.state == "FAILED"]
+    skipped = [outcome.skipped for outcome in outcomes if outcome.state == "skipped"]
+
+    assert failed == ["check_training() accepts a batch of 8 to 512 of 4096 images"]
+    assert len(skipped) > 20
+    assert set(skipped) == {"what it needs is not there, for a reason that an earlier check has"}
+
+
+def test_a_network_that_is_refused_is_listed_with_the_reason() -> None:
+    class OfPatches(methods.Plain):
+        """Need patches."""
+
+        @classmethod
+        def check(cls, config: Any, backbone: BackboneInfo, data: DatasetInfo, image_size: int) -> None:
+            if backbone.grid is None:
+                raise Unsupported("of-patches: there are none.")
+
+    refused = outcome_of(OfPatches, "it trains on a convolutional net")
+
+    assert refused.skipped == "of-patches: there are none."
+    assert outcome_of(OfPatches, "it trains on a small ViT").state == "ok"
