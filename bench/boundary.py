@@ -20,8 +20,9 @@ from types import FrameType
 from typing import Any
 
 from bench.errors import BadPlugin, BenchError, Unsupported, one_line
-from bench.system.journal import survived
+from bench.system.journal import CALL, RUN, survived
 from bench.system.leaving import AskedToLeave
+from bench.system.process_state import kept_state
 
 ECHO_S = 0.5  # one Ctrl-C may come twice: from the terminal, and from the process that waits for this one
 
@@ -63,20 +64,21 @@ def is_from_user(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def plugin_call(what: str, among: object = "") -> Iterator[None]:
-    """Turn what a plugin raises in the block into one error that names it.
+def plugin_call(what: str, among: object = "", *, of_run: bool = False) -> Iterator[None]:
+    """Turn what a plugin raises in the block into one error that names it; put back what it changed.
 
     What it says to the user (a `BenchError`) goes through as it is.
 
     Args:
         what: the plugin and what is called, e.g. `simclr: views()`.
         among: tells this call from others of the name; see `survived`.
+        of_run: the harness itself works in the block, which takes as long as it takes.
 
     Raises:
         BadPlugin: it raised something else, or ended an earlier process of this command.
     """
     try:
-        with survived(what, among=among):
+        with survived(what, RUN if of_run else CALL, among), nullcontext() if of_run else kept_state(what):
             yield
     except BenchError:
         raise

@@ -24,6 +24,7 @@ from bench.cli.table import status, table
 from bench.cli.watch import watch
 from bench.cli.worker import worker
 
+LOAD_TIMEOUT = "BENCH_LOAD_TIMEOUT"  # in the environment
 NO = "no:"  # of `-p no:NAME`, as pytest has it
 
 
@@ -69,6 +70,10 @@ def main(ctx: click.Context, disabled: tuple[str, ...], traceback: bool) -> None
     session = ctx.ensure_object(Session)
     session.by_option = disabled
     session.by_environment = tuple(name.strip() for name in names if name.strip())
+    if limit := os.environ.get(LOAD_TIMEOUT):
+        from bench.planning.options import read_timeout
+
+        session.load_limit_s = read_timeout(limit, LOAD_TIMEOUT)
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 

@@ -20,6 +20,7 @@ from bench.boundary import is_from_user
 from bench.errors import one_line
 from bench.registry.registry import Plugin, Registry
 from bench.system.journal import OBSERVER, survived
+from bench.system.process_state import kept_folder
 from bench.system.stage_watch import Tell, tell_nobody
 
 STEPS_WAITING = 1_000  # events in a queue from which on steps are dropped
@@ -158,7 +159,7 @@ class _Observer:
     def _call(self, hook: str, values: Mapping[str, Any]) -> Any:
         self.tell("observing", self.plugin.id)
         try:
-            with survived(f"{self.plugin.id}: an observer", OBSERVER):
+            with survived(f"{self.plugin.id}: an observer", OBSERVER), kept_folder():
                 return self.hooks[hook](**values)
         except BaseException as error:
             if is_from_user(error):

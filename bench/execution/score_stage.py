@@ -18,6 +18,7 @@ from bench.execution.cost import cost_fields
 from bench.execution.failures import in_stage
 from bench.execution.features_stage import FeaturesStage
 from bench.execution.image_cache import ImageCache
+from bench.execution.score_checks import refuse_no_score
 from bench.planning.cells import Cell
 from bench.registry.registry import Registry
 from bench.splits.label_pool import pooled_groups
@@ -62,10 +63,11 @@ class ScoreStage:
             StageFailed: the evaluator, or a stage below, failed.
         """
         features = self.features.get_all(cell)
-        with in_stage("evaluate"), self.watch.entered("evaluate"):
+        with in_stage("evaluate", cell), self.watch.entered("evaluate"):
             task = self._build_task(cell, features)
             groups = count_groups(task.train)  # before an evaluator may have changed its copy
             scores, seconds = self._evaluate(cell, task)
+            refuse_no_score(cell.evaluator.name, scores)
             self._save_predictions(cell, scores, features["test"])
             described = self._describe(cell, scores, len(features["test"]), seconds, groups)
             encode(described)  # what no file can hold fails here, and not when the record is written

@@ -31,6 +31,8 @@ def to_plain(options: Options, spec: PipelineSpec, precision: str) -> dict[str, 
             "deterministic": spec.deterministic,
             "packed": spec.packed,
             "claims": spec.claims,
+            "timeout": spec.timeout,
+            "retries": spec.retries,
         },
         "blocked": list(spec.blocked),
         "precision": precision,
@@ -43,5 +45,5 @@ def to_options(grid: Mapping[str, Any], results: Path) -> Options:
     return Options(
         axes={name: tuple(values) for name, values in grid["axes"].items()},
         settings={name: tuple(values) for name, values in grid["settings"].items()},
-        runtime={**runtime, "results": results, "executor": WORKER},
+        runtime={**runtime, "results": results, "executor": WORKER, "retry_failed": True},
     )

@@ -18,6 +18,7 @@ from bench.contracts.dataset_info import ROOT, DatasetInfo
 from bench.contracts.declared import DeclaredMethod
 from bench.contracts.recipe import ParamGroup, Recipe, TrainConfig
 from bench.errors import UnknownName, UsageError, suggest
+from bench.registry.discovery import REQUIREMENTS
 from bench.registry.registry import KINDS, Entry, Failure, Plugin, Registry, singular
 
 WIDTHS = (None, None, 20, 44, 32)  # of a setting's name, default, range, meaning and source
@@ -92,7 +93,8 @@ def _offer_rows(registry: Registry, entry: Entry, pattern: str | None) -> Iterab
     origin = "" if entry.plugin.built_in else f"({entry.dist} {entry.version})"
     if not entry.family:
         if _matches(entry.name, pattern):
-            yield entry.name, entry.group, entry.summary, origin
+            name = entry.full_name if entry in registry.shadowed(entry.kind) else entry.name
+            yield name, entry.group, entry.summary, origin
     elif pattern is None:
         yield f"{entry.name} (family)", "", f"{entry.summary} {_describe_size(registry, entry)}", origin
     else:
@@ -347,6 +349,7 @@ def list_entry_points(registry: Registry) -> str:
         state = "disabled" if plugin.blocked else "FAILED" if failures else "ok"
         rows.append((plugin.id, plugin.version, state, _format_offers(registry, plugin)))
         rows += [("", "", "", f"{f.phase}: {f.error}") for f in failures]
+        rows += [("", "", "", line) for line in _describe_names(registry, plugin)]
     known = set(registry.plugins)
     rows += [
         (f.plugin.id, "", "FAILED", f"{f.phase}: {f.error}")
@@ -357,11 +360,36 @@ def list_entry_points(registry: Registry) -> str:
 
 
 def diagnose_failures(registry: Registry) -> str:
-    """Return every failure with its traceback and what to do about it."""
+    """Return what was found, and every failure with its traceback and what to do about it."""
     registry.published()  # so that what is wrong with them is seen
-    if not registry.failures:
-        return f"{len(registry.plugins)} plugins, nothing is wrong with them."
-    return "\n\n".join(map(_diagnose, registry.failures))
+    for entry in (entry for kind in KINDS for entry in registry.entries(kind) if entry.family):
+        registry.family_names(entry)  # so that what is wrong with these is, too
+    found = [
+        (plugin.id, plugin.version, plugin.module, "disabled" if plugin.blocked else "")
+        for plugin in registry.plugins
+    ]
+    dists = {plugin.dist for plugin in registry.plugins}
+    broken = {failure.plugin.id for failure in registry.failures}
+    said = f"wrong with {', '.join(sorted(broken))}." if broken else "nothing is wrong with them."
+    names = [line for plugin in registry.plugins for line in _describe_names(registry, plugin)]
+    blocks = [
+        "\n".join(["found", _format_columns(_without_empty(found))]),
+        *map(_diagnose, registry.failures),
+        *(["\n".join(["names", *(f"  {line}" for line in names)])] if names else []),
+        f"{len(found)} plugins of {len(dists)} distributions: {said}",
+    ]
+    return "\n\n".join(blocks)
+
+
+def _describe_names(registry: Registry, plugin: Plugin) -> list[str]:
+    """Return a line for each offer of a plugin that has a name of bench's own."""
+    return [
+        f"{singular(kind)} {entry.name}: bench has its own, which goes before it. "
+        f"This one is {entry.full_name}; its authors may give it another name."
+        for kind in KINDS
+        for entry in registry.shadowed(kind)
+        if entry.plugin == plugin
+    ]
 
 
 def _diagnose(failure: Failure) -> str:
@@ -369,7 +397,8 @@ def _diagnose(failure: Failure) -> str:
     lines = [f"{plugin.id} {plugin.version} ({plugin.module}) FAILED at {failure.phase}: {failure.error}"]
     if failure.traceback:
         lines.append(_indent(failure.traceback.rstrip()))
-    lines.append(f"  Reinstall or upgrade {plugin.dist}, report this to its authors, or run without it:")
+    if failure.phase != REQUIREMENTS:  # which says by itself what to do
+        lines.append(f"  Reinstall or upgrade {plugin.dist}, report this to its authors, or run without it:")
     lines.append(f"  bench -p no:{plugin.id} ...   or   BENCH_DISABLE={plugin.id}")
     return "\n".join(lines)
 
