@@ -51,7 +51,8 @@ def read_disabled(_: click.Context, __: click.Parameter, values: tuple[str, ...]
 @click.group(cls=Shell, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("-p", "disabled", multiple=True, metavar="no:NAME", callback=read_disabled,
               help="Do not import the plugin NAME: an entry point, a distribution or dist:entry. "
-                   "BENCH_DISABLE=NAME,NAME does the same.")  # fmt: skip
+                   "BENCH_DISABLE=NAME,NAME does the same. BENCH_LOAD_TIMEOUT=TIME is how long one of "
+                   "others may take to be imported, 60 s if not set.")  # fmt: skip
 @click.option("--traceback", is_flag=True, help="Show where an error was raised.")
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=print_version,
               help="Show the versions of bench, Python, torch and timm.")  # fmt: skip

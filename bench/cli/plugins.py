@@ -30,7 +30,10 @@ def plugins_list(session: Session) -> None:
 @plugins.command()
 @session
 def doctor(session: Session) -> int:
-    """Show why plugins failed, with tracebacks. The exit status is 1 if one did."""
+    """Say which plugins were found, what is wrong with them, with tracebacks, and what to do.
+
+    The exit status is 1 if one failed to load, or lacks something that it says it needs.
+    """
     from bench.inspection.plugins import diagnose_failures
 
     session.echo(diagnose_failures(session.registry))

@@ -31,6 +31,7 @@ FAILED = 1  # exit status
 SLOW_S = 2.0  # from which on a plugin that is being loaded is named
 LOAD_LIMIT_S = 60.0  # our choice: a library that was not read before takes some ten on a shared disk
 LOOK_S = 0.25  # between looks at a child
+DONE_S = 60.0  # for what plugins do when the command is done, such as sending what they have logged
 SOON_S = 0.01  # for a child that has closed all it had to end
 MOST = 20  # calls of one name that are refused: more are one that cannot be told from itself
 # what ends the child by these ends this process, too
@@ -110,9 +111,12 @@ class _Watch:
         self.journal, self.load_limit_s = journal, load_limit_s
         self.stuck_at: Whereabouts | None = None
         self._named: set[tuple[str, float]] = set()
+        self._done = 0.0
 
     def look(self) -> float | None:
         """Return the limit that what the child is at has passed, if it has."""
+        if self.journal.status is not None:
+            return self._look_at_end()
         at = self.journal.look()
         if not at.what or at.rank not in (CALL, LOAD):
             return None
@@ -130,6 +134,16 @@ class _Watch:
             return None
         self.stuck_at = at
         return limit
+
+    def _look_at_end(self) -> float | None:
+        """Return the limit where the child has done its command, and does not end."""
+        self._done = self._done or time.monotonic()
+        if time.monotonic() - self._done < DONE_S:
+            return None
+        click.echo(
+            f"A plugin keeps the process, {DONE_S:g} s after the command was done. It is ended.", err=True
+        )
+        return DONE_S
 
 
 class _Relay:

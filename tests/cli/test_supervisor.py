@@ -16,10 +16,12 @@ START = """
 import os, signal, sys, time
 from pathlib import Path
 from bench.boundary import plugin_call, tell_interrupts_apart
+from bench.cli import supervisor
 from bench.cli.supervisor import supervise
 from bench.errors import BenchError
 from bench.system.journal import CELL, LOAD, OBSERVER, RUN, finish_journal, how_ended, limit_calls, survived
 
+supervisor.DONE_S = float(os.environ.get("DONE", 60))
 print("before")
 supervise(float(os.environ.get("LOAD_LIMIT", 60)))
 """
@@ -265,3 +267,18 @@ finish_journal(0)
     assert status == 0
     assert out[-1] == "stuck: views() was not done after 0.5 s. Report it to its authors, or leave it out."
     assert err.splitlines() == ["stuck: views() was not done after 0.5 s. Going on without it."]
+
+
+def test_a_plugin_that_keeps_the_process_when_the_command_is_done_does_not_keep_the_command() -> None:
+    status, out, err = run(
+        """
+import threading
+threading.Thread(target=time.sleep, args=(600,)).start()
+print("done")
+finish_journal(3)
+""",
+        DONE="1",
+    )
+
+    assert (status, out[-1]) == (3, "done")
+    assert err == "A plugin keeps the process, 1 s after the command was done. It is ended.\n"
