@@ -22,6 +22,7 @@ from bench.errors import BenchError
 from bench.system.journal import CELL, LOAD, OBSERVER, RUN, finish_journal, how_ended, limit_calls, survived
 
 supervisor.DONE_S = float(os.environ.get("DONE", 60))
+supervisor.SLOW_S = float(os.environ.get("SLOW", 2))
 print("before")
 supervise(float(os.environ.get("LOAD_LIMIT", 60)))
 """
@@ -218,32 +219,31 @@ def test_a_plugin_that_is_slow_to_load_is_named_and_one_that_never_ends_is_left_
     status, out, err = run(
         """
 with survived("slow:it: the import", LOAD):
-    time.sleep(2.6)
+    time.sleep(0.8)
 try:
     with survived("stuck:it: the import", LOAD):
         while True:
             pass
 except BenchError as error:
     print(error)
-with survived("Executor: run()", RUN):
-    time.sleep(3.5)
 print("done")
 finish_journal(0)
 """,
-        LOAD_LIMIT="3",
+        LOAD_LIMIT="2",
+        SLOW="0.3",
     )
     how = "Without it: bench -p no:{0} ..., or BENCH_DISABLE={0}"
 
     assert status == 0
     assert out[-2:] == [
-        "stuck:it: the import was not done after 3 s. Report it to its authors, or leave it out.",
+        "stuck:it: the import was not done after 2 s. Report it to its authors, or leave it out.",
         "done",
     ]
     assert err.splitlines() == [
-        f"loading slow:it: the import ... It is given up after 3 s. {how.format('slow:it')}",
-        f"loading stuck:it: the import ... It is given up after 3 s. {how.format('stuck:it')}",
-        "stuck:it: the import was not done after 3 s. Going on without it.",
-        f"loading slow:it: the import ... It is given up after 3 s. {how.format('slow:it')}",
+        f"loading slow:it: the import ... It is given up after 2 s. {how.format('slow:it')}",
+        f"loading stuck:it: the import ... It is given up after 2 s. {how.format('stuck:it')}",
+        "stuck:it: the import was not done after 2 s. Going on without it.",
+        f"loading slow:it: the import ... It is given up after 2 s. {how.format('slow:it')}",
     ]
 
 
@@ -251,10 +251,12 @@ def test_a_call_has_the_limit_that_the_command_names_and_else_none() -> None:
     status, out, err = run(
         """
 with plugin_call("slow: views()"):
-    time.sleep(1)
-limit_calls(0.5)
-with survived("a cell", CELL), plugin_call("data: load()"):
-    time.sleep(1)
+    time.sleep(0.5)
+limit_calls(0.3)
+with survived("Executor: run()", RUN), survived("a cell", CELL), plugin_call("data: load()"):
+    time.sleep(0.5)
+with survived("Executor: run()", RUN):
+    time.sleep(0.5)
 try:
     with plugin_call("stuck: views()"):
         time.sleep(60)
@@ -265,8 +267,8 @@ finish_journal(0)
     )
 
     assert status == 0
-    assert out[-1] == "stuck: views() was not done after 0.5 s. Report it to its authors, or leave it out."
-    assert err.splitlines() == ["stuck: views() was not done after 0.5 s. Going on without it."]
+    assert out[-1] == "stuck: views() was not done after 0.3 s. Report it to its authors, or leave it out."
+    assert err.splitlines() == ["stuck: views() was not done after 0.3 s. Going on without it."]
 
 
 def test_a_plugin_that_keeps_the_process_when_the_command_is_done_does_not_keep_the_command() -> None:

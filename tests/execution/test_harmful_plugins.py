@@ -135,7 +135,14 @@ def test_what_a_plugin_raises_or_changes_in_one_of_two_workers_fails_its_cell_at
     assert [harm for harm in harms if not reasons[harm] and not harm.endswith(" change")] == []
 
 
-@pytest.mark.parametrize("role", WHERE)
+@pytest.mark.parametrize(
+    "role",
+    [
+        "method",
+        "evaluator",
+        *(pytest.param(role, marks=pytest.mark.long) for role in ("backbone", "dataset")),
+    ],
+)
 def test_what_a_plugin_changes_of_its_process_changes_no_other_cell(
     role: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -290,7 +297,7 @@ def test_what_ends_the_process_while_the_grid_is_planned_fails_its_cells_and_no_
 
 
 CATALOGUE = [f"{where} {deed}" for where in ("import", "bench_methods", "names") for deed in HARD]
-QUICK = ("import os._exit", "bench_methods segfault", "names os._exit", "import loop")
+QUICK = ("import os._exit", "bench_methods segfault", "names os._exit")
 
 
 @pytest.mark.parametrize(

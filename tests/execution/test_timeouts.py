@@ -24,7 +24,7 @@ from bench.storage.records import Record
 from bench.system.process_end import ProcessEnd
 from bench.testing.executors import NamedCells, NamedSpec
 
-LIMIT_S = 4.0
+LIMIT_S = 3.0
 
 
 def loop() -> None:
@@ -82,9 +82,9 @@ def test_a_cell_that_is_not_done_in_time_fails_with_its_stage_and_the_next_is_ma
     stuck, end = done["evaluate sleep"], done["evaluate sleep"]["end"]
 
     assert "process" in done["a 1"]
-    assert stuck["reason"] == "it was not done after 4 s in the stage evaluate, and its process was ended."
+    assert stuck["reason"] == "it was not done after 3 s in the stage evaluate, and its process was ended."
     assert (stuck["type"], end.stage, end.limit_s) == ("TimedOut", "evaluate", LIMIT_S)
-    assert end.trace.startswith("Timeout (0:00:04)!\nThread ")
+    assert end.trace.startswith("Timeout (0:00:03)!\nThread ")
     assert "test_timeouts.py" in end.trace.splitlines()[2]  # where it was
     assert len(end.trace.splitlines()) <= 13
 
