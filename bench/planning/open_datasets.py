@@ -52,7 +52,8 @@ class Datasets:
                 root=choice.root, data_dir=self.data_dir, download=self.download, packed=self.packed
             )
             cls = self.registry.load_class("datasets", choice.name)
-            contained = Contained(cls, choice.name, refuse_unreadable)
+            is_own = self.registry.find("datasets", choice.name).plugin.built_in
+            contained = Contained(cls, choice.name, refuse_unreadable, is_own=is_own)
             data = contained(choice.name, choice.config, location)
             refuse_other_data(choice, data)
             self.opened[key] = data
