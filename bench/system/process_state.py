@@ -94,7 +94,7 @@ class _State:
             filters=list(warnings.filters),
             handlers={name: signal.getsignal(getattr(signal, name)) for name in names},
             streams=(sys.stdout, sys.stderr),
-            torch={name: read(sys.modules["torch"]) for name, (read, _) in _settings().items()},
+            torch={name: _read(name) for name in _settings()},
         )
 
     def restore(self) -> list[str]:
@@ -130,14 +130,21 @@ class _State:
                 yield f"the environment variable {name}"
 
     def _restore_torch(self) -> Iterator[str]:
-        for name, (read, write) in _settings().items():
-            usual = USUAL.get(name)  # of a torch that the block has imported
-            before = self.torch.get(name, usual(sys.modules["torch"]) if usual else None)
-            with contextlib.suppress(RuntimeError):  # of two ways to set TF32 it refuses to read a mixture
-                if before is None or read(sys.modules["torch"]) == before:
-                    continue
-            write(sys.modules["torch"], before)
-            yield name
+        for name, (_, write) in _settings().items():
+            before = self.torch.get(
+                name, USUAL.get(name)
+            )  # of a torch that the block has imported, the usual
+            if before is not None and _read(name) != before:
+                write(sys.modules["torch"], before)
+                yield name
+
+
+def _read(name: str) -> Any:
+    """Return a setting of torch; none where it refuses to say, as of TF32 that was set in two ways."""
+    try:
+        return _settings()[name][0](sys.modules["torch"])
+    except RuntimeError:
+        return None
 
 
 def _environment() -> dict[Any, Any]:
@@ -167,8 +174,8 @@ def _settings() -> Mapping[str, tuple[Callable[[Any], Any], Callable[[Any, Any],
     return TORCH if hasattr(sys.modules.get("torch"), "set_default_dtype") else {}
 
 
-def _set_device(torch: Any, device: Any) -> None:
-    torch.set_default_device(None if device.type == "cpu" else device)  # any but none makes each call slower
+def _set_device(torch: Any, name: str) -> None:
+    torch.set_default_device(None if name == "cpu" else name)  # any but none makes each call slower
 
 
 def _set_deterministic(torch: Any, values: tuple[bool, bool]) -> None:
@@ -185,8 +192,11 @@ def _set_tf32(torch: Any, values: tuple[bool, bool]) -> None:
 
 
 TORCH: Mapping[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
-    "torch's default dtype": (lambda t: t.get_default_dtype(), lambda t, v: t.set_default_dtype(v)),
-    "torch's default device": (lambda t: t.get_default_device(), _set_device),
+    "torch's default dtype": (
+        lambda t: str(t.get_default_dtype()).removeprefix("torch."),
+        lambda t, v: t.set_default_dtype(getattr(t, v)),
+    ),
+    "torch's default device": (lambda t: str(t.get_default_device()), _set_device),
     "torch's number of threads": (lambda t: t.get_num_threads(), lambda t, v: t.set_num_threads(v)),
     "torch's choice of deterministic algorithms": (
         lambda t: (
@@ -209,7 +219,12 @@ TORCH: Mapping[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
         _set_tf32,
     ),
 }
-USUAL: Mapping[str, Callable[[Any], Any]] = {
-    "torch's default dtype": lambda t: t.float32,
-    "torch's choice of deterministic algorithms": lambda _: (False, False),
+USUAL: Mapping[str, Any] = {  # as torch is imported
+    "torch's default dtype": "float32",
+    "torch's default device": "cpu",
+    "torch's choice of deterministic algorithms": (False, False),
+    "torch's recording of gradients": True,
+    "torch's detection of anomalies": False,
+    "cuDNN's settings": (True, False, False),
+    "TF32": (False, True),
 }

@@ -106,7 +106,7 @@ def test_a_training_that_is_not_done_in_time_fails_all_its_cells_and_no_others(j
 def test_a_process_that_never_begins_fails_its_cells_and_is_not_started_for_ever(
     start: str, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_process, "START_S", 1.0)
+    monkeypatch.setattr(worker_process, "START_S", 1.0 if start == "sleep" else 600.0)
     done = run(["a 1", "a 2"], start=start)
 
     assert all(how in record["reason"] for record in done.values())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import logging
 import os
 import signal
+import subprocess
 import sys
 import threading
 import warnings
@@ -14,8 +16,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from environment import environment
 
-from bench.system.process_state import kept_folder, kept_state
+from bench.system.process_state import USUAL, kept_folder, kept_state
 
 CHANGES: dict[str, tuple[Callable[[], object], Callable[[], object], str]] = {  # the change, what it changes
     "cwd": (lambda: os.chdir("/"), Path.cwd, "the working directory"),
@@ -136,3 +139,26 @@ def test_a_thread_puts_the_folder_back_and_no_signals(tmp_path: Path) -> None:
 
     assert Path.cwd() == before
     assert found == ["the working directory"]
+
+
+def test_what_torch_is_as_it_is_imported_is_known() -> None:
+    code = "import torch, bench.system.process_state as s; print({n: s._read(n) for n in s.USUAL})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
+    )
+
+    assert ast.literal_eval(done.stdout) == USUAL
+
+
+def test_what_cannot_be_read_is_left() -> None:
+    """Of a process in which TF32 is set in two ways, which torch refuses to read, all else is put back."""
+    before = torch.get_default_dtype()
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    try:
+        with kept_state("one in a strange process") as changed:
+            torch.set_default_dtype(torch.float64)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = False
+
+    assert changed == ["torch's default dtype"]
+    assert torch.get_default_dtype() == before
