@@ -191,7 +191,7 @@ def state_of_process() -> dict[str, object]:
     [
         ("method", ("method", "embed", "terms", "after_step"), "pretrain"),
         ("dataset", ("load",), "data"),
-        ("evaluator", ("evaluator", "evaluate"), "evaluate"),
+        ("evaluator", ("evaluate",), "evaluate"),
     ],
 )
 def test_whatever_ends_a_process_or_keeps_it_fails_its_cell_and_no_other(
@@ -215,19 +215,23 @@ def test_whatever_ends_a_process_or_keeps_it_fails_its_cell_and_no_other(
 
 @pytest.mark.long
 @pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize(
+    ("role", "where", "called"),
+    [("method", "views", "views()"), ("evaluator", "evaluator", "HarmEvaluator()")],
+)
 def test_whatever_ends_the_process_or_keeps_it_in_a_plan_fails_its_cells_and_no_other(
-    jobs: str, tmp_path: Path
+    role: str, where: str, called: str, jobs: str, tmp_path: Path
 ) -> None:
-    harms = [f"views {deed}" for deed in HARD]
-    args = (*harm_axis("method", harms), "--jobs", jobs, "--timeout", "25")
-    done = bench(*arguments(tmp_path, {"method": "harm-method"}, *args))
-    reasons = reasons_by_harm(tmp_path, "method")
+    harms = [f"{where} {deed}" for deed in HARD]
+    axes = {{"evaluator": "eval"}.get(role, role): f"harm-{role}"}
+    done = bench(*arguments(tmp_path, axes, *harm_axis(role, harms), "--jobs", jobs, "--timeout", "25"))
+    reasons = reasons_by_harm(tmp_path, role)
 
     assert done.returncode == 1, done.stderr
     assert reasons.pop("none") is None
-    for harm, how in HARD.items():
-        assert str(reasons[f"views {harm}"]).startswith("harm-method: views() "), done.stderr
-        assert how in str(reasons[f"views {harm}"])
+    for deed, how in HARD.items():
+        assert str(reasons[f"{where} {deed}"]).startswith(f"harm-{role}: {called} "), done.stderr
+        assert how in str(reasons[f"{where} {deed}"])
 
 
 @pytest.mark.parametrize(
