@@ -20,8 +20,9 @@ from types import FrameType
 from typing import Any
 
 from bench.errors import BadPlugin, BenchError, Unsupported, one_line
-from bench.system.journal import survived
+from bench.system.journal import CALL, RUN, survived
 from bench.system.leaving import AskedToLeave
+from bench.system.process_state import kept_state
 
 ECHO_S = 0.5  # one Ctrl-C may come twice: from the terminal, and from the process that waits for this one
 
@@ -63,20 +64,25 @@ def is_from_user(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def plugin_call(what: str, among: object = "") -> Iterator[None]:
-    """Turn what a plugin raises in the block into one error that names it.
+def plugin_call(
+    what: str, among: object = "", *, of_run: bool = False, is_own: bool = False
+) -> Iterator[None]:
+    """Turn what a plugin raises in the block into one error that names it; put back what it changed.
 
     What it says to the user (a `BenchError`) goes through as it is.
 
     Args:
         what: the plugin and what is called, e.g. `simclr: views()`.
         among: tells this call from others of the name; see `survived`.
+        of_run: the harness itself works in the block, which takes as long as it takes.
+        is_own: the plugin came with bench, and changes nothing.
 
     Raises:
         BadPlugin: it raised something else, or ended an earlier process of this command.
     """
     try:
-        with survived(what, among=among):
+        kept = nullcontext() if of_run or is_own else kept_state(what)
+        with survived(what, RUN if of_run else CALL, among), kept:
             yield
     except BenchError:
         raise
@@ -112,6 +118,7 @@ class Contained:
         name: of the plugin, for errors.
         within: a context for each call, such as one that explains an OSError.
         made_of: what the object was made of, which tells its calls from those of others.
+        is_own: it came with bench.
     """
 
     def __init__(
@@ -120,13 +127,16 @@ class Contained:
         name: str,
         within: Callable[[], AbstractContextManager[None]] = nullcontext,
         made_of: tuple[Any, ...] = (),
+        *,
+        is_own: bool = False,
     ) -> None:
         self._inner, self._name, self._within, self._made_of = inner, name, within, made_of
+        self._is_own = is_own
 
     def __call__(self, *args: Any) -> Contained:
         """Return an object of the class, contained as well."""
         made = self._call(f"{self._name}: {self._inner.__name__}()", self._inner, *args)
-        return Contained(made, self._name, self._within, args)
+        return Contained(made, self._name, self._within, args, is_own=self._is_own)
 
     def __getattr__(self, attribute: str) -> Any:
         what = f"{self._name}: {attribute}"
@@ -134,5 +144,5 @@ class Contained:
         return functools.partial(self._call, f"{what}()", value) if inspect.isroutine(value) else value
 
     def _call(self, what: str, function: Callable[..., Any], *args: Any) -> Any:
-        with plugin_call(what, (*self._made_of, *args)), self._within():
+        with plugin_call(what, (*self._made_of, *args), is_own=self._is_own), self._within():
             return function(*args)

@@ -92,9 +92,35 @@ def refuse_unreadable() -> Iterator[None]:
         raise BadData(message) from error
 
 
+MESSAGE, LINE = 4_000, 1_000  # letters that are kept of a message, and of what is said in one line
+
+
 def one_line(error: BaseException) -> str:
-    """Return an exception's class and message on one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    """Return an exception's class and message on one line; a long one is cut."""
+    return as_line(f"{type(error).__name__}: {message_of(error)}")
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of an exception, whose class may be a plugin's and say it wrongly."""
+    try:
+        return str(error)
+    except Exception as broken:  # noqa: BLE001 - whatever it is, the first error is to be told
+        return f"(its message cannot be had: {type(broken).__name__})"
+
+
+def as_line(text: str) -> str:
+    """Return a message on one line; a long one is cut."""
+    return cut(" ".join(text.split()), LINE).removesuffix(":")
+
+
+def cut(text: str, most: int) -> str:
+    """Return a text of which about `most` letters are kept, the start and the end, and how many are not."""
+    if len(text) <= most:
+        return text
+    end = most // 4
+    return (
+        f"{text[: most - end]} ... [{len(text) - most:,} of {len(text):,} letters left out] ... {text[-end:]}"
+    )
 
 
 def suggest(name: str, known: Iterable[str], most: int = 12, also: Mapping[str, str] | None = None) -> str:

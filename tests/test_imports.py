@@ -15,7 +15,8 @@ PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 HARNESS = sorted((ROOT / "bench").rglob("*.py"))
 WITHOUT_TORCH = (
     "", "api", "boundary", "cli", "config", "errors", "hookspecs", "keys",
-    "cli.app", "contracts.recipe", "execution.worker_process", "inspection.plugins", "planning.planner",
+    "cli.app", "contracts.recipe", "execution.worker_process", "inspection.installed", "inspection.plugins",
+    "planning.planner",
     "published.nearest", "published.search", "registry.discovery", "registry.published",
     "registry.registry", "registry.scaffold", "report.page", "reporting.axes", "reporting.comparison_texts",
     "reporting.export", "reporting.formats", "reporting.formats.base", "reporting.formats.by_name",

@@ -15,9 +15,9 @@ from typing import Any, TextIO
 import click
 
 from bench.boundary import tell_interrupts_apart
-from bench.cli.supervisor import FAILED, supervise
+from bench.cli.supervisor import FAILED, LOAD_LIMIT_S, supervise
 from bench.errors import BadValue, BenchError, UnknownName, UsageError, suggest
-from bench.registry.discovery import has_foreign_points
+from bench.registry.discovery import REQUIREMENTS, has_foreign_points
 from bench.registry.registry import Registry
 from bench.spelling import find_nearest, is_another_word
 from bench.system.journal import finish_journal
@@ -185,12 +185,14 @@ class Session:
     Args:
         by_option: plugins that `-p` disables.
         by_environment: plugins that the environment disables; unlike the others, they need not be installed.
+        load_limit_s: seconds that a plugin which did not come with bench may take to be loaded.
         owns_process: nothing but this command runs in the process, which may fork.
         stdout: where the result of the command goes; none is standard output as it stands.
     """
 
     by_option: tuple[str, ...] = ()
     by_environment: tuple[str, ...] = ()
+    load_limit_s: float = LOAD_LIMIT_S
     owns_process: bool = False
     stdout: TextIO | None = None
 
@@ -218,8 +220,17 @@ class Session:
         Nothing may have imported torch yet: a process that forks must have no other threads.
         """
         if self.owns_process and has_foreign_points(self.blocked):
-            supervise()
+            supervise(self.load_limit_s)
         self.owns_process = False
+
+    def say_failures(self) -> None:
+        """Say on standard error which plugins something is wrong with."""
+        failures = self.registry.failures
+        broken = {failure.plugin.id for failure in failures if failure.phase != REQUIREMENTS}
+        lacking = {failure.plugin.id for failure in failures} - broken
+        for said, ids in (("Failed to load", broken), ("Without what it needs", lacking)):
+            if ids:
+                click.echo(f"{said}: {', '.join(sorted(ids))}. See `bench plugins doctor`.", err=True)
 
     def echo(self, result: object) -> None:
         """Print what the command was asked for: the only thing on standard output."""

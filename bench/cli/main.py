@@ -24,6 +24,7 @@ from bench.cli.table import status, table
 from bench.cli.watch import watch
 from bench.cli.worker import worker
 
+LOAD_TIMEOUT = "BENCH_LOAD_TIMEOUT"  # in the environment
 NO = "no:"  # of `-p no:NAME`, as pytest has it
 
 
@@ -50,7 +51,8 @@ def read_disabled(_: click.Context, __: click.Parameter, values: tuple[str, ...]
 @click.group(cls=Shell, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("-p", "disabled", multiple=True, metavar="no:NAME", callback=read_disabled,
               help="Do not import the plugin NAME: an entry point, a distribution or dist:entry. "
-                   "BENCH_DISABLE=NAME,NAME does the same.")  # fmt: skip
+                   "BENCH_DISABLE=NAME,NAME does the same. BENCH_LOAD_TIMEOUT=TIME is how long one of "
+                   "others may take to be imported, 60 s if not set.")  # fmt: skip
 @click.option("--traceback", is_flag=True, help="Show where an error was raised.")
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=print_version,
               help="Show the versions of bench, Python, torch and timm.")  # fmt: skip
@@ -69,6 +71,10 @@ def main(ctx: click.Context, disabled: tuple[str, ...], traceback: bool) -> None
     session = ctx.ensure_object(Session)
     session.by_option = disabled
     session.by_environment = tuple(name.strip() for name in names if name.strip())
+    if limit := os.environ.get(LOAD_TIMEOUT):
+        from bench.planning.options import read_timeout
+
+        session.load_limit_s = read_timeout(limit, LOAD_TIMEOUT)
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 

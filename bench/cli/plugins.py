@@ -22,7 +22,7 @@ def plugins(ctx: click.Context) -> None:
 @session
 def plugins_list(session: Session) -> None:
     """List every plugin that is installed, what it offers and what is wrong with it."""
-    from bench.inspection.plugins import list_entry_points
+    from bench.inspection.installed import list_entry_points
 
     session.echo(list_entry_points(session.registry))
 
@@ -30,8 +30,11 @@ def plugins_list(session: Session) -> None:
 @plugins.command()
 @session
 def doctor(session: Session) -> int:
-    """Show why plugins failed, with tracebacks. The exit status is 1 if one did."""
-    from bench.inspection.plugins import diagnose_failures
+    """Say which plugins were found, what is wrong with them, with tracebacks, and what to do.
+
+    The exit status is 1 if one failed to load, or lacks something that it says it needs.
+    """
+    from bench.inspection.installed import diagnose_failures
 
     session.echo(diagnose_failures(session.registry))
     return FAILED if session.registry.failures else 0

@@ -13,6 +13,7 @@ import click
 from bench.cli.app import Session, session
 from bench.cli.completion import complete_folders, complete_names, complete_setting, complete_words
 from bench.cli.options import axis
+from bench.system.journal import limit_calls
 
 FIRST_EPOCHS = 5  # of `bench run` alone: within a minute on two cores
 HOW_TO_GO_ON = f"""That was a first look, {FIRST_EPOCHS} epochs long. How to go on:
@@ -87,6 +88,16 @@ HOW_TO_GO_ON = f"""That was a first look, {FIRST_EPOCHS} epochs long. How to go 
 @click.option("--profile/--no-profile", default=None,
               help="Say where the time goes, and write traces: of ten steps of each training, and of the "
                    "first 2 s of each backbone's features and of each evaluator.")  # fmt: skip
+@click.option("--timeout", metavar="TIME",
+              help="End a cell that is not done after TIME, seconds or such as 1h30m, the training of its "
+                   "backbone included; it fails, and the others are made.  [default: none]")  # fmt: skip
+@click.option("--retries", metavar="N",
+              help="How often later runs try a cell again that failed, before it is given up.  "
+                   "[default: 1]")  # fmt: skip
+@click.option("--retry-failed/--no-retry-failed", default=None,
+              help="Try all cells again that failed, those that were given up as well.")  # fmt: skip
+@click.option("--fail-fast/--no-fail-fast", default=None,
+              help="Make nothing more once a cell has failed.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would be made and how long it takes; make nothing.")
 @session
 def run(session: Session, /, grid: Path | None, dry_run: bool, **options: Any) -> int:  # noqa: FBT001
@@ -114,8 +125,13 @@ def run(session: Session, /, grid: Path | None, dry_run: bool, **options: Any) -
     is_first_look = grid is None and not merged.axes and not merged.settings
     if is_first_look:
         merged = replace(merged, settings={"train.epochs": (FIRST_EPOCHS,)})
+    limit_calls(merged.runtime.get("timeout") or 0.0)
     from bench.planning.checks import refuse_early
 
+    session.say_failures()
+    names = merged.request("float32").names
+    for note in session.registry.describe_shadowed(names):
+        click.echo(f"Note: {note}", err=True)
     refuse_early(merged, session.registry)  # before seconds are spent on importing torch
     from bench.cli.run_grid import run_grid
     from bench.cli.torchrun import read_joined

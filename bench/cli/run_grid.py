@@ -17,6 +17,7 @@ from bench.registry.registry import Registry
 from bench.reporting.table import table
 from bench.reporting.threads import describe_other_threads
 from bench.storage.artifacts import ArtifactStore
+from bench.storage.attempts import attempts_of, describe_attempts
 from bench.storage.records import Record, RecordStore
 from bench.system.arithmetic import repeat_to_the_bit
 from bench.system.profiler import Profiler
@@ -60,6 +61,8 @@ def run_grid(
         click.echo(f"{note}\n", err=True)
     if records:  # all may wait in a queue
         session.echo(table(records, mix_protocols=True, folder=results))
+    for line in describe_left(experiment, records):
+        click.echo(line, err=True)
     return 1 if any(record["status"] == "failed" for record in records) else 0
 
 
@@ -106,7 +109,9 @@ def describe_experiment(experiment: Experiment) -> str:
     device = torch.device(spec.device)
     if spec.deterministic:
         repeat_to_the_bit()
-    return describe_run(experiment.cells, parts.datasets, parts.registry, store, artifacts, device)
+    return describe_run(
+        experiment.cells, parts.datasets, parts.registry, store, artifacts, device, experiment.given_up
+    )
 
 
 def describe_times(profiler: Profiler) -> str:
@@ -115,16 +120,42 @@ def describe_times(profiler: Profiler) -> str:
     return f"{profiler.timer.table()}{nothing}"
 
 
+def describe_left(experiment: Experiment, records: Sequence[Record]) -> Iterator[str]:
+    """Yield a line for cells that were given up, and one for those that were not begun."""
+    given_up = sum(record["keys"]["score"] in experiment.given_up for record in records)
+    if given_up:
+        yield (
+            f"Given up: {count_cells(given_up)} that failed before and {'was' if given_up == 1 else 'were'} "
+            "not tried again. --retry-failed tries them, --retries N more often by itself."
+        )
+    left = len(experiment.cells) - len(records)
+    if experiment.fail_fast and left and any(record["status"] == "failed" for record in records):
+        yield f"--fail-fast: a cell failed, and {count_cells(left)} of {len(experiment.cells)} were not made."
+
+
+def count_cells(count: int) -> str:
+    """Return a number of cells in words."""
+    return "1 cell" if count == 1 else f"{count} cells"
+
+
 def print_progress(experiment: Experiment) -> Iterator[Record]:
     """Yield the records of an experiment as they come, each with a line on standard error."""
     for number, record in enumerate(experiment.run(), 1):
         cell = experiment.cells[experiment.position(record)]
-        click.echo(f"[{number}/{len(experiment.cells)}] {cell.title}: {describe_outcome(record)}", err=True)
+        outcome = describe_outcome(record, is_given_up=record["keys"]["score"] in experiment.given_up)
+        click.echo(f"[{number}/{len(experiment.cells)}] {cell.title}: {outcome}", err=True)
         yield record
 
 
-def describe_outcome(record: Record) -> str:
-    """Return a record's first metric, or its status where it has none."""
+def describe_outcome(record: Record, *, is_given_up: bool = False) -> str:
+    """Return a record's first metric, or its status where it has none.
+
+    Args:
+        record: of a cell.
+        is_given_up: it failed in earlier runs, and was not tried in this one.
+    """
+    if is_given_up:
+        return f"given up, for it failed {describe_attempts(attempts_of(record))}. {record['reason']}"
     metrics = record["metrics"]
     first = record.get("headline") or next(iter(metrics), None)
     return f"{first} {metrics[first]['value']:.2f}" if first else str(record["status"])

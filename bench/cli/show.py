@@ -36,9 +36,7 @@ def list_(session: Session, what: str | None, pattern: str | None) -> None:
 
     kind, pattern = kind_or_pattern(what, pattern)
     session.echo(list_plugins(session.registry, kind, pattern))
-    broken = {failure.plugin.id for failure in session.registry.failures}
-    if broken:
-        click.echo(f"Failed to load: {', '.join(sorted(broken))}. See `bench plugins doctor`.", err=True)
+    session.say_failures()
 
 
 @click.command()

@@ -17,6 +17,7 @@ from bench.config import NoSettings
 from bench.errors import BadValue
 from bench.storage.records import Record
 from bench.storage.submissions import Submission
+from bench.system.process_end import ProcessEnd
 
 
 class CellRunner(Protocol):
@@ -40,13 +41,19 @@ class CellRunner(Protocol):
     def claim(self, cell: Any) -> AbstractContextManager[object]:
         """Claim the backbone of a cell for a block; what it gives is false where another process has it."""
 
-    def record_failure(self, cell: Any, reason: str, error_type: str = "WorkerDied") -> Record:
+    def describe_claim(self, cell: Any) -> str:
+        """Return what another process has claimed of a cell, and which process that is."""
+
+    def record_failure(
+        self, cell: Any, reason: str, error_type: str = "WorkerDied", end: ProcessEnd | None = None
+    ) -> Record:
         """Store that the worker of a cell died, and return the record.
 
         Args:
             cell: of the worker. One whose record is there already keeps it.
             reason: one line with what to do about it.
             error_type: what kind of error it was.
+            end: of its process, where that is known; what to do about it is then added to the reason.
         """
 
 
@@ -76,6 +83,10 @@ class WorkerSpec(Protocol):
     @property
     def gpus(self) -> tuple[str, ...]:
         """The GPUs that this worker, or all of them together, may use; none named are all there are."""
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds after which a cell that is not done is ended, as `--timeout` says."""
 
     @property
     def wait(self) -> bool:

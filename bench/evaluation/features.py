@@ -90,15 +90,15 @@ def chunk_images(image_size: int, device: torch.device) -> int:
     return max(1, most // image_size**2)
 
 
-def finite(rows: Iterable[Tensor], what: str) -> Iterator[Tensor]:
+def finite(rows: Iterable[Tensor], what: str, advice: str) -> Iterator[Tensor]:
     """Pass features on.
 
     Raises:
-        CellError: some are not finite; `what` they are.
+        CellError: some are not finite; `what` they are, and what to do about it.
     """
     for part in rows:
         if not torch.isfinite(part).all():
-            raise CellError(f"{what} are not finite. Lower train.lr.")
+            raise CellError(f"{what} are not finite. {advice}")
         yield part
 
 

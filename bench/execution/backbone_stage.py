@@ -92,9 +92,10 @@ class BackboneStage:
             raise StageFailed(self._failed[key])
         if key not in self._restored:
             try:
-                with in_stage("pretrain"), self.watch.entered("pretrain"), self.artifacts.locked(key):
+                with in_stage("pretrain", cell), self.watch.entered("pretrain"), self.artifacts.locked(key):
                     if self.artifacts.find(key) is None:
-                        self._make(cell)
+                        with in_stage("pretrain", cell):  # what it changes is put back at once
+                            self._make(cell)
                     self.read(cell)
             except StageFailed as failed:
                 self._failed[key] = failed.report

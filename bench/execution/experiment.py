@@ -7,8 +7,10 @@ records = list(experiment.run())
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +24,7 @@ from bench.contracts.executor import Executor
 from bench.errors import BadPlugin, BadValue, CellError, refuse_unreadable
 from bench.execution.called_logger import open_loggers
 from bench.execution.device_checks import count_devices, refuse_unshareable, share_threads
-from bench.execution.pipeline import LocalParts, PipelineSpec, find_record
+from bench.execution.pipeline import LocalParts, PipelineSpec, is_result
 from bench.execution.submitted import to_plain
 from bench.execution.team import Joined
 from bench.planning.cells import Cell
@@ -32,6 +34,7 @@ from bench.planning.planner import plan_grid
 from bench.planning.request import Request
 from bench.registry.registry import Registry
 from bench.storage.artifacts import ArtifactStore
+from bench.storage.attempts import attempts_of
 from bench.storage.records import Record, RecordStore
 from bench.storage.writable import refuse_unwritable
 from bench.system.arithmetic import refuse_precision
@@ -52,6 +55,8 @@ class Experiment:
         parts: what was opened for the plan.
         executor: shares the cells out.
         notes: what of the request changes nothing, or was asked for twice; a line each.
+        given_up: cells that have failed and are not tried again, by the keys of their scores.
+        fail_fast: nothing more is made once a cell has failed.
     """
 
     cells: Sequence[Cell]
@@ -59,6 +64,8 @@ class Experiment:
     parts: LocalParts
     executor: Executor
     notes: Sequence[str] = ()
+    given_up: Collection[str] = ()
+    fail_fast: bool = False
 
     @cached_property
     def positions(self) -> dict[tuple[str, ...], int]:
@@ -72,41 +79,51 @@ class Experiment:
     def run(self) -> Iterator[Record]:
         """Yield one record per cell as they come, from the store if it is there, else made and stored.
 
+        With `fail_fast` there are no more of them once a cell has failed in this run.
+
         Raises:
             CellError: the executor left cells out.
         """
         groups = [list(group) for _, group in itertools.groupby(self.cells, lambda cell: cell.keys.backbone)]
         missing = set(self.positions.values())
-        fault, failed = None, 0
+        fault, failed, is_over = None, 0, False
         ArtifactStore(self.spec.results).claims.choose(self.spec.claims)
         heartbeat = Heartbeat()
         forget_silent(self.spec.results)
         try:
             with heartbeat.shown(self.spec.results, self.spec.run):
                 self._tell(heartbeat, missing, failed)
-                for record in self._list_records(groups):
-                    missing.discard(self.position(record))
-                    failed += record["status"] == "failed"
-                    self._tell(heartbeat, missing, failed)
-                    yield record
+                with contextlib.closing(self._list_records(groups)) as records:
+                    for record in records:
+                        missing.discard(self.position(record))
+                        failed += record["status"] == "failed"
+                        self._tell(heartbeat, missing, failed)
+                        yield record
+                        is_over = self.fail_fast and self._has_failed_now(record)
+                        if is_over:
+                            break
         except BadPlugin as error:
             fault = error
         finally:
             forget_workers(self.spec.results, self.spec.run)
             self.parts.observers.drain()
-        if fault or (missing and not self.executor.leaves(self.spec)):
+        if fault or (missing and not is_over and not self.executor.leaves(self.spec)):
             said = f"{fault} There" if fault else f"{type(self.executor).__name__}: there"
             raise CellError(
                 f"{said} is no record of {len(missing)} of {len(self.cells)} cells. "
                 "Run again with --executor in-process."
             ) from fault
 
+    def _has_failed_now(self, record: Record) -> bool:
+        """Tell whether a cell was tried in this run, and failed."""
+        return record["status"] == "failed" and record["keys"]["score"] not in self.given_up
+
     def _tell(self, heartbeat: Heartbeat, missing: Collection[int], failed: int) -> None:
         """Tell those who watch how many cells have a record."""
         done = len(self.cells) - len(missing)
         heartbeat.begin(kind="run", run=self.spec.run, cells=len(self.cells), done=done, failed=failed)
 
-    def _list_records(self, groups: Sequence[Sequence[Cell]]) -> Iterator[Record]:
+    def _list_records(self, groups: Sequence[Sequence[Cell]]) -> Generator[Record, None, None]:
         """Yield what the executor does, which may be a plugin's.
 
         Where it computes on other machines, cells that cannot work are told here, and not submitted.
@@ -116,14 +133,19 @@ class Experiment:
             yield from replace(self.spec, device="cpu").build().run(known)
             groups = [own for group in groups if (own := [cell for cell in group if not cell.why_not])]
         call = f"{type(self.executor).__name__}: run()"
-        with plugin_call(call):
+        with plugin_call(call, of_run=True):
             records = iter(self.executor.run(self.spec, groups))
-        while True:  # not one block round a `yield`: what ends this generator is nothing that a plugin raised
-            with plugin_call(call):
-                record = next(records, None)
-            if record is None:
-                return
-            yield record
+        try:
+            while True:  # no block round a `yield`: what ends this generator is nothing that a plugin raised
+                with plugin_call(call, of_run=True):
+                    record = next(records, None)
+                if record is None:
+                    return
+                yield record
+        finally:
+            if isinstance(records, Generator):
+                with plugin_call(call, of_run=True):
+                    records.close()  # where not all are wanted
 
 
 def plan_experiment(
@@ -167,6 +189,10 @@ def plan_experiment(
     with plugin_call(f"{type(executor).__name__}: check()"):
         executor.check(spec)
     loggers = open_loggers(registry, spec.loggers, runtime.results)
+    if runtime.fail_fast and executor.device:
+        raise BadValue(
+            f"--fail-fast: {runtime.executor} goes on elsewhere. Leave it out; `bench cancel` ends its jobs."
+        )
     store, artifacts = RecordStore(runtime.results), ArtifactStore(runtime.results)
     refuse_unwritable([store.root, artifacts.folder], runtime.results)
     artifacts.claims.resolve(runtime.claims)
@@ -179,14 +205,17 @@ def plan_experiment(
         planned = plan_grid(request, registry, datasets)
     cells = select(planned.cells)
     refuse_unshareable(cells, runtime.devices, registry)
-    refuse_unwritable_records(store, cells)
+    failed = look_at_records(store, cells)
+    again = choose_again(failed, runtime)
     parts = LocalParts(registry, datasets, watch, loggers=loggers)
     return Experiment(
         cells=cells,
-        spec=replace(spec, local=parts),
+        spec=replace(spec, local=parts, again=again),
         parts=parts,
         executor=executor,
         notes=(*options.notes, *planned.notes),
+        given_up=failed.keys() - again.keys(),
+        fail_fast=runtime.fail_fast,
     )
 
 
@@ -250,6 +279,8 @@ def make_spec(
         claims=runtime.claims,
         loggers=options.logger_settings,
         joined=joined,
+        timeout=runtime.timeout,
+        retries=runtime.retries,
     )
     return replace(spec, grid=to_plain(options, spec, precision)) if executor.device else spec
 
@@ -295,8 +326,9 @@ def choose_executor(runtime: Runtime, *, isolate: bool, together: bool = False) 
         together: this process is one of several that were started to make cells together.
     """
     held = runtime.devices > 1 and not together and not runtime.profile  # to its share of the threads
+    can_move = isolate or (runtime.timeout and not together)  # what takes too long is ended with its process
     needs_process = (
-        runtime.jobs > 1 or runtime.threads or runtime.gpus or held or (isolate and not runtime.profile)
+        runtime.jobs > 1 or runtime.threads or runtime.gpus or held or (can_move and not runtime.profile)
     )
     return runtime.executor or ("local" if needs_process else "in-process")
 
@@ -319,17 +351,30 @@ def open_watch(spec: PipelineSpec, device: torch.device) -> StageWatch:
     return StageWatch(timer, profiler)
 
 
-def refuse_unwritable_records(store: RecordStore, cells: Sequence[Cell]) -> None:
-    """Refuse now what would end the run when a cell's turn comes.
+def look_at_records(store: RecordStore, cells: Sequence[Cell]) -> dict[str, int]:
+    """Return how often cells have failed, by the keys of their scores, of those that have.
+
+    What would end the run when a cell's turn comes is refused now.
 
     Raises:
         UsageError: the folder of a record cannot be written to, or a newer bench wrote a record.
     """
     folders: dict[Path, None] = {}
+    failed: dict[str, int] = {}
     for cell in cells:
-        if find_record(store, cell, tell=False) is None:  # the run tells
+        record = store.find(cell.names, cell.keys.score, tell=False)  # the run tells
+        if record is None or not is_result(record, cell):
             folders[store.path(cell.names, cell.keys.score).parent] = None
+        if record and not cell.failure and (attempts := attempts_of(record)):
+            failed[cell.keys.score] = attempts
     refuse_unwritable(folders, store.folder)
+    return failed
+
+
+def choose_again(failed: Mapping[str, int], runtime: Runtime) -> dict[str, int]:
+    """Return those of the cells that have failed which are tried again, with how often they have failed."""
+    most = math.inf if runtime.retry_failed else runtime.retries
+    return {key: attempts for key, attempts in failed.items() if attempts <= most}
 
 
 def _identify(names: Mapping[str, Any], score_key: str) -> tuple[str, ...]:

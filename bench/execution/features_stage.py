@@ -18,6 +18,7 @@ from bench.execution.backbone_stage import BackboneStage
 from bench.execution.failures import in_stage
 from bench.execution.image_cache import ImageCache
 from bench.planning.cells import Cell
+from bench.pretraining.loss_meter import advise_stability
 from bench.storage.artifact_files import ABOUT, read_about, write_json
 from bench.storage.artifacts import ArtifactStore
 from bench.system.device import threads_on
@@ -62,7 +63,7 @@ class FeaturesStage:
         key = cell.keys.features[split]
         if key not in self._found:
             self._found &= set(cell.keys.features.values())
-            with in_stage("features"), self.watch.entered("features"), self.artifacts.locked(key):
+            with in_stage("features", cell), self.watch.entered("features"), self.artifacts.locked(key):
                 if self.artifacts.find(key) is None:
                     self._extract(cell, split, key)
                 self._found.add(key)
@@ -102,7 +103,9 @@ class FeaturesStage:
         sharing = team.sharing("features", cell, split) if several else nullcontext(ALONE)
         with self.artifacts.write(key) as folder, sharing as ranks:
             rows = self._rows(cell, backbone, images, ranks)
-            rows = feature_files.finite(rows, f"{cell.training_title}: the features of {split}")
+            rows = feature_files.finite(
+                rows, f"{cell.training_title}: the features of {split}", _advise(cell)
+            )
             with self.watch.stage("features", key, cell.training_title, of=cell.keys.backbone):
                 forget_peak(self.backbones.device)
                 started = time.monotonic()
@@ -133,3 +136,10 @@ class FeaturesStage:
             spec=self._spec(cell),
             ranks=ranks,
         )
+
+
+def _advise(cell: Cell) -> str:
+    """Return what to do where the features of a cell are not finite."""
+    if cell.training is None:
+        return "Nothing was trained: look at the weights that the backbone starts from."
+    return advise_stability(cell.training)

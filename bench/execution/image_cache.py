@@ -6,7 +6,7 @@ from bench.contracts.dataset import Images
 from bench.execution.failures import in_stage
 from bench.planning.cells import PluginChoice
 from bench.planning.open_datasets import Datasets
-from bench.system.stage_timer import StageTimer
+from bench.system.stage_watch import StageWatch
 
 
 class ImageCache:
@@ -14,11 +14,11 @@ class ImageCache:
 
     Args:
         datasets: as they were opened for the plan.
-        timer: of the run.
+        watch: over each loading.
     """
 
-    def __init__(self, datasets: Datasets, timer: StageTimer) -> None:
-        self.datasets, self.timer = datasets, timer
+    def __init__(self, datasets: Datasets, watch: StageWatch) -> None:
+        self.datasets, self.watch = datasets, watch
         self._kept: dict[tuple[str, str], Images] = {}
 
     def get(self, choice: PluginChoice, split: str) -> Images:
@@ -32,7 +32,7 @@ class ImageCache:
         if (choice.key, split) in self._kept:
             return self._kept[choice.key, split]
         self._kept = {key: images for key, images in self._kept.items() if key[0] == choice.key}
-        with in_stage("data"), self.timer.time("data"):
+        with in_stage("data"), self.watch.entered("data"), self.watch.timer.time("data"):
             dataset = self.datasets.open(choice)
             images: Images = dataset.load(split)
             is_kept = split in dataset.splits

@@ -21,6 +21,7 @@ from bench.errors import one_line
 from bench.execution.called_logger import CalledLogger
 from bench.registry.registry import Registry
 from bench.system.journal import OBSERVER, survived
+from bench.system.process_state import kept_folder
 from bench.system.stage_watch import Tell, tell_nobody
 
 STEPS_WAITING = 1_000  # events in a queue from which on steps are dropped
@@ -182,7 +183,7 @@ class _Observer:
     def _call(self, hook: str, values: Mapping[str, Any]) -> Any:
         self.tell("observing", self.name)
         try:
-            with survived(f"{self.name}: an observer", OBSERVER):
+            with survived(f"{self.name}: an observer", OBSERVER), kept_folder():
                 return self.hooks[hook](**values)
         except BaseException as error:
             if is_from_user(error):

@@ -20,6 +20,7 @@ from bench.errors import ClaimLost, DeviceLost
 from bench.execution.backbone_stage import BackboneStage
 from bench.execution.called_logger import CalledLogger, open_loggers
 from bench.execution.cell_record import blank_record
+from bench.execution.endings import UNKNOWN, report_end
 from bench.execution.failures import StageFailed, failure_fields
 from bench.execution.features_stage import FeaturesStage
 from bench.execution.image_cache import ImageCache
@@ -33,13 +34,15 @@ from bench.planning.failure_report import FailureReport
 from bench.planning.open_datasets import Datasets
 from bench.registry.registry import Registry
 from bench.storage.artifacts import ArtifactStore
+from bench.storage.attempts import attempts_of, count_attempt
 from bench.storage.records import Record, RecordStore
 from bench.storage.submissions import Submission, SubmittedCell, name_submission
 from bench.system.arithmetic import float32_as, repeat_to_the_bit
 from bench.system.device import is_lost, list_devices
-from bench.system.heartbeat import name_run, name_worker
+from bench.system.heartbeat import look_around, name_run, name_worker
 from bench.system.malloc import keep_freed_pages
 from bench.system.memory import share_memory
+from bench.system.process_end import ProcessEnd
 from bench.system.stage_watch import StageWatch, Tell, tell_nobody
 
 log = logging.getLogger("bench")
@@ -95,6 +98,10 @@ class PipelineSpec:
         run: the name of the run, that its workers share.
         local: what is at hand in this process; it is not sent to another, which opens its own.
         joined: this process is one of those that `torchrun` started.
+        timeout: seconds after which a cell that is not done is ended; none lets it take what it takes.
+        retries: times that a cell which failed is tried again.
+        again: cells that have failed and are to be tried again, by the keys of their scores, with how often
+            they had failed when the run began; none is all that have failed.
     """
 
     results: Path
@@ -118,6 +125,9 @@ class PipelineSpec:
     run: str = field(default_factory=name_run)
     local: LocalParts | None = None
     joined: Joined | None = None
+    timeout: float | None = None
+    retries: int = 1
+    again: Mapping[str, int] | None = None
 
     def __getstate__(self) -> dict[str, object]:
         """Return what is sent to another process."""
@@ -128,14 +138,14 @@ class PipelineSpec:
         if self.deterministic and self.device != "cpu":
             repeat_to_the_bit()
         parts, device, team = self.local or self._open_parts(), self.rank_device(0), Team(self)
-        artifacts = ArtifactStore(self.results)
-        images = ImageCache(parts.datasets, parts.watch.timer)
+        artifacts = ArtifactStore(self.results.absolute())  # wherever a plugin goes meanwhile
+        images = ImageCache(parts.datasets, parts.watch)
         backbones = BackboneStage(
             parts.registry, artifacts, images, device, parts.watch, parts.observers, team, live=self.live
         )
         features = FeaturesStage(backbones, images, artifacts, parts.watch)
         scores = ScoreStage(parts.registry, features, images, artifacts, parts.watch)
-        return Pipeline(parts.registry, RecordStore(self.results), scores, parts.observers, self.run)
+        return Pipeline(self, parts.registry, scores, parts.observers)
 
     def place(self, number: int) -> PipelineSpec:
         """Return the specification for one of the workers.
@@ -213,18 +223,17 @@ class Pipeline:
     """Turns cells into stored records; what consecutive cells share is kept in memory.
 
     Args:
+        spec: of the run.
         registry: of plugins.
-        store: of records.
         scores: the uppermost stage.
         observers: of the run.
-        name: of the run.
     """
 
     def __init__(
-        self, registry: Registry, store: RecordStore, scores: ScoreStage, observers: Observers, name: str
+        self, spec: PipelineSpec, registry: Registry, scores: ScoreStage, observers: Observers
     ) -> None:
-        self.registry, self.store = registry, store
-        self.scores, self.observers, self.name = scores, observers, name
+        self.spec, self.registry, self.store = spec, registry, RecordStore(spec.results.absolute())
+        self.scores, self.observers, self.name = scores, observers, spec.run
         self._expected: Sequence[Cell] = ()
 
     def expect(self, cells: Sequence[Cell]) -> None:
@@ -249,7 +258,9 @@ class Pipeline:
         try:
             with heartbeat.shown(self.store.folder, name_worker(self.name)):
                 for cell in cells:
-                    heartbeat.begin(kind="worker", run=self.name, cell=cell.title)
+                    heartbeat.begin(
+                        kind="worker", run=self.name, cell=cell.title, backbone=cell.keys.backbone
+                    )
                     record = self.find_record(cell) or self._store(cell, self._make(cell))
                     yield record
                     if record["status"] == "failed" and self.team.is_lost:
@@ -274,7 +285,7 @@ class Pipeline:
 
     def find_record(self, cell: Cell) -> Record | None:
         """Return the stored record of a cell that is not to be tried again, if there is one."""
-        return find_record(self.store, cell)
+        return find_record(self.store, cell, self.spec.again)
 
     def find_any(self, cell: Cell) -> Record | None:
         """Return the stored record of a cell, of whatever status, if there is one."""
@@ -288,18 +299,33 @@ class Pipeline:
         """Claim the backbone of a cell for a block; what it gives is none where another process has it."""
         return self.scores.artifacts.claims.attempt(f"{cell.keys.backbone}.cells")
 
-    def record_failure(self, cell: Cell, reason: str, error_type: str = "WorkerDied") -> Record:
+    def describe_claim(self, cell: Cell) -> str:
+        """Return which backbone another process has claimed, and which process that is."""
+        title = cell.training_title
+        for sighting in look_around(self.store.folder):
+            said = sighting.said
+            if said.get("backbone") == cell.keys.backbone and not sighting.is_silent:
+                return f"{title}, which process {said.get('pid')} of {said.get('host')} is at"
+        return f"{title}, which another process has"
+
+    def record_failure(
+        self, cell: Cell, reason: str, error_type: str = "WorkerDied", end: ProcessEnd | None = None
+    ) -> Record:
         """Store that a cell failed outside of this process, and return its record.
 
         Args:
             cell: one whose record is there already keeps it.
             reason: one line.
             error_type: what kind of error it was.
+            end: of the process that was at it, if that has ended; what to do about it is then said, too.
         """
         stored = self.find_record(cell)
         if stored:
             return stored
-        report = FailureReport(stage="process", type=error_type, message=reason, reason=reason)
+        if end:
+            report = report_end(cell, reason, error_type, end)
+        else:
+            report = FailureReport(stage=UNKNOWN, type=error_type, message=reason, reason=reason)
         return self._store(cell, {**self._blank_record(cell), **failure_fields(cell, report)})
 
     def _make(self, cell: Cell) -> Record:
@@ -325,8 +351,11 @@ class Pipeline:
 
     def _store(self, cell: Cell, record: Record) -> Record:
         """Write a record, tell observers, and return it; one that another process made meanwhile stays."""
-        if stored := find_record(self.store, cell, tell=False):
-            return stored
+        before = self.find_any(cell)
+        if before and is_result(before, cell):
+            return before
+        if record["status"] == "failed":
+            record = count_attempt(record, before, self.spec.retries)
         self.store.write(record)
         if not cell.failure:
             self.store.remove(cell.names, cell.unplanned_key)
@@ -340,15 +369,25 @@ class Pipeline:
         return blank_record(cell, describe_provenance(self.scores.device, self.registry))
 
 
-def find_record(store: RecordStore, cell: Cell, *, tell: bool = True) -> Record | None:
+def find_record(
+    store: RecordStore, cell: Cell, again: Mapping[str, int] | None = None, *, tell: bool = True
+) -> Record | None:
     """Return the stored record of a cell that is not to be tried again, if there is one.
 
     Args:
         store: of records.
         cell: whose record it is.
+        again: as of `PipelineSpec`. One that has failed once more since was tried by this run, or by another.
         tell: warn of a record that is refused.
     """
     record = store.find(cell.names, cell.keys.score, tell=tell)
-    if record is None or record["status"] == "failed":
+    if record is None or record["status"] != "failed":
+        return record if record and is_result(record, cell) else None
+    if again is None or cell.failure:
         return None
-    return record if record["status"] == "ok" or record["reason"] == cell.skip else None
+    return None if again.get(cell.keys.score) == attempts_of(record) else record
+
+
+def is_result(record: Record, cell: Cell) -> bool:
+    """Tell whether a record has what is to be known of a cell: its scores, or why it cannot have any."""
+    return bool(record["status"] == "ok" or (record["status"] == "skipped" and record["reason"] == cell.skip))

@@ -19,6 +19,7 @@ from bench.execution.deal import Deal, join_fits
 from bench.execution.failures import StageFailed, in_stage
 from bench.execution.features_stage import FeaturesStage
 from bench.execution.image_cache import ImageCache
+from bench.execution.score_checks import refuse_no_score
 from bench.planning.cells import Cell
 from bench.planning.failure_report import FailureReport
 from bench.registry.registry import Registry
@@ -83,7 +84,7 @@ class ScoreStage:
             StageFailed: the evaluator, or a stage below, failed.
         """
         features = self.features.get_all(cell)
-        with in_stage("evaluate"), self.watch.entered("evaluate"):
+        with in_stage("evaluate", cell), self.watch.entered("evaluate"):
             made = self._fetch(cell, coming) or self._make(cell, features)
             self._save_predictions(cell, made.predictions)
             return made.described
@@ -96,7 +97,7 @@ class ScoreStage:
     def _report(self, cell: Cell) -> Evaluation | FailureReport:
         """Evaluate a cell whose backbone and features are there, and return what came of it."""
         try:
-            with in_stage("evaluate"):
+            with in_stage("evaluate", cell):
                 if self._class_of(cell).needs == "backbone":
                     self.features.backbones.read(cell)
                 return self._make(cell, self.features.read_all(cell))
@@ -133,6 +134,7 @@ class ScoreStage:
         task = self._build_task(cell, features)
         groups = count_groups(task.train)  # before an evaluator may have changed its copy
         scores, seconds = self._evaluate(cell, task)
+        refuse_no_score(cell.evaluator.name, scores)
         described = self._describe(cell, scores, len(features["test"]), seconds, groups)
         encode(described)  # what no file can hold fails here, and not when the record is written
         return Evaluation(described, list_predictions(scores, features["test"]))

@@ -36,6 +36,8 @@ def to_plain(options: Options, spec: PipelineSpec, precision: str) -> dict[str, 
             "packed": spec.packed,
             "claims": spec.claims,
             "log": list(spec.loggers),
+            "timeout": spec.timeout,
+            "retries": spec.retries,
         },
         "blocked": list(spec.blocked),
         "precision": precision,
@@ -57,5 +59,5 @@ def to_options(grid: Mapping[str, Any], results: Path, devices: int | None = Non
     return Options(
         axes={name: tuple(values) for name, values in grid["axes"].items()},
         settings={name: tuple(values) for name, values in grid["settings"].items()},
-        runtime={**runtime, "results": results, "executor": WORKER},
+        runtime={**runtime, "results": results, "executor": WORKER, "retry_failed": True},
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,15 +25,17 @@ class BackboneCells:
 
     all: Sequence[Cell]
     skipped: Sequence[Cell]
+    given_up: Sequence[Cell]
     missing: Sequence[Cell]
 
     @property
     def counts(self) -> str:
-        """How many scores are there, to be made and skipped."""
+        """How many scores are there, to be made, skipped and given up."""
         counts = {
-            "have": len(self.all) - len(self.missing) - len(self.skipped),
+            "have": len(self.all) - len(self.missing) - len(self.skipped) - len(self.given_up),
             "make": len(self.missing),
             "skip": len(self.skipped),
+            "given up": len(self.given_up),
         }
         return ", ".join(f"{word} {count}" for word, count in counts.items() if count)
 
@@ -50,6 +52,7 @@ def describe_run(
     store: RecordStore,
     cache: ArtifactStore,
     device: torch.device,
+    given_up: Collection[str] = (),
 ) -> str:
     """Return a table of backbones and their scores: what is there, to be made or skipped, with an estimate.
 
@@ -62,11 +65,12 @@ def describe_run(
         store: of records.
         cache: of backbones and features.
         device: that would compute.
+        given_up: cells that have failed and are not tried again, by the keys of their scores.
     """
     estimator = Estimator(datasets, registry, device)
     rows, training, features, evaluation = [], Span(), Span(), Span()
     asked: set[str] = set()  # features that are counted already
-    for key, group in _group_by_backbone(cells, store).items():
+    for key, group in _group_by_backbone(cells, store, given_up).items():
         action, takes = "make", ""
         if len(group.skipped) == len(group.all):
             action = "skip"
@@ -88,7 +92,9 @@ def describe_run(
     return f"{table}\n\n{left} Nothing was made."
 
 
-def _group_by_backbone(cells: Sequence[Cell], store: RecordStore) -> dict[str, BackboneCells]:
+def _group_by_backbone(
+    cells: Sequence[Cell], store: RecordStore, given_up: Collection[str]
+) -> dict[str, BackboneCells]:
     """Return the cells of each backbone by its key."""
     by_key: dict[str, list[Cell]] = {}
     for cell in cells:
@@ -97,7 +103,12 @@ def _group_by_backbone(cells: Sequence[Cell], store: RecordStore) -> dict[str, B
         key: BackboneCells(
             all=group,
             skipped=[cell for cell in group if cell.why_not],
-            missing=[cell for cell in group if not cell.why_not and not _has_score(cell, store)],
+            given_up=[cell for cell in group if cell.keys.score in given_up],
+            missing=[
+                cell
+                for cell in group
+                if not (cell.why_not or cell.keys.score in given_up or _has_score(cell, store))
+            ],
         )
         for key, group in by_key.items()
     }

@@ -1,4 +1,4 @@
-"""What there is to run: the texts of `bench list`, `bench show` and `bench plugins`."""
+"""What there is to run: the texts of `bench list` and `bench show`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bench.contracts.dataset_info import ROOT, DatasetInfo
 from bench.contracts.declared import DeclaredMethod
 from bench.contracts.recipe import ParamGroup, Recipe, TrainConfig
 from bench.errors import UnknownName, UsageError, suggest
-from bench.registry.registry import KINDS, Entry, Failure, Plugin, Registry, singular
+from bench.registry.registry import KINDS, Entry, Registry, singular
 
 WIDTHS = (None, None, 20, 44, 32)  # of a setting's name, default, range, meaning and source
 
@@ -82,8 +82,8 @@ def list_plugins(registry: Registry, kind: str | None = None, pattern: str | Non
     }
     if pattern and not any(rows.values()):
         raise UnknownName(f"nothing that is listed matches {pattern!r}. Leave the pattern out to see all.")
-    shown = {k: _without_empty(rows[k]) for k in kinds}
-    blocks = [f"{k}\n{_format_columns(shown[k]) or '  none'}" for k in kinds if rows[k] or not pattern]
+    shown = {k: without_empty(rows[k]) for k in kinds}
+    blocks = [f"{k}\n{format_columns(shown[k]) or '  none'}" for k in kinds if rows[k] or not pattern]
     return "\n\n".join(blocks)
 
 
@@ -92,7 +92,8 @@ def _offer_rows(registry: Registry, entry: Entry, pattern: str | None) -> Iterab
     origin = "" if entry.plugin.built_in else f"({entry.dist} {entry.version})"
     if not entry.family:
         if _matches(entry.name, pattern):
-            yield entry.name, entry.group, entry.summary, origin
+            name = entry.full_name if entry in registry.shadowed(entry.kind) else entry.name
+            yield name, entry.group, entry.summary, origin
     elif pattern is None:
         yield f"{entry.name} (family)", "", f"{entry.summary} {_describe_size(registry, entry)}", origin
     else:
@@ -101,7 +102,7 @@ def _offer_rows(registry: Registry, entry: Entry, pattern: str | None) -> Iterab
                 yield name, "", f"of {entry.name}", origin
 
 
-def _without_empty(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+def without_empty(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     """Return the rows without columns in which nothing is."""
     columns = [column for column in zip(*rows, strict=True) if any(column)]
     return [list(row) for row in zip(*columns, strict=True)]
@@ -232,17 +233,17 @@ def _format_recipe(recipes: Mapping[str, Recipe]) -> str:
     names = dict.fromkeys(name for values in every for name in values)
     rows = [(name, *(format_value(getattr(recipe, name)) for recipe in recipes.values())) for name in names]
     if len(recipes) == 1:
-        table = _format_columns(rows)
+        table = format_columns(rows)
     else:
         widths = [None, *(SOURCE_WIDTH for _ in recipes)]
         headers = ("", *(f"at {where}" for where in recipes))
-        table = _indent(tabulate(rows, headers, tablefmt="plain", disable_numparse=True, maxcolwidths=widths))
+        table = indent(tabulate(rows, headers, tablefmt="plain", disable_numparse=True, maxcolwidths=widths))
     text = f"recipe (--set train.NAME=VALUE)\n{table}"
     alike = len(set(groups.values())) == 1
     for where, members in list(groups.items())[: 1 if alike else None]:
         if members:
             heading = "parameters trained in another way" + ("" if alike else f" at {where}")
-            text += f"\n\n{heading}\n{_format_columns([(g.match, _format_group(g)) for g in members])}"
+            text += f"\n\n{heading}\n{format_columns([(g.match, _format_group(g)) for g in members])}"
     return text
 
 
@@ -277,7 +278,7 @@ def _summarise(cls: type[Any]) -> str:
 def _format_formula(entry: Entry, cls: type[Any]) -> str:
     """Return the formulas of a method or an evaluator."""
     text = "\n\n".join(list_formulas(cls)) if entry.kind in ("methods", "evaluators") else ""
-    return f"formula\n{_indent(text)}" if text else ""
+    return f"formula\n{indent(text)}" if text else ""
 
 
 def list_formulas(cls: type[Any]) -> list[str]:
@@ -321,7 +322,7 @@ def _format_table(part: str, rows: Sequence[Sequence[str]]) -> str:
     table = tabulate(
         rows, headers, tablefmt="plain", disable_numparse=True, maxcolwidths=list(WIDTHS), missingval=""
     )
-    return f"settings (--set {part}.NAME=VALUE)\n{_indent(table)}"
+    return f"settings (--set {part}.NAME=VALUE)\n{indent(table)}"
 
 
 def describe_setting(field: dataclasses.Field[Any]) -> tuple[str, str, str, str]:
@@ -335,67 +336,18 @@ def describe_setting(field: dataclasses.Field[Any]) -> tuple[str, str, str, str]
     return default, ", ".join(allowed), about.get("doc", ""), about.get("source", "")
 
 
-# ---- bench plugins
-
-
-def list_entry_points(registry: Registry) -> str:
-    """Return every installed entry point, what it offers, and what is wrong with it."""
-    registry.published()  # so that what is wrong with them is seen
-    rows = []
-    for plugin in registry.plugins:
-        failures = [f for f in registry.failures if f.plugin == plugin]
-        state = "disabled" if plugin.blocked else "FAILED" if failures else "ok"
-        rows.append((plugin.id, plugin.version, state, _format_offers(registry, plugin)))
-        rows += [("", "", "", f"{f.phase}: {f.error}") for f in failures]
-    known = set(registry.plugins)
-    rows += [
-        (f.plugin.id, "", "FAILED", f"{f.phase}: {f.error}")
-        for f in registry.failures
-        if f.plugin not in known
-    ]
-    return _format_columns(rows, indent="") or "no plugin is installed"
-
-
-def diagnose_failures(registry: Registry) -> str:
-    """Return every failure with its traceback and what to do about it."""
-    registry.published()  # so that what is wrong with them is seen
-    if not registry.failures:
-        return f"{len(registry.plugins)} plugins, nothing is wrong with them."
-    return "\n\n".join(map(_diagnose, registry.failures))
-
-
-def _diagnose(failure: Failure) -> str:
-    plugin = failure.plugin
-    lines = [f"{plugin.id} {plugin.version} ({plugin.module}) FAILED at {failure.phase}: {failure.error}"]
-    if failure.traceback:
-        lines.append(_indent(failure.traceback.rstrip()))
-    lines.append(f"  Reinstall or upgrade {plugin.dist}, report this to its authors, or run without it:")
-    lines.append(f"  bench -p no:{plugin.id} ...   or   BENCH_DISABLE={plugin.id}")
-    return "\n".join(lines)
-
-
-def _format_offers(registry: Registry, plugin: Plugin) -> str:
-    words = []
-    for kind in KINDS:
-        names = [entry.name for entry in registry.entries(kind) if entry.plugin == plugin]
-        if names:
-            words.append(f"{kind}: {', '.join(names)}")
-    observers = registry.observer_hooks(plugin)
-    if observers:
-        words.append(f"observes {', '.join(observers)}")
-    return "; ".join(words)
-
-
 # ---- layout
 
 
 def _format_pairs(values: Mapping[str, Any]) -> str:
-    return _format_columns([(name, format_value(value)) for name, value in values.items()])
+    return format_columns([(name, format_value(value)) for name, value in values.items()])
 
 
-def _format_columns(rows: Sequence[Sequence[str]], indent: str = "  ") -> str:
-    return _indent(tabulate(rows, tablefmt="plain", disable_numparse=True), indent)
+def format_columns(rows: Sequence[Sequence[str]], by: str = "  ") -> str:
+    """Return rows of text in columns, indented."""
+    return indent(tabulate(rows, tablefmt="plain", disable_numparse=True), by)
 
 
-def _indent(text: str, indent: str = "  ") -> str:
-    return "\n".join(f"{indent}{line}".rstrip() for line in text.splitlines())
+def indent(text: str, by: str = "  ") -> str:
+    """Return a text with each of its lines indented."""
+    return "\n".join(f"{by}{line}".rstrip() for line in text.splitlines())

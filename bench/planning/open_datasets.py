@@ -60,7 +60,12 @@ class Datasets:
         from bench.contracts.dataset import DataLocation
         from bench.planning.absent_data import AbsentData
 
-        cls = Contained(self.registry.load_class("datasets", choice.name), choice.name, refuse_unreadable)
+        cls = Contained(
+            self.registry.load_class("datasets", choice.name),
+            choice.name,
+            refuse_unreadable,
+            is_own=self.registry.find("datasets", choice.name).plugin.built_in,
+        )
         published = cls.published(choice.config) if self.assume else None
         location = DataLocation(
             root=choice.root,

@@ -19,6 +19,8 @@ from bench.spelling import find_nearest, is_another_word
 
 CLAIMS = ("auto", "lock", "lease")
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]+)?")
+TIME = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
+UNITS_S = (86_400, 3_600, 60, 1)  # of its parts
 Where = Callable[[str], str]  # from an option's name to what an error about it starts with
 
 
@@ -45,6 +47,10 @@ class Runtime:
         download: what is missing may be downloaded.
         packed: decoded images are kept in a file, even where they would fit into memory.
         profile: a few steps of each training are profiled.
+        timeout: seconds after which a cell that is not done is ended; none lets it take what it takes.
+        retries: times that a cell which failed is tried again, by later runs.
+        retry_failed: cells that have failed are tried again, however often they have.
+        fail_fast: nothing more is made once a cell has failed.
     """
 
     data_dir: Path = Path("data")
@@ -63,6 +69,10 @@ class Runtime:
     download: bool = False
     packed: bool = False
     profile: bool = False
+    timeout: float | None = None
+    retries: int = 1
+    retry_failed: bool = False
+    fail_fast: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,6 +300,28 @@ def _read_count(value: Any, where: str) -> int:
     return _read_whole(read_value(value, where) if isinstance(value, str) else value, where, least=1)
 
 
+def _read_retries(value: Any, where: str) -> int:
+    return _read_whole(read_value(value, where) if isinstance(value, str) else value, where, least=0)
+
+
+def read_timeout(value: Any, where: str) -> float:
+    """Return the seconds of a time such as 90, 1.5 or 1h30m.
+
+    Args:
+        value: as text, or as YAML reads it.
+        where: what an error starts with.
+
+    Raises:
+        BadValue: it is none, or no time at all.
+    """
+    parts = TIME.fullmatch(str(value).strip()) if not isinstance(value, bool) else None
+    counts = [float(count) if count else 0.0 for count in parts.groups()] if parts else []
+    seconds = sum(count * unit for count, unit in zip(counts, UNITS_S, strict=False))
+    if not seconds:
+        raise BadValue(f"{where}: {value} is not a time. Use seconds, or hours, minutes and seconds: 1h30m.")
+    return seconds
+
+
 def _read_whole(value: Any, where: str, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise BadValue(f"{where}: {value!r} is not a whole number of at least {least}.")
@@ -363,4 +395,8 @@ RUNTIME: dict[str, Callable[[Any, str], Any]] = {
     "download": _read_flag,
     "packed": _read_flag,
     "profile": _read_flag,
+    "timeout": read_timeout,
+    "retries": _read_retries,
+    "retry_failed": _read_flag,
+    "fail_fast": _read_flag,
 }

@@ -55,8 +55,12 @@ class PluginChoices:
 
     def plugin(self, kind: str, name: str) -> Any:
         """Return the class of a plugin, each call of which is contained."""
-        memo = ("class", kind, name)
-        return self.remember(memo, lambda: Contained(self._load(kind, name), name))
+
+        def contain() -> Contained:
+            is_own = self.registry.find(kind, name).plugin.built_in
+            return Contained(self._load(kind, name), name, is_own=is_own)
+
+        return self.remember(("class", kind, name), contain)
 
     def choose(self, kind: str, name: str, role: str, settings: Mapping[str, Any]) -> PluginChoice:
         """Return a plugin with what `settings` say of its role (`method.x`) or its name (`simclr.x`)."""

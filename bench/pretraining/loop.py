@@ -27,7 +27,7 @@ from bench.pretraining.batches import plan_batches
 from bench.pretraining.checkpoint import Checkpoint, EpochPart, TrainingProgress, cpu_state
 from bench.pretraining.checkpoint_keeper import CheckpointKeeper, part_of
 from bench.pretraining.epoch_log import append_line, write_lines
-from bench.pretraining.loss_meter import LossMeter
+from bench.pretraining.loss_meter import LossMeter, advise_stability
 from bench.pretraining.online_knn import KnnSample, eval_mode, knn_interval, knn_monitors
 from bench.pretraining.passes import Passes, count_passes
 from bench.pretraining.prefetch import ReadyBatch, open_side_stream
@@ -197,7 +197,8 @@ class TrainingLoop:
         if epoch == 0 and not done:
             self._first_pass()
         began = time.monotonic() - before.seconds
-        meter = LossMeter(self.run.what, epoch * self.steps, before.names, before.rows)
+        advice, first = advise_stability(self.run.training), epoch * self.steps
+        meter = LossMeter(self.run.what, advice, first, before.names, before.rows)
         step_images = self.run.training.step_images
         for number, result in self.steps_of(epoch, before.steps):
             meter.add(result.terms)

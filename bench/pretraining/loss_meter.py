@@ -8,9 +8,18 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from bench.contracts.recipe import Training
 from bench.errors import Diverged
 
 READ_EVERY_S = 1.0  # our choice: often enough for a progress line
+
+
+def advise_stability(training: Training) -> str:
+    """Return what to set where a training diverges: which setting, and to what."""
+    lower = f"Use --set train.lr={training.lr / 3:.1g} (it is {training.lr:g})"
+    if training.precision == "float32":
+        return f"{lower} or a longer train.warmup_epochs (it is {training.warmup_epochs:g})."
+    return f"{lower} or --precision float32 (it is {training.precision})."
 
 
 class LossMeter:
@@ -18,15 +27,21 @@ class LossMeter:
 
     Args:
         what: how an error names the run.
+        advice: what to do where a term is not finite.
         first: number of steps before the epoch's first.
         names: of the terms of the steps that are done already, in an earlier process.
         rows: their terms, a row a step.
     """
 
     def __init__(
-        self, what: str, first: int, names: Sequence[str] = (), rows: Sequence[Sequence[float]] = ()
+        self,
+        what: str,
+        advice: str,
+        first: int,
+        names: Sequence[str] = (),
+        rows: Sequence[Sequence[float]] = (),
     ) -> None:
-        self.what, self.first, self.names = what, first, list(names)
+        self.what, self.advice, self.first, self.names = what, advice, first, list(names)
         self.unread: list[Tensor] = []
         self.read_rows = [torch.tensor(rows, dtype=torch.float64)] if rows else []
         self.latest: dict[str, float] = {}
@@ -70,7 +85,7 @@ class LossMeter:
             terms = ", ".join(f"{name} {value:.3g}" for name, value in values)
             raise Diverged(
                 f"{self.what}: the loss became {float(rows[at].sum())} at step {start + at + 1} "
-                f"({terms}). Lower train.lr or use --precision float32."
+                f"({terms}). {self.advice}"
             )
         self.latest = dict(zip(self.names, rows[-1].tolist(), strict=True))
         self.read_rows.append(rows)

@@ -16,14 +16,18 @@ import pluggy
 
 from bench import hookspecs
 from bench.boundary import is_from_user
-from bench.errors import BenchError, one_line, suggest
+from bench.errors import LINE, BenchError, as_line, cut, message_of, one_line, suggest
 from bench.hookspecs import PROJECT, PUBLISHED, Family, Offer
-from bench.system.journal import survived
+from bench.registry.requirements import find_unmet
+from bench.system.journal import LOAD, RUN, survived
+from bench.system.process_state import kept_state
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # no dot, colon, comma or slash: they have a meaning
 _TARGET = re.compile(r"(\.+|\.*\w+(\.\w+)*):\w+(\.\w+)*")
 _PARTS = frozenset({"method", "backbone", "dataset", "train", "views"})  # of `--set PART.FIELD`
 
+REQUIREMENTS = "requirements"  # the phase of a failure that another distribution mends
+TRACEBACK_LINES = 60  # the last ones, which are kept
 BUILT_IN = "ssl-bench"  # the distribution whose plugins come with bench
 KINDS = {
     "methods": "Method",
@@ -83,7 +87,7 @@ class Failure:
 
     Args:
         plugin: whose it is.
-        phase: `metadata`, `import`, `register`, a hook's name, or `names` of a family.
+        phase: `metadata`, `requirements`, `import`, `register`, a hook's name, or `names` of a family.
         error: one line.
         traceback: all of it; empty where nothing was raised.
     """
@@ -173,7 +177,8 @@ def discover(blocked: tuple[str, ...]) -> Discovery:
             discovery.plugins.append(replace(plugin, blocked=True))
             continue
         discovery.plugins.append(plugin)
-        _register(discovery, plugin, point)
+        if plugin.built_in or _check_requirements(discovery, plugin, point):
+            _register(discovery, plugin, point)
     for plugin in discovery.registered:
         for kind in KINDS:
             _collect_offers(discovery, plugin, kind)
@@ -197,10 +202,33 @@ def contain_failure(discovery: Discovery, plugin: Plugin, phase: str) -> Iterato
         discovery.failures.append(describe_failure(plugin, phase, error))
 
 
+@contextlib.contextmanager
+def loading(plugin: Plugin, what: str) -> Iterator[None]:
+    """Note that a plugin is being loaded in the block; put back what one of others changed of the process.
+
+    Args:
+        plugin: which.
+        what: part of it: `the import`, or a hook.
+
+    Raises:
+        BadPlugin: it ended an earlier process of this command there, or was not done in time.
+    """
+    named = f"{plugin.id}: {what}"
+    with survived(named, RUN if plugin.built_in else LOAD):
+        if plugin.built_in:
+            yield
+            return
+        with kept_state(named):
+            yield
+
+
 def describe_failure(plugin: Plugin, phase: str, error: BaseException) -> Failure:
     """Return the record of an exception."""
-    said = str(error) if isinstance(error, BenchError) else one_line(error)
-    return Failure(plugin, phase, said, "".join(traceback.format_exception(error)))
+    said = message_of(error) if isinstance(error, BenchError) else one_line(error)
+    lines = "".join(traceback.format_exception(error)).splitlines()
+    return Failure(
+        plugin, phase, as_line(said), "\n".join(cut(line, LINE) for line in lines[-TRACEBACK_LINES:])
+    )
 
 
 def same_dist(one: str, other: str) -> bool:
@@ -250,8 +278,20 @@ def _read_entry_points(dist: Distribution) -> list[tuple[Plugin, EntryPoint]]:
     return [(Plugin(name, version, point.name, point.value), point) for point in points]
 
 
+def _check_requirements(discovery: Discovery, plugin: Plugin, point: EntryPoint) -> bool:
+    """Note which requirements of a plugin are not met; tell whether it may be imported all the same.
+
+    A plugin for another bench may not: it would be called in another way than it expects.
+    """
+    if point.dist is None:
+        return True
+    unmet = list(find_unmet(point.dist))
+    discovery.failures += (Failure(plugin, REQUIREMENTS, said) for _, said in unmet)
+    return not any(same_dist(name, BUILT_IN) for name, _ in unmet)
+
+
 def _register(discovery: Discovery, plugin: Plugin, point: EntryPoint) -> None:
-    with contain_failure(discovery, plugin, "import"), survived(f"{plugin.id}: the import"):
+    with contain_failure(discovery, plugin, "import"), loading(plugin, "the import"):
         module = point.load()
         with contain_failure(discovery, plugin, "register"):
             discovery.manager.register(module, plugin.id)
@@ -274,7 +314,7 @@ def _find_mistaken_hooks(discovery: Discovery, plugin: Plugin, module: Any) -> I
 def _collect_offers(discovery: Discovery, plugin: Plugin, kind: str) -> None:
     """Add the offers of one hook call; what is wrong with one of them leaves the others."""
     hook = f"bench_{kind}"
-    with contain_failure(discovery, plugin, hook), survived(f"{plugin.id}: {hook}"):
+    with contain_failure(discovery, plugin, hook), loading(plugin, hook):
         for offers in discovery.hook_of(plugin, hook)():
             for offer in offers:
                 _add_offer(discovery, plugin, kind, offer)

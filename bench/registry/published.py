@@ -7,15 +7,14 @@ from typing import Any
 
 from bench.hookspecs import PUBLISHED
 from bench.published.results import PublishedResult, list_rows, load_published, parse_row, refuse_impossible
-from bench.registry.discovery import Discovery, Failure, Plugin, contain_failure
-from bench.system.journal import survived
+from bench.registry.discovery import Discovery, Failure, Plugin, contain_failure, loading
 
 
 def collect_published(discovery: Discovery) -> tuple[PublishedResult, ...]:
     """Return all published results, bench's own first; what is wrong with one is a failure of its plugin."""
     results = {result.setting: result for result in load_published()}
     for plugin in discovery.registered:
-        with contain_failure(discovery, plugin, PUBLISHED), survived(f"{plugin.id}: {PUBLISHED}"):
+        with contain_failure(discovery, plugin, PUBLISHED), loading(plugin, PUBLISHED):
             for items in discovery.hook_of(plugin, PUBLISHED)():
                 for item in items:
                     _add_item(discovery, plugin, item, results)

@@ -11,7 +11,7 @@ import functools
 import importlib
 import shlex
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,9 +29,9 @@ from bench.registry.discovery import (
     Plugin,
     contain_failure,
     discover,
+    loading,
     same_dist,
 )
-from bench.system.journal import survived
 
 if TYPE_CHECKING:
     from bench.published.results import PublishedResult
@@ -103,6 +103,8 @@ class Registry:
     def find(self, kind: str, name: str) -> Entry:
         """Return the offer that `name` means; of a family, the member of that name.
 
+        What came with bench goes before what did not, unless that is asked for by its full name.
+
         Args:
             kind: one of `KINDS`.
             name: `name` or `distribution:name`.
@@ -112,8 +114,8 @@ class Registry:
         """
         dist, _, short = name.rpartition(":")
         entries = [e for e in self.entries(kind) if not dist or same_dist(e.dist, dist)]
-        matches = [e for e in entries if e.name == short and not e.family]
-        matches = matches or self._family_members(entries, short)
+        own = [e for e in entries if e.plugin.built_in]
+        matches = self._match(own, short) or self._match(entries, short)
         if not matches:
             raise UnknownName(self._describe_unknown(kind, name, short, entries or list(self.entries(kind))))
         if len(matches) > 1:
@@ -122,6 +124,30 @@ class Registry:
                 f"{len(matches)} {kind} are named {short!r}: {names}. Ask for one of them by its full name."
             )
         return matches[0]
+
+    def _match(self, entries: Sequence[Entry], name: str) -> list[Entry]:
+        """Return what a short name means among some offers; one by itself goes before one of a family."""
+        return [e for e in entries if e.name == name and not e.family] or self._family_members(entries, name)
+
+    def shadowed(self, kind: str) -> list[Entry]:
+        """Return the offers of others that have a name of bench's own: only their full names mean them."""
+        others = [e for e in self.entries(kind) if not e.plugin.built_in and not e.family]
+        own = [e for e in self.entries(kind) if e.plugin.built_in]
+        return [entry for entry in others if self._match(own, entry.name)]
+
+    def describe_shadowed(self, names: Mapping[str, Iterable[str]]) -> list[str]:
+        """Return a line for each of some names that also means an offer which is not taken.
+
+        Args:
+            names: that were asked for, by their kinds.
+        """
+        return [
+            f"{entry.name}: the {singular(kind)} of bench is meant. {entry.dist} {entry.version} has one of "
+            f"this name, too: {entry.full_name}."
+            for kind, own in names.items()
+            for entry in self.shadowed(kind)
+            if entry.name in own
+        ]
 
     def find_anywhere(self, name: str) -> list[Entry]:
         """Return what a name means, of whatever kind a conformance kit checks.
@@ -144,7 +170,7 @@ class Registry:
         """Return every name that a family serves; none, and one more failure, if it cannot tell."""
         if entry not in self._names:
             self._names[entry] = ()
-            called = survived(f"{entry.plugin.id}: {entry.names}")
+            called = loading(entry.plugin, entry.names)
             with contain_failure(self._discovery, entry.plugin, "names"), called:
                 self._names[entry] = tuple(map(str, import_target(entry.names)()))
         return self._names[entry]
@@ -184,9 +210,7 @@ class Registry:
         if entry not in self._declared:
             found = None
             try:
-                with survived(
-                    f"{entry.name} (of {entry.dist} {entry.version}): the import of {entry.target}"
-                ):
+                with loading(entry.plugin, f"the import of {entry.target}"):
                     found = read_declarations(
                         entry.kind, entry.target, KINDS[entry.kind], BY_KIND[entry.kind]
                     )
@@ -205,7 +229,7 @@ class Registry:
         where = f"{entry.name} (of {entry.dist} {entry.version})"
         base = getattr(importlib.import_module("bench.api"), KINDS[entry.kind])
         try:
-            with survived(f"{where}: the import of {entry.target}"):
+            with loading(entry.plugin, f"the import of {entry.target}"):
                 cls = import_target(entry.target)
         except BaseException as error:
             if is_from_user(error):

@@ -13,6 +13,7 @@ from bench.errors import BadValue, UnknownName, suggest
 from bench.reporting.axes import CELL_FIELDS, FOLDER, RecordPoint, Survey, is_of_training
 from bench.reporting.metric_choice import COSTS, MetricChoice, decimals_of, metric_of
 from bench.reporting.naming import Names
+from bench.storage.attempts import attempts_of, describe_attempts, is_given_up
 
 AxisValues = tuple[Any, ...]  # of a row or a column: its value on each of its axes
 Position = tuple[AxisValues, AxisValues]  # of a cell: its row and its column
@@ -198,10 +199,13 @@ def pivot_records(survey: Survey, layout: Layout) -> Pivot:
 
 
 def describe_reason(record: Mapping[str, Any]) -> str:
-    """Return in one line why a cell failed or was skipped."""
+    """Return in one line why a cell failed or was skipped, and that it was given up where it was."""
     error = record.get("error") or {}
     exception = ": ".join(str(error[part]) for part in ("type", "message") if error.get(part))
-    return " ".join((record.get("reason") or exception or "no reason was recorded").split())
+    reason = " ".join((record.get("reason") or exception or "no reason was recorded").split())
+    if not is_given_up(record):
+        return reason
+    return f"{reason} (failed {describe_attempts(attempts_of(record))}, given up)"
 
 
 def is_of_task(axis: str) -> bool:

@@ -15,11 +15,13 @@ from bench.reporting.axes import TRAINED_FIELDS
 from bench.reporting.data_notes import describe_data_notes
 from bench.reporting.pivot import describe_reason
 from bench.reporting.running import describe_running
+from bench.storage.attempts import is_given_up
 from bench.storage.data_names import name_data
 from bench.storage.record_json import STATUSES
 
 ADVICE = {
     "failed": "The same `bench run` again tries these anew and repeats nothing that is ok:",
+    "given up": "`bench run --retry-failed` tries these again, which have failed too often:",
     "skipped": "These combinations cannot work as they are set:",
 }
 UNIT_STEP = 1000
@@ -44,13 +46,18 @@ def describe_status(records: Iterable[Mapping[str, Any]], folder: str | Path = "
         raise UsageError(f"no records in {folder}. Run `bench run` first.")
     paragraphs = [*running, count_cells(records)]
     for kind, advice in ADVICE.items():
-        matches = [record for record in records if record["status"] == kind]
+        matches = [record for record in records if _kind_of(record) == kind]
         if matches:
             paragraphs.append("\n".join([f"{kind}: {len(matches)}. {advice}", *_list_reasons(matches)]))
     if notes := describe_data_notes(records):
         paragraphs.append("\n".join(["data:", *(f"  {note}" for note in notes)]))
     paragraphs.append(_measure_artifacts(Path(folder) / "artifacts"))
     return "\n\n".join(paragraphs)
+
+
+def _kind_of(record: Mapping[str, Any]) -> str:
+    """Return the status of a cell, or that it was given up."""
+    return "given up" if is_given_up(record) else str(record["status"])
 
 
 def count_cells(records: Sequence[Mapping[str, Any]]) -> str:

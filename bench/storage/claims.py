@@ -2,9 +2,9 @@
 
 A claim is a lock of the kernel where such locks reach every machine that has the folder, and a lease
 elsewhere. A lease is a file that only one process can create. Its owner touches it every few seconds; one
-that was not touched for a minute is taken over. An owner that only slept has then lost it: it finds that
-out before it publishes anything, and what it writes until then lies in a folder of its own. So a lease that
-is taken over may waste time, and damages nothing.
+that was not touched for a minute is taken over, and at once where its owner has ended on this machine. An
+owner that only slept has then lost it: it finds that out before it publishes anything, and what it writes
+until then lies in a folder of its own. So a lease that is taken over may waste time, and damages nothing.
 
 All processes must claim in the same way, so the first one writes which it is into the folder.
 """
@@ -12,6 +12,7 @@ All processes must claim in the same way, so the first one writes which it is in
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import secrets
@@ -27,6 +28,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from bench.errors import BadValue, ClaimLost
+from bench.keys import digest
 from bench.storage.mounts import describe_unreached
 
 LOCK, LEASE = KINDS = ("lock", "lease")
@@ -151,7 +153,7 @@ class Lease(Claim):
     def __init__(self, folder: Path, key: str) -> None:
         self.folder, self.key = folder, key
         self.path = folder / f"{key}.lease"
-        self.token = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(8)}"
+        self.token = f"{socket.gethostname()}-{_processes_here()}-{os.getpid()}-{secrets.token_hex(8)}"
         self.suffix = f".{self.token}"
         self._over = threading.Event()
         self._held = False
@@ -201,7 +203,7 @@ class Lease(Claim):
         if found is None:
             return True
         token, touched = found
-        if _clock_of(self.folder) - touched <= SILENT_S:
+        if not _has_ended(token) and _clock_of(self.folder) - touched <= SILENT_S:
             return False
         aside = self.folder / f".{self.path.name}.{secrets.token_hex(8)}"
         try:
@@ -231,6 +233,29 @@ class Lease(Claim):
                 if not self._is_own():
                     return
                 os.utime(self.path)
+
+
+@functools.cache
+def _processes_here() -> str:
+    """Return what tells the processes that this one sees from those of other machines and containers."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return digest([boot, str(Path("/proc/self/ns/pid").readlink())])
+    except OSError:
+        return ""  # not Linux
+
+
+def _has_ended(token: str) -> bool:
+    """Tell whether the owner of a lease was a process that could be seen here, and is no more."""
+    _, _, rest = token.partition(f"-{_processes_here()}-") if _processes_here() else ("", "", "")
+    pid = rest.partition("-")[0]
+    if not pid.isdecimal():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except (OSError, OverflowError) as error:
+        return isinstance(error, ProcessLookupError)
+    return False
 
 
 def adopt_work(folder: Path, key: str, own: Path) -> None:

@@ -12,6 +12,7 @@ from bench.contracts.executor import Executor
 from bench.errors import BadValue
 from bench.storage.records import Record
 from bench.storage.submissions import Submission
+from bench.system.process_end import ProcessEnd
 from bench.testing.checks import Check, Outcome, class_checks, require, run
 
 GROUPS = (("a0", "a1"), ("b0",))
@@ -41,7 +42,13 @@ class NamedCells:
         """Claim a name, which nobody else does."""
         return nullcontext(self)
 
-    def record_failure(self, cell: str, reason: str, error_type: str = "WorkerDied") -> Record:
+    def describe_claim(self, cell: str) -> str:
+        """Return the name."""
+        return cell
+
+    def record_failure(
+        self, cell: str, reason: str, error_type: str = "WorkerDied", end: ProcessEnd | None = None
+    ) -> Record:
         """Return the record of a cell whose worker died."""
         return {"cell": cell, "together": [], "status": "failed", "reason": f"{error_type}: {reason}"}
 
@@ -56,6 +63,7 @@ class NamedSpec:
     devices: int = 1
     profile: bool = False
     gpus: tuple[str, ...] = ()
+    timeout: float | None = None
     wait: bool = True
     results: Path = Path("results")
 

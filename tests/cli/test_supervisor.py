@@ -16,12 +16,15 @@ START = """
 import os, signal, sys, time
 from pathlib import Path
 from bench.boundary import plugin_call, tell_interrupts_apart
+from bench.cli import supervisor
 from bench.cli.supervisor import supervise
 from bench.errors import BenchError
-from bench.system.journal import CELL, OBSERVER, finish_journal, how_ended, survived
+from bench.system.journal import CELL, LOAD, OBSERVER, RUN, finish_journal, how_ended, limit_calls, survived
 
+supervisor.DONE_S = float(os.environ.get("DONE", 60))
+supervisor.SLOW_S = float(os.environ.get("SLOW", 2))
 print("before")
-supervise()
+supervise(float(os.environ.get("LOAD_LIMIT", 60)))
 """
 NOTE_AND_WAIT = """
 Path(sys.argv[1]).write_text(str(os.getpid()))
@@ -29,16 +32,16 @@ time.sleep(60)
 """
 
 
-def start(code: str, *args: str) -> subprocess.Popen[str]:
+def start(code: str, *args: str, **variables: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-u", "-c", START + code, *args],
-        env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=environment(**variables), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
-def run(code: str) -> tuple[int, list[str], str]:
+def run(code: str, **variables: str) -> tuple[int, list[str], str]:
     """Return the exit status of a script, the lines of its output, and what it says of errors."""
-    process = start(code)
+    process = start(code, **variables)
     out, err = process.communicate(timeout=60)
     return process.returncode, out.splitlines(), err
 
@@ -210,3 +213,74 @@ sys.exit(130)
     out, err = process.communicate(timeout=60)
 
     assert (process.returncode, out.splitlines(), err) == (130, ["before", "once"], "")
+
+
+def test_a_plugin_that_is_slow_to_load_is_named_and_one_that_never_ends_is_left_out() -> None:
+    status, out, err = run(
+        """
+with survived("slow:it: the import", LOAD):
+    time.sleep(0.8)
+try:
+    with survived("stuck:it: the import", LOAD):
+        while True:
+            pass
+except BenchError as error:
+    print(error)
+print("done")
+finish_journal(0)
+""",
+        LOAD_LIMIT="2",
+        SLOW="0.3",
+    )
+    how = "Without it: bench -p no:{0} ..., or BENCH_DISABLE={0}"
+
+    assert status == 0
+    assert out[-2:] == [
+        "stuck:it: the import was not done after 2 s. Report it to its authors, or leave it out.",
+        "done",
+    ]
+    assert err.splitlines() == [
+        f"loading slow:it: the import ... It is given up after 2 s. {how.format('slow:it')}",
+        f"loading stuck:it: the import ... It is given up after 2 s. {how.format('stuck:it')}",
+        "stuck:it: the import was not done after 2 s. Going on without it.",
+        f"loading slow:it: the import ... It is given up after 2 s. {how.format('slow:it')}",
+    ]
+
+
+def test_a_call_has_the_limit_that_the_command_names_and_else_none() -> None:
+    status, out, err = run(
+        """
+with plugin_call("slow: views()"):
+    time.sleep(0.5)
+limit_calls(0.3)
+with survived("Executor: run()", RUN), survived("a cell", CELL), plugin_call("data: load()"):
+    time.sleep(0.5)
+with survived("Executor: run()", RUN):
+    time.sleep(0.5)
+try:
+    with plugin_call("stuck: views()"):
+        time.sleep(60)
+except BenchError as error:
+    print(error)
+finish_journal(0)
+"""
+    )
+
+    assert status == 0
+    assert out[-1] == "stuck: views() was not done after 0.3 s. Report it to its authors, or leave it out."
+    assert err.splitlines() == ["stuck: views() was not done after 0.3 s. Going on without it."]
+
+
+def test_a_plugin_that_keeps_the_process_when_the_command_is_done_does_not_keep_the_command() -> None:
+    status, out, err = run(
+        """
+import threading
+threading.Thread(target=time.sleep, args=(600,)).start()
+print("done")
+finish_journal(3)
+""",
+        DONE="1",
+    )
+
+    assert (status, out[-1]) == (3, "done")
+    assert err == "A plugin keeps the process, 1 s after the command was done. It is ended.\n"

@@ -18,9 +18,13 @@ from conftest import PROBE, PROBES, SMALL, Lab, modified_times, without_times
 from environment import environment
 from photos import photos
 
+from bench.contracts.evaluator import Scores
+from bench.errors import CellError
 from bench.evaluation import features
-from bench.execution.endings import KILLED
 from bench.execution.failures import StageFailed, in_stage
+from bench.execution.score_checks import refuse_no_score
+from bench.planning.failure_report import FailureReport
+from bench.pretraining.loss_meter import advise_stability
 from bench.storage.artifact_files import BACKBONE
 
 
@@ -67,7 +71,9 @@ def test_a_backbone_that_diverged_fails_its_cells_and_is_not_trained_again(probi
     assert {record["error"]["stage"] for record in records} == {"pretrain"}
     assert len({record["reason"] for record in records}) == 1
     assert "probe tiny digits seed 0: the loss became nan at step 4" in records[0]["reason"]
-    assert "Lower train.lr" in records[3]["reason"]
+    assert records[3]["reason"].endswith(
+        "Use --set train.lr=0.02 (it is 0.05) or a longer train.warmup_epochs (it is 0.2)."
+    )
     assert len(probes.MADE) == 1
 
 
@@ -131,7 +137,8 @@ def test_a_process_that_is_killed_leaves_nothing_half_and_the_next_completes(
     (whole,) = probing.beside("whole").run(cells)
 
     assert killed.returncode == 1, killed.stderr  # of the process that waited for the one that was killed
-    assert failed["reason"] == f"its process ended (SIGKILL). {KILLED}"
+    assert failed["reason"].startswith("its process ended (SIGKILL). It was killed, or memory ran out. Use ")
+    assert (failed["error"]["stage"], failed["error"]["signal"]) == ("process", "SIGKILL")
     assert left <= {("artifacts", ".work"), ("records", "probe")}
     assert (probing.artifact(".work") / f"{key}.lock").exists()
     assert without_times(record) == without_times(whole)
@@ -184,7 +191,7 @@ def test_features_that_are_not_finite_fail_their_cell(probing: Lab, probes: Any)
 
     assert record["status"] == "failed"
     assert record["error"]["stage"] == "features"
-    assert record["reason"].endswith("are not finite. Lower train.lr.")
+    assert " are not finite. Use --set train.lr=3e+29 (it is 1e+30)" in record["reason"]
 
 
 def test_data_that_cannot_be_read_is_said_to_be_the_stage(probing: Lab, probes: Any, tmp_path: Path) -> None:
@@ -238,14 +245,24 @@ def test_a_cell_in_whose_place_lies_another_seeds_record_is_made_again(
     ],
     ids=["CUDA", "cuBLAS", "MPS", "CPU", "Python"],
 )
-@pytest.mark.parametrize(("stage", "advice"), [("pretrain", "train.chunk_size"), ("evaluate", "--jobs")])
-def test_a_stage_that_runs_out_of_memory_says_what_to_set(error: Exception, stage: str, advice: str) -> None:
-    with pytest.raises(StageFailed) as raised, in_stage(stage):
+@pytest.mark.parametrize(
+    ("stage", "advice"),
+    [
+        ("pretrain", "Use --set train.chunk_size=8 (16 images at a time were too many), "),
+        ("features", "Use fewer --jobs, or a smaller --image-size (it is 16)."),
+        ("evaluate", "Use fewer --jobs, a smaller --label-frac, or "),
+    ],
+)
+def test_a_stage_that_runs_out_of_memory_says_what_to_set(
+    probing: Lab, error: Exception, stage: str, advice: str
+) -> None:
+    (cell,) = probing.plan(**PROBE)
+    with pytest.raises(StageFailed) as raised, in_stage(stage, cell):
         raise error
 
     assert raised.value.report.reason.startswith(f"out of memory in {stage} (")
     assert advice in raised.value.report.reason
-    assert len(raised.value.report.reason) < 220
+    assert len(raised.value.report.reason) < 260
 
 
 def test_an_error_of_another_kind_is_not_taken_for_a_lack_of_memory() -> None:
@@ -253,3 +270,70 @@ def test_an_error_of_another_kind_is_not_taken_for_a_lack_of_memory() -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     assert raised.value.report.reason == "RuntimeError: mat1 and mat2 shapes cannot be multiplied"
+
+
+def test_a_long_message_is_cut_and_it_is_said(lab: Lab) -> None:
+    def fail(words: str) -> None:
+        raise ArithmeticError(words)
+
+    with pytest.raises(ArithmeticError) as raised:
+        fail("long " * 10**6 + "end\n" * 20)
+    report = FailureReport.of("evaluate", raised.value)
+    *frames, said = report.traceback.splitlines()
+
+    assert 4_000 <= len(report.message) < 4_100
+    assert report.message.endswith("end\n")
+    assert "[4,996,080 of 5,000,080 letters left out]" in report.message
+    assert len(report.reason) < 1_100
+    assert "raise ArithmeticError(words)" in frames[-1]
+    assert said == report.reason
+    assert len(report.traceback) < 12 * 1_100
+
+
+class Unsayable(Exception):
+    """An error whose message is one more."""
+
+    def __str__(self) -> str:
+        raise LookupError
+
+
+def test_an_error_that_cannot_be_said_is_told_by_its_type() -> None:
+    report = FailureReport.of("evaluate", Unsayable())
+
+    assert report.reason == "Unsayable: (its message cannot be had: LookupError)"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("metric", ["top1", "nll"])
+def test_a_score_that_is_no_number_is_none(metric: str, value: float) -> None:
+    with pytest.raises(CellError, match=rf"^mine: {metric} is {value}, which is no score\."):
+        refuse_no_score("mine", Scores(metrics={"top1": 1.0, metric: value}))
+
+
+def test_a_measure_without_a_direction_may_be_undefined_but_for_the_headline() -> None:
+    undirected = frozenset({"decay", "spread"})
+    refuse_no_score(
+        "mine", Scores(metrics={"spread": 1.0, "decay": float("nan")}, neither_is_better=undirected)
+    )
+    with pytest.raises(CellError, match="spread is nan"):
+        refuse_no_score("mine", Scores(metrics={"spread": float("nan")}, neither_is_better=undirected))
+    with pytest.raises(CellError, match="it returned no metric"):
+        refuse_no_score("mine", Scores(metrics={}))
+
+
+def test_a_cell_whose_score_is_nan_fails_at_its_evaluator(probing: Lab, probes: Any) -> None:
+    probes.BREAK["score"] = float("nan")
+    failed, other = probing.run(probing.plan(evaluator=("witness", "knn")))
+
+    assert (failed["status"], failed["error"]["stage"], failed["metrics"]) == ("failed", "evaluate", {})
+    assert failed["reason"].startswith("witness: top1 is nan, which is no score.")
+    assert other["status"] == "ok"
+
+
+def test_advice_on_divergence_names_the_setting_its_value_and_the_next(probing: Lab) -> None:
+    (cell,) = probing.plan({"train.precision": "bfloat16"}, **PROBE)
+    assert cell.training
+
+    assert advise_stability(cell.training) == (
+        "Use --set train.lr=0.02 (it is 0.05) or --precision float32 (it is bfloat16)."
+    )

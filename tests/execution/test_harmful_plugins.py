@@ -7,21 +7,24 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from environment import environment
 
 from bench.cli import main
 from bench.storage.records import RecordStore
+from bench.system import process_state
 
 HARMFUL = Path(__file__).parents[1] / "harmful"
 NOISE = "noise on standard output"
-SOFT = ("raise", "sys.exit", "own", "interrupt", "close")
-HARD = ("os._exit", "segfault")
+SOFT = ("raise", "sys.exit", "own", "interrupt", "close", "memory")
+HARD = {"os._exit": "exit status 0", "segfault": "SIGSEGV", "kill": "SIGKILL", "loop": "not done after 25 s"}
 WHERE = {
     "method": (
         "views", "recipe_for", "check", "method", "draw", "embed", "terms", "monitors", "export",
@@ -105,9 +108,130 @@ def test_what_a_plugin_raises_anywhere_fails_its_cell_with_its_reason_and_no_oth
     assert set(reasons) == {"none", *harms}
     assert reasons.pop("none") is None
     assert [harm for harm, reason in reasons.items() if not reason or "\n" in reason] == []
-    words = {"raise": "ArithmeticError: it broke", "sys.exit": "SystemExit: 0", "own": "Own: it left"}
+    words = {
+        "raise": "ArithmeticError: it broke",
+        "sys.exit": "SystemExit: 0",
+        "own": "Own: it left",
+        "memory": "9 GB",
+    }
     for harm, reason in reasons.items():
         assert words.get(harm.split()[1], "") in str(reason)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("role", WHERE)
+def test_what_a_plugin_raises_or_changes_in_one_of_two_workers_fails_its_cell_at_most(
+    role: str, tmp_path: Path
+) -> None:
+    harms = [f"{where} {deed}" for where in WHERE[role] for deed in (*SOFT, "change")]
+    axes = {{"evaluator": "eval"}.get(role, role): f"harm-{role}"}
+    done = bench(*arguments(tmp_path, axes, *harm_axis(role, harms), "--jobs", "2"))
+    reasons = reasons_by_harm(tmp_path, role)
+
+    assert done.returncode == 1, done.stderr
+    assert NOISE not in done.stdout
+    assert set(reasons) == {"none", *harms}
+    assert reasons["none"] is None
+    assert [harm for harm in harms if not reasons[harm] and not harm.endswith(" change")] == []
+
+
+@pytest.mark.parametrize(
+    "role",
+    [
+        "method",
+        "evaluator",
+        *(pytest.param(role, marks=pytest.mark.long) for role in ("backbone", "dataset")),
+    ],
+)
+def test_what_a_plugin_changes_of_its_process_changes_no_other_cell(
+    role: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each harm of the role in a cell of its own, each followed by one in which none is done."""
+    monkeypatch.chdir(tmp_path)  # results are below it, by a relative path
+    process_state._warn.cache_clear()  # noqa: SLF001 - each is said once a process
+    axes = {{"evaluator": "eval"}.get(role, role): f"harm-{role}"}
+    plain = in_process(*arguments(Path("plain"), axes, "--executor", "in-process"))
+    before = state_of_process()
+    harms = [f"{where} change" for where in WHERE[role]]
+    result = in_process(*arguments(Path("here"), axes, *harm_axis(role, harms), "--executor", "in-process"))
+    reasons = reasons_by_harm(tmp_path / "here", role)
+    (alone,) = RecordStore(tmp_path / "plain").records()
+    (other,) = (
+        r for r in RecordStore(tmp_path / "here").records() if r["settings"][f"harm-{role}.harm"] == "none"
+    )
+
+    assert plain.exit_code == 0, plain.output
+    assert state_of_process() == before
+    assert set(reasons) == {"none", *harms}
+    assert other["metrics"] == alone["metrics"]
+    own = ("(A plugin had changed the working directory, ", "Input type (float) and bias type (double)")
+    for harm, reason in reasons.items():  # it may well break what it is itself, there or in the next stage
+        assert reason is None or any(words in reason for words in own), (harm, result.output)
+    assert "changed the working directory, the environment variable PATH, " in caplog.text
+
+
+def state_of_process() -> dict[str, object]:
+    return {
+        "folder": Path.cwd(),
+        "variables": dict(os.environ),
+        "filters": list(warnings.filters),
+        "handlers": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)],
+        "torch": (
+            torch.get_default_dtype(), torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(),
+            torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic,
+            torch.backends.cuda.matmul.allow_tf32,
+        ),
+    }  # fmt: skip
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize(
+    ("role", "wheres", "stage"),
+    [
+        ("method", ("method", "embed", "terms", "after_step"), "pretrain"),
+        ("dataset", ("load",), "data"),
+        ("evaluator", ("evaluate",), "evaluate"),
+    ],
+)
+def test_whatever_ends_a_process_or_keeps_it_fails_its_cell_and_no_other(
+    role: str, wheres: tuple[str, ...], stage: str, jobs: str, tmp_path: Path
+) -> None:
+    harms = [f"{where} {deed}" for where in wheres for deed in HARD]
+    axes = {{"evaluator": "eval"}.get(role, role): f"harm-{role}"}
+    done = bench(*arguments(tmp_path, axes, *harm_axis(role, harms), "--jobs", jobs, "--timeout", "25"))
+    records = {r["settings"][f"harm-{role}.harm"]: r for r in RecordStore(tmp_path).records()}
+
+    assert done.returncode == 1, done.stderr
+    assert NOISE not in done.stdout
+    assert set(records) == {"none", *harms}
+    assert records.pop("none")["status"] == "ok", done.stderr
+    for harm, record in records.items():
+        how = HARD[harm.split()[1]]
+        assert record["error"]["stage"] == stage, (harm, record)
+        assert how in record["reason"], (harm, record)
+        assert record["error"]["type"] == ("TimedOut" if "loop" in harm else "WorkerDied")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize(
+    ("role", "where", "called"),
+    [("method", "views", "views()"), ("evaluator", "evaluator", "HarmEvaluator()")],
+)
+def test_whatever_ends_the_process_or_keeps_it_in_a_plan_fails_its_cells_and_no_other(
+    role: str, where: str, called: str, jobs: str, tmp_path: Path
+) -> None:
+    harms = [f"{where} {deed}" for deed in HARD]
+    axes = {{"evaluator": "eval"}.get(role, role): f"harm-{role}"}
+    done = bench(*arguments(tmp_path, axes, *harm_axis(role, harms), "--jobs", jobs, "--timeout", "25"))
+    reasons = reasons_by_harm(tmp_path, role)
+
+    assert done.returncode == 1, done.stderr
+    assert reasons.pop("none") is None
+    for deed, how in HARD.items():
+        assert str(reasons[f"{where} {deed}"]).startswith(f"harm-{role}: {called} "), done.stderr
+        assert how in str(reasons[f"{where} {deed}"])
 
 
 @pytest.mark.parametrize(
@@ -174,13 +298,44 @@ def test_what_ends_the_process_while_the_grid_is_planned_fails_its_cells_and_no_
         assert not ended or record["reason"].startswith(tuple(ended))
 
 
-@pytest.mark.parametrize("harm", ["import os._exit", "bench_methods segfault", "names os._exit"])
+CATALOGUE = [f"{where} {deed}" for where in ("import", "bench_methods", "names") for deed in HARD]
+QUICK = ("import os._exit", "bench_methods segfault", "names os._exit")
+
+
+@pytest.mark.parametrize(
+    "harm", [pytest.param(harm, marks=[] if harm in QUICK else pytest.mark.long) for harm in CATALOGUE]
+)
 def test_what_ends_the_process_in_a_catalogue_is_its_failure_and_the_others_are_listed(harm: str) -> None:
-    listed = bench("list", "backbones", "res*", HARM=harm)
+    limit = {"BENCH_LOAD_TIMEOUT": "4"} if "loop" in harm else {}
+    listed = bench("list", "backbones", "res*", HARM=harm, **limit)
 
     assert listed.returncode == 0, listed.stderr
     assert "resnet18" in listed.stdout
     assert "Failed to load: harmful:harmful. See `bench plugins doctor`." in listed.stderr
+    if "loop" in harm:
+        assert "loading harmful:harmful: " in listed.stderr
+        assert "harmful:harmful ..., or BENCH_DISABLE=harmful:harmful" in listed.stderr
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("harm", ["import os._exit", "bench_methods loop", "import change"])
+def test_with_a_plugin_that_cannot_be_loaded_a_run_makes_its_cells_and_names_it(
+    harm: str, tmp_path: Path
+) -> None:
+    args = ("run", "--method", "random", "--backbone", "test_resnet", "--eval", "knn", *SMALL)
+    limits = {"HARM": harm, **({"BENCH_LOAD_TIMEOUT": "4"} if "loop" in harm else {})}
+    done = bench(*args, "--results", str(tmp_path), "--set", "dataset.max_train=48", **limits)
+    doctor = bench("plugins", "doctor", **limits)
+
+    assert done.returncode == 0, done.stderr
+    assert [record["status"] for record in RecordStore(tmp_path).records()] == ["ok"]
+    if harm == "import change":
+        assert "harmful:harmful: the import changed the working directory, " in done.stderr
+        return
+    assert "Failed to load: harmful:harmful. See `bench plugins doctor`." in done.stderr
+    assert doctor.returncode == 1
+    assert "harmful:harmful 1.0 (harmful) FAILED at " in doctor.stdout
+    assert "bench -p no:harmful:harmful" in doctor.stdout
 
 
 @pytest.mark.long
@@ -252,7 +407,7 @@ def test_what_a_catalogue_raises_is_its_failure_and_the_others_are_listed(
     listed = in_process("list")
     doctor = in_process("plugins", "doctor")
 
-    assert (listed.exit_code, doctor.exit_code) == (0, 1 if where != "names" else 0)
+    assert (listed.exit_code, doctor.exit_code) == (0, 1)
     assert "simclr" in listed.stdout
     assert NOISE not in listed.stdout + doctor.stdout.replace("print(NOISE)", "")
     assert "Failed to load: harmful:harmful" in listed.stderr

@@ -14,7 +14,6 @@ from conftest import Lab, without_times
 from threadpoolctl import threadpool_info
 
 from bench.errors import DeviceLost
-from bench.execution.endings import KILLED
 from bench.execution.executors.local import Local
 from bench.execution.pipeline import PipelineSpec
 from bench.storage.records import Record
@@ -42,8 +41,13 @@ def test_two_jobs_give_the_records_of_one_as_they_come_and_outlive_one_that_dies
     assert early is None
     assert records[0] == first
     assert [without_times(record) for record in records[:2]] == [without_times(r) for r in alone[:2]]
-    assert (records[2]["status"], records[2]["error"]["stage"]) == ("failed", "process")
-    assert records[2]["reason"] == f"its process ended in the stage pretrain (SIGKILL). {KILLED}"
+    assert (records[2]["status"], records[2]["error"]["stage"]) == ("failed", "pretrain")
+    assert (records[2]["error"]["type"], records[2]["error"]["signal"]) == ("WorkerDied", "SIGKILL")
+    assert records[2]["reason"] == (
+        "its process ended in the stage pretrain (SIGKILL). It was killed, or memory ran out. "
+        "Use --set train.chunk_size=8 (16 images at a time were too many), a smaller --batch-size, "
+        "or fewer --jobs."
+    )
     assert [store.find(cell.names, cell.keys.score) for cell in cells] == records
     assert [without_times(record) for record in probing.run(cells)] == [without_times(r) for r in alone]
 

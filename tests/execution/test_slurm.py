@@ -18,6 +18,7 @@ from environment import environment
 
 from bench.cli import main
 from bench.execution.executors.slurm_queue import parse_queue
+from bench.execution.submitted import to_options
 from bench.storage.submissions import Submission, list_submissions
 
 GRID = ("--method", "random", "--backbone", "test_resnet", "--eval", "knn", "--image-size", "16",
@@ -87,6 +88,23 @@ def test_a_job_has_the_plugins_that_the_run_has_and_no_others(
 
     assert done.exit_code == 0, done.output
     assert submission.grid["blocked"] == ["not-for-us"]
+
+
+def test_a_job_has_the_limit_of_time_and_the_retries_of_the_run(site: Site) -> None:
+    site.run("--timeout", "1h30m", "--retries", "3")
+    (submission,) = site.submissions()
+    runtime = submission.grid["runtime"]
+
+    assert (runtime["timeout"], runtime["retries"]) == (5400, 3)
+    assert to_options(submission.grid, site.results).runtime["retry_failed"]  # what it was given it tries
+
+
+def test_jobs_cannot_be_stopped_by_the_first_failure(site: Site) -> None:
+    done = site.run("--fail-fast")
+
+    assert done.exit_code == 2
+    assert done.stderr.startswith("Error: --fail-fast: slurm goes on elsewhere. Leave it out; `bench cancel`")
+    assert site.submissions() == []
 
 
 def test_a_job_has_several_backbones_where_that_is_asked_for(site: Site) -> None:

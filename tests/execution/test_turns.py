@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from socket import gethostname
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from bench.execution.executors.local import Local
 from bench.execution.executors.turns import Turns
 from bench.storage.claims import Lease
 from bench.storage.records import Record
+from bench.system.heartbeat import Heartbeat
 from bench.testing.executors import NamedCells, NamedSpec
 
 
@@ -96,6 +99,27 @@ def test_a_cell_whose_lease_was_lost_is_made_again_and_a_failure_never_takes_the
 
     assert record["status"] == "ok"
     assert late == record == lab.store.find(cell.names, cell.keys.score)
+
+
+def test_for_whom_it_is_waited_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    take_all(Turns([["a"], ["b"]], Claimed({"a": 4})))
+
+    assert caplog.messages == ["waiting for a"]
+
+
+def test_who_is_waited_for_is_a_process_by_its_number_and_machine(lab: Lab) -> None:
+    (cell,) = lab.plan(method="random", evaluator="knn")
+    one, other = lab.pipeline(), lab.pipeline()
+    beat = Heartbeat()
+    alone = other.describe_claim(cell)
+    with one.claim(cell), beat.shown(lab.folder.absolute(), "a-run.1"):
+        beat.begin(kind="worker", run="a-run", cell=cell.title, backbone=cell.keys.backbone)
+        end = time.monotonic() + 20
+        while (said := other.describe_claim(cell)) == alone and time.monotonic() < end:
+            time.sleep(0.02)
+
+    assert alone == "random test_resnet digits seed 0, which another process has"
+    assert said == f"random test_resnet digits seed 0, which process {os.getpid()} of {gethostname()} is at"
 
 
 def test_nothing_is_begun_once_it_is_over() -> None:

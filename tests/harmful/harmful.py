@@ -6,14 +6,20 @@ They are told by the setting `harm` of each, or in the environment: `WHERE WHAT`
 from __future__ import annotations
 
 import ctypes
+import io
 import os
+import random
+import signal
 import sys
+import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -62,6 +68,31 @@ def hang() -> None:
     time.sleep(600)
 
 
+def loop() -> None:
+    while True:
+        pass
+
+
+def change_all() -> None:
+    """Change all that a process has for everything in it."""
+    os.chdir(tempfile.gettempdir())
+    os.environ["PATH"] = ""
+    os.environ["CUDA_VISIBLE_DEVICES"] = "7"
+    warnings.simplefilter("ignore")
+    sys.stdout = sys.stderr = io.StringIO()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(torch.get_num_threads() + 1)
+    torch.use_deterministic_algorithms(mode=True)
+    torch.backends.cudnn.benchmark = not torch.backends.cudnn.benchmark
+    torch.backends.cudnn.deterministic = not torch.backends.cudnn.deterministic
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    torch.manual_seed(1)
+    random.seed(1)
+    np.random.seed(1)  # noqa: NPY002 - which is what is to be seen
+
+
 DEEDS: dict[str, Callable[[], object]] = {
     "raise": lambda: throw(ArithmeticError("it broke")),
     "sys.exit": lambda: sys.exit(0),
@@ -71,6 +102,10 @@ DEEDS: dict[str, Callable[[], object]] = {
     "os._exit": lambda: os._exit(0),
     "segfault": lambda: ctypes.string_at(0),
     "hang": hang,
+    "loop": loop,
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),  # as the kernel does where memory runs out
+    "memory": lambda: throw(MemoryError("9 GB")),
+    "change": change_all,
     "assert": lambda: torch.zeros(1, device="cuda")[torch.ones(1, dtype=torch.long, device="cuda")],
 }
 

@@ -93,7 +93,7 @@ def step(loop: TrainingLoop) -> int:
     ready = loop.ready_batches(0)
     next(ready)  # an epoch may wait at its beginning
     with Copies() as copies:
-        meter = LossMeter("a run", first=0)
+        meter = LossMeter("a run", "Lower it.", first=0)
         meter.latest = {"loss": 0.0}  # as after the first step: it looks at that
         terms = loop.stepper.take(islice(ready, loop.run.training.accumulate), Step()).terms
         meter.add(terms)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from textwrap import dedent
 
@@ -30,12 +30,18 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     before = set(sys.modules)
 
     def make(
-        dist: str, point: str = "point", version: str = "1.0", folder: Path = tmp_path, **modules: str
+        dist: str,
+        point: str = "point",
+        version: str = "1.0",
+        folder: Path = tmp_path,
+        more: Sequence[str] = (),
+        **modules: str,
     ) -> None:
         folder.mkdir(exist_ok=True)
         info = folder / f"{dist.replace('-', '_')}-{version}.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {dist}\nVersion: {version}\n")
+        lines = ["Metadata-Version: 2.1", f"Name: {dist}", f"Version: {version}", *more]
+        (info / "METADATA").write_text("".join(f"{line}\n" for line in lines))
         first = next(iter(modules))
         (info / "entry_points.txt").write_text(f"[bench]\n{point} = {first}\n")
         for name, text in modules.items():
@@ -256,10 +262,92 @@ def test_a_family_is_not_one_of_its_members() -> None:
 
 
 def test_a_plain_offer_goes_before_a_family(install: Install) -> None:
-    text = OFFERS.format(name="resnet18").replace("bench_methods", "bench_backbones")
-    install("mine", minemod=text)
+    family = "yield Family('lib', 'm:C', 's', 'namesmod:names')\n    yield"
+    text = OFFERS.format(name="both").replace("bench_methods", "bench_backbones").replace("yield", family, 1)
+    install("mine", minemod=text, namesmod="def names(): return ['both', 'other']")
 
-    assert Registry.load().find("backbones", "resnet18").dist == "mine"
+    assert Registry.load().find("backbones", "both").member_of == ""
+    assert Registry.load().find("backbones", "other").member_of == "lib"
+
+
+@pytest.mark.parametrize(("kind", "name"), [("methods", "simclr"), ("backbones", "resnet18")])
+def test_what_came_with_bench_goes_before_the_same_name_of_others(
+    install: Install, kind: str, name: str
+) -> None:
+    text = OFFERS.format(name=name).replace("bench_methods", f"bench_{kind}")
+    install("mine", minemod=text)
+    registry = Registry.load()
+    said = registry.describe_shadowed({kind: [name]})
+
+    assert registry.find(kind, name).dist == "ssl-bench"
+    assert registry.find(kind, f"mine:{name}").dist == "mine"
+    assert said == [
+        f"{name}: the {kind[:-1]} of bench is meant. mine 1.0 has one of this name, too: mine:{name}."
+    ]
+    assert registry.describe_shadowed({kind: ["another", f"mine:{name}"]}) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("Requires-Dist: torch>=99", "it needs torch>=99, and torch "),
+        (
+            "Requires-Dist: not-there-at-all",
+            "it needs not-there-at-all, which is not installed. Use pip",
+        ),
+        ("Requires-Python: >=4", "it needs Python >=4, and this is 3."),
+    ],
+)
+def test_a_requirement_that_is_not_met_is_named_and_the_plugin_is_tried(
+    install: Install, line: str, said: str
+) -> None:
+    install("needy", more=[line], needymod=OFFERS.format(name="needy"))
+    registry = Registry.load()
+    ((phase, error),) = failures(registry, "needy")
+
+    assert phase == "requirements"
+    assert error.startswith(said)
+    assert "needy" in names(registry, "methods")
+
+
+def test_a_plugin_for_another_bench_is_not_imported(install: Install, tmp_path: Path) -> None:
+    mark = tmp_path / "imported"
+    install("newer", more=["Requires-Dist: SSL_Bench>=99"], newermod=f"open({str(mark)!r}, 'w')")
+    ((phase, error),) = failures(Registry.load(), "newer")
+
+    assert phase == "requirements"
+    assert error.startswith("it needs SSL_Bench>=99, and SSL_Bench ")
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Requires-Dist: torch>=1",
+        "Requires-Dist: not-there; extra == 'test'",
+        "Requires-Dist: not-there; python_version < '3'",
+        "Requires-Dist: (((",
+        "Requires-Python: what",
+    ],
+)
+def test_what_is_met_asked_for_by_an_extra_or_cannot_be_read_is_no_failure(
+    install: Install, line: str
+) -> None:
+    install("fine", more=[line], finemod=OFFERS.format(name="fine"))
+
+    assert failures(Registry.load(), "fine") == []
+
+
+def test_what_an_import_changes_of_the_process_is_put_back(
+    install: Install, caplog: pytest.LogCaptureFixture
+) -> None:
+
+    before = Path.cwd()
+    install("moves", movesmod="import os\nos.chdir('/')\n" + OFFERS.format(name="moves"))
+    Registry.load()
+
+    assert Path.cwd() == before
+    assert "moves:point: the import changed the working directory. That was put back." in caplog.messages
 
 
 def test_a_family_that_cannot_name_its_members_is_a_failure(install: Install) -> None:
@@ -269,6 +357,9 @@ def test_a_family_that_cannot_name_its_members_is_a_failure(install: Install) ->
     registry = Registry.load()
 
     assert registry.find("backbones", "resnet18").member_of == "timm"
+    assert failures(registry, "lost") == []  # it was not asked: bench has one of the name
+    with pytest.raises(UnknownName):
+        registry.find("backbones", "of_nobody")
     assert [phase for phase, _ in failures(registry, "lost")] == ["names"]
 
 

@@ -184,6 +184,40 @@ def sleep_in_the_middle(ours: ArtifactStore, theirs: ArtifactStore) -> None:
             (slept / "result").write_text("ours")  # into a folder of its own
 
 
+def test_the_lease_of_a_process_of_this_machine_that_was_killed_is_free_at_once(tmp_path: Path) -> None:
+    code = f"""
+        import time
+        from pathlib import Path
+        from bench.storage.claims import Claims
+        with Claims(Path({str(tmp_path)!r})).attempt("a") as lease:
+            print("held", flush=True)
+            time.sleep(60)
+    """
+    Claims(tmp_path).choose("lease")
+    other = Lease(tmp_path, "a")
+    with start(code) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "held\n"
+        while_alive = other.take()
+        process.kill()
+        process.wait()
+    after = other.take()
+    other.release()
+
+    assert (while_alive, after) == (False, True)
+
+
+def test_an_owner_elsewhere_is_not_taken_for_dead_by_its_number(tmp_path: Path) -> None:
+    lease = Lease(tmp_path, "a")
+    lease.path.write_text("a-machine-0123456789abcdef-4194300-00")
+    elsewhere = lease.take()
+    lease.path.write_text(lease.token.replace(f"-{os.getpid()}-", "-4194300-"))  # more than Linux has
+    here = lease.take()
+    lease.release()
+
+    assert (elsewhere, here) == (False, True)
+
+
 def test_of_two_that_end_at_once_the_first_is_kept_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from bench.contracts.executor import Executor, WorkerSpec
 from bench.errors import BadValue
-from bench.execution.endings import explain_end
 from bench.execution.executors.turns import Turns
+from bench.execution.worker_process import record_end
 from bench.planning.cells import Cell
 from bench.storage.records import Record
 from bench.system.journal import CELL, how_ended, survived
@@ -21,11 +21,16 @@ class InProcess(Executor):
     """
 
     def check(self, spec: WorkerSpec) -> None:
-        """Refuse several jobs and GPUs by name; a profile is fine.
+        """Refuse several jobs, GPUs by name, and a limit of time; a profile is fine.
 
         Raises:
             BadValue: there are.
         """
+        if spec.timeout:
+            raise BadValue(
+                "--timeout: in-process cannot end a cell that is not done, as it would end with it. "
+                "Leave --executor and --profile out."
+            )
         if spec.gpus:
             raise BadValue(
                 "--gpus: in-process has those of this process. Leave it out, or use --device cuda:N."
@@ -41,8 +46,8 @@ class InProcess(Executor):
         runner, cells = spec.build(), list(itertools.chain.from_iterable(groups))
         endings = {cell.keys.score: how_ended(cell.title, cell.keys.score) for cell in cells}
         for cell in cells:
-            if ended := endings[cell.keys.score]:
-                yield runner.record_failure(cell, explain_end(ended))
+            if end := endings[cell.keys.score]:
+                yield record_end(runner, cell, end)
         left = [[cell for cell in group if not endings[cell.keys.score]] for group in groups]
         turns = Turns([group for group in left if group], runner)
         yield from runner.run(note_each(list_cells(turns)))

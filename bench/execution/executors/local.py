@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.contracts.executor import Executor, WorkerSpec
-from bench.execution.endings import explain_end
 from bench.execution.executors.turns import Turns
-from bench.execution.worker_process import PATIENCE_S, Task, WorkerProcess
+from bench.execution.worker_process import PATIENCE_S, Task, WorkerProcess, record_end
 from bench.storage.records import Record
 from bench.system.leaving import SIGNALS, AskedToLeave
+from bench.system.process_end import ProcessEnd
 
 Arrival = Record | BaseException | None  # none is the end of a thread
 
@@ -25,8 +25,8 @@ class Local(Executor):
     """Gives backbones to `spec.jobs` processes, each with its share of the processor's threads and GPUs.
 
     Where a process ends (a crash, `os._exit`, out of memory), the cell that it was at fails; those that it
-    had not begun are made by another one. A backbone that ends a process is not trained again: its
-    cells fail.
+    had not begun are made by another one. So it is where a cell takes longer than `spec.timeout`: its process
+    is ended. A backbone that ends a process is not trained again: its cells fail.
     """
 
     def run(self, spec: WorkerSpec, groups: Sequence[Sequence[Any]]) -> Iterator[Record]:
@@ -40,7 +40,7 @@ class Local(Executor):
             thread.start()
         try:
             yield from _collect(arrived, len(lines))
-        except AskedToLeave:
+        except (AskedToLeave, GeneratorExit):  # the latter where nobody wants the other cells
             for line in lines:
                 line.ask_to_leave()
             raise
@@ -153,7 +153,7 @@ class _Line:
             if record:
                 yield record
             else:
-                tasks.append((cell, ""))
+                tasks.append((cell, None))
         while tasks and not self.stopping:
             yield from self._attempt(tasks)
 
@@ -166,47 +166,53 @@ class _Line:
         with self._starting:
             if self.stopping:
                 return
-            self.worker = self.worker or WorkerProcess(self.spec, self.muted)
+            self.worker = worker = self.worker or WorkerProcess(self.spec, self.muted)
         try:
-            for what, value in self.worker.make(tasks):
+            for what, value in worker.make(tasks):
                 where.hear(what, value)
                 if what == "record":
                     del tasks[0]
                     yield value
                 elif what == "lost":  # its device: the next process does the rest
-                    self.worker.close()
+                    worker.close()
                     self.worker = None
                     return
         except EOFError:
             if not self.stopping:
-                yield from self._recover(tasks, where, is_new=is_new)
+                yield from self._recover(worker.close(), tasks, where, is_new=is_new)
+        except TimeoutError:
+            if not self.stopping:
+                where.observing.clear()  # it is the cell that is not done
+                yield from self._recover(worker.end_stuck(), tasks, where, is_new=True)
 
-    def _recover(self, tasks: list[Task], where: _Whereabouts, *, is_new: bool) -> Iterator[Record]:
+    def _recover(
+        self, end: ProcessEnd, tasks: list[Task], where: _Whereabouts, *, is_new: bool
+    ) -> Iterator[Record]:
         """Find who ended the process: an observer, the cell that it was at, or all of them from the start."""
-        ended = self.worker.close() if self.worker else ""
         self.worker = None
-        if ended in SIGNALS and self._over.wait(PATIENCE_S):
+        if end.signal in SIGNALS and self._over.wait(PATIENCE_S):
             return  # a scheduler asks every process of a job to leave, and this one hears it later
+        if end.trace:
+            log.warning("%s", end.trace.rstrip())
         if where.observing:
-            self._mute(where.observing, ended)
-        elif tasks and where.begun and tasks[0][1]:  # it ended at the record of a failure
-            yield self.runner.record_failure(*tasks.pop(0))
+            self._mute(where.observing, end)
+        elif tasks and (before := tasks[0][1]):  # it ended at the record of a failure, or did not come to it
+            yield record_end(self.runner, tasks.pop(0)[0], before)
         elif tasks and (where.begun or is_new):
             whole = not where.begun or "pretrain" in where.stages
-            _fail(tasks, ended, where.stages[-1] if where.stages else "", whole=whole)
+            _fail(tasks, end.at(where.stages[-1] if where.stages else ""), whole=whole)
 
-    def _mute(self, observing: set[str], ended: str) -> None:
+    def _mute(self, observing: set[str], end: ProcessEnd) -> None:
         for plugin in sorted(observing):
             log.warning(
                 "%s: a process ended while it observed (%s). The run goes on without its observers.",
-                plugin, ended,
+                plugin, end,
             )  # fmt: skip
         self.muted |= observing
 
 
-def _fail(tasks: list[Task], ended: str, stage: str, *, whole: bool) -> None:
-    """Have the first task fail, or all of them, with what ended the process."""
-    reason = explain_end(ended, stage)
-    for number, (cell, failure) in enumerate(tasks):
+def _fail(tasks: list[Task], end: ProcessEnd, *, whole: bool) -> None:
+    """Have the first task fail, or all of them, with how the process ended."""
+    for number, (cell, before) in enumerate(tasks):
         if number == 0 or whole:
-            tasks[number] = (cell, failure or reason)
+            tasks[number] = (cell, before or end)

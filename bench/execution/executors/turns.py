@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections import deque
@@ -10,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from bench.contracts.executor import CellRunner
+
+log = logging.getLogger("bench")
 
 LOOK_S = 1.0  # between looks at groups that are all claimed by others
 
@@ -19,7 +22,7 @@ Group = Sequence[Any]
 class Turns:
     """Groups that are to be made, for any number of threads: each is given out once, and claimed meanwhile.
 
-    One whose backbone another process has claimed waits until nothing else is left.
+    One whose backbone another process has claimed waits until nothing else is left. That is then said.
 
     Args:
         groups: the cells of one backbone each.
@@ -30,6 +33,7 @@ class Turns:
         self.runner = runner
         self._waiting = deque(groups)
         self._refused = 0  # groups in turn that others had
+        self._told: set[str] = set()  # for what it is waited
         self._alone = threading.Lock()
 
     @contextlib.contextmanager
@@ -58,4 +62,13 @@ class Turns:
             self._refused += 1
             is_stuck = self._refused >= len(self._waiting)
         if is_stuck:
+            self._tell(self.runner.describe_claim(group[0]))
             time.sleep(LOOK_S)
+
+    def _tell(self, said: str) -> None:
+        """Say once that it is waited, and for whom."""
+        with self._alone:
+            is_new = said not in self._told
+            self._told.add(said)
+        if is_new:
+            log.warning("waiting for %s", said)
