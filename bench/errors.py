@@ -20,11 +20,18 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 
+from bench.plain_text import cut_middle, join_lines, spell_out
 from bench.spelling import find_nearest
+
+MOST_LETTERS = 4000  # of a message: what it names may be enormous
 
 
 class BenchError(Exception):
     """Anything that is reported in one line, without a traceback."""
+
+    def __str__(self) -> str:
+        """Return the message; what it names may be a stranger's, and steers no terminal."""
+        return cut_middle(spell_out(super().__str__()), MOST_LETTERS)
 
 
 class UsageError(BenchError):
@@ -84,7 +91,7 @@ def refuse_unreadable() -> Iterator[None]:
 
 def one_line(error: BaseException) -> str:
     """Return an exception's class and message on one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    return join_lines(f"{type(error).__name__}: {error}").removesuffix(":")
 
 
 def suggest(name: str, known: Iterable[str], most: int = 12, also: Mapping[str, str] | None = None) -> str:

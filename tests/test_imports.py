@@ -28,7 +28,7 @@ WITHOUT_TORCH = (
 
 # From the lowest. A package may import those of lower rows, and none of its own row.
 LAYERS = (
-    ("spelling",),
+    ("bounds", "plain_text", "spelling"),
     ("errors", "keys", "hookspecs"),
     ("nn", "published"),
     ("config", "system", "metrics", "statistics", "storage"),
@@ -41,7 +41,10 @@ LAYERS = (
     ("inspection",),
     ("cli",),
 )
-TOP = ("__init__", "__main__", "api", "boundary", "config", "errors", "hookspecs", "keys", "spelling")
+TOP = (
+    "__init__", "__main__", "api", "boundary", "bounds", "config", "errors", "hookspecs", "keys",
+    "plain_text", "spelling",
+)  # fmt: skip
 
 
 def imports(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from bench.cli.app import Session, session
+from bench.cli.left_out import tells_left_out
 from bench.cli.options import results_option
 
 
@@ -21,6 +22,7 @@ from bench.cli.options import results_option
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True,
               help="For a person or for a script.")  # fmt: skip
 @session
+@tells_left_out
 def compare(session: Session, /, results: Path, form: str, **options: Any) -> None:
     """Compare two rows of the table: how far apart, how surely, where they differ, what would settle it.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from bench.cli.app import Session, session
+from bench.cli.left_out import tells_left_out
 from bench.cli.options import results_option
 
 LIBRARIES = ("timm", "torchvision", "safetensors", "torchscript", "onnx")
@@ -19,6 +20,7 @@ LIBRARIES = ("timm", "torchvision", "safetensors", "torchscript", "onnx")
               help="For which code.")  # fmt: skip
 @results_option
 @session
+@tells_left_out
 def export(session: Session, /, what: str, folder: Path, library: str, results: Path) -> None:
     """Write a trained backbone for other code, with what it is, a model card and how to load it.
 

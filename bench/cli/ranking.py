@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.app import Session, session
+from bench.cli.left_out import tells_left_out
 from bench.cli.options import axis, results_option, split_names
 from bench.errors import BadValue, UnknownName, UsageError, suggest
 from bench.storage.data_names import name_data
@@ -33,6 +34,7 @@ FORMATS = ("text", "json", "csv")
               help="Write a critical-difference diagram and performance profiles there, as SVG, PNG "
                    "and CSV.")  # fmt: skip
 @session
+@tells_left_out
 def ranking(
     session: Session,
     /,

@@ -23,7 +23,7 @@ from bench.registry.registry import Registry
 from bench.splits.label_pool import pooled_groups
 from bench.storage.artifact_files import PREDICTIONS
 from bench.storage.artifacts import ArtifactStore
-from bench.storage.record_json import encode
+from bench.storage.record_json import refuse_unreadable_parts
 from bench.system.device import threads_on
 from bench.system.memory import forget_peak, peak_mb
 from bench.system.stage_watch import StageWatch
@@ -68,7 +68,7 @@ class ScoreStage:
             scores, seconds = self._evaluate(cell, task)
             self._save_predictions(cell, scores, features["test"])
             described = self._describe(cell, scores, len(features["test"]), seconds, groups)
-            encode(described)  # what no file can hold fails here, and not when the record is written
+            refuse_unreadable_parts(described)  # what no file can hold fails here, not when it is written
             return described
 
     def _build_task(self, cell: Cell, features: Mapping[str, Features]) -> Task:

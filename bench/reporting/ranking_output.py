@@ -10,7 +10,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from bench.reporting.formats.values import join_lines
+from bench.plain_text import join_lines
 from bench.reporting.ranking import Ranking
 from bench.statistics.aggregates import CONFIDENCE, Interval
 

@@ -16,7 +16,7 @@ from bench.reporting.data_notes import describe_data_notes
 from bench.reporting.pivot import describe_reason
 from bench.reporting.running import describe_running
 from bench.storage.data_names import name_data
-from bench.storage.record_json import STATUSES
+from bench.storage.record_shape import STATUSES
 
 ADVICE = {
     "failed": "The same `bench run` again tries these anew and repeats nothing that is ok:",

@@ -6,14 +6,21 @@ import csv
 import io
 import json
 import math
+import re
 from typing import Any
 
+from bench.plain_text import UNSEEN_BUT_LAYOUT, spell_out_line
 from bench.reporting.formats.base import Table, TableCell, TableFormat
 from bench.reporting.formats.values import format_value
 
+FORMULA = re.compile(r"[=+\-@＝＋－＠]")  # how a text starts that a spreadsheet takes for a formula
+
 
 class CSV(TableFormat):
-    """Comma-separated values; a field is empty where there is no value."""
+    """Comma-separated values; a field is empty where there is no value.
+
+    A text that a spreadsheet would take for a formula has an apostrophe before it.
+    """
 
     refuses_mixed = False
 
@@ -21,9 +28,9 @@ class CSV(TableFormat):
         """Return `table` as comma-separated values, the names first."""
         rows = list_rows(table)
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: _to_csv(value) for name, value in row.items()} for row in rows)
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(map(to_csv, rows[0]))
+        writer.writerows(map(to_csv, row.values()) for row in rows)
         return text.getvalue().rstrip("\n")
 
 
@@ -35,7 +42,7 @@ class JSON(TableFormat):
     def render(self, table: Table) -> str:
         """Return `table` as JSON."""
         rows = [{name: _to_json(value) for name, value in row.items()} for row in list_rows(table)]
-        return json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False)
+        return write_json(rows)
 
 
 def list_rows(table: Table) -> list[dict[str, Any]]:
@@ -61,10 +68,22 @@ def _row_of(cell: TableCell) -> dict[str, Any]:
     }
 
 
-def _to_csv(value: Any) -> Any:
+def to_csv(value: Any) -> Any:
+    """Return a value as a field of CSV."""
     if value is None:
         return ""
-    return format_value(value) if isinstance(value, (bool, tuple)) else value
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return value
+    text = spell_out_line(format_value(value))
+    return f"'{text}" if FORMULA.match(text) else text
+
+
+def write_json(value: Any) -> str:
+    """Return a value as JSON to read, in which signs that are not seen are escapes."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    return (
+        text if text.isprintable() else UNSEEN_BUT_LAYOUT.sub(lambda match: json.dumps(match[0])[1:-1], text)
+    )
 
 
 def _to_json(value: Any) -> Any:

@@ -1,0 +1,44 @@
+"""Text that is what it looks like: signs that steer a terminal or turn writing round are spelt out."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+# Controls, line breaks among them, signs without width, signs that turn the direction of writing, halves of
+# signs, and tags. Joiners are not among them: names in some scripts need these.
+UNSEEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff"
+    "\ufeff\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]"
+)
+UNSEEN_BUT_LAYOUT = re.compile(UNSEEN.pattern.replace("\x00-\x1f", "\x00-\x08\x0b-\x1f"))
+
+
+def spell_out(text: str) -> str:
+    r"""Return a text in which signs that are not seen are escapes, such as `\x1b`; lines and tabs stay."""
+    return text if text.isprintable() else UNSEEN_BUT_LAYOUT.sub(_escape, text)
+
+
+def spell_out_line(text: str) -> str:
+    """Return the same, with line breaks and tabs as escapes, too: a name that is one line stays one."""
+    return text if text.isprintable() else UNSEEN.sub(_escape, text)
+
+
+def join_lines(text: str) -> str:
+    """Return a text on one line, each run of white space as one blank, signs that are not seen as escapes."""
+    return spell_out_line(" ".join(text.split()))
+
+
+def shorten_text(text: str, most: int) -> str:
+    """Return a text of at most so many letters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def cut_middle(text: str, most: int) -> str:
+    """Return a text of at most so many letters: the beginning and the end of one that has more."""
+    end = most // 3
+    return text if len(text) <= most else f"{text[: most - end - 1]}…{text[-end:]}"
+
+
+def _escape(match: re.Match[Any]) -> str:
+    return ascii(match[0])[1:-1]
