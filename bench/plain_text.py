@@ -11,6 +11,8 @@ UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff"
     "\ufeff\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]"
 )
+UNIT_STEP = 1000
+UNITS = ("B", "kB", "MB", "GB", "TB")
 UNSEEN_BUT_LAYOUT = re.compile(UNSEEN.pattern.replace("\x00-\x1f", "\x00-\x08\x0b-\x1f"))
 
 
@@ -38,6 +40,15 @@ def cut_middle(text: str, most: int) -> str:
     """Return a text of at most so many letters: the beginning and the end of one that has more."""
     end = most // 3
     return text if len(text) <= most else f"{text[: most - end - 1]}…{text[-end:]}"
+
+
+def format_bytes(size: float) -> str:
+    """Return a size in the unit that suits it: 12 B, 3.4 MB."""
+    for unit in UNITS[:-1]:
+        if size < UNIT_STEP:
+            return f"{size:.0f} {unit}" if unit == UNITS[0] else f"{size:.1f} {unit}"
+        size /= UNIT_STEP
+    return f"{size:.1f} {UNITS[-1]}"
 
 
 def _escape(match: re.Match[Any]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from tabulate import tabulate
 
 from bench.errors import UsageError
+from bench.plain_text import format_bytes, join_lines
 from bench.reporting.axes import TRAINED_FIELDS
 from bench.reporting.data_notes import describe_data_notes
 from bench.reporting.pivot import describe_reason
@@ -22,8 +23,6 @@ ADVICE = {
     "failed": "The same `bench run` again tries these anew and repeats nothing that is ok:",
     "skipped": "These combinations cannot work as they are set:",
 }
-UNIT_STEP = 1000
-UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def describe_status(records: Iterable[Mapping[str, Any]], folder: str | Path = "results") -> str:
@@ -59,7 +58,10 @@ def count_cells(records: Sequence[Mapping[str, Any]]) -> str:
     for record, (trained, _) in zip(records, name_data(records), strict=True):
         names = (record["cell"]["method"], record["cell"]["backbone"], trained)
         counts[names][record["status"]] += 1
-    rows = [[*names, *(str(count[status]) for status in STATUSES)] for names, count in counts.items()]
+    rows = [
+        [*map(join_lines, names), *(str(count[status]) for status in STATUSES)]
+        for names, count in counts.items()
+    ]
     totals = [str(sum(count[status] for count in counts.values())) for status in STATUSES]
     rows.append(["all", "", "", *totals])
     align = ["left"] * len(TRAINED_FIELDS) + ["right"] * len(STATUSES)
@@ -73,7 +75,9 @@ def _list_reasons(records: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     for record, (trained, _) in zip(records, name_data(records), strict=True):
         cell = record["cell"]
         training = f"{cell['method']} on {cell['backbone']}/{trained}"
-        cells[describe_reason(record)].append(f"{training}, {cell['evaluator']}, seed {cell.get('seed')}")
+        cells[describe_reason(record)].append(
+            join_lines(f"{training}, {cell['evaluator']}, seed {cell.get('seed')}")
+        )
     for reason, (first, *others) in cells.items():
         more = f" and {len(others)} more" if others else ""
         yield f"  {reason} ({first}{more})"
@@ -81,11 +85,8 @@ def _list_reasons(records: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 
 def _measure_artifacts(folder: Path) -> str:
     sizes = list(_list_sizes(folder))
-    size, unit = float(sum(sizes)), 0
-    while size >= UNIT_STEP and unit < len(UNITS) - 1:
-        size, unit = size / UNIT_STEP, unit + 1
     files = "1 file" if len(sizes) == 1 else f"{len(sizes)} files"
-    return f"artifacts: {size:.{min(unit, 1)}f} {UNITS[unit]} in {files} in {folder}"
+    return f"artifacts: {format_bytes(sum(sizes))} in {files} in {folder}"
 
 
 def _list_sizes(folder: Path) -> Iterator[int]:

@@ -18,11 +18,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.plain_text import spell_out_line
 from bench.storage.claims import Claim, Claims, adopt_work, forget_work
 from bench.storage.durable import sync, write_durably
 from bench.storage.set_aside import is_set_aside, set_aside
 
 MANIFEST = "manifest.json"
+SHOWN = 60  # letters of what a manifest says, in a message
 CHUNK_BYTES = 1 << 20  # of one read
 
 log = logging.getLogger("bench")
@@ -73,6 +75,19 @@ class ArtifactStore:
     def find_damage(self, key: str) -> str:
         """Return why an artifact is not what its manifest says, by the digests of its files, or nothing."""
         return _find_damage(self.folder / key, key, digests=True)
+
+    def is_nameless(self, key: str) -> bool:
+        """Tell whether an artifact is whole and does not say of which key: so the first release wrote."""
+        manifest = _read_manifest(self.folder / key)
+        if manifest is None or manifest.key is not None:
+            return False
+        return not _find_changed(self.folder / key, manifest, digests=True)
+
+    def name(self, key: str) -> None:
+        """Have a nameless artifact say that it is of the key whose place it has."""
+        with self.locked(key):
+            if self.is_nameless(key):
+                _write_manifest(self.folder / key, key)
 
     @contextlib.contextmanager
     def write(self, key: str) -> Iterator[Path]:
@@ -147,9 +162,16 @@ def _read_manifest(folder: Path) -> Manifest | None:
     try:
         content = json.loads((folder / MANIFEST).read_text())
         key, files = content.get("key"), content["files"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return Manifest(key, files) if isinstance(files, dict) else None
+    if not isinstance(files, dict) or not all(map(_is_file_name, files)):
+        return None
+    return Manifest(None if key is None else spell_out_line(str(key))[:SHOWN], files)
+
+
+def _is_file_name(name: str) -> bool:
+    """Tell whether a name of a manifest is one of a file in its folder: it may be a stranger's."""
+    return Path(name).name == name and name not in ("", ".", "..") and "\0" not in name and "\\" not in name
 
 
 def _find_damage(folder: Path, key: str, *, digests: bool = False) -> str:
@@ -163,8 +185,17 @@ def _find_damage(folder: Path, key: str, *, digests: bool = False) -> str:
     manifest = _read_manifest(folder)
     if manifest is None:
         return "the artifact is damaged: it has no manifest that can be read"
+    if manifest.key is None:
+        return (
+            "the artifact does not say of which key it is, as those of the first release: see `bench upgrade`"
+        )
     if manifest.key != key:
         return f"the artifact is of another key, {manifest.key}"
+    return _find_changed(folder, manifest, digests=digests)
+
+
+def _find_changed(folder: Path, manifest: Manifest, *, digests: bool) -> str:
+    """Return which file of an artifact is not what its manifest says, or nothing."""
     for name, entry in manifest.files.items():
         try:
             whole = (folder / name).stat().st_size == entry["bytes"]

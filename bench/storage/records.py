@@ -108,10 +108,13 @@ class RecordStore:
             ) from None
         return path
 
-    def remove(self, cell: Mapping[str, Any], score_key: str) -> None:
-        """Remove the record of a cell, if there is one."""
-        with contextlib.suppress(OSError):  # what cannot be removed now is in the way of nothing
-            (self._find_place(cell, score_key) or self.path(cell, score_key)).unlink()
+    def remove(self, cell: Mapping[str, Any], score_key: str) -> bool:
+        """Remove the record of a cell, if there is one; tell whether there is none any more."""
+        try:
+            (self._find_place(cell, score_key) or self.path(cell, score_key)).unlink(missing_ok=True)
+        except OSError:  # what cannot be removed now is in the way of nothing
+            return False
+        return True
 
     def read(self, path: Path) -> Record:
         """Return the record in the file at `path`.
