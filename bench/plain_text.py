@@ -36,6 +36,11 @@ def shorten_text(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
+def escape_halves(text: str) -> str:
+    """Return a text that UTF-8 can hold: half of a surrogate pair, from a file name, is escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def cut_middle(text: str, most: int) -> str:
     """Return a text of at most so many letters: the beginning and the end of one that has more."""
     end = most // 3

@@ -38,7 +38,6 @@ SHARED = {  # as they start, in the order of a record
     for name in ("classes", "config", "notes", "protocol", "provenance", "settings")
 }
 DIGEST = "digest"
-DIGEST_LINE = re.compile(rb'\n "digest": "[0-9a-f]*",')  # one blank: of the record itself, not of a part
 
 
 def encode(record: Mapping[str, Any]) -> bytes:
@@ -58,6 +57,7 @@ def decode(content: bytes) -> Any:
     """
     record = json.loads(content)
     check_shape(record)
+    restore_numbers(record, content)
     parts = _split_parts(content)
     if parts is None:
         return record
@@ -138,8 +138,9 @@ def matches_digest(record: Record, content: bytes) -> bool:
         content: what it was read from. Where it is as it was written, less has to be done; one that was only
             laid out anew (indented, other ends of lines) matches, too.
     """
-    line = DIGEST_LINE.search(content)
-    if line and _hash(content[: line.start()] + content[line.end() :]) == record[DIGEST]:
+    line = f'\n "{DIGEST}": "{record[DIGEST]}",'.encode()  # one blank: of the record itself, not of a part
+    start = content.find(line)
+    if start >= 0 and _hash(content[:start] + content[start + len(line) :]) == record[DIGEST]:
         return True
     return bool(digest_of(record) == record[DIGEST])
 

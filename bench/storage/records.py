@@ -33,7 +33,6 @@ from bench.storage.record_json import (
     decode_all,
     encode,
     matches_digest,
-    restore_numbers,
 )
 from bench.storage.record_shape import SCHEMA, WITHOUT_DIGEST, Malformed, NewerSchema, find_fault
 from bench.storage.set_aside import set_aside
@@ -148,7 +147,6 @@ class RecordStore:
             raise BadData(f"{path}: damaged, no JSON ({record}). Restore or delete it.")
         self._refuse_displaced(path, record)
         _refuse_changed(path, record, content)
-        restore_numbers(record, content)
         if record["schema"] == WITHOUT_DIGEST:
             withdraw_directions(record)
         record.pop(DIGEST, None)

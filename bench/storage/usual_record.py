@@ -21,7 +21,8 @@ from bench.storage.record_shape import (
 
 _TEXT_OR_NOT = frozenset({str, type(None)})
 _NUMBER_TYPES = frozenset({int, float})
-_DIRECTIONS = (True, False, None)
+_FLAG_OR_NOT = frozenset({bool, type(None)})
+_NOTHING: dict[str, Any] = {}
 _OWN = frozenset({
     "cell", "keys", "status", "schema", "digest", "reason", "metrics", "headline", "per_class", "cost",
     "error", "contents", "notes_of",
@@ -38,8 +39,10 @@ def is_usual(record: Mapping[str, Any]) -> bool:
         record: as JSON gave it, without the parts that `find_part_fault` was asked of.
     """
     try:
-        metrics, per_class = record.get("metrics") or {}, record.get("per_class") or {}
-        names = [record.get("headline") or "", *metrics, *per_class]
+        metrics = _part(record, "metrics")
+        per_class = _part(record, "per_class")
+        headline = record.get("headline")
+        names = [*metrics, *per_class] if headline is None else [headline, *metrics, *per_class]
         return (
             record.keys() <= _OWN
             and record["schema"] == SCHEMA
@@ -49,22 +52,38 @@ def is_usual(record: Mapping[str, Any]) -> bool:
             and _is_usual_cell(record["cell"])
             and _has_usual_keys(record["keys"])
             and _has_usual_numbers(metrics, per_class)
-            and _is_usual_cost(record.get("cost") or {})
-            and not any(_has_fault(record, name) for name in ("reason", "error", "contents", "notes_of"))
+            and _is_usual_cost(_part(record, "cost"))
+            and (record.get("reason") is None or _is_fine(record, "reason"))
+            and (record.get("error") is None or _is_fine(record, "error"))
+            and ("contents" not in record or _is_fine(record, "contents"))
+            and ("notes_of" not in record or _is_fine(record, "notes_of"))
         )
     except (KeyError, TypeError, AttributeError):
         return False
 
 
-def _has_fault(record: Mapping[str, Any], name: str) -> bool:
-    value = record.get(name)
-    return value is not None and PARTS[name](value, name) != ""
+def _part(record: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a mapping that may be left out or be none.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    part = record.get(name)
+    if type(part) is dict:
+        return part
+    if part is not None:
+        raise TypeError(name)
+    return _NOTHING
+
+
+def _is_fine(record: Mapping[str, Any], name: str) -> bool:
+    return PARTS[name](record[name], name) == ""
 
 
 def _is_usual_cell(cell: dict[str, Any]) -> bool:
     share, seed, shots = cell["label_frac"], cell["seed"], cell.get("shots")
     names = [cell["method"], cell["backbone"], cell["dataset"], cell["evaluator"]]
-    names += [cell.get(name) or "" for name in CELL_OTHERS]
+    names += [cell[name] for name in CELL_OTHERS if cell.get(name) is not None]
     return (
         cell.keys() <= _CELL_NAMES
         and len("".join(names)) < NAME_LETTERS
@@ -72,7 +91,7 @@ def _is_usual_cell(cell: dict[str, Any]) -> bool:
         and type(seed) is int
         and 0 <= seed < WHOLE
         and (shots is None or (type(shots) is int and 0 <= shots < WHOLE))
-        and cell.get("keep_one") in _DIRECTIONS
+        and type(cell.get("keep_one")) in _FLAG_OR_NOT
     )
 
 
@@ -80,7 +99,8 @@ def _has_usual_keys(keys: dict[str, Any]) -> bool:
     features = keys["features"]
     own = features.values() if type(features) is dict else [features]
     text = "".join([keys["score"], keys["backbone"], *own])
-    return len(keys) == 3 and len(text) < 200 and text.isalnum() and text.isascii() and all(keys.values())
+    are_there = all(keys.values()) and all(own)
+    return len(keys) == 3 and are_there and len(text) < 200 and text.isalnum() and text.isascii()
 
 
 def _has_usual_numbers(metrics: dict[str, Any], per_class: dict[str, Any]) -> bool:
@@ -91,7 +111,7 @@ def _has_usual_numbers(metrics: dict[str, Any], per_class: dict[str, Any]) -> bo
             or not -LARGEST <= value <= LARGEST
             or type(n) is not int
             or not 0 <= n < WHOLE
-            or metric["higher_is_better"] not in _DIRECTIONS
+            or type(metric["higher_is_better"]) not in _FLAG_OR_NOT
             or len(metric) != 3
         ):
             return False
@@ -99,28 +119,28 @@ def _has_usual_numbers(metrics: dict[str, Any], per_class: dict[str, Any]) -> bo
 
 
 def _are_usual(values: Sequence[float]) -> bool:
-    """Tell whether values are numbers, none of them enormous."""
-    return not values or (
-        set(map(type, values)) <= _NUMBER_TYPES and min(values) >= -LARGEST and max(values) <= LARGEST
+    """Tell whether values are a list of numbers, none of them enormous."""
+    return type(values) is list and (
+        not values
+        or (set(map(type, values)) <= _NUMBER_TYPES and min(values) >= -LARGEST and max(values) <= LARGEST)
     )
 
 
 def _is_usual_cost(cost: dict[str, Any]) -> bool:
-    seconds, passes = cost.get("seconds") or {}, cost.get("passes") or {}
-    numbers, names = [*map(cost.get, _COST_NUMBERS), *seconds.values()], [*seconds, *passes]
+    seconds, passes, threads = _part(cost, "seconds"), _part(cost, "passes"), _part(cost, "threads")
+    numbers, names = [*map(cost.get, _COST_NUMBERS), *seconds.values()], [*seconds, *passes, *threads]
     for part in passes.values():
         numbers += part.values()
         names += part
-    peaks = cost.get("peak_mb") or {}
+    peaks = cost.get("peak_mb")
     numbers += peaks.values() if type(peaks) is dict else [peaks]
     names += peaks if type(peaks) is dict else ()
-    threads = cost.get("threads")
     return (
         cost.keys() <= _COST_NAMES
         and _are_usual([number for number in numbers if number is not None])
         and len("".join(names)) < NAME_LETTERS
-        and (threads is None or all(map(_is_count, threads.values())))
-        and (not cost.get("devices") or not COST["devices"](cost["devices"], ""))
+        and all(map(_is_count, threads.values()))
+        and COST["devices"](cost.get("devices"), "") == ""
     )
 
 

@@ -92,7 +92,7 @@ NO_MANIFEST = "the artifact is damaged: it has no manifest that can be read"
         (lambda folder: write_manifest(folder, {"file": 7}), FILE_DAMAGED),
         (lambda folder: (folder / MANIFEST).write_text("[]"), NO_MANIFEST),
         (lambda folder: write_manifest(folder, {}, key="other"), "the artifact is of another key, other"),
-        (lambda folder: write_manifest(folder, {}, key=None), "the artifact is of another key, None"),
+        (lambda folder: write_manifest(folder, {}, key=None), "the artifact does not say of which key it is"),
     ],
     ids=["a flipped byte", "a short file", "a missing file", "no manifest", "a short manifest", "no digest",
          "no sizes", "another manifest", "another key", "no key"],
