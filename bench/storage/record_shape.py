@@ -251,7 +251,7 @@ COST: Mapping[str, Check] = {
     "peak_mb": _maybe(_either("a number or one of each stage", _number, _numbers)),
     "passes": _maybe(_mapping(_maybe(_numbers))),
     "threads": _maybe(_mapping(_maybe(_listed(_whole)))),
-    "devices": _maybe(_listed(_name)),
+    "devices": _maybe(_listed(_scalar)),
 }
 PARTS: Mapping[str, Check] = {
     "cell": CELL,
