@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -11,6 +12,7 @@ UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff"
     "\ufeff\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]"
 )
+FORMULA = re.compile(r"[=+\-@\t＝＋－＠]")
 UNIT_STEP = 1000
 UNITS = ("B", "kB", "MB", "GB", "TB")
 UNSEEN_BUT_LAYOUT = re.compile(UNSEEN.pattern.replace("\x00-\x1f", "\x00-\x08\x0b-\x1f"))
@@ -19,6 +21,13 @@ UNSEEN_BUT_LAYOUT = re.compile(UNSEEN.pattern.replace("\x00-\x1f", "\x00-\x08\x0
 def spell_out(text: str) -> str:
     r"""Return a text in which signs that are not seen are escapes, such as `\x1b`; lines and tabs stay."""
     return text if text.isprintable() else UNSEEN_BUT_LAYOUT.sub(_escape, text)
+
+
+def spell_out_json(text: str) -> str:
+    """Return JSON in which signs that are not seen are escapes of JSON."""
+    return (
+        text if text.isprintable() else UNSEEN_BUT_LAYOUT.sub(lambda match: json.dumps(match[0])[1:-1], text)
+    )
 
 
 def spell_out_line(text: str) -> str:
@@ -34,6 +43,14 @@ def join_lines(text: str) -> str:
 def shorten_text(text: str, most: int) -> str:
     """Return a text of at most so many letters."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def spell_out_field(value: Any) -> Any:
+    """Return a value of CSV; what a spreadsheet would take for a formula has an apostrophe before it."""
+    if not isinstance(value, str):
+        return value
+    text = spell_out(value)
+    return f"'{text}" if FORMULA.match(text) else text
 
 
 def escape_halves(text: str) -> str:

@@ -41,28 +41,36 @@ def list_paths(value: Any, most: int = 4, start: Path_ = ()) -> Iterator[Path_]:
 
 def change(record: dict[str, Any], path: Path_, value: Any) -> dict[str, Any]:
     """Return a copy of a record in which a part is another value; `...` is a part that is not there."""
-    changed: Any = copy.deepcopy(record)
+    changed: Any = copy.copy(record)
     *above, last = path
     part = changed
     for name in above:
+        part[name] = copy.copy(part[name])
         part = part[name]
     if value is ...:
         del part[last]
     else:
-        part[last] = copy.deepcopy(value)
+        part[last] = copy.copy(value)
     return changed  # type: ignore[no-any-return]
+
+
+def list_changes(record: dict[str, Any]) -> list[tuple[str, Path_, Any]]:
+    """Return the changes of a record that `change` makes: their names, and what they are."""
+    changes = [
+        (f"{'.'.join(map(str, path))}={number}", path, value)
+        for path in list_paths(record)
+        for number, value in enumerate((..., *NASTY))
+    ]
+    for part in ("metrics", "config", "settings", "protocol", "cost", "provenance", "per_class", "cell"):
+        for odd in (ESCAPES, MARKUP, "../x", "=cmd()"):
+            changes += [(f"{part}+{odd!r}={n}", (part, odd), value) for n, value in enumerate(NASTY)]
+    return changes
 
 
 def list_hostile(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each change of a record, with what it is."""
-    for path in list_paths(record):
-        name = ".".join(map(str, path))
-        for number, value in enumerate((..., *NASTY)):
-            yield f"{name}={number}", change(record, path, value)
-    for part in ("metrics", "config", "settings", "protocol", "cost", "provenance", "per_class", "cell"):
-        for value in NASTY:
-            for odd in (ESCAPES, MARKUP, "../x", "=cmd()"):
-                yield f"{part}+{odd!r}", change(record, (part, odd), value)
+    for name, path, value in list_changes(record):
+        yield name, change(record, path, value)
 
 
 def place(store: RecordStore, name: str, record: Any) -> Path | None:
@@ -71,7 +79,8 @@ def place(store: RecordStore, name: str, record: Any) -> Path | None:
         if name.startswith("keys.score"):
             key = str(record["keys"]["score"])
         else:
-            key = record["keys"]["score"] = digest(name)
+            key = digest(name)
+            record = {**record, "keys": {**record["keys"], "score": key}}
         path = store.path(record["cell"], key)
         content = encode(record)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,7 @@ DIGEST = "digest"
 def encode(record: Mapping[str, Any]) -> bytes:
     """Return a record as JSON with its digest; the same record is the same bytes, however it was built."""
     content = {name: part for name, part in record.items() if name != DIGEST}
-    return _encode({**content, DIGEST: _hash(_encode(content))})
+    return _encode({**content, DIGEST: hash_content(_encode(content))})
 
 
 def decode(content: bytes) -> Any:
@@ -127,7 +127,7 @@ def _decode_shared(name: str, content: bytes) -> Any:
 
 def digest_of(record: Mapping[str, Any]) -> str:
     """Return the digest that a record has in its file, or would have."""
-    return _hash(_encode({name: part for name, part in record.items() if name != DIGEST}))
+    return hash_content(_encode({name: part for name, part in record.items() if name != DIGEST}))
 
 
 def matches_digest(record: Record, content: bytes) -> bool:
@@ -140,7 +140,7 @@ def matches_digest(record: Record, content: bytes) -> bool:
     """
     line = f'\n "{DIGEST}": "{record[DIGEST]}",'.encode()  # one blank: of the record itself, not of a part
     start = content.find(line)
-    if start >= 0 and _hash(content[:start] + content[start + len(line) :]) == record[DIGEST]:
+    if start >= 0 and hash_content(content[:start] + content[start + len(line) :]) == record[DIGEST]:
         return True
     return bool(digest_of(record) == record[DIGEST])
 
@@ -151,7 +151,8 @@ def _encode(record: Mapping[str, Any]) -> bytes:
     return (_join_flat_lists(text) + "\n").encode("utf-8", "backslashreplace")
 
 
-def _hash(content: bytes) -> str:
+def hash_content(content: bytes) -> str:
+    """Return the digest of the content of a file without its line of one."""
     return hashlib.sha256(content).hexdigest()[:KEY_LENGTH]
 
 

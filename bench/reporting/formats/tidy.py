@@ -6,14 +6,11 @@ import csv
 import io
 import json
 import math
-import re
 from typing import Any
 
-from bench.plain_text import UNSEEN_BUT_LAYOUT, spell_out_line
+from bench.plain_text import spell_out_field, spell_out_json
 from bench.reporting.formats.base import Table, TableCell, TableFormat
 from bench.reporting.formats.values import format_value
-
-FORMULA = re.compile(r"[=+\-@＝＋－＠]")  # how a text starts that a spreadsheet takes for a formula
 
 
 class CSV(TableFormat):
@@ -29,8 +26,8 @@ class CSV(TableFormat):
         rows = list_rows(table)
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(map(to_csv, rows[0]))
-        writer.writerows(map(to_csv, row.values()) for row in rows)
+        writer.writerow(map(_to_csv, rows[0]))
+        writer.writerows(map(_to_csv, row.values()) for row in rows)
         return text.getvalue().rstrip("\n")
 
 
@@ -42,7 +39,7 @@ class JSON(TableFormat):
     def render(self, table: Table) -> str:
         """Return `table` as JSON."""
         rows = [{name: _to_json(value) for name, value in row.items()} for row in list_rows(table)]
-        return write_json(rows)
+        return spell_out_json(json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def list_rows(table: Table) -> list[dict[str, Any]]:
@@ -68,22 +65,13 @@ def _row_of(cell: TableCell) -> dict[str, Any]:
     }
 
 
-def to_csv(value: Any) -> Any:
+def _to_csv(value: Any) -> Any:
     """Return a value as a field of CSV."""
     if value is None:
         return ""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return value
-    text = spell_out_line(format_value(value))
-    return f"'{text}" if FORMULA.match(text) else text
-
-
-def write_json(value: Any) -> str:
-    """Return a value as JSON to read, in which signs that are not seen are escapes."""
-    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
-    return (
-        text if text.isprintable() else UNSEEN_BUT_LAYOUT.sub(lambda match: json.dumps(match[0])[1:-1], text)
-    )
+    return spell_out_field(format_value(value))
 
 
 def _to_json(value: Any) -> Any:
