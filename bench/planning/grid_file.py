@@ -29,6 +29,8 @@ SCALARS = {
 MOST_BYTES = 100_000  # of a file or a value: PyYAML reads about as many a second
 MOST_VALUES = 50_000  # of a file, each as often as it is referred to
 DEEPEST = 32  # lists and mappings within each other
+MOST_OPEN = 200  # brackets, some of which may be in a text
+BRACKETS = re.compile(r"[\[\]{}]")
 SHOWN = 60  # letters of a value in a message
 BROKEN = (yaml.YAMLError, ValueError, RecursionError)  # the last two: `!!int x`, a thousand brackets
 
@@ -159,6 +161,8 @@ def _parse(text: str) -> Any:
     """
     if len(text) > MOST_BYTES:
         raise yaml.MarkedYAMLError(problem=f"it is longer than {MOST_BYTES:,} letters")
+    if _count_open(text) > MOST_OPEN:  # PyYAML takes seconds to find that it is too much
+        raise yaml.MarkedYAMLError(problem="too deep")
     loader = Loader(text)
     try:
         node = loader.get_single_node()
@@ -168,6 +172,15 @@ def _parse(text: str) -> Any:
         return loader.construct_document(node)
     finally:
         loader.dispose()
+
+
+def _count_open(text: str) -> int:
+    """Return how many brackets are open at once at most, those in quotes among them."""
+    depth = most = 0
+    for letter in BRACKETS.findall(text):
+        depth = depth + 1 if letter in "[{" else max(0, depth - 1)
+        most = max(most, depth)
+    return most
 
 
 def _measure(node: yaml.Node, measured: dict[int, tuple[int, int]]) -> tuple[int, int]:
