@@ -31,7 +31,7 @@ class BenchError(Exception):
 
     def __str__(self) -> str:
         """Return the message; what it names may be a stranger's, and steers no terminal."""
-        return cut_middle(spell_out(super().__str__()), MOST_LETTERS)
+        return cut_middle(spell_out(super().__str__()).replace("\n", " "), MOST_LETTERS)
 
 
 class UsageError(BenchError):

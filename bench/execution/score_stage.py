@@ -138,6 +138,7 @@ class ScoreStage:
                 for name, value in scores.metrics.items()
             },
             "headline": next(iter(scores.metrics), None),
+            "predictions": 0 if scores.predictions is None else tested,
             "per_class": {name: list(values) for name, values in scores.per_class.items()},
             "classes": list(info.classes),
             "notes": list(dict.fromkeys((*trained_on.notes, *info.notes))),

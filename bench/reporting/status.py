@@ -16,6 +16,7 @@ from bench.reporting.axes import TRAINED_FIELDS
 from bench.reporting.data_notes import describe_data_notes
 from bench.reporting.pivot import describe_reason
 from bench.reporting.running import describe_running
+from bench.storage.artifacts import ArtifactStore
 from bench.storage.data_names import name_data
 from bench.storage.record_shape import STATUSES
 
@@ -48,6 +49,8 @@ def describe_status(records: Iterable[Mapping[str, Any]], folder: str | Path = "
             paragraphs.append("\n".join([f"{kind}: {len(matches)}. {advice}", *_list_reasons(matches)]))
     if notes := describe_data_notes(records):
         paragraphs.append("\n".join(["data:", *(f"  {note}" for note in notes)]))
+    if missing := _count_predictions(records, Path(folder)):
+        paragraphs.append(missing)
     paragraphs.append(_measure_artifacts(Path(folder) / "artifacts"))
     return "\n\n".join(paragraphs)
 
@@ -81,6 +84,20 @@ def _list_reasons(records: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     for reason, (first, *others) in cells.items():
         more = f" and {len(others)} more" if others else ""
         yield f"  {reason} ({first}{more})"
+
+
+def _count_predictions(records: Iterable[Mapping[str, Any]], folder: Path) -> str:
+    """Return of how many records the predictions are gone or damaged, or nothing where of none."""
+    artifacts = ArtifactStore(folder)
+    keys = [record["keys"]["score"] for record in records if record.get("predictions")]
+    gone = [key for key in keys if not (artifacts.folder / key).exists()]
+    damaged = [key for key in keys if key not in set(gone) and not artifacts.has(key)]
+    if not gone and not damaged:
+        return ""
+    return (
+        f"predictions: of {len(keys)} records, those of {len(gone)} are gone and those of {len(damaged)} are "
+        "damaged. Tables know no more of these than counts; `bench verify` looks closer."
+    )
 
 
 def _measure_artifacts(folder: Path) -> str:

@@ -278,6 +278,7 @@ PARTS: Mapping[str, Check] = {
     "reason": _maybe(_long),
     "metrics": _maybe(_mapping(_metric)),
     "headline": _maybe(_name),
+    "predictions": _maybe(_whole),  # how many images have one, in the artifact of the score
     "per_class": _maybe(_mapping(_maybe(_listed(_maybe(_number))))),
     "classes": _maybe(_listed(_name)),
     "notes": _maybe(_listed(_long)),

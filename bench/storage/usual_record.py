@@ -25,7 +25,7 @@ _FLAG_OR_NOT = frozenset({bool, type(None)})
 _NOTHING: dict[str, Any] = {}
 _OWN = frozenset({
     "cell", "keys", "status", "schema", "digest", "reason", "metrics", "headline", "per_class", "cost",
-    "error", "contents", "notes_of",
+    "error", "contents", "notes_of", "predictions",
 })  # fmt: skip
 _CELL_NAMES = frozenset({*CELL_TEXTS, *CELL_OTHERS, "label_frac", "seed", "shots", "keep_one"})
 _COST_NUMBERS = ("images_per_s", "features_images_per_s", "params", "flops")
@@ -55,6 +55,7 @@ def is_usual(record: Mapping[str, Any]) -> bool:
             and _is_usual_cost(_part(record, "cost"))
             and (record.get("reason") is None or _is_fine(record, "reason"))
             and (record.get("error") is None or _is_fine(record, "error"))
+            and _whole_or_none(record.get("predictions"))
             and ("contents" not in record or _is_fine(record, "contents"))
             and ("notes_of" not in record or _is_fine(record, "notes_of"))
         )
@@ -74,6 +75,10 @@ def _part(record: Mapping[str, Any], name: str) -> dict[str, Any]:
     if part is not None:
         raise TypeError(name)
     return _NOTHING
+
+
+def _whole_or_none(value: Any) -> bool:
+    return value is None or (type(value) is int and 0 <= value < WHOLE)
 
 
 def _is_fine(record: Mapping[str, Any], name: str) -> bool:
