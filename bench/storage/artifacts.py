@@ -178,7 +178,7 @@ class Manifest:
 def _write_manifest(folder: Path, key: str) -> None:
     # a manifest may be there already, from a process that died
     paths = sorted(path for path in folder.iterdir() if path.name != MANIFEST and not is_set_aside(path))
-    files = {}
+    files: dict[str, dict[str, int | str]] = {}
     for path in paths:
         sync(path)
         files[path.name] = {"bytes": path.stat().st_size, "sha256": _hash(path)}

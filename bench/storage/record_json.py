@@ -85,9 +85,9 @@ def decode_all(contents: Sequence[bytes | OSError]) -> list[Any]:
     own = iter(decoded)
     records = []
     for content, part in zip(contents, parts, strict=True):
-        record = None if part is None else next(own)
-        usual = record is not None and is_usual(record)
-        records.append({**record, **part[1]} if usual else _decode_or_explain(content))
+        record = next(own) if part else {}
+        usual = part and is_usual(record)
+        records.append({**record, **part[1]} if part and usual else _decode_or_explain(content))
     return records
 
 
