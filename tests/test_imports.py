@@ -22,7 +22,8 @@ WITHOUT_TORCH = (
     "reporting.pivot", "reporting.sidecar", "reporting.status", "reporting.table", "reporting.threads",
     "statistics.paired", "splits.stratified", "storage.artifacts",
     "storage.record_fields", "storage.records",
-    "report.export", "report.pictures",
+    "report.export", "report.pictures", "cli.upkeep", "storage.verifying", "storage.leftovers",
+    "storage.upgrading", "bounds", "plain_text",
 )  # fmt: skip
 
 

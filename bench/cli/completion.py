@@ -113,7 +113,7 @@ def complete_metrics(ctx: click.Context, _: click.Parameter, incomplete: str) ->
     folders = folders if isinstance(folders, tuple) else (folders,)
     with _silence():
         records = (record for folder in folders for record in RecordStore(folder).records())
-        known = {name for record in records for name in record["metrics"]}
+        known = {name for record in records for name in record["metrics"] if name.isprintable()}
     before, comma, last = incomplete.rpartition(",")
     return [f"{before}{comma}{name}" for name in sorted({*known, *COSTS}) if name.startswith(last)]
 

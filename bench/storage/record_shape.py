@@ -276,7 +276,7 @@ PARTS: Mapping[str, Check] = {
     ),
     "contents": _maybe(_mapping(_maybe(_name))),
     "reason": _maybe(_long),
-    "metrics": _maybe(_mapping(_metric)),
+    "metrics": _mapping(_metric),
     "headline": _maybe(_name),
     "predictions": _maybe(_whole),  # how many images have one, in the artifact of the score
     "per_class": _maybe(_mapping(_maybe(_listed(_maybe(_number))))),
@@ -290,4 +290,4 @@ PARTS: Mapping[str, Check] = {
     "provenance": _maybe(_fields({}, {})),
     "error": _maybe(_fields({}, {name: _maybe(_long) for name in ("stage", "type", "message", "traceback")})),
 }
-_record = _fields({name: PARTS[name] for name in ("cell", "keys", "status")}, PARTS)
+_record = _fields({name: PARTS[name] for name in ("cell", "keys", "status", "metrics")}, PARTS)

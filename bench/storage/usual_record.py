@@ -39,7 +39,7 @@ def is_usual(record: Mapping[str, Any]) -> bool:
         record: as JSON gave it, without the parts that `find_part_fault` was asked of.
     """
     try:
-        metrics = _part(record, "metrics")
+        metrics = record["metrics"]
         per_class = _part(record, "per_class")
         headline = record.get("headline")
         names = [*metrics, *per_class] if headline is None else [headline, *metrics, *per_class]
@@ -47,6 +47,7 @@ def is_usual(record: Mapping[str, Any]) -> bool:
             record.keys() <= _OWN
             and record["schema"] == SCHEMA
             and record["status"] in STATUSES
+            and type(metrics) is dict
             and type(record.get("digest")) in _TEXT_OR_NOT
             and len("".join(names)) < NAME_LETTERS
             and _is_usual_cell(record["cell"])

@@ -115,7 +115,8 @@ def test_what_is_broken_among_records_is_an_error_and_the_others_are_decoded(bro
 def test_a_record_that_ends_with_a_part_that_is_shared_is_decoded() -> None:
     record = full_record(settings={"b": 2})
     lines = [
-        f' "{name}": {json.dumps(record[name])}' for name in ("cell", "keys", "schema", "status", "settings")
+        f' "{name}": {json.dumps(record[name])}'
+        for name in ("cell", "keys", "metrics", "schema", "status", "settings")
     ]
     content = "{{\n{}\n}}\n".format(",\n".join(lines)).encode()
 
