@@ -26,6 +26,8 @@ gpu: $(READY)
 	.venv/bin/python -m pytest -q benchmarks/gpu_speed.py -o 'python_files=gpu_*.py' --report docs/performance-gpu.md
 bench: $(READY)
 	.venv/bin/pip install -q -e '.[peers]' && .venv/bin/python -m pytest -q benchmarks -o 'python_files=bench_*.py' --benchmark-sort=name --report docs/performance.md
+fuzz: $(READY)
+	.venv/bin/pip install -q -e '.[fuzz]' && .venv/bin/python tests/fuzzing/fuzz.py
 methods-page: $(READY)
 	.venv/bin/python docs/make_methods.py
 sample-report: $(READY)
@@ -37,8 +39,8 @@ lint: $(READY)
 types: $(READY)
 	.venv/bin/mypy
 clean:
-	rm -rf .venv demo build *.egg-info .mypy_cache .pytest_cache .ruff_cache .benchmarks
+	rm -rf .venv .fuzz demo build *.egg-info .mypy_cache .pytest_cache .ruff_cache .benchmarks
 $(READY): setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && touch $@
 
-.PHONY: demo test test-long report-test loggers-test slurm-test ray-test bench gpu methods-page sample-report method-costs lint types clean lease-test
+.PHONY: demo test test-long report-test loggers-test slurm-test ray-test bench gpu methods-page sample-report method-costs lint types clean lease-test fuzz

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.bounds import LARGEST, WHOLE
 from bench.errors import BadValue, UnknownName, suggest
 
 OUR_CHOICE = "our choice"  # the source of a default that nobody published
@@ -221,6 +222,7 @@ def file_digest(path: Path) -> str:
 def _check_value(value: Any, hint: Any, limits: Mapping[str, Any], where: str) -> Any:
     """Return `value` in the type of its hint, or raise where it is no value of its field."""
     value = _coerce(value, hint, where)
+    _refuse_nul(value, where)
     choices = limits.get("choices") or ()
     if choices and value is not None and value not in choices:
         near = suggest(str(value), map(str, choices))
@@ -231,8 +233,20 @@ def _check_value(value: Any, hint: Any, limits: Mapping[str, Any], where: str) -
     return value
 
 
+def _refuse_nul(value: Any, where: str) -> None:
+    """Refuse a text that no path and no name can be; every other sign may be in one."""
+    for text in value if isinstance(value, tuple) else (value,):
+        if isinstance(text, str) and "\0" in text:
+            raise BadValue(f"{where}: {text!r} has a NUL in it. Take it out.")
+
+
 def _check_range(number: float, limits: Mapping[str, Any], where: str) -> None:
     above, least, most = (limits.get(name) for name in ("above", "least", "most"))
+    if isinstance(number, int) and abs(number) >= WHOLE:
+        bits = number.bit_length()
+        raise BadValue(f"{where}: a whole number of {bits} bits is out of range. Use one of 63 bits at most.")
+    if LARGEST < abs(number) < math.inf:
+        raise BadValue(f"{where}: {number:g} is out of range: single precision holds {LARGEST:g} at most.")
     is_within = (
         math.isfinite(number)
         and (above is None or number > above)
@@ -262,7 +276,8 @@ def _coerce(value: Any, hint: Any, where: str) -> Any:
             items = value.texts
         return tuple(_coerce(v, kind, where) for v, kind in zip(items, kinds, strict=True))
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+        is_enormous = isinstance(value, int) and abs(value) >= WHOLE  # its range is refused, as it stands
+        return value if is_enormous else float(value)
     if hint is float and isinstance(value, str):  # YAML 1.1 reads 1e-4 as a word
         with contextlib.suppress(ValueError):  # the error below says what to use
             return float(value)

@@ -22,11 +22,18 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 
+from bench.plain_text import cut, join_lines, spell_out
 from bench.spelling import find_nearest
+
+MOST_LETTERS = 4000  # of a message: what it names may be enormous
 
 
 class BenchError(Exception):
     """Anything that is reported in one line, without a traceback."""
+
+    def __str__(self) -> str:
+        """Return the message; what it names may be a stranger's, and steers no terminal."""
+        return cut(spell_out(super().__str__()).replace("\n", " "), MOST_LETTERS)
 
 
 class UsageError(BenchError):
@@ -110,17 +117,7 @@ def message_of(error: BaseException) -> str:
 
 def as_line(text: str) -> str:
     """Return a message on one line; a long one is cut."""
-    return cut(" ".join(text.split()), LINE).removesuffix(":")
-
-
-def cut(text: str, most: int) -> str:
-    """Return a text of which about `most` letters are kept, the start and the end, and how many are not."""
-    if len(text) <= most:
-        return text
-    end = most // 4
-    return (
-        f"{text[: most - end]} ... [{len(text) - most:,} of {len(text):,} letters left out] ... {text[-end:]}"
-    )
+    return cut(join_lines(text), LINE).removesuffix(":")
 
 
 def suggest(name: str, known: Iterable[str], most: int = 12, also: Mapping[str, str] | None = None) -> str:

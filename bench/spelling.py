@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 MOST = 3  # suggestions
+LONGEST = 200  # letters of a word that anything is suggested for
 SHORTEST_START = 3  # letters of a word that may be the beginning of a name
 ALIKE = 0.6  # of difflib: below, two words are two words
 BEHIND = 0.1  # of difflib: a word that is so much less alike than another is not meant
@@ -105,7 +106,7 @@ def find_nearest(name: str, known: Iterable[str], also: Mapping[str, str] | None
     names = sorted(set(known), key=_natural)
     others = {squash(word): meant for word, meant in (also or {}).items()}
     wanted = squash(name)
-    if not wanted:
+    if not wanted or len(name) > LONGEST:
         return []
     rules: Sequence[Callable[[], Iterable[str]]] = (
         lambda: (known_name for known_name in names if squash(known_name) == wanted),

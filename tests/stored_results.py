@@ -11,10 +11,12 @@ from made_records import full_record
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from bench.keys import digest
 from bench.planning.cells import PluginChoice
 from bench.planning.open_datasets import Datasets
 from bench.registry.registry import Registry
 from bench.storage.artifacts import ArtifactStore
+from bench.storage.record_shape import KEY
 from bench.storage.records import RecordStore
 
 CLASSES = tuple(map(str, range(10)))
@@ -38,6 +40,7 @@ def make_record(method: str = "simclr", seed: int = 0, **changes: Any) -> dict[s
     """Return a record of digits; a change replaces a part, or one name of its cell."""
     name = "-".join(str(changes.get(part, "")) for part in ("evaluator", "label_frac", "eval_dataset"))
     key = f"{method}-{seed}-{name}"
+    key = key if KEY.fullmatch(key) else digest(key)
     data = {"classes": [], "max_train": None, "fingerprint": digits().fingerprint()}
     config = {
         "method": {},

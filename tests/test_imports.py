@@ -23,13 +23,14 @@ WITHOUT_TORCH = (
     "reporting.pivot", "reporting.sidecar", "reporting.status", "reporting.table", "reporting.threads",
     "statistics.paired", "splits.stratified", "storage.artifacts",
     "storage.record_fields", "storage.records",
-    "report.export", "report.pictures",
+    "report.export", "report.pictures", "cli.upkeep", "storage.verifying", "storage.leftovers",
+    "storage.upgrading", "bounds", "plain_text",
 )  # fmt: skip
 
 
 # From the lowest. A package may import those of lower rows, and none of its own row.
 LAYERS = (
-    ("spelling",),
+    ("bounds", "plain_text", "spelling"),
     ("errors", "keys", "hookspecs"),
     ("nn", "published"),
     ("config", "system", "metrics", "statistics", "storage"),
@@ -42,7 +43,10 @@ LAYERS = (
     ("inspection",),
     ("cli",),
 )
-TOP = ("__init__", "__main__", "api", "boundary", "config", "errors", "hookspecs", "keys", "spelling")
+TOP = (
+    "__init__", "__main__", "api", "boundary", "bounds", "config", "errors", "hookspecs", "keys",
+    "plain_text", "spelling",
+)  # fmt: skip
 
 
 def imports(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -17,6 +17,7 @@ import click
 from bench.boundary import tell_interrupts_apart
 from bench.cli.supervisor import FAILED, LOAD_LIMIT_S, supervise
 from bench.errors import BadValue, BenchError, UnknownName, UsageError, suggest
+from bench.plain_text import spell_out
 from bench.registry.discovery import REQUIREMENTS, has_foreign_points
 from bench.registry.registry import Registry
 from bench.spelling import find_nearest, is_another_word
@@ -234,7 +235,7 @@ class Session:
 
     def echo(self, result: object) -> None:
         """Print what the command was asked for: the only thing on standard output."""
-        click.echo(result, file=self.stdout)
+        click.echo(spell_out(str(result)), file=self.stdout)
 
     @property
     def blocked(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import click
 
 from bench.cli.app import Session, session
 from bench.cli.completion import complete_metrics, complete_rows
+from bench.cli.left_out import tells_left_out
 from bench.cli.options import results_option
 
 
@@ -23,6 +24,7 @@ from bench.cli.options import results_option
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True,
               help="For a person or for a script.")  # fmt: skip
 @session
+@tells_left_out
 def compare(session: Session, /, results: Path, form: str, **options: Any) -> None:
     """Compare two rows of the table: how far apart, how surely, where they differ, what would settle it.
 

@@ -122,21 +122,23 @@ def complete_conditions(ctx: click.Context, _: click.Parameter, incomplete: str)
     ]
     if axis in ROLES:
         found += [plugin_of(point.record, axis) for point in survey.kinds]
-    return [f"{before}{comma}{axis}={value}" for value in _offer_last(dict.fromkeys(found), values, "|")]
+    printable = dict.fromkeys(filter(str.isprintable, found))
+    return [f"{before}{comma}{axis}={value}" for value in _offer_last(printable, values, "|")]
 
 
 def complete_metrics(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """Return the metrics that the records of the folder have, and costs; the last of a list."""
     from bench.reporting.metric_choice import COSTS
 
-    known = {name for record in _read_records(ctx) for name in record["metrics"]}
+    known = {name for record in _read_records(ctx) for name in record["metrics"] if name.isprintable()}
     return _offer_last(sorted({*known, *COSTS}), incomplete)
 
 
 def complete_rows(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """Return the rows of the table, by as few words as tell them apart."""
     trained = {(record["cell"]["method"], record["cell"]["backbone"]) for record in _read_records(ctx)}
-    return [name for name in sorted(_name_shortly(trained).values()) if name.startswith(incomplete)]
+    names = filter(str.isprintable, sorted(_name_shortly(trained).values()))
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def complete_backbones(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
@@ -156,7 +158,8 @@ def complete_backbones(ctx: click.Context, _: click.Parameter, incomplete: str) 
     named, twice = _name_shortly(set(words.values())), Counter(words.values())
     names = [named[own] if twice[own] == 1 else key[:KEY] for key, own in words.items()]
     keys = [key[:KEY] for key in words] if incomplete else []
-    return [name for name in dict.fromkeys((*names, *keys)) if name.startswith(incomplete)]
+    shown = filter(str.isprintable, dict.fromkeys((*names, *keys)))
+    return [name for name in shown if name.startswith(incomplete)]
 
 
 def _name_shortly(rows: AbstractSet[tuple[str, ...]]) -> dict[tuple[str, ...], str]:

@@ -8,6 +8,7 @@ import click
 
 from bench.cli.app import Session, session
 from bench.cli.completion import complete_backbones, complete_folders
+from bench.cli.left_out import tells_left_out
 from bench.cli.options import results_option
 
 LIBRARIES = ("timm", "torchvision", "safetensors", "torchscript", "onnx")
@@ -20,6 +21,7 @@ LIBRARIES = ("timm", "torchvision", "safetensors", "torchscript", "onnx")
               help="For which code.")  # fmt: skip
 @results_option
 @session
+@tells_left_out
 def export(session: Session, /, what: str, folder: Path, library: str, results: Path) -> None:
     """Write a trained backbone for other code, with what it is, a model card and how to load it.
 

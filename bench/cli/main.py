@@ -21,6 +21,7 @@ from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.show import list_, preview, show
 from bench.cli.table import status, table
+from bench.cli.upkeep import gc, rm, upgrade, verify
 from bench.cli.watch import watch
 from bench.cli.worker import worker
 
@@ -80,8 +81,8 @@ def main(ctx: click.Context, disabled: tuple[str, ...], traceback: bool) -> None
 
 
 COMMANDS = (
-    run, worker, table, compare, report, ranking, reference, status, watch, cancel, merge, export, list_,
-    show, preview, plugins, completion,
+    run, worker, table, compare, report, ranking, reference, status, watch, cancel, merge, verify, gc, rm,
+    upgrade, export, list_, show, preview, plugins, completion,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench.cli.left_out import tells_left_out
 from bench.cli.supervisor import FAILED
 from bench.storage.data_names import titles_of
 
@@ -30,6 +31,7 @@ WORDS = {
 @click.option("--records-only", is_flag=True,
               help="Leave backbones, features and predictions where they are: tables then know no more than "
                    "counts, and a later run makes again what it needs.")  # fmt: skip
+@tells_left_out
 def merge(folders: tuple[Path, ...], into: Path, records_only: bool) -> int:  # noqa: FBT001
     """Bring the results of several machines together in one folder.
 

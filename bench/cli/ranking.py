@@ -10,6 +10,7 @@ import click
 
 from bench.cli.app import Session, session
 from bench.cli.completion import complete_metrics
+from bench.cli.left_out import tells_left_out
 from bench.cli.options import axis, results_option, split_names
 from bench.errors import BadValue, UnknownName, UsageError, suggest
 from bench.storage.data_names import name_data, plugin_of
@@ -35,6 +36,7 @@ FORMATS = ("text", "json", "csv")
               help="Write a critical-difference diagram and performance profiles there, as SVG, PNG "
                    "and CSV.")  # fmt: skip
 @session
+@tells_left_out
 def ranking(
     session: Session,
     /,

@@ -9,6 +9,7 @@ import click
 
 from bench.cli.app import Session, session
 from bench.cli.completion import complete_folders, complete_words
+from bench.cli.left_out import tells_left_out
 from bench.errors import BadValue, UsageError
 
 
@@ -31,6 +32,7 @@ from bench.errors import BadValue, UsageError
 @click.option("--figures", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="Write each figure as SVG, PNG and CSV, too.")  # fmt: skip
 @session
+@tells_left_out
 def report(session: Session, /, folders: tuple[Path, ...], output: Path, **options: Any) -> None:
     """Write results as one page to look at: table, curves, costs, and how they were made.
 

@@ -19,6 +19,7 @@ from bench.cli.completion import (
     complete_names,
     complete_words,
 )
+from bench.cli.left_out import tells_left_out
 from bench.cli.options import axis, results_option, say_repeated
 from bench.cli.reference import load_results
 from bench.errors import BadValue, UsageError
@@ -74,6 +75,7 @@ WITH_FROM = ("sidecar", "output", "results")  # options that may stand beside --
 @click.option("--from", "sidecar", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Make a table again that was written, from FILE.keys.json beside it.")  # fmt: skip
 @session
+@tells_left_out
 @click.pass_context
 def table(ctx: click.Context, session: Session, /, **options: Any) -> None:
     """Print the records as a table, averaged over seeds.
@@ -176,6 +178,7 @@ def _render(
 @click.command()
 @results_option
 @session
+@tells_left_out
 def status(session: Session, /, results: Path) -> None:
     """Show what runs, waits and is done, what failed and why, and how much room it takes."""
     from bench.reporting.status import describe_status

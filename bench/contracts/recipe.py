@@ -9,6 +9,7 @@ from typing import Any
 from bench.config import build, check_fields, key_fields, setting
 from bench.errors import BadValue
 
+MOST_EPOCHS = 1_000_000
 OPTIMIZERS = ("lars", "sgd", "adamw")
 LR_SCALINGS = ("linear", "sqrt", "none")
 CLIP_SCOPES = ("all", "parameter")
@@ -111,7 +112,7 @@ class Recipe:
 class TrainConfig:
     """What can be set of pretraining; a value left out is the method's recipe's."""
 
-    epochs: int = setting(100, "passes over the training images", least=1)
+    epochs: int = setting(100, "passes over the training images", least=1, most=MOST_EPOCHS)
     budget: float | None = setting(
         None,
         "images seen in all views, in place of epochs: a view of half the side is a quarter of one",

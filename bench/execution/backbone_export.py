@@ -25,6 +25,7 @@ from bench.execution.model_card import write_card
 from bench.execution.stored_backbone import StoredBackbone
 from bench.storage.artifact_files import ABOUT, write_json
 from bench.storage.data_names import titles_of
+from bench.storage.durable import sync
 from bench.storage.tensors import cpu_copies
 
 WEIGHTS, LOADER = "model.safetensors", "load.py"
@@ -62,6 +63,8 @@ def export_backbone(stored: StoredBackbone, library: str, folder: Path) -> None:
         (work / "README.md").write_text(
             write_card(about, sorted(path.name for path in work.iterdir())), "utf-8"
         )
+        for path in work.rglob("*"):
+            sync(path)
         if folder.exists():
             folder.rmdir()
         work.rename(folder)

@@ -34,6 +34,7 @@ def blank_record(cell: Cell, provenance: Mapping[str, Any]) -> Record:
         "reason": None,
         "metrics": {},
         "headline": None,
+        "predictions": 0,
         "per_class": {},
         "classes": [],
         "notes": [],

@@ -26,7 +26,7 @@ from bench.registry.registry import Registry
 from bench.splits.label_pool import pooled_groups
 from bench.storage.artifact_files import PREDICTIONS
 from bench.storage.artifacts import ArtifactStore
-from bench.storage.record_json import encode
+from bench.storage.record_json import refuse_unreadable_parts
 from bench.system.device import threads_on
 from bench.system.memory import forget_peak, peak_mb
 from bench.system.ranks import Ranks
@@ -136,7 +136,7 @@ class ScoreStage:
         scores, seconds = self._evaluate(cell, task)
         refuse_no_score(cell.evaluator.name, scores)
         described = self._describe(cell, scores, len(features["test"]), seconds, groups)
-        encode(described)  # what no file can hold fails here, and not when the record is written
+        refuse_unreadable_parts(described)  # what no file can hold fails here, not when it is written
         return Evaluation(described, list_predictions(scores, features["test"]))
 
     def _class_of(self, cell: Cell) -> type[Evaluator]:
@@ -205,6 +205,7 @@ class ScoreStage:
                 for name, value in scores.metrics.items()
             },
             "headline": next(iter(scores.metrics), None),
+            "predictions": 0 if scores.predictions is None else tested,
             "per_class": {name: list(values) for name, values in scores.per_class.items()},
             "classes": list(info.classes),
             "notes": list(dict.fromkeys((*trained_on.notes, *info.notes))),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
@@ -20,6 +21,7 @@ from bench.planning.request import Request
 from bench.registry.registry import Registry, singular
 from bench.spelling import find_nearest, is_another_word
 
+MOST_CELLS = 20_000  # of a grid: ten thousand are planned in seconds
 PARTS = ("method", "backbone", "dataset", "eval_dataset", "train", "views")
 
 
@@ -30,6 +32,7 @@ def check_request(request: Request, plugins: PluginChoices) -> None:
         UnknownName: a plugin, a part or a field of that name does not exist.
         BadValue: an axis is empty, a label fraction out of range, or a setting is not `part.field`.
     """
+    _refuse_too_many(request)
     for kind, names in request.names.items():
         if not names:
             raise BadValue(f"{singular(kind)}: none was named. Name at least one.")
@@ -42,6 +45,20 @@ def check_request(request: Request, plugins: PluginChoices) -> None:
             raise BadValue(f"label-frac: {fraction:g} is out of range. Use more than 0 and at most 1.")
     for setting in request.settings:
         _check_setting(setting, request, plugins)
+
+
+def _refuse_too_many(request: Request) -> None:
+    """Refuse a grid of more cells than anyone waits for, and whose plan alone takes minutes."""
+    own = ("method", "backbone", "dataset", "eval_dataset", "evaluator", "seed")
+    axes = {**{name: getattr(request, name) for name in own}, **request.settings}
+    amounts = len(request.label_frac) * len(request.keep_one) + len(request.shots)
+    cells = max(1, amounts) * math.prod(max(1, len(values)) for values in axes.values())
+    if cells > MOST_CELLS:
+        largest = max(axes, key=lambda name: len(axes[name]))
+        raise BadValue(
+            f"{largest.replace('_', '-')}: it has {len(axes[largest]):,} values, the grid {cells:,} cells. "
+            f"A grid has at most {MOST_CELLS:,}: make several of it."
+        )
 
 
 def refuse_early(options: Options, registry: Registry) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import traceback
 from dataclasses import dataclass
 
-from bench.errors import LINE, MESSAGE, BenchError, as_line, cut, message_of, one_line
+from bench.errors import LINE, MESSAGE, BenchError, as_line, message_of, one_line
+from bench.plain_text import cut
 
 TRACEBACK_LINES = 12
 

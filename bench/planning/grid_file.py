@@ -1,4 +1,8 @@
-"""Read a grid file, and values as they stand after `--set`. Both are YAML."""
+"""Read a grid file, and values as they stand after `--set`. Both are YAML, of a size that people write.
+
+YAML can be small and mean much: a line of names that each stand for ten of the one before is more than any
+memory. So what is written is measured before anything is made of it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ import yaml
 
 from bench.config import WrittenList
 from bench.errors import BadValue, UnknownName, UsageError, suggest
+from bench.plain_text import shorten_text
 
 # YAML 1.2's core schema. PyYAML follows YAML 1.1, in which 1e-4 is text, `no` is false, 010 is 8,
 # 12:30 is 750 and 2024-01-31 is a date.
@@ -21,6 +26,12 @@ SCALARS = {
     "float": r"[-+]?(([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.(inf|Inf|INF))"
     r"|\.(nan|NaN|NAN)",
 }
+MOST_BYTES = 100_000  # of a file or a value: PyYAML reads about as many a second
+MOST_VALUES = 50_000  # of a file, each as often as it is referred to
+DEEPEST = 32  # lists and mappings within each other
+MOST_OPEN = 200  # brackets, some of which may be in a text
+BRACKETS = re.compile(r"[\[\]{}]")
+SHOWN = 60  # letters of a value in a message
 BROKEN = (yaml.YAMLError, ValueError, RecursionError)  # the last two: `!!int x`, a thousand brackets
 
 
@@ -87,7 +98,9 @@ def read_grid(path: Path, known: Collection[str]) -> dict[str, Any]:
 def _load(path: Path) -> Any:
     """Return what a YAML file holds, or raise a UsageError that names the file."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader)  # noqa: S506 - it extends SafeLoader
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        return _parse(content.decode("utf-8"))
     except FileNotFoundError:
         remedy = "Name a YAML file; methods are named with --method."
         raise UsageError(f"{path}: there is no such grid file. {remedy}") from None
@@ -106,9 +119,11 @@ def read_value(text: str, where: str) -> Any:
         BadValue: it is not YAML.
     """
     try:
-        return yaml.load(text, Loader)  # noqa: S506 - it extends SafeLoader
+        return _parse(text)
     except BROKEN as error:
-        raise BadValue(f"{where}: {text!r} is not readable as YAML ({_problem(error)}).") from None
+        raise BadValue(
+            f"{where}: {shorten_text(repr(text), SHOWN)} is not readable as YAML ({_problem(error)})."
+        ) from None
 
 
 def split(text: str, where: str) -> list[str]:
@@ -136,6 +151,61 @@ def split(text: str, where: str) -> list[str]:
     if len(values) > 1:
         raise BadValue(f"{where}: a value of {text!r} is empty. Take the comma out.")
     raise BadValue(f"{where}: it is empty. Name one.")
+
+
+def _parse(text: str) -> Any:
+    """Return what YAML says.
+
+    Raises:
+        YAMLError: it is not YAML, or more than a person writes.
+    """
+    if len(text) > MOST_BYTES:
+        raise yaml.MarkedYAMLError(problem=f"it is longer than {MOST_BYTES:,} letters")
+    if _count_open(text) > MOST_OPEN:  # PyYAML takes seconds to find that it is too much
+        raise yaml.MarkedYAMLError(problem="too deep")
+    loader = Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _measure(node, {})
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _count_open(text: str) -> int:
+    """Return how many brackets are open at once at most, those in quotes among them."""
+    depth = most = 0
+    for letter in BRACKETS.findall(text):
+        depth = depth + 1 if letter in "[{" else max(0, depth - 1)
+        most = max(most, depth)
+    return most
+
+
+def _measure(node: yaml.Node, measured: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """Return how many values a node stands for, and how deep they are, with all that it refers to.
+
+    Raises:
+        MarkedYAMLError: that is too much, or it refers to itself.
+    """
+    if id(node) in measured:
+        count, depth = measured[id(node)]
+        if not count:
+            raise yaml.MarkedYAMLError(problem="a value is part of itself", problem_mark=node.start_mark)
+        return count, depth
+    measured[id(node)] = (0, 0)
+    parts = [] if isinstance(node, yaml.ScalarNode) else node.value
+    parts = [one for pair in parts for one in pair] if isinstance(node, yaml.MappingNode) else parts
+    count, depth = 1, 0
+    for part in parts:
+        more, below = _measure(part, measured)
+        count, depth = count + more, max(depth, below + 1)
+        if count > MOST_VALUES or depth > DEEPEST:
+            what = f"more than {MOST_VALUES:,} values" if count > MOST_VALUES else "too deep"
+            raise yaml.MarkedYAMLError(problem=what, problem_mark=node.start_mark)
+    measured[id(node)] = count, depth
+    return count, depth
 
 
 def _problem(error: BaseException) -> str:

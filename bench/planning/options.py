@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.bounds import LARGEST, WHOLE
 from bench.config import format_value
 from bench.contracts.recipe import TrainConfig
 from bench.errors import BadValue
-from bench.planning.grid_file import read_grid, read_value, split
+from bench.plain_text import shorten_text
+from bench.planning.grid_file import SHOWN, read_grid, read_value, split
 from bench.planning.request import Request
 from bench.spelling import find_nearest, is_another_word
 
@@ -268,6 +270,12 @@ def _find_example(name: str) -> str:
 # ---- one value
 
 
+def _show(value: Any) -> str:
+    """Return a value as a message can hold it."""
+    is_enormous = isinstance(value, int) and abs(value) >= WHOLE
+    return "an enormous number" if is_enormous else shorten_text(repr(value), SHOWN)
+
+
 def _accept(value: Any, where: str) -> Any:
     return value
 
@@ -279,12 +287,14 @@ def _read_name(value: Any, where: str) -> str:
         raise BadValue(
             f"{where}: {value!r} is not a name. Write a name, in quotes if it looks like a number."
         )
+    if "\0" in value:
+        raise BadValue(f"{where}: {value!r} has a NUL in it. Take it out.")
     return value.strip()
 
 
 def _read_share(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise BadValue(f"{where}: {value!r} is not a number. Use a share like 0.1.")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > LARGEST:
+        raise BadValue(f"{where}: {_show(value)} is not a number. Use a share like 0.1.")
     return float(value)
 
 
@@ -323,8 +333,8 @@ def read_timeout(value: Any, where: str) -> float:
 
 
 def _read_whole(value: Any, where: str, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise BadValue(f"{where}: {value!r} is not a whole number of at least {least}.")
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < WHOLE:
+        raise BadValue(f"{where}: {_show(value)} is not a whole number of at least {least}.")
     return value
 
 

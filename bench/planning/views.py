@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from bench.augmentation.named_ops import changed_views
 from bench.augmentation.view import View, relative_cost
 from bench.config import build
-from bench.contracts.recipe import TrainConfig
+from bench.contracts.recipe import MOST_EPOCHS, TrainConfig
 from bench.errors import BadValue, refuse_unreadable
 from bench.planning.cells import PluginChoice
 from bench.planning.checks import check_request
@@ -71,6 +71,11 @@ def spend_budget(
     step_images = train.batch_size * train.accumulate
     seen = images // step_images * step_images * relative_cost(views, image_size) * method.passes_per_view
     epochs = round(train.budget / seen) if seen else 1
+    if epochs > MOST_EPOCHS:
+        raise BadValue(
+            f"train.budget: {train.budget:g} images are {epochs:.3g} epochs, each of which has {seen:g} "
+            f"in all views. At most {MOST_EPOCHS:,} can be trained: set it to at most {MOST_EPOCHS * seen:g}."
+        )
     if not epochs:
         raise BadValue(
             f"train.budget: {train.budget:g} images are less than half of an epoch, in which the method sees "

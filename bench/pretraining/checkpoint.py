@@ -149,7 +149,7 @@ class Checkpoint:
                 state = json.loads(file.metadata()[STATE])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             key, written = state["key"], state.pop("digest")
-        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError):
+        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise NotBelieved("the checkpoint is damaged or of an older bench") from None
         if key != self.key:
             raise NotBelieved(f"the checkpoint is of another training, {key}")

@@ -16,8 +16,9 @@ import pluggy
 
 from bench import hookspecs
 from bench.boundary import is_from_user
-from bench.errors import LINE, BenchError, as_line, cut, message_of, one_line, suggest
+from bench.errors import LINE, BenchError, as_line, message_of, one_line, suggest
 from bench.hookspecs import PROJECT, PUBLISHED, Family, Offer
+from bench.plain_text import cut
 from bench.registry.requirements import find_unmet
 from bench.system.journal import LOAD, RUN, survived
 from bench.system.process_state import kept_state

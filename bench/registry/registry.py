@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.boundary import is_from_user
@@ -267,7 +267,7 @@ class Registry:
     def _describe_path(self, kind: str, name: str) -> str:
         """Return what to write where a path is named as a dataset, if that can be told."""
         readers = [entry.name for entry in self.entries(kind) if entry.of_folder]
-        is_path = "/" in name or name.startswith(("~", ".")) or Path(name).exists()
+        is_path = "/" in name or name.startswith(("~", ".")) or os.path.lexists(name)  # of any length
         if kind != "datasets" or not readers or not is_path:
             return ""
         return (

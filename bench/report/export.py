@@ -15,6 +15,7 @@ from typing import Any
 from PIL import ImageFont
 
 from bench.errors import UsageError
+from bench.plain_text import spell_out_field
 from bench.report.drawing import resolve_colours
 from bench.report.figure import Figure
 from bench.report.maps import MapFigure
@@ -103,8 +104,8 @@ def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Sequence[Any]])
     """Write a table as CSV in UTF-8."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
+        writer.writerow(map(spell_out_field, columns))
+        writer.writerows(map(spell_out_field, row) for row in rows)
 
 
 def _write_font(folder: Path) -> Path:

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-# what HTML has no place for: controls, halves of a surrogate pair, and the signs that turn text around
-UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
+from bench.plain_text import UNSEEN_BUT_LAYOUT
+
 REPLACEMENT = "\ufffd"
 DASH = "–"
 CODE = re.compile(r"`([^`]+)`")
@@ -18,7 +18,7 @@ NAME = re.compile(r"[^a-z0-9]+")
 
 def escape(value: Any) -> str:
     """Return a value as text that is safe between tags and in a quoted attribute."""
-    return html.escape(UNPRINTABLE.sub(REPLACEMENT, str(value)))
+    return html.escape(UNSEEN_BUT_LAYOUT.sub(REPLACEMENT, str(value)))
 
 
 def write_prose(text: str) -> str:

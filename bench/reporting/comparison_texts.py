@@ -8,11 +8,11 @@ from typing import Any
 
 from tabulate import tabulate
 
+from bench.plain_text import join_lines, spell_out_json
 from bench.reporting.compared_rows import NOTHING, ComparedColumn, ComparedRows
 from bench.reporting.comparisons import Comparison
 from bench.reporting.disagreements import Disagreement, ImageDifference
 from bench.reporting.evidence import Evidence
-from bench.reporting.formats.values import join_lines
 from bench.reporting.uncertainty import format_uncertainty
 
 SHOWN_P = 1e-4  # below which a p is not written out
@@ -42,7 +42,7 @@ def write_json(rows: ComparedRows) -> str:
         "b": rows.names[1],
         "columns": [_to_dict(column) for column in rows.columns],
     }
-    return json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False)
+    return spell_out_json(json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def _list_texts(column: ComparedColumn) -> list[str]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bench.reporting.formats.values import join_lines
+from bench.plain_text import join_lines
 from bench.storage.data_names import ROLES, name_data
 
 MOST = 3  # data sets that are named for one note

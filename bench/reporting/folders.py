@@ -85,7 +85,11 @@ class StoredPredictions:
 
     def read(self, score_key: str) -> Predictions | None:
         """Return the predictions of a score; none where no folder has them, or two have others."""
-        read = (read_predictions(store, score_key) for store in self._stores if store.has(score_key))
+        read = (
+            read_predictions(store, score_key)
+            for store in self._stores
+            if (store.folder / score_key).exists()
+        )
         found = [one for one in read if one is not None]
         return found[0] if found and all(_are_equal(found[0], other) for other in found[1:]) else None
 

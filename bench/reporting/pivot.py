@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from bench.errors import BadValue, UnknownName, suggest
+from bench.plain_text import join_lines, shorten_text
 from bench.reporting.axes import CELL_FIELDS, FOLDER, RecordPoint, Survey, is_of_training
 from bench.reporting.metric_choice import COSTS, MetricChoice, decimals_of, metric_of
 from bench.reporting.naming import Names
@@ -19,6 +20,7 @@ AxisValues = tuple[Any, ...]  # of a row or a column: its value on each of its a
 Position = tuple[AxisValues, AxisValues]  # of a cell: its row and its column
 
 USUAL_AXES = (*CELL_FIELDS, "seed", "metric")
+REASON_LETTERS = 2000  # of one reason: the record has all of it
 ROW_AXES = frozenset({"method", "backbone", "key", FOLDER})
 
 
@@ -202,7 +204,8 @@ def describe_reason(record: Mapping[str, Any]) -> str:
     """Return in one line why a cell failed or was skipped, and that it was given up where it was."""
     error = record.get("error") or {}
     exception = ": ".join(str(error[part]) for part in ("type", "message") if error.get(part))
-    reason = " ".join((record.get("reason") or exception or "no reason was recorded").split())
+    reason = join_lines(record.get("reason") or exception or "no reason was recorded")
+    reason = shorten_text(reason, REASON_LETTERS)
     if not is_given_up(record):
         return reason
     return f"{reason} (failed {describe_attempts(attempts_of(record))}, given up)"

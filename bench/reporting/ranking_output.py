@@ -10,7 +10,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from bench.reporting.formats.values import join_lines
+from bench.plain_text import join_lines, spell_out_field, spell_out_json
 from bench.reporting.ranking import Ranking
 from bench.statistics.aggregates import CONFIDENCE, Interval
 
@@ -30,7 +30,7 @@ def write_text(rankings: Sequence[Ranking], refusals: Sequence[str]) -> str:
 def write_json(rankings: Sequence[Ranking], refusals: Sequence[str]) -> str:
     """Return rankings as JSON, numbers unrounded."""
     content = {"rankings": [_to_json(ranking) for ranking in rankings], "not_ranked": list(refusals)}
-    return json.dumps(content, indent=1, ensure_ascii=False)
+    return spell_out_json(json.dumps(content, indent=1, ensure_ascii=False))
 
 
 def write_csv(rankings: Sequence[Ranking], _refusals: Sequence[str]) -> str:
@@ -41,10 +41,14 @@ def write_csv(rankings: Sequence[Ranking], _refusals: Sequence[str]) -> str:
     for ranking in rankings:
         question = ranking.block.question
         for row in list_entrants(ranking):
-            writer.writerow({"question": question, "kind": "method", **row})
+            writer.writerow(_spell_out({"question": question, "kind": "method", **row}))
         for row in list_pairs(ranking):
-            writer.writerow({"question": question, "kind": "pair", **row})
+            writer.writerow(_spell_out({"question": question, "kind": "pair", **row}))
     return out.getvalue().rstrip("\n")
+
+
+def _spell_out(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: spell_out_field(value) for name, value in row.items()}
 
 
 WRITERS: Mapping[str, Callable[[Sequence[Ranking], Sequence[str]], str]] = {

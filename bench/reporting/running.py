@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.reporting.formats.values import join_lines
+from bench.plain_text import join_lines
 from bench.system.heartbeat import Sighting, look_around
 from bench.system.progress import Part, duration, fit_line, format_terms
 

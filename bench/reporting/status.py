@@ -11,21 +11,21 @@ from typing import Any
 from tabulate import tabulate
 
 from bench.errors import UsageError
+from bench.plain_text import format_bytes, join_lines
 from bench.reporting.axes import TRAINED_FIELDS
 from bench.reporting.data_notes import describe_data_notes
 from bench.reporting.pivot import describe_reason
 from bench.reporting.running import describe_running
+from bench.storage.artifacts import ArtifactStore
 from bench.storage.attempts import is_given_up
 from bench.storage.data_names import name_data
-from bench.storage.record_json import STATUSES
+from bench.storage.record_shape import STATUSES
 
 ADVICE = {
     "failed": "The same `bench run` again tries these anew and repeats nothing that is ok:",
     "given up": "`bench run --retry-failed` tries these again, which have failed too often:",
     "skipped": "These combinations cannot work as they are set:",
 }
-UNIT_STEP = 1000
-UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def describe_status(records: Iterable[Mapping[str, Any]], folder: str | Path = "results") -> str:
@@ -51,6 +51,8 @@ def describe_status(records: Iterable[Mapping[str, Any]], folder: str | Path = "
             paragraphs.append("\n".join([f"{kind}: {len(matches)}. {advice}", *_list_reasons(matches)]))
     if notes := describe_data_notes(records):
         paragraphs.append("\n".join(["data:", *(f"  {note}" for note in notes)]))
+    if missing := _count_predictions(records, Path(folder)):
+        paragraphs.append(missing)
     paragraphs.append(_measure_artifacts(Path(folder) / "artifacts"))
     return "\n\n".join(paragraphs)
 
@@ -66,7 +68,10 @@ def count_cells(records: Sequence[Mapping[str, Any]]) -> str:
     for record, (trained, _) in zip(records, name_data(records), strict=True):
         names = (record["cell"]["method"], record["cell"]["backbone"], trained)
         counts[names][record["status"]] += 1
-    rows = [[*names, *(str(count[status]) for status in STATUSES)] for names, count in counts.items()]
+    rows = [
+        [*map(join_lines, names), *(str(count[status]) for status in STATUSES)]
+        for names, count in counts.items()
+    ]
     totals = [str(sum(count[status] for count in counts.values())) for status in STATUSES]
     rows.append(["all", "", "", *totals])
     align = ["left"] * len(TRAINED_FIELDS) + ["right"] * len(STATUSES)
@@ -80,19 +85,32 @@ def _list_reasons(records: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     for record, (trained, _) in zip(records, name_data(records), strict=True):
         cell = record["cell"]
         training = f"{cell['method']} on {cell['backbone']}/{trained}"
-        cells[describe_reason(record)].append(f"{training}, {cell['evaluator']}, seed {cell.get('seed')}")
+        cells[describe_reason(record)].append(
+            join_lines(f"{training}, {cell['evaluator']}, seed {cell.get('seed')}")
+        )
     for reason, (first, *others) in cells.items():
         more = f" and {len(others)} more" if others else ""
         yield f"  {reason} ({first}{more})"
 
 
+def _count_predictions(records: Iterable[Mapping[str, Any]], folder: Path) -> str:
+    """Return of how many records the predictions are gone or damaged, or nothing where of none."""
+    artifacts = ArtifactStore(folder)
+    keys = [record["keys"]["score"] for record in records if record.get("predictions")]
+    gone = [key for key in keys if not (artifacts.folder / key).exists()]
+    damaged = [key for key in keys if key not in set(gone) and not artifacts.has(key)]
+    if not gone and not damaged:
+        return ""
+    return (
+        f"predictions: of {len(keys)} records, those of {len(gone)} are gone and those of {len(damaged)} are "
+        "damaged. Tables know no more of these than counts; `bench verify` looks closer."
+    )
+
+
 def _measure_artifacts(folder: Path) -> str:
     sizes = list(_list_sizes(folder))
-    size, unit = float(sum(sizes)), 0
-    while size >= UNIT_STEP and unit < len(UNITS) - 1:
-        size, unit = size / UNIT_STEP, unit + 1
     files = "1 file" if len(sizes) == 1 else f"{len(sizes)} files"
-    return f"artifacts: {size:.{min(unit, 1)}f} {UNITS[unit]} in {files} in {folder}"
+    return f"artifacts: {format_bytes(sum(sizes))} in {files} in {folder}"
 
 
 def _list_sizes(folder: Path) -> Iterator[int]:

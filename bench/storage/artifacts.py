@@ -14,15 +14,19 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.plain_text import spell_out_line
+from bench.storage.artifact_files import METRICS
 from bench.storage.claims import Claim, Claims, adopt_work, forget_work
 from bench.storage.durable import sync, write_durably
 from bench.storage.set_aside import is_set_aside, set_aside
 
 MANIFEST = "manifest.json"
+LOGS = (METRICS,)  # files that nothing rests on
+SHOWN = 60  # letters of what a manifest says, in a message
 CHUNK_BYTES = 1 << 20  # of one read
 
 log = logging.getLogger("bench")
@@ -42,22 +46,48 @@ class ArtifactStore:
 
     def has(self, key: str) -> bool:
         """Tell whether the artifact is there, by its manifest and its files' sizes: quick, for planning."""
-        return not _find_damage(self.folder / key, key)
+        return not _find_damage(self.folder / key, key, but=LOGS)
 
     def find(self, key: str) -> Path | None:
         """Return the artifact's folder if it is there, of this key, and every digest is right.
 
-        Another key's, and a damaged one, is set aside with a warning, so that it is made again.
+        Another key's, and a damaged one, is set aside with a warning, so that it is made again. Of one whose
+        log is damaged, the log alone is: no number rests on it, and hours may have gone into the rest.
         """
         folder = self.folder / key
         if not folder.exists():
             return None
-        damage = _find_damage(folder, key, digests=True)
+        damage = _find_damage(folder, key, digests=True, but=LOGS)
         if not damage:
+            self._part_with_damaged_logs(folder, key)
             return folder
         target = set_aside(folder)
         log.warning("%s: %s. It is set aside as %s, and made again.", folder, damage, target.name)
         return None
+
+    def _part_with_damaged_logs(self, folder: Path, key: str) -> None:
+        """Set aside logs of an artifact that are not what its manifest says; it then names them no more."""
+        manifest = _read_manifest(folder)
+        bad = [name for name in LOGS if manifest and not _is_whole(folder, name, manifest, digests=True)]
+        for name in bad:
+            aside = set_aside(folder / name).name if (folder / name).exists() else "gone"
+            log.warning(
+                "%s: it is not what was logged, and is now %s. The training is kept.", folder / name, aside
+            )
+        if bad and manifest:
+            kept = {name: entry for name, entry in manifest.files.items() if name not in bad}
+            _save_manifest(folder, Manifest(key, kept))
+
+    def is_whole(self, key: str, name: str) -> bool:
+        """Tell whether a file of an artifact is there and is, by its digest, what was written."""
+        folder = self.folder / key
+        manifest = _read_manifest(folder)
+        return (
+            manifest is not None
+            and manifest.key == key
+            and name in manifest.files
+            and _is_whole(folder, name, manifest, digests=True)
+        )
 
     def keys(self) -> list[str]:
         """Return the keys of the artifacts that are there, sorted."""
@@ -73,6 +103,19 @@ class ArtifactStore:
     def find_damage(self, key: str) -> str:
         """Return why an artifact is not what its manifest says, by the digests of its files, or nothing."""
         return _find_damage(self.folder / key, key, digests=True)
+
+    def is_nameless(self, key: str) -> bool:
+        """Tell whether an artifact is whole and does not say of which key: so the first release wrote."""
+        manifest = _read_manifest(self.folder / key)
+        if manifest is None or manifest.key is not None:
+            return False
+        return not _find_changed(self.folder / key, manifest, digests=True)
+
+    def name(self, key: str) -> None:
+        """Have a nameless artifact say that it is of the key whose place it has."""
+        with self.locked(key):
+            if self.is_nameless(key):
+                _write_manifest(self.folder / key, key)
 
     @contextlib.contextmanager
     def write(self, key: str) -> Iterator[Path]:
@@ -135,11 +178,16 @@ class Manifest:
 def _write_manifest(folder: Path, key: str) -> None:
     # a manifest may be there already, from a process that died
     paths = sorted(path for path in folder.iterdir() if path.name != MANIFEST and not is_set_aside(path))
-    files = {}
+    files: dict[str, dict[str, int | str]] = {}
     for path in paths:
         sync(path)
         files[path.name] = {"bytes": path.stat().st_size, "sha256": _hash(path)}
-    write_durably(folder / MANIFEST, json.dumps({"key": key, "files": files}, indent=1).encode())
+    _save_manifest(folder, Manifest(key, files))
+
+
+def _save_manifest(folder: Path, manifest: Manifest) -> None:
+    content = {"key": manifest.key, "files": manifest.files}
+    write_durably(folder / MANIFEST, json.dumps(content, indent=1).encode())
 
 
 def _read_manifest(folder: Path) -> Manifest | None:
@@ -147,33 +195,57 @@ def _read_manifest(folder: Path) -> Manifest | None:
     try:
         content = json.loads((folder / MANIFEST).read_text())
         key, files = content.get("key"), content["files"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return Manifest(key, files) if isinstance(files, dict) else None
+    if not isinstance(files, dict) or not all(map(_is_file_name, files)):
+        return None
+    return Manifest(None if key is None else spell_out_line(str(key))[:SHOWN], files)
 
 
-def _find_damage(folder: Path, key: str, *, digests: bool = False) -> str:
+def _is_file_name(name: str) -> bool:
+    """Tell whether a name of a manifest is one of a file in its folder: it may be a stranger's."""
+    return Path(name).name == name and name not in ("", ".", "..") and "\0" not in name and "\\" not in name
+
+
+def _find_damage(folder: Path, key: str, *, digests: bool = False, but: Collection[str] = ()) -> str:
     """Return why the artifact in `folder` is not that of `key`, or nothing.
 
     Args:
         folder: of the artifact.
         key: that it should be of.
         digests: read the files, and do not only look at their sizes.
+        but: files that are not looked at.
     """
     manifest = _read_manifest(folder)
     if manifest is None:
         return "the artifact is damaged: it has no manifest that can be read"
+    if manifest.key is None:
+        return (
+            "the artifact does not say of which key it is, as those of the first release: see `bench upgrade`"
+        )
     if manifest.key != key:
         return f"the artifact is of another key, {manifest.key}"
-    for name, entry in manifest.files.items():
-        try:
-            whole = (folder / name).stat().st_size == entry["bytes"]
-            whole = whole and (not digests or _hash(folder / name) == entry["sha256"])
-        except (OSError, KeyError, TypeError):
-            whole = False
-        if not whole:
+    return _find_changed(folder, manifest, digests=digests, but=but)
+
+
+def _find_changed(folder: Path, manifest: Manifest, *, digests: bool, but: Collection[str] = ()) -> str:
+    """Return which file of an artifact is not what its manifest says, or nothing."""
+    for name in manifest.files:
+        if name not in but and not _is_whole(folder, name, manifest, digests=digests):
             return f"the artifact is damaged: {name} is not what its manifest says"
     return ""
+
+
+def _is_whole(folder: Path, name: str, manifest: Manifest, *, digests: bool) -> bool:
+    """Tell whether a file is what a manifest says; one that it does not name is no concern of it."""
+    entry = manifest.files.get(name)
+    try:
+        return entry is None or (
+            (folder / name).stat().st_size == entry["bytes"]
+            and (not digests or _hash(folder / name) == entry["sha256"])
+        )
+    except (OSError, KeyError, TypeError):
+        return False
 
 
 def _hash(path: Path) -> str:

@@ -126,6 +126,15 @@ class Claims:
         finally:
             lock.release()
 
+    def is_held(self, key: str) -> bool:
+        """Tell whether a process is at a key; nothing is written where none ever was."""
+        if self.kind == LEASE:
+            return Lease(self.folder, key).is_alive
+        if not (self.folder / f"{key}.lock").exists():
+            return False
+        with self.attempt(key) as claim:
+            return claim is None
+
     @contextlib.contextmanager
     def hold(self, key: str) -> Iterator[Claim]:
         """Claim a key for the length of the block, and wait until that can be."""
@@ -164,6 +173,12 @@ class Lease(Claim):
         if self._held:
             threading.Thread(target=self._beat, name="lease", daemon=True).start()
         return self._held
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the file is there, and was touched a short time ago."""
+        found = self._look()
+        return found is not None and _clock_of(self.folder) - found[1] <= SILENT_S
 
     def release(self) -> None:
         """Give the file up, if it is still there."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,24 +12,27 @@ from bench.storage.artifact_files import METRICS
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.record_json import BROKEN
 
+log = logging.getLogger("bench")
+
 Epoch = dict[str, Any]  # a line of the file: what was measured, by name
 
 
 def read_epochs(artifacts: ArtifactStore, backbone_key: str) -> list[Epoch]:
     """Return the epochs of a training, by ascending epoch; none where they are not stored.
 
-    A line that is damaged is left out: nothing rests on the file.
+    A line that is none is left out. A file that is not what was logged is named and left out whole: a number
+    in it may be another.
 
     Args:
         artifacts: of the results folder.
         backbone_key: the key of the training.
     """
-    if not artifacts.has(backbone_key):
+    path = artifacts.folder / backbone_key / METRICS
+    if not artifacts.is_whole(backbone_key, METRICS):
+        if path.exists():
+            log.warning("%s: it is not what was logged, and is left out.", path)
         return []
-    try:
-        text = (artifacts.folder / backbone_key / METRICS).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return []
+    text = path.read_text(encoding="utf-8", errors="replace")
     epochs = {line["epoch"]: line for line in _decode(text.splitlines()) if _is_epoch(line)}
     return [epochs[number] for number in sorted(epochs)]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
 from bench.keys import digest
+from bench.plain_text import escape_halves
 from bench.storage.data_names import name_data
 from bench.storage.record_fields import PASSES, flatten, settings_of
 from bench.storage.records import IDENTITY, Record, RecordStore
@@ -46,8 +47,17 @@ def results(folder: str | Path = "results") -> pd.DataFrame:
     columns += [*(f"peak_mb_{stage}" for stage in USUAL_STAGES), "peak_mb", *OTHER_COSTS, *PASSES]
     pairs = zip(records, name_data(records), strict=True)
     rows = [row for record, names in pairs for row in _list_rows(record, names, settings, stages)]
-    frame: pd.DataFrame = pd.DataFrame(rows, columns=pd.Index(columns))
+    frame: pd.DataFrame
+    try:
+        frame = pd.DataFrame(rows, columns=pd.Index(columns))
+    except UnicodeEncodeError:  # pandas keeps text as UTF-8 where it can, which holds no half of a sign
+        rows = [tuple(map(_escape, row)) for row in rows]
+        frame = pd.DataFrame(rows, columns=pd.Index(list(map(_escape, columns))))
     return frame
+
+
+def _escape(value: Any) -> Any:
+    return escape_halves(value) if isinstance(value, str) else value
 
 
 def _list_stages(records: Sequence[Record]) -> list[str]:

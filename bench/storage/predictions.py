@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.storage.artifact_files import PREDICTIONS
 from bench.storage.artifacts import ArtifactStore
+
+log = logging.getLogger("bench")
 
 CONFIDENCE = "confidence"
 
@@ -26,7 +29,9 @@ class Predictions(NamedTuple):
 
 
 def read_predictions(artifacts: ArtifactStore, score_key: str) -> Predictions | None:
-    """Return the predictions of a cell, without torch; none where they are not stored or not whole.
+    """Return the predictions of a cell, without torch; none where they are not stored.
+
+    Where they are there and not what was written, that is told, and there are none.
 
     Args:
         artifacts: of the results folder.
@@ -34,11 +39,14 @@ def read_predictions(artifacts: ArtifactStore, score_key: str) -> Predictions | 
     """
     from safetensors import SafetensorError, safe_open
 
-    if not artifacts.has(score_key):
+    path = artifacts.folder / score_key / PREDICTIONS
+    if not artifacts.is_whole(score_key, PREDICTIONS):
+        if path.parent.exists():
+            log.warning("%s: these predictions are not what was written, and are left out.", path.parent)
         return None
     try:
         file: Any
-        with safe_open(artifacts.folder / score_key / PREDICTIONS, framework="numpy") as file:
+        with safe_open(path, framework="numpy") as file:
             sure = file.get_tensor(CONFIDENCE) if CONFIDENCE in file.keys() else None  # noqa: SIM118 - no mapping
             return Predictions(file.get_tensor("label"), file.get_tensor("prediction"), sure)
     except (OSError, SafetensorError):

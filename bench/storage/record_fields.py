@@ -11,7 +11,7 @@ from typing import Any
 SEEN = "nothing: the backbone was trained with these labels"
 # by the name that a person knows it by: in `cost.passes.run`
 PASSES = {"views_seen": "views", "forward_passes": "forward", "backward_passes": "backward"}
-DIGITS = re.compile(r"([0-9]+)")
+DIGITS = re.compile(r"([0-9]{1,300})")  # of more, Python makes no number
 
 
 def settings_of(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,7 +38,9 @@ def flatten(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def natural_sort_key(text: str) -> list[str | int]:
     """Return a sort key that puts `resnet50` before `resnet101`."""
-    return [int(part) if index % 2 else part for index, part in enumerate(DIGITS.split(text))]
+    parts: list[str | int] = list(DIGITS.split(text))
+    parts[1::2] = map(int, parts[1::2])
+    return parts
 
 
 def _collect(name: str, value: Any, values: dict[str, Any]) -> None:

@@ -15,11 +15,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.keys import KEY_LENGTH
+from bench.plain_text import shorten_text
+from bench.storage.record_shape import (
+    NOT_FINITE,
+    TEXT_LETTERS,
+    Malformed,
+    check_shape,
+    find_part_fault,
+)
+from bench.storage.usual_record import is_usual
 
 Record = dict[str, Any]
 
-STATUSES = ("ok", "failed", "skipped")
-NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}  # JSON has no numbers for them
 NOT_FINITE_BYTES = tuple(f'"{word}"'.encode() for word in NOT_FINITE)
 FLAT_LIST = re.compile(r"\[\n *([^\[\]{}]*?)\n *\]")
 NEW_LINE = re.compile(r"\n *")
@@ -31,13 +38,12 @@ SHARED = {  # as they start, in the order of a record
     for name in ("classes", "config", "notes", "protocol", "provenance", "settings")
 }
 DIGEST = "digest"
-DIGEST_LINE = re.compile(rb'\n "digest": "[0-9a-f]*",')  # one blank: of the record itself, not of a part
 
 
 def encode(record: Mapping[str, Any]) -> bytes:
     """Return a record as JSON with its digest; the same record is the same bytes, however it was built."""
     content = {name: part for name, part in record.items() if name != DIGEST}
-    return _encode({**content, DIGEST: _hash(_encode(content))})
+    return _encode({**content, DIGEST: hash_content(_encode(content))})
 
 
 def decode(content: bytes) -> Any:
@@ -46,14 +52,18 @@ def decode(content: bytes) -> Any:
     Of a large folder, that is faster and takes less memory.
 
     Raises:
-        ValueError: it is no JSON.
+        ValueError: it is no JSON, or has not the shape of a record.
         RecursionError: it is nested too deep.
     """
+    record = json.loads(content)
+    check_shape(record)
+    restore_numbers(record, content)
     parts = _split_parts(content)
     if parts is None:
-        return json.loads(content)
-    own, alike = parts
-    return {**json.loads(own), **alike}
+        return record
+    if any(record[name] != value for name, value in parts[1].items()):
+        raise Malformed("a part is there twice")
+    return {**record, **parts[1]}
 
 
 def decode_all(contents: Sequence[bytes | OSError]) -> list[Any]:
@@ -73,10 +83,12 @@ def decode_all(contents: Sequence[bytes | OSError]) -> list[Any]:
     if len(decoded) != len(owns):  # one of them is broken
         return [_decode_or_explain(content) for content in contents]
     own = iter(decoded)
-    return [
-        _decode_or_explain(content) if part is None else {**next(own), **part[1]}
-        for content, part in zip(contents, parts, strict=True)
-    ]
+    records = []
+    for content, part in zip(contents, parts, strict=True):
+        record = next(own) if part else {}
+        usual = part and is_usual(record)
+        records.append({**record, **part[1]} if part and usual else _decode_or_explain(content))
+    return records
 
 
 def _decode_or_explain(content: bytes | OSError) -> Any:
@@ -98,7 +110,7 @@ def _split_parts(content: bytes) -> tuple[bytes, dict[str, Any]] | None:
             continue
         own.append(content[done:start])
         try:
-            alike[name] = _decode_shared(content[start + len(field) : end - 1])
+            alike[name] = _decode_shared(name, content[start + len(field) : end - 1])
         except BROKEN:
             return None
         done = end
@@ -106,13 +118,16 @@ def _split_parts(content: bytes) -> tuple[bytes, dict[str, Any]] | None:
 
 
 @functools.lru_cache(maxsize=4096)
-def _decode_shared(value: bytes) -> Any:
-    return json.loads(value)
+def _decode_shared(name: str, content: bytes) -> Any:
+    value = json.loads(content)
+    if find_part_fault(name, value):
+        raise Malformed(name)
+    return value
 
 
 def digest_of(record: Mapping[str, Any]) -> str:
     """Return the digest that a record has in its file, or would have."""
-    return _hash(_encode({name: part for name, part in record.items() if name != DIGEST}))
+    return hash_content(_encode({name: part for name, part in record.items() if name != DIGEST}))
 
 
 def matches_digest(record: Record, content: bytes) -> bool:
@@ -123,8 +138,9 @@ def matches_digest(record: Record, content: bytes) -> bool:
         content: what it was read from. Where it is as it was written, less has to be done; one that was only
             laid out anew (indented, other ends of lines) matches, too.
     """
-    line = DIGEST_LINE.search(content)
-    if line and _hash(content[: line.start()] + content[line.end() :]) == record[DIGEST]:
+    line = f'\n "{DIGEST}": "{record[DIGEST]}",'.encode()  # one blank: of the record itself, not of a part
+    start = content.find(line)
+    if start >= 0 and hash_content(content[:start] + content[start + len(line) :]) == record[DIGEST]:
         return True
     return bool(digest_of(record) == record[DIGEST])
 
@@ -135,24 +151,24 @@ def _encode(record: Mapping[str, Any]) -> bytes:
     return (_join_flat_lists(text) + "\n").encode("utf-8", "backslashreplace")
 
 
-def _hash(content: bytes) -> str:
+def hash_content(content: bytes) -> str:
+    """Return the digest of the content of a file without its line of one."""
     return hashlib.sha256(content).hexdigest()[:KEY_LENGTH]
 
 
-def is_record(value: Any) -> bool:
-    """Tell whether a value has the parts of a record that its readers rely on."""
-    if not isinstance(value, dict):
-        return False
-    cell, keys, metrics = (value.get(part) for part in ("cell", "keys", "metrics"))
-    return (
-        isinstance(cell, dict)
-        and {"method", "backbone", "dataset", "evaluator"} <= cell.keys()
-        and isinstance(keys, dict)
-        and "score" in keys
-        and value.get("status") in STATUSES
-        and isinstance(metrics or {}, dict)
-        and all(isinstance(metric, dict) and "value" in metric for metric in (metrics or {}).values())
-    )
+def refuse_unreadable_parts(parts: Mapping[str, Any]) -> None:
+    """Refuse parts of a record that could be written, and not be read again.
+
+    Args:
+        parts: some of a record's, by name.
+
+    Raises:
+        ValueError: they have another shape than readers rely on, e.g. a number that is enormous.
+    """
+    for name, value in json.loads(_encode(parts)).items():
+        fault = find_part_fault(name, value)
+        if fault:
+            raise ValueError(fault)
 
 
 def restore_numbers(record: Record, content: bytes) -> None:
@@ -175,7 +191,9 @@ def _to_json(value: Any) -> Any:
     """Return `value` as JSON can carry it: a result is never lost to the type of a number."""
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else str(float(value))
-    if value is None or isinstance(value, (bool, int, str)):
+    if isinstance(value, str):
+        return shorten_text(value, TEXT_LETTERS)
+    if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, Mapping):
         return {str(name): _to_json(item) for name, item in value.items()}

@@ -8,8 +8,10 @@ renamed to `NAME.rejected`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import glob
+import json
 import logging
 import os
 import re
@@ -30,20 +32,20 @@ from bench.storage.record_json import (
     Record,
     decode_all,
     encode,
-    is_record,
     matches_digest,
-    restore_numbers,
 )
+from bench.storage.record_shape import SCHEMA, WITHOUT_DIGEST, Malformed, NewerSchema, find_fault
 from bench.storage.set_aside import set_aside
 from bench.storage.withdrawn_directions import withdraw_directions
 
 __all__ = ["IDENTITY", "SCHEMA", "Record", "RecordStore"]
 
-SCHEMA = 2
-WITHOUT_DIGEST = 1  # the schema of records that have no digest, and a direction for every metric
 NAME_LENGTH = 100  # of a folder; with key and suffix well below the 255 bytes of file systems
 AT_ONCE = 256  # records that are read and decoded together
 USUAL_SIZE = 1 << 16  # bytes; a record with the recall of 1,000 classes has 20,000
+LARGEST_FILE = 32 << 20  # bytes; a record of a million numbers has 20 million
+READ_ONLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)  # what may be no file at all is not waited for
+MOST_TOLD = 20  # records that are refused, of one reading: the others are counted
 STALE_S = 3600.0  # a record is written in milliseconds: a temporary file this old has no writer
 IDENTITY = (  # of a cell
     "method", "backbone", "dataset", "eval_dataset", "evaluator", "label_frac", "shots", "keep_one", "seed",
@@ -81,10 +83,13 @@ class RecordStore:
         What is there and is no record of the cell is renamed, not replaced.
 
         Raises:
-            CellError: the file cannot be written, e.g. the disk is full.
+            CellError: the file cannot be written, e.g. the disk is full, or could not be read again.
         """
         path = self.path(record["cell"], record["keys"]["score"])
         content = encode(record)
+        fault = find_fault(json.loads(content))
+        if fault and record["schema"] == SCHEMA:
+            raise CellError(f"{path}: the record could not be written, as it could not be read: {fault}.")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._remove_stale(path.parent)
@@ -102,10 +107,13 @@ class RecordStore:
             ) from None
         return path
 
-    def remove(self, cell: Mapping[str, Any], score_key: str) -> None:
-        """Remove the record of a cell, if there is one."""
-        with contextlib.suppress(OSError):  # what cannot be removed now is in the way of nothing
-            (self._find_place(cell, score_key) or self.path(cell, score_key)).unlink()
+    def remove(self, cell: Mapping[str, Any], score_key: str) -> bool:
+        """Remove the record of a cell, if there is one; tell whether there is none any more."""
+        try:
+            (self._find_place(cell, score_key) or self.path(cell, score_key)).unlink(missing_ok=True)
+        except OSError:  # what cannot be removed now is in the way of nothing
+            return False
+        return True
 
     def read(self, path: Path) -> Record:
         """Return the record in the file at `path`.
@@ -131,17 +139,15 @@ class RecordStore:
         """
         if isinstance(content, OSError):
             raise BadData(f"{path}: the record cannot be read ({content.strerror}).")
+        if isinstance(record, NewerSchema):
+            raise UsageError(f"{path}: has schema {record}, this bench reads {SCHEMA}. Upgrade ssl-bench.")
+        if isinstance(record, Malformed):
+            raise BadData(f"{path}: not a record of bench: {record}. Move it out of {self.root}.")
         if isinstance(record, BROKEN):
             raise BadData(f"{path}: damaged, no JSON ({record}). Restore or delete it.")
-        schema = record.get("schema") if isinstance(record, dict) else None
-        if isinstance(schema, int) and schema > SCHEMA:
-            raise UsageError(f"{path}: has schema {schema}, this bench reads {SCHEMA}. Upgrade ssl-bench.")
-        if schema not in (WITHOUT_DIGEST, SCHEMA) or not is_record(record):
-            raise BadData(f"{path}: not a record of bench. Move it out of {self.root}.")
         self._refuse_displaced(path, record)
         _refuse_changed(path, record, content)
-        restore_numbers(record, content)
-        if schema == WITHOUT_DIGEST:
+        if record["schema"] == WITHOUT_DIGEST:
             withdraw_directions(record)
         record.pop(DIGEST, None)
         result: Record = record
@@ -199,24 +205,37 @@ class RecordStore:
     def records(self) -> Iterator[Record]:
         """Yield all records in the natural order of their names, with a warning for each that is refused.
 
-        Raises:
-            UsageError: a newer bench wrote one of them.
+        Each warning has the attribute `left_out`, so that a command can tell that its result lacks something.
         """
+        refused = 0
+        for found in self.inspect():
+            if not isinstance(found, UsageError):
+                yield found
+                continue
+            refused += 1
+            if refused <= MOST_TOLD:
+                log.warning("%s", found, extra={"left_out": 1})
+        if refused > MOST_TOLD:
+            more = f"{refused - MOST_TOLD:,} more records are left out"
+            log.warning("%s: %s. `bench verify` names them all.", self.root, more, extra={"left_out": 1})
+
+    def inspect(self) -> Iterator[Record | UsageError]:
+        """Yield each record in the natural order of their names, or why it is refused."""
         paths = self._list_paths()
         for start in range(0, len(paths), AT_ONCE):
             with paused_collector():
                 some = self._read_several(paths[start : start + AT_ONCE])
             yield from some
 
-    def _read_several(self, paths: Sequence[str]) -> list[Record]:
-        """Return the records of some files, as `records` does."""
+    def _read_several(self, paths: Sequence[str]) -> list[Record | UsageError]:
+        """Return the records of some files, or why they are refused."""
         contents = [_read_bytes(path) for path in paths]
-        records = []
+        records: list[Record | UsageError] = []
         for path, content, decoded in zip(paths, contents, decode_all(contents), strict=True):
             try:
                 records.append(self._accept(path, content, decoded))
-            except BadData as error:
-                log.warning("%s", error)
+            except UsageError as error:
+                records.append(error)
         return records
 
     def _read_of(self, cell: Mapping[str, Any], path: Path) -> Record:
@@ -289,13 +308,28 @@ class RecordStore:
 def _read_bytes(path: str) -> bytes | OSError:
     """Return the content of a file, or why it cannot be read."""
     try:
-        file = os.open(path, os.O_RDONLY)  # `open` asks the system thrice as much about it
+        file = os.open(path, READ_ONLY)  # `open` asks the system thrice as much about it
         try:
-            return b"".join(iter(lambda: os.read(file, USUAL_SIZE), b""))  # a read may end before the file
+            return _read_all(file)
         finally:
             os.close(file)
     except OSError as error:
         return error
+
+
+def _read_all(file: int) -> bytes:
+    """Return what is in a file, of any size and kind: a link may lead to what has no end.
+
+    Raises:
+        OSError: it is larger than any record.
+    """
+    parts, size = [], 0
+    while part := os.read(file, USUAL_SIZE):  # a read may end before the file
+        parts.append(part)
+        size += len(part)
+        if size > LARGEST_FILE:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    return b"".join(parts)
 
 
 @functools.lru_cache(maxsize=4096)

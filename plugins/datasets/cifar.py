@@ -6,8 +6,6 @@ read, checked and downloaded by torchvision; each file's MD5 is compared before 
 
 from __future__ import annotations
 
-import contextlib
-import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -33,7 +31,7 @@ from bench.api import (
     digest,
 )
 
-from .downloads import archive_parent, failed_download
+from .downloads import UNFETCHED, archive_parent, failed_download, unpacking
 
 COUNTS = {"train": 50_000, "test": 10_000}  # images, as many of each class
 TEN = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -110,11 +108,11 @@ class CIFAR10(Dataset):
     def _open(self, split: str, *, download: bool = False) -> torchvision.datasets.CIFAR10:
         train = {"train": True, "test": False}[split]
         try:
-            with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+            with unpacking(), warnings.catch_warnings():
                 # the archives are from 2009: their way to pickle a dtype is deprecated in numpy 2.4
                 warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
                 return self.source(self._root, train=train, download=download)
-        except (RuntimeError, OSError) as error:  # of torchvision: not found, damaged, no network
+        except UNFETCHED as error:  # of torchvision: not found, damaged, no network
             raise self._fault(error) from None
 
     def _fault(self, error: Exception) -> BadData:

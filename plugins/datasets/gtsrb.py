@@ -8,10 +8,8 @@ track XXXXX of its class. Frames of one track are nearly alike, so a track is in
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -41,7 +39,7 @@ from bench.api import (
     stratified_holdout,
 )
 
-from .downloads import archive_parent, failed_download
+from .downloads import UNFETCHED, archive_parent, failed_download, unpacking
 from .image_files.contents import digest_files, index_of, refuse_changed
 from .image_files.decoding import available_memory, decode_all, refuse_too_large
 
@@ -208,10 +206,10 @@ class GTSRB(Dataset):
             remedy = "Use --download, or set dataset.root to the folder that holds gtsrb."
             raise MissingData(f"{self.name}: {self._folder} is not there or not complete. {remedy}")
         try:
-            with contextlib.redirect_stdout(sys.stderr):
+            with unpacking():
                 for split in ("train", "test"):
                     torchvision.datasets.GTSRB(self._root, split=split, download=True)
-        except (RuntimeError, OSError) as error:  # no network, another MD5
+        except UNFETCHED as error:
             raise failed_download(self.name, self._folder, error, "the unpacked archives") from None
 
     def _list_training(self) -> tuple[Files, NDArray[np.int64]]:

@@ -8,10 +8,8 @@ MNIST's files have a known digest. A subset may be used, and is noted; its conte
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import struct
-import sys
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -40,7 +38,7 @@ from bench.api import (
     file_stamp,
 )
 
-from .downloads import archive_parent, failed_download
+from .downloads import UNFETCHED, archive_parent, failed_download, unpacking
 from .image_files.contents import refuse_changed
 
 SIDE = 28
@@ -153,9 +151,9 @@ class MNIST(Dataset):
             remedy = f"Use --download, or set dataset.root to the folder that holds {self.source.__name__}."
             raise MissingData(f"{self.name}: {self._raw} is not there or not complete. {remedy}")
         try:
-            with contextlib.redirect_stdout(sys.stderr):
+            with unpacking():
                 self.source(self._root, download=True)
-        except (RuntimeError, OSError, EOFError) as error:  # no network, another MD5, cut short
+        except UNFETCHED as error:
             raise failed_download(self.name, self._raw, error, "the four files") from None
 
     def _read_labels(self, split: str) -> NDArray[np.int64]:

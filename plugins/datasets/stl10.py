@@ -8,9 +8,7 @@ labels are pretrained on the unlabelled images as well, some of which are of oth
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -39,7 +37,7 @@ from bench.api import (
     setting,
 )
 
-from .downloads import archive_parent, failed_download
+from .downloads import UNFETCHED, archive_parent, failed_download, unpacking
 from .image_files.contents import refuse_changed
 from .image_files.decoding import available_memory, refuse_too_large
 
@@ -197,9 +195,9 @@ class STL10(Dataset):
 
     def _download(self) -> bool:
         try:
-            with contextlib.redirect_stdout(sys.stderr):
+            with unpacking():
                 SOURCE(self._root, split="test", download=True)
-        except (RuntimeError, OSError) as error:  # no network, another MD5
+        except UNFETCHED as error:
             raise failed_download(self.name, self._root, error, SOURCE.filename) from None
         return not self._missing()
 

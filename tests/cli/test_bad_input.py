@@ -78,7 +78,7 @@ pytestmark = pytest.mark.usefixtures("folder")
             "--label-frac 0.001",
             "(the least class has 139). Use --shots, --keep-one, or at least 0.0036.",
         ),
-        ("--epochs 0", "train.epochs: 0 is out of range. Use at least 1."),
+        ("--epochs 0", "train.epochs: 0 is out of range. Use at least 1 and at most 1e+06."),
         ("--epochs -3", "train.epochs: -3 is out of range."),
         ("--epochs abc", "train.epochs: 'abc' is str. Use a whole number."),
         ("--epochs 1,abc", "train.epochs: 'abc' is str."),

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from conftest import Lab, without_times
+from left_checkpoint import leave_checkpoint
 
-from bench.execution.assembly import build_method
 from bench.planning.cells import Cell
-from bench.pretraining.checkpoint import FILE, Checkpoint, TrainingProgress
-from bench.pretraining.optimizers import build_optimizer
+from bench.pretraining.checkpoint import FILE
 from bench.storage.records import Record
 
 SIMCLR: dict[str, Any] = {"method": "simclr", "evaluator": "knn"}
@@ -35,22 +32,6 @@ def test_the_two_seeds_can_be_told_apart(expected: list[Record]) -> None:
     one, other = (record["metrics"]["top1"]["value"] for record in expected)
 
     assert one != other
-
-
-def leave_checkpoint(lab: Lab, trained: Cell, folder: Path) -> Path:
-    """Write the checkpoint that a training leaves which was stopped after its first epoch."""
-    info = lab.datasets.open(trained.dataset).info
-    method = build_method(trained, lab.registry, info)
-    for parameter in method.parameters():
-        parameter.grad = torch.ones_like(parameter)
-    assert trained.training is not None
-    optimizer = build_optimizer(method, trained.training)
-    optimizer.step()
-    folder.mkdir(parents=True)
-    line = {"epoch": 1, "seconds": 1.0, "images_per_s": 1.0}
-    checkpoint = Checkpoint(folder, trained.keys.backbone)
-    checkpoint.save(method, optimizer, torch.amp.GradScaler("cpu", enabled=False), TrainingProgress([line]))
-    return folder / FILE
 
 
 def test_a_training_does_not_go_on_from_another_seeds_checkpoint(

@@ -58,3 +58,8 @@ def test_epochs_beside_a_budget_are_one_line() -> None:
     line = line_of(run("--set", "train.budget=1000"))
 
     assert line == "Error: train.budget: it says how many epochs there are, as --epochs does. Leave one out."
+
+
+def test_a_budget_of_more_epochs_than_anyone_waits_for_is_refused(lab: Lab) -> None:
+    with pytest.raises(BadValue, match=r"images are 1.04e\+28 epochs, .* At most 1,000,000 can be trained"):
+        epochs_of(lab, 1e30, "simclr")

@@ -63,13 +63,13 @@ def test_a_second_time_there_is_nothing_to_do(tmp_path: Path) -> None:
 
 
 def test_the_same_numbers_at_another_cost_count_once_and_the_first_stays(tmp_path: Path) -> None:
-    a = write(tmp_path / "a", make("x", 1.0, cost={"seconds": 1.0}))
-    b = write(tmp_path / "b", make("x", 1.0, cost={"seconds": 2.0}))
+    a = write(tmp_path / "a", make("x", 1.0, cost={"seconds": {"evaluate": 1.0}}))
+    b = write(tmp_path / "b", make("x", 1.0, cost={"seconds": {"evaluate": 2.0}}))
     merged = merge([a, b], tmp_path / "c")
     (record,) = RecordStore(tmp_path / "c").records()
 
     assert merged.counts == {"copied": 1, "same": 1}
-    assert record["cost"] == {"seconds": 1.0}
+    assert record["cost"] == {"seconds": {"evaluate": 1.0}}
 
 
 def test_other_numbers_of_a_cell_are_named_and_kept_apart_with_their_predictions(tmp_path: Path) -> None:

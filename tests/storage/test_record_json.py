@@ -113,6 +113,11 @@ def test_what_is_broken_among_records_is_an_error_and_the_others_are_decoded(bro
 
 
 def test_a_record_that_ends_with_a_part_that_is_shared_is_decoded() -> None:
-    content = b'{\n "a": 1,\n "settings": {"b": 2}\n}\n'
+    record = full_record(settings={"b": 2})
+    lines = [
+        f' "{name}": {json.dumps(record[name])}'
+        for name in ("cell", "keys", "metrics", "schema", "status", "settings")
+    ]
+    content = "{{\n{}\n}}\n".format(",\n".join(lines)).encode()
 
-    assert decode_all([content]) == [{"a": 1, "settings": {"b": 2}}]
+    assert decode_all([content]) == [json.loads(content)]

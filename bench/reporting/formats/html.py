@@ -5,9 +5,9 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator
 
+from bench.plain_text import join_lines
 from bench.reporting.formats.base import NO_CELL, Table, TableCell, TableFormat, TableRow
 from bench.reporting.formats.groups import Heading, head_columns
-from bench.reporting.formats.values import join_lines
 
 CLASS = "bench-table"
 STYLE = f"""<style>

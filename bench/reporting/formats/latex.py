@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from bench.plain_text import join_lines
 from bench.reporting.formats.base import NO_CELL, Table, TableCell, TableFormat
 from bench.reporting.formats.groups import Heading, head_columns
-from bench.reporting.formats.values import join_lines
 
 COMMANDS = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+from bench.plain_text import escape_halves
 from bench.reporting.formats.base import BinaryFormat, Table
 from bench.reporting.formats.extras import import_extra
 from bench.reporting.formats.tidy import list_rows
@@ -43,8 +44,3 @@ def _to_arrow(arrow: Any, values: list[Any]) -> Any:
         return arrow.array(values, arrow.string())
     safe = [escape_halves(value) if isinstance(value, str) else value for value in values]
     return arrow.array(safe)
-
-
-def escape_halves(text: str) -> str:
-    """Return a text that UTF-8 can hold: half of a surrogate pair, from a file name, is escaped."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -7,8 +7,11 @@ from collections.abc import Callable
 
 from tabulate import tabulate
 
+from bench.plain_text import join_lines
 from bench.reporting.formats.base import NO_CELL, Table, TableCell, TableFormat
-from bench.reporting.formats.values import join_lines
+
+# What has a meaning in a cell, and where links, pictures, their targets and named signs start.
+MARKDOWN = re.compile(r"[\\|*<`]|(?<=\])[(\[:]|&(?=[#A-Za-z])|!(?=\[)")
 
 
 class GitHub(TableFormat):
@@ -57,4 +60,4 @@ def _render_grid(table: Table, style: str, escape: Callable[[str], str], best: s
 
 
 def _escape(text: str) -> str:
-    return re.sub(r"([\\|*<`])", r"\\\1", join_lines(text))
+    return MARKDOWN.sub(r"\\\g<0>", join_lines(text))

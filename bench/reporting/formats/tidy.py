@@ -8,12 +8,16 @@ import json
 import math
 from typing import Any
 
+from bench.plain_text import spell_out_field, spell_out_json
 from bench.reporting.formats.base import Table, TableCell, TableFormat
 from bench.reporting.formats.values import format_value
 
 
 class CSV(TableFormat):
-    """Comma-separated values; a field is empty where there is no value."""
+    """Comma-separated values; a field is empty where there is no value.
+
+    A text that a spreadsheet would take for a formula has an apostrophe before it.
+    """
 
     refuses_mixed = False
 
@@ -21,9 +25,9 @@ class CSV(TableFormat):
         """Return `table` as comma-separated values, the names first."""
         rows = list_rows(table)
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: _to_csv(value) for name, value in row.items()} for row in rows)
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(map(_to_csv, rows[0]))
+        writer.writerows(map(_to_csv, row.values()) for row in rows)
         return text.getvalue().rstrip("\n")
 
 
@@ -35,7 +39,7 @@ class JSON(TableFormat):
     def render(self, table: Table) -> str:
         """Return `table` as JSON."""
         rows = [{name: _to_json(value) for name, value in row.items()} for row in list_rows(table)]
-        return json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False)
+        return spell_out_json(json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def list_rows(table: Table) -> list[dict[str, Any]]:
@@ -62,9 +66,12 @@ def _row_of(cell: TableCell) -> dict[str, Any]:
 
 
 def _to_csv(value: Any) -> Any:
+    """Return a value as a field of CSV."""
     if value is None:
         return ""
-    return format_value(value) if isinstance(value, (bool, tuple)) else value
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return value
+    return spell_out_field(format_value(value))
 
 
 def _to_json(value: Any) -> Any:

@@ -7,11 +7,12 @@ import math
 from datetime import datetime, timezone
 from typing import Any
 
+from bench.plain_text import join_lines
 from bench.reporting.formats.base import NO_CELL, BinaryFormat, Table, TableCell
 from bench.reporting.formats.extras import import_extra
 from bench.reporting.formats.groups import head_columns
 from bench.reporting.formats.tidy import list_rows
-from bench.reporting.formats.values import format_value, join_lines
+from bench.reporting.formats.values import format_value
 
 LONGEST = 32_767  # letters that Excel has room for in a cell
 WRITTEN = datetime(1980, 1, 1, tzinfo=timezone.utc)  # the same table is the same bytes, whenever it is made

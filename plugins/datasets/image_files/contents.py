@@ -150,7 +150,10 @@ def _write_index(index: Path, entries: Entries) -> None:
         index.parent.mkdir(parents=True, exist_ok=True)
         try:
             body = entries.tobytes()
-            draft.write_bytes(body + hashlib.sha256(body).digest())
+            with draft.open("wb") as file:
+                file.write(body + hashlib.sha256(body).digest())
+                file.flush()
+                os.fsync(file.fileno())
             os.replace(draft, index)
         finally:
             draft.unlink(missing_ok=True)

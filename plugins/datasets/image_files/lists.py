@@ -208,8 +208,7 @@ def _read_headings(path: Path) -> list[str]:
 def _read_rows(path: Path) -> Iterator[Row]:
     """Yield the rows of a list, by heading."""
     if path.suffix.lower() == ".parquet":
-        for batch in _open_parquet(path).iter_batches(AT_ONCE):
-            yield from batch.to_pylist()
+        yield from _read_parquet(path)
     elif path.suffix.lower() in (".csv", ".tsv"):
         lines = _read_lines(path)
         headings = next(lines, [])
@@ -242,10 +241,21 @@ def _read_json(path: Path) -> Iterable[Row]:
                     )
                 if row is not None:
                     yield row
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadData(
             f"image_folder: {path} cannot be read ({error}). Write an object of JSON a line."
         ) from None
+
+
+def _read_parquet(path: Path) -> Iterator[Row]:
+    file = _open_parquet(path)
+    import pyarrow.lib
+
+    try:
+        for batch in file.iter_batches(AT_ONCE):
+            yield from batch.to_pylist()
+    except (OSError, ValueError, pyarrow.lib.ArrowException) as error:
+        raise BadData(f"image_folder: {path} cannot be read ({' '.join(str(error).split())}).") from None
 
 
 def _open_parquet(path: Path) -> Any:

@@ -85,9 +85,14 @@ class Pack:
     def _is_whole(self, shape: Shape) -> bool:
         try:
             right = self.file.stat().st_size == math.prod(shape)
-            return right and json.loads(self.manifest.read_text()) == _describe(self.file, shape)
-        except (OSError, ValueError):
+            said = json.loads(self.manifest.read_text())
+            said = {"key": self.key, **said}  # which older ones do not say
+            return right and said == self._describe(shape)
+        except (OSError, ValueError, TypeError, RecursionError):
             return False
+
+    def _describe(self, shape: Shape) -> dict[str, object]:
+        return {"key": self.key, **_describe(self.file, shape)}
 
     def _make(self, shape: Shape, fill: Callable[[Path], None]) -> None:
         self.manifest.unlink(missing_ok=True)
@@ -101,7 +106,7 @@ class Pack:
         finally:
             part.unlink(missing_ok=True)
         draft = self.manifest.with_suffix(".draft")
-        draft.write_text(json.dumps(_describe(self.file, shape)) + "\n")
+        draft.write_text(json.dumps(self._describe(shape)) + "\n")
         _sync(draft)
         os.replace(draft, self.manifest)
 
