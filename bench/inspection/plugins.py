@@ -18,6 +18,7 @@ from bench.contracts.dataset_info import ROOT, DatasetInfo
 from bench.contracts.declared import DeclaredMethod
 from bench.contracts.recipe import ParamGroup, Recipe, TrainConfig
 from bench.errors import UnknownName, UsageError, suggest
+from bench.inspection.presets import format_presets
 from bench.registry.registry import KINDS, Entry, Failure, Plugin, Registry, singular
 
 WIDTHS = (None, None, 20, 44, 32)  # of a setting's name, default, range, meaning and source
@@ -196,6 +197,7 @@ def show(registry: Registry, kind: str, name: str) -> str:
     ]
     if getattr(cls, "recipe", None) is not None:
         blocks.append(_format_recipes(cls))
+    blocks.append(format_presets(registry, entry))
     return "\n\n".join(filter(None, blocks))
 
 
@@ -340,7 +342,7 @@ def describe_setting(field: dataclasses.Field[Any]) -> tuple[str, str, str, str]
 
 def list_entry_points(registry: Registry) -> str:
     """Return every installed entry point, what it offers, and what is wrong with it."""
-    registry.published()  # so that what is wrong with them is seen
+    registry.published(), registry.presets()  # so that what is wrong with them is seen
     rows = []
     for plugin in registry.plugins:
         failures = [f for f in registry.failures if f.plugin == plugin]
@@ -358,7 +360,7 @@ def list_entry_points(registry: Registry) -> str:
 
 def diagnose_failures(registry: Registry) -> str:
     """Return every failure with its traceback and what to do about it."""
-    registry.published()  # so that what is wrong with them is seen
+    registry.published(), registry.presets()  # so that what is wrong with them is seen
     if not registry.failures:
         return f"{len(registry.plugins)} plugins, nothing is wrong with them."
     return "\n\n".join(map(_diagnose, registry.failures))
@@ -380,6 +382,8 @@ def _format_offers(registry: Registry, plugin: Plugin) -> str:
         names = [entry.name for entry in registry.entries(kind) if entry.plugin == plugin]
         if names:
             words.append(f"{kind}: {', '.join(names)}")
+    presets = [one for one in registry.presets() if one.plugin == plugin]
+    words += [f"{one.slot} {one.preset.name} of {one.owner}" for one in presets]
     observers = registry.observer_hooks(plugin)
     if observers:
         words.append(f"observes {', '.join(observers)}")
