@@ -21,6 +21,10 @@ gpu: $(READY)
 	.venv/bin/python -m pytest -q benchmarks/gpu_speed.py -o 'python_files=gpu_*.py' --report docs/performance-gpu.md
 bench: $(READY)
 	.venv/bin/pip install -q -e '.[peers]' && .venv/bin/python -m pytest -q benchmarks -o 'python_files=bench_*.py' --benchmark-sort=name --report docs/performance.md
+reference: $(READY)
+	.venv/bin/python docs/make_reference.py
+examples-test: $(READY)
+	.venv/bin/python -m pytest -q -p no:benchmark tests/test_examples.py tests/registry/test_scaffold.py
 methods-page: $(READY)
 	.venv/bin/python docs/make_methods.py
 sample-report: $(READY)
@@ -36,4 +40,4 @@ clean:
 $(READY): setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && touch $@
 
-.PHONY: demo test test-long report-test slurm-test ray-test bench gpu methods-page sample-report method-costs lint types clean
+.PHONY: demo test test-long report-test slurm-test ray-test bench gpu methods-page reference examples-test sample-report method-costs lint types clean

@@ -17,7 +17,7 @@ from bench.cli.main import main
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "bench-example"
-USED = "--method twist --backbone convmixer_small --eval lda --epochs 1 --batch-size 32 --results"
+USED = "--method twist --backbone convmixer_small --eval lda --executor niced --epochs 1 --batch-size 32"
 BUILT = """
 pip wheel --wheel-dir wheels copy
 pip install wheels/*.whl
@@ -51,7 +51,7 @@ def copied(folder: Path) -> Path:
 @pytest.mark.usefixtures("example")
 def test_each_plugin_is_used_through_the_command_line(tmp_path: Path) -> None:
     listed = bench("list").stdout
-    trained = bench("run", *USED.split(), "results", "--dataset", "digits", "--set", "dataset.max_train=64")
+    trained = bench("run", *USED.split(), "--dataset", "digits", "--set", "dataset.max_train=64")
     table = bench("table", "--format", "typst")
     events = [json.loads(line) for line in (tmp_path / "results" / "logbook.jsonl").read_text().splitlines()]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import keyword
 import re
 from dataclasses import dataclass
@@ -142,8 +143,8 @@ def write(name: str, kind: str, output: Path, registry: Registry, like: str | No
     folder = output / dist
     if folder.exists():
         raise BadValue(f"{folder}: it is there already. Choose another name or --output.")
-    source = _read_template(start.template)
     cls = "".join(part.capitalize() for part in module.split("_"))
+    is_used = cls in _list_names(start.template)
     is_observer = kind == "observers"
     values = {
         "name": name,
@@ -152,7 +153,7 @@ def write(name: str, kind: str, output: Path, registry: Registry, like: str | No
         "package": package,
         "kind": singular(kind),
         "kinds": kind,
-        "cls": cls + singular(kind).capitalize() if cls in re.findall(r"\w+", source) else cls,
+        "cls": cls + singular(kind).capitalize() if is_used else cls,
         "summary": start.summary,
         "entry": f"{package}.{module}" if is_observer else package,
         "about": start.summary[0].lower() + start.summary[1:],
@@ -205,6 +206,15 @@ def _refuse_name(name: str, kind: str, package: str, registry: Registry) -> None
     for plugin in registry.plugins:
         if plugin.module.partition(".")[0] == package:
             raise BadValue(f"{name!r}: {plugin.dist} has a package {package} already. Choose another name.")
+
+
+def _list_names(template: str) -> set[str]:
+    """Return the names that the module of a template uses or binds, its class's own left out."""
+    tree = ast.parse(Template(_read_template(template)).safe_substitute(cls="_", name="_"))
+    nodes = list(ast.walk(tree))
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    names |= {node.name for node in nodes if isinstance(node, (ast.alias, ast.ClassDef, ast.FunctionDef))}
+    return names
 
 
 def _read_template(template: str) -> str:
