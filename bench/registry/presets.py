@@ -104,29 +104,26 @@ def _place(item: Preset) -> tuple[str, str, str]:
     return "methods", item.method, "recipe" if isinstance(item, NamedRecipe) else "views"
 
 
-def _find_problem(item: Preset) -> str:
+def _find_problem(item: Any) -> str:
     """Return what is wrong with the values of a preset, or nothing."""
     from bench.augmentation.view import View
-    from bench.contracts.presets import NamedRecipe, NamedViews
+    from bench.contracts.presets import NamedProtocol, NamedRecipe
     from bench.contracts.recipe import Recipe
 
-    if isinstance(item, NamedRecipe) and not isinstance(item.recipe, Recipe):
-        return f"{item.recipe!r} is no Recipe. Give it one."
+    if isinstance(item, NamedRecipe):
+        recipe: Any = item.recipe
+        if not isinstance(recipe, Recipe):
+            return f"{recipe!r} is no Recipe. Give it one."
+    elif isinstance(item, NamedProtocol):
+        if not isinstance(item.settings, Mapping) or not all(
+            isinstance(n, str) for n in item.settings or (0,)
+        ):
+            return f"{item.settings!r} has no settings by name. Give it some."
+    elif not isinstance(item.views, tuple) or not all(isinstance(v, View) for v in item.views or (0,)):
+        return f"{item.views!r} is no tuple of Views. Give it one."
     if not isinstance(item.source, str) or not item.source.strip():
         return "it has no source. Say where it is from."
-    if isinstance(item, NamedRecipe):
-        return ""
-    if isinstance(item, NamedViews):
-        is_right = (
-            isinstance(item.views, tuple) and item.views and all(isinstance(v, View) for v in item.views)
-        )
-        return "" if is_right else f"{item.views!r} is no tuple of Views. Give it one."
-    is_right = (
-        isinstance(item.settings, Mapping)
-        and item.settings
-        and all(isinstance(n, str) for n in item.settings)
-    )
-    return "" if is_right else f"{item.settings!r} has no settings by name. Give it some."
+    return ""
 
 
 def find_preset(

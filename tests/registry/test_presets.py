@@ -151,6 +151,10 @@ def test_show_and_plugins_say_what_was_added_by_whom_and_from_where(add: Add) ->
         ),
         (VIEWS.replace("a report, 3.1", " "), "'gentle' of simclr: it has no source. Say where it is from."),
         (
+            PROTOCOL.replace('{"k": 7, "temperature": 0.5}', "{}"),
+            "'wide' of knn: {} has no settings by name. Give it some.",
+        ),
+        (
             PROTOCOL.replace('evaluator="knn"', 'evaluator="knn", dataset="digits"'),
             "it names both an evaluator and",
         ),
