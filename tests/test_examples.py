@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -14,6 +16,10 @@ from documented import FENCED
 from foreign import forget_modules, install, make_environment, run_readme
 
 from bench.cli.main import main
+from bench.planning.open_datasets import Datasets
+from bench.planning.planner import plan
+from bench.planning.request import Request
+from bench.registry.registry import Registry
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "bench-example"
@@ -72,6 +78,30 @@ def test_its_data_can_be_told_apart_and_its_method_learns_to(tmp_path: Path) -> 
     assert done.exit_code == 0, done.output
     assert record["metrics"]["top1"]["value"] > 60  # of four classes
     assert record["protocol"]["selected"] == "shrinkage"
+
+
+@pytest.mark.usefixtures("example")
+def test_its_presets_are_shown_and_planned() -> None:
+    shown = bench("show", "method", "simclr").stdout
+    registry = Registry.load()
+    axes: dict[str, Any] = {"method": ("simclr",), "backbone": ("convmixer_small",), "dataset": ("gratings",)}
+    named = {
+        "method.recipe": "sgd",
+        "method.views": "gentle",
+        "knn.protocol": "wu2018",
+        "train.batch_size": 64,
+    }
+    settings = {name: (value,) for name, value in named.items()}
+    (cell,) = plan(Request(**axes, evaluator=("knn",), settings=settings), registry, Datasets(registry))
+
+    assert re.search(
+        r"^  sgd +optimizer sgd, lr 0.06, .* bench-example 1.0.0 +our choice$", shown, re.MULTILINE
+    )
+    assert cell.training is not None
+    assert (cell.training.optimizer, cell.training.lr) == ("sgd", pytest.approx(0.06 * 64 / 256))
+    assert [view.crop_min for view in cell.views] == [0.5, 0.5]
+    assert cell.evaluator.config.k == 200
+    assert dict(cell.settings) == named
 
 
 def test_its_own_tests_are_of_every_plugin() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.api import Offer, hookimpl
+from bench.api import NamedProtocol, NamedRecipe, NamedViews, Offer, Recipe, View, hookimpl
 
 
 @hookimpl
@@ -43,3 +43,13 @@ def bench_executors() -> Iterator[Offer]:
 def bench_formats() -> Iterator[Offer]:
     """Offer a format of tables."""
     yield Offer("typst", ".typst:Typst", "A figure with a table, for Typst.")
+
+
+@hookimpl
+def bench_presets() -> Iterator[NamedRecipe | NamedViews | NamedProtocol]:
+    """Offer a recipe and views for SimCLR, and a protocol for kNN, which come with bench."""
+    sgd = Recipe(optimizer="sgd", lr=0.06, lr_scaling="linear", weight_decay=5e-4, source="our choice")
+    yield NamedRecipe(method="simclr", name="sgd", recipe=sgd)
+    yield NamedViews(method="simclr", name="gentle", views=(View(crop_min=0.5),) * 2, source="our choice")
+    settings = {"k": 200, "temperature": 0.07}
+    yield NamedProtocol(evaluator="knn", name="wu2018", settings=settings, source="Wu 2018, 3.4")
