@@ -20,6 +20,7 @@ from bench.contracts.deprecation import Deprecation
 ROOT = Path(__file__).resolve().parent.parent
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 WRITES = "python tests/api_surface.py"
+EXAMPLE = ROOT / "examples" / "bench-example" / "bench_example"
 
 
 def test_names_and_signatures_are_those_that_are_promised() -> None:
@@ -153,7 +154,7 @@ def test_what_is_started_and_the_examples_pass_mypy_strict_and_mistakes_do_not(t
         run([*command, *words, "--output", str(tmp_path)], tmp_path)
     for kind in ("backbone", "dataset", "evaluator", "executor", "format", "observer"):
         run([*command, f"k-{kind}", "--kind", kind, "--output", str(tmp_path)], tmp_path)
-    sources = [str(path) for path in (*tmp_path.glob("bench-*/bench_*"), ROOT / "examples")]
+    sources = [str(path) for path in (*tmp_path.glob("bench-*/bench_*"), EXAMPLE)]
     right, wrong = check_types(*sources), check_types(str(tmp_path / "wrong.py"))
 
     assert right.returncode == 0, right.stdout

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "bench-example"
 USED = "--method twist --backbone convmixer_small --eval lda --executor niced --epochs 1 --batch-size 32"
 BUILT = """
-pip wheel --wheel-dir wheels copy
+pip wheel --wheel-dir wheels ./copy
 pip install wheels/*.whl
 """
 OWN = {
@@ -123,6 +123,7 @@ def test_its_readme_has_every_plugin() -> None:
 def test_its_wheel_is_built_installed_tested_and_run_as_a_strangers(tmp_path: Path) -> None:
     source, python = copied(tmp_path), make_environment(tmp_path / "own")
     installed = run_readme(BUILT, tmp_path, python)
+    assert installed.returncode == 0, installed.stdout + installed.stderr
     where = "import bench_example; print(bench_example.__file__)"
     found = subprocess.run(
         [str(python), "-c", where], cwd=tmp_path, capture_output=True, text=True, check=True
@@ -134,7 +135,6 @@ def test_its_wheel_is_built_installed_tested_and_run_as_a_strangers(tmp_path: Pa
     (source / "tests").rename(elsewhere / "tests")
     done = run_readme(commands, elsewhere, python)
 
-    assert installed.returncode == 0, installed.stderr
     assert Path(found.stdout.strip()).is_relative_to(tmp_path / "own")
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout
