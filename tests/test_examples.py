@@ -71,7 +71,11 @@ def test_each_plugin_is_used_through_the_command_line(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("example")
 def test_its_data_can_be_told_apart_and_its_method_learns_to(tmp_path: Path) -> None:
     words = "--method twist --dataset gratings --backbone convmixer_small --eval lda --epochs 4"
-    done = bench("run", *words.split(), "--batch-size", "64", "--set", "dataset.noise=0.1")
+    done = bench(
+        "run",
+        *words.split(),
+        *["--batch-size", "64", "--executor", "in-process", "--set", "dataset.noise=0.1"],
+    )
     (file,) = (tmp_path / "results" / "records").rglob("*.json")
     record = json.loads(file.read_text())
 
