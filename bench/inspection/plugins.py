@@ -95,7 +95,8 @@ def _offer_rows(registry: Registry, entry: Entry, pattern: str | None) -> Iterab
         if _matches(entry.name, pattern):
             yield entry.name, entry.group, entry.summary, origin
     elif pattern is None:
-        yield f"{entry.name} (family)", "", f"{entry.summary} {_describe_size(registry, entry)}", origin
+        size = f"{len(registry.family_names(entry)):,} names: bench list {entry.kind} PATTERN"
+        yield f"{entry.name} (family)", "", f"{entry.summary} {size}", origin
     else:
         for name in registry.family_names(entry):
             if _matches(name, pattern):
@@ -108,14 +109,9 @@ def _without_empty(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def _describe_size(registry: Registry, entry: Entry) -> str:
-    return f"{len(registry.family_names(entry)):,} names: bench list {entry.kind} PATTERN"
-
-
 def _matches(name: str, pattern: str | None) -> bool:
-    if pattern is None:
-        return True
-    return fnmatchcase(name, pattern) if any(c in pattern for c in "*?[") else pattern in name
+    is_glob = pattern is not None and any(sign in pattern for sign in "*?[")
+    return pattern is None or (fnmatchcase(name, pattern) if is_glob else pattern in name)
 
 
 # ---- bench show
@@ -305,10 +301,8 @@ def _format_settings(entry: Entry, cls: type[Any]) -> str:
     fields = dataclasses.fields(cls.Config)
     if not fields and entry.kind != "datasets":
         return "settings: none"
-    rows = [(f.name, *describe_setting(f)) for f in fields]
-    if entry.kind == "datasets":
-        rows.insert(0, (ROOT, *_describe_root(entry)))
-    return _format_table(part, rows)
+    root = [(ROOT, *_describe_root(entry))] if entry.kind == "datasets" else []
+    return _format_table(part, [*root, *((f.name, *describe_setting(f)) for f in fields)])
 
 
 def _describe_root(entry: Entry) -> tuple[str, str, str, str]:
@@ -382,8 +376,8 @@ def _format_offers(registry: Registry, plugin: Plugin) -> str:
         names = [entry.name for entry in registry.entries(kind) if entry.plugin == plugin]
         if names:
             words.append(f"{kind}: {', '.join(names)}")
-    presets = [one for one in registry.presets() if one.plugin == plugin]
-    words += [f"{one.slot} {one.preset.name} of {one.owner}" for one in presets]
+    own = (one for one in registry.presets() if one.plugin == plugin)
+    words += [f"{one.slot} {one.preset.name} of {one.owner}" for one in own]
     observers = registry.observer_hooks(plugin)
     if observers:
         words.append(f"observes {', '.join(observers)}")
