@@ -28,6 +28,10 @@ bench: $(READY)
 	.venv/bin/pip install -q -e '.[peers]' && .venv/bin/python -m pytest -q benchmarks -o 'python_files=bench_*.py' --benchmark-sort=name --report docs/performance.md
 fuzz: $(READY)
 	.venv/bin/pip install -q -e '.[fuzz]' && .venv/bin/python tests/fuzzing/fuzz.py
+reference: $(READY)
+	.venv/bin/python docs/make_reference.py
+examples-test: $(READY)
+	.venv/bin/python -m pytest -q -p no:benchmark tests/test_examples.py tests/registry/test_scaffold.py
 methods-page: $(READY)
 	.venv/bin/python docs/make_methods.py
 sample-report: $(READY)
@@ -43,4 +47,4 @@ clean:
 $(READY): setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && touch $@
 
-.PHONY: demo test test-long report-test loggers-test slurm-test ray-test bench gpu methods-page sample-report method-costs lint types clean lease-test fuzz
+.PHONY: demo test test-long report-test loggers-test slurm-test ray-test bench gpu methods-page sample-report method-costs lint types clean lease-test fuzz reference examples-test

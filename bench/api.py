@@ -1,4 +1,4 @@
-"""Everything a plugin author imports.
+"""Everything a plugin author imports: `tests/api.txt` has every name and signature, and no other is promised.
 
 The names of the first block cost nothing to import: a catalogue needs no more. The others bring
 torch or numpy with them, when they are first used.
@@ -10,27 +10,48 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from bench.config import NoSettings, setting
+from bench.contracts.deprecation import Deprecation, tell_deprecation
 from bench.contracts.recipe import ParamGroup, Recipe, Training
-from bench.errors import BadData, BadPlugin, BadValue, MissingData, Unsupported, UsageError, suggest
+from bench.errors import (
+    BadData,
+    BadPlugin,
+    BadValue,
+    CellError,
+    MissingData,
+    UnknownName,
+    Unsupported,
+    UsageError,
+    suggest,
+)
 from bench.hookspecs import Family, Offer, Run, hookimpl
 from bench.keys import digest, seed_of
+
+VERSION = (1, 0)
+"""Of this api: the first number rises where a plugin may have to be changed, the second where names came."""
+
+DEPRECATED: dict[str, Deprecation] = {}  # by the name that will be gone
 
 if TYPE_CHECKING:
     from bench.augmentation.multi_crop import multi_crop
     from bench.augmentation.view import View
     from bench.contracts.backbone import Backbone, BackboneInfo, ForeignModel, Normalisation, Tokens
-    from bench.contracts.dataset import DataLocation, Dataset, FileStream, Images
+    from bench.contracts.dataset import DataLocation, Dataset, FileStream, Images, Read
     from bench.contracts.dataset_info import DatasetInfo, PublishedData
-    from bench.contracts.evaluator import Evaluator, Features, Network, Scores, Task
-    from bench.contracts.executor import CellRunner, Executor, WorkerSpec
-    from bench.contracts.feature_spec import FeatureSettings, FeatureSpec
+    from bench.contracts.evaluator import Evaluator, Features, Needs, Network, Scores, Task
+    from bench.contracts.executor import CellRunner, Executor, QueuedJob, WorkerSpec
+    from bench.contracts.feature_spec import FeatureSettings, FeatureSpec, Pool
+    from bench.contracts.lazy_pixels import LazyPixels, lazy_images
     from bench.contracts.logger import Logger, list_numbers, list_scores, list_settings
     from bench.contracts.method import Batch, Embeddings, Method, Step
+    from bench.contracts.presets import NamedProtocol, NamedRecipe, NamedViews
     from bench.contracts.probes import (
+        choose_on_folds,
         describe_choice,
         describe_no_choice,
         is_at_edge,
+        is_near_best,
         name_folds,
+        pick_best,
         refuse_not_finite,
         refuse_too_few,
         score_logits,
@@ -77,11 +98,22 @@ if TYPE_CHECKING:
         warmup_schedule,
     )
     from bench.nn.shares import in_shares
+    from bench.nn.stems import small_stem
     from bench.nn.transformer import TokenDecoder
     from bench.published.results import PublishedResult
-    from bench.reporting.formats.base import BinaryFormat, Table, TableFormat
+    from bench.reporting.formats.base import (
+        BinaryFormat,
+        Caption,
+        Table,
+        TableCell,
+        TableColumn,
+        TableFormat,
+        TableRow,
+    )
     from bench.splits.selection import Selection, choose, chosen_classes
     from bench.splits.stratified import stratified_holdout
+    from bench.storage.records import Record
+    from bench.storage.submissions import Submission
     from bench.system.device import auto_precision, exact_device, move_like, to_device
     from bench.system.file_stamps import CHANGED, file_stamp, stamp_of
     from bench.system.processes import end_with_parent
@@ -90,24 +122,26 @@ _HOMES = {
     "bench.augmentation.multi_crop": ("multi_crop",),
     "bench.augmentation.view": ("View",),
     "bench.contracts.backbone": ("Backbone", "BackboneInfo", "ForeignModel", "Normalisation", "Tokens"),
-    "bench.contracts.dataset": ("DataLocation", "Dataset", "FileStream", "Images"),
+    "bench.contracts.dataset": ("DataLocation", "Dataset", "FileStream", "Images", "Read"),
     "bench.contracts.dataset_info": ("DatasetInfo", "PublishedData"),
-    "bench.contracts.evaluator": ("Evaluator", "Features", "Network", "Scores", "Task"),
-    "bench.contracts.executor": ("CellRunner", "Executor", "WorkerSpec"),
+    "bench.contracts.evaluator": ("Evaluator", "Features", "Needs", "Network", "Scores", "Task"),
+    "bench.contracts.executor": ("CellRunner", "Executor", "QueuedJob", "WorkerSpec"),
+    "bench.contracts.feature_spec": ("FeatureSettings", "FeatureSpec", "Pool"),
+    "bench.contracts.lazy_pixels": ("LazyPixels", "lazy_images"),
     "bench.contracts.logger": ("Logger", "list_numbers", "list_scores", "list_settings"),
     "bench.contracts.method": ("Batch", "Embeddings", "Method", "Step"),
-    "bench.contracts.feature_spec": ("FeatureSettings", "FeatureSpec"),
+    "bench.contracts.presets": ("NamedProtocol", "NamedRecipe", "NamedViews"),
     "bench.contracts.probes": (
-        "describe_choice", "describe_no_choice", "is_at_edge", "name_folds",
-        "refuse_not_finite", "refuse_too_few", "score_logits",
+        "choose_on_folds", "describe_choice", "describe_no_choice", "is_at_edge", "is_near_best",
+        "name_folds", "pick_best", "refuse_not_finite", "refuse_too_few", "score_logits",
     ),
     "bench.metrics.classification": ("classification_scores", "require_finite"),
     "bench.metrics.collapse": ("embedding_std", "rankme"),
     "bench.metrics.neighbours": ("first_largest", "nearest", "unit_rows", "votes"),
     "bench.metrics.retrieval": ("contrastive_monitors",),
     "bench.metrics.spectrum": (
-        "LIDAR_DELTA", "LIDAR_EPS", "alpha_req", "correlation", "covariance", "fit_range",
-        "lidar", "nesum", "spectrum",
+        "LIDAR_DELTA", "LIDAR_EPS", "alpha_req", "correlation", "covariance", "fit_range", "lidar",
+        "nesum", "spectrum",
     ),
     "bench.nn.branches": ("switch_on_branches",),
     "bench.nn.clustering": ("spherical_kmeans",),
@@ -129,11 +163,16 @@ _HOMES = {
         "constant_schedule", "cosine_schedule", "linear_schedule", "schedule", "warmup_schedule",
     ),
     "bench.nn.shares": ("in_shares",),
+    "bench.nn.stems": ("small_stem",),
     "bench.nn.transformer": ("TokenDecoder",),
     "bench.published.results": ("PublishedResult",),
-    "bench.reporting.formats.base": ("BinaryFormat", "Table", "TableFormat"),
+    "bench.reporting.formats.base": (
+        "BinaryFormat", "Caption", "Table", "TableCell", "TableColumn", "TableFormat", "TableRow",
+    ),
     "bench.splits.selection": ("Selection", "choose", "chosen_classes"),
     "bench.splits.stratified": ("stratified_holdout",),
+    "bench.storage.records": ("Record",),
+    "bench.storage.submissions": ("Submission",),
     "bench.system.device": ("auto_precision", "exact_device", "move_like", "to_device"),
     "bench.system.file_stamps": ("CHANGED", "file_stamp", "stamp_of"),
     "bench.system.processes": ("end_with_parent",),
@@ -143,6 +182,7 @@ __all__ = [
     "CHANGED",
     "LIDAR_DELTA",
     "LIDAR_EPS",
+    "VERSION",
     "Backbone",
     "BackboneInfo",
     "BadData",
@@ -150,6 +190,8 @@ __all__ = [
     "BadValue",
     "Batch",
     "BinaryFormat",
+    "Caption",
+    "CellError",
     "CellRunner",
     "Centre",
     "DINOHead",
@@ -167,31 +209,45 @@ __all__ = [
     "FileStream",
     "ForeignModel",
     "Images",
+    "LazyPixels",
     "Logger",
     "MemoryBank",
     "Method",
     "MissingData",
     "MomentumEncoder",
+    "NamedProtocol",
+    "NamedRecipe",
+    "NamedViews",
+    "Needs",
     "Network",
     "NoSettings",
     "Normalisation",
     "Offer",
     "ParamGroup",
+    "Pool",
     "Prototypes",
     "PublishedData",
     "PublishedResult",
+    "QueuedJob",
+    "Read",
     "Recipe",
+    "Record",
     "Run",
     "Scores",
     "Selection",
     "Step",
+    "Submission",
     "Table",
+    "TableCell",
+    "TableColumn",
     "TableFormat",
+    "TableRow",
     "Task",
     "TokenDecoder",
     "Tokens",
     "Training",
     "UnitLinear",
+    "UnknownName",
     "Unsupported",
     "UsageError",
     "View",
@@ -200,6 +256,7 @@ __all__ = [
     "auto_precision",
     "block_mask",
     "choose",
+    "choose_on_folds",
     "chosen_classes",
     "classification_scores",
     "constant_schedule",
@@ -223,6 +280,8 @@ __all__ = [
     "in_shares",
     "info_nce",
     "is_at_edge",
+    "is_near_best",
+    "lazy_images",
     "lidar",
     "linear_schedule",
     "list_numbers",
@@ -238,6 +297,7 @@ __all__ = [
     "nt_xent",
     "off_diagonal_sum_of_squares",
     "patchify",
+    "pick_best",
     "projector",
     "random_mask",
     "rankme",
@@ -250,6 +310,7 @@ __all__ = [
     "setting",
     "sincos_positions",
     "sinkhorn",
+    "small_stem",
     "soft_cross_entropy",
     "spectrum",
     "spherical_kmeans",
@@ -267,8 +328,16 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def _find(name: str) -> Any:
+    """Return what a name of the api stands for, imported when it is first asked for."""
+    if name in DEPRECATED:
+        tell_deprecation(name, DEPRECATED[name])
+        name = DEPRECATED[name].instead
     for home, names in _HOMES.items():
         if name in names:
             return getattr(importlib.import_module(home), name)
-    raise AttributeError(f"module 'bench.api' has no attribute {name!r}")
+    raise AttributeError(f"module 'bench.api' has no attribute {name!r}.{suggest(name, __all__)}")
+
+
+if not TYPE_CHECKING:  # a checker of types would take any name for one that is there
+    __getattr__ = _find

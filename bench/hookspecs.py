@@ -15,6 +15,7 @@ import pluggy
 
 PROJECT = "bench"
 PUBLISHED = "bench_published"  # the hook whose offers are no plugins, but numbers
+PRESETS = "bench_presets"  # the hook whose offers are no plugins, but values for those of others
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
@@ -144,6 +145,15 @@ def bench_published() -> Iterable[Any]:
     A file is a `pathlib.Path`, or what `importlib.resources.files(...)` gives: it has `read_text`. Its
     columns are method, dataset, evaluator, top1 and source, and if you like backbone, epochs, batch_size and
     protocol.
+    """
+    return ()
+
+
+@hookspec
+def bench_presets() -> Iterable[Any]:
+    """Offer recipes, views and protocols for plugins that there are, of whoever they are.
+
+    Each is a `bench.api.NamedRecipe`, `NamedViews` or `NamedProtocol`.
     """
     return ()
 

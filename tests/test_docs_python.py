@@ -21,9 +21,10 @@ import bench.api
 from bench import hookspecs
 from bench.api import Recipe, View
 from bench.published.results import list_rows, parse_row, refuse_impossible
+from bench.registry.registry import Registry
 from bench.reporting.table import build_table
 from bench.storage.records import RecordStore
-from bench.testing import check_evaluator, check_executor, check_method
+from bench.testing import check_backbone, check_dataset, check_evaluator, check_executor, check_method
 
 CELL = ("method", "backbone", "dataset", "eval_dataset", "evaluator", "label_frac")
 Names = dict[str, Any]
@@ -112,6 +113,56 @@ def offer_a_family(block: Block) -> None:
     (family,) = run_block(block)["bench_backbones"]()
 
     assert (family.name, family.names) == ("mylib", ".mylib_names:names")
+
+
+def keep_the_contract_of_a_backbone(block: Block) -> None:
+    check_backbone(run_block(block)["Strided"], "strided")
+
+
+def keep_the_contract_of_a_dataset(block: Block) -> None:
+    check_dataset(run_block(block)["Halves"], "halves")
+
+
+def render_a_table(block: Block, folder: Path) -> None:
+    table = build_table(RecordStore(folder / "results").records(), metric="top1")
+    lines = run_block(block)["Wiki"]().render(table).splitlines()
+
+    assert lines[0] == '{| class="wikitable"'
+    assert lines.count("|-") == len(table.rows)
+    assert len(lines[2].split("!!")) == len(table.header)
+    assert any("'''" in line for line in lines)
+
+
+def offer_presets(block: Block, folder: Path) -> None:
+    package = folder / "documented_presets.py"
+    package.write_text(block.text)
+    about = folder / "documented_presets-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: documented-presets\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[bench]\npresets = documented_presets\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        registry = Registry.load()
+        names = [(entry.owner, entry.slot, entry.preset.name) for entry in registry.presets()]
+    del sys.modules["documented_presets"]
+
+    assert names == [
+        ("simclr", "recipe", "short"),
+        ("simclr", "views", "gentle"),
+        ("knn", "protocol", "wu2018"),
+    ]
+    assert registry.failures == ()
+
+
+def write_a_line_an_epoch(block: Block, folder: Path) -> None:
+    run = types.SimpleNamespace(title="simclr on digits", results=str(folder))
+    observe = run_block(block)["bench_epoch_end"]
+    for epoch in (1, 2):
+        observe(run, epoch, {"loss": 1 / epoch})
+    lines = [json.loads(line) for line in (folder / "epochs.jsonl").read_text().splitlines()]
+
+    implement_hooks(block)
+    assert lines[1] == {"run": "simclr on digits", "epoch": 2, "loss": 0.5}
 
 
 def implement_hooks(block: Block) -> None:
@@ -203,7 +254,11 @@ CHECKS: dict[str, Callable[..., None]] = {
     "class OneByOne(Executor)": keep_the_contract_of_an_executor,
     "def bench_methods()": offer_the_guides_method,
     "def bench_backbones()": offer_a_family,
-    "def bench_run_start(run)": implement_hooks,
+    "def bench_epoch_end(run": write_a_line_an_epoch,
+    "class Strided(Backbone)": keep_the_contract_of_a_backbone,
+    "class Halves(Dataset)": keep_the_contract_of_a_dataset,
+    "class Wiki(TableFormat)": render_a_table,
+    "def bench_presets()": offer_presets,
     "def bench_step_end(run": implement_hooks,
     "def bench_published()": bring_published_results,
     "bench.results(": average_as_the_table_does,

@@ -218,6 +218,7 @@ def _list_settings(ctx: click.Context) -> Iterator[tuple[str, tuple[str, ...]]]:
                 config = registry.declared(KIND_OF[option], name).Config
                 for part in (name,) if option == "eval" else (option, name):
                     yield from _list_fields(part, config)
+                    yield from _list_presets(registry, KIND_OF[option], part, name)
     for role in ("dataset", "eval_dataset"):
         yield f"{role}.{ROOT}", ("dir",)
         yield f"{role}.{NAME}", ()
@@ -232,6 +233,15 @@ def _list_fields(part: str, config: type) -> Iterator[tuple[str, tuple[str, ...]
             f"{part}.{field.name}",
             choices or (("true", "false") if isinstance(field.default, bool) else ()),
         )
+
+
+def _list_presets(
+    registry: Registry, kind: str, part: str, owner: str
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield what a preset of others may be named for, with their names; nothing where there are none."""
+    own = [one for one in registry.presets() if (one.kind, one.owner) == (kind, owner)]
+    for slot in dict.fromkeys(one.slot for one in own):
+        yield f"{part}.{slot}", tuple(one.preset.name for one in own if one.slot == slot)
 
 
 def _split(values: Any) -> list[str]:

@@ -87,11 +87,14 @@ def check(
 
 @plugins.command()
 @click.argument("name")
-@click.option("--kind", default="method", show_default=True, help="What it adds: method, backbone, dataset "
-              "or evaluator.")  # fmt: skip
+@click.option("--kind", default="method", show_default=True, help="What it adds: method, backbone, dataset, "
+              "evaluator, executor, format or observer.")  # fmt: skip
+@click.option("--like", help="Of a method: start from the parts of byol (momentum network), moco (queue), "
+              "swav (prototypes, crops of two sizes) or mae (tokens, masks).")  # fmt: skip
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=Path(),
               help="Make it in this folder.  [default: the current one]")  # fmt: skip
-def new(name: str, kind: str, output: Path) -> None:
+@session
+def new(session: Session, name: str, kind: str, like: str | None, output: Path) -> None:
     """Start a distribution that adds one plugin, ready for `pip install -e`.
 
     \b
@@ -99,8 +102,7 @@ def new(name: str, kind: str, output: Path) -> None:
     pip install -e bench-alignment
     bench plugins check alignment
     """  # noqa: D301
-    from bench.inspection.plugins import find_kind
-    from bench.registry.scaffold import write
+    from bench.registry.scaffold import find_start, write
 
-    folder = write(name, find_kind(kind), output)
-    click.echo(f"Made {folder}. Next: pip install -e {folder}, then bench plugins check {name}.")
+    folder = write(name, find_start(kind), output, session.registry, like)
+    session.echo(f"Made {folder}. Its README.md says what to do next: install it, test it, run it.")

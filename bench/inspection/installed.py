@@ -9,7 +9,7 @@ from bench.registry.registry import KINDS, Failure, Plugin, Registry, singular
 
 def list_entry_points(registry: Registry) -> str:
     """Return every installed entry point, what it offers, and what is wrong with it."""
-    registry.published()  # so that what is wrong with them is seen
+    registry.published(), registry.presets()  # so that what is wrong with them is seen
     rows = []
     for plugin in registry.plugins:
         failures = [f for f in registry.failures if f.plugin == plugin]
@@ -28,7 +28,7 @@ def list_entry_points(registry: Registry) -> str:
 
 def diagnose_failures(registry: Registry) -> str:
     """Return what was found, and every failure with its traceback and what to do about it."""
-    registry.published()  # so that what is wrong with them is seen
+    registry.published(), registry.presets()  # so that what is wrong with them is seen
     for entry in (entry for kind in KINDS for entry in registry.entries(kind) if entry.family):
         registry.family_names(entry)  # so that what is wrong with these is, too
     found = [
@@ -76,6 +76,8 @@ def _format_offers(registry: Registry, plugin: Plugin) -> str:
         names = [entry.name for entry in registry.entries(kind) if entry.plugin == plugin]
         if names:
             words.append(f"{kind}: {', '.join(names)}")
+    own = (one for one in registry.presets() if one.plugin == plugin)
+    words += [f"{one.slot} {one.preset.name} of {one.owner}" for one in own]
     observers = registry.observer_hooks(plugin)
     if observers:
         words.append(f"observes {', '.join(observers)}")

@@ -18,6 +18,7 @@ from bench.contracts.dataset_info import ROOT, DatasetInfo
 from bench.contracts.declared import DeclaredMethod
 from bench.contracts.recipe import ParamGroup, Recipe, TrainConfig
 from bench.errors import UnknownName, UsageError, suggest
+from bench.inspection.presets import format_presets
 from bench.registry.registry import KINDS, Entry, Registry, singular
 
 WIDTHS = (None, None, 20, 44, 32)  # of a setting's name, default, range, meaning and source
@@ -95,7 +96,8 @@ def _offer_rows(registry: Registry, entry: Entry, pattern: str | None) -> Iterab
             name = entry.full_name if entry in registry.shadowed(entry.kind) else entry.name
             yield name, entry.group, entry.summary, origin
     elif pattern is None:
-        yield f"{entry.name} (family)", "", f"{entry.summary} {_describe_size(registry, entry)}", origin
+        size = f"{len(registry.family_names(entry)):,} names: bench list {entry.kind} PATTERN"
+        yield f"{entry.name} (family)", "", f"{entry.summary} {size}", origin
     else:
         for name in registry.family_names(entry):
             if _matches(name, pattern):
@@ -108,14 +110,9 @@ def without_empty(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def _describe_size(registry: Registry, entry: Entry) -> str:
-    return f"{len(registry.family_names(entry)):,} names: bench list {entry.kind} PATTERN"
-
-
 def _matches(name: str, pattern: str | None) -> bool:
-    if pattern is None:
-        return True
-    return fnmatchcase(name, pattern) if any(c in pattern for c in "*?[") else pattern in name
+    is_glob = pattern is not None and any(sign in pattern for sign in "*?[")
+    return pattern is None or (fnmatchcase(name, pattern) if is_glob else pattern in name)
 
 
 # ---- bench show
@@ -197,6 +194,7 @@ def show(registry: Registry, kind: str, name: str) -> str:
     ]
     if getattr(cls, "recipe", None) is not None:
         blocks.append(_format_recipes(cls))
+    blocks.append(format_presets(registry, entry))
     return "\n\n".join(filter(None, blocks))
 
 
@@ -304,10 +302,8 @@ def _format_settings(entry: Entry, cls: type[Any]) -> str:
     fields = dataclasses.fields(cls.Config)
     if not fields and entry.kind != "datasets":
         return "settings: none"
-    rows = [(f.name, *describe_setting(f)) for f in fields]
-    if entry.kind == "datasets":
-        rows.insert(0, (ROOT, *_describe_root(entry)))
-    return _format_table(part, rows)
+    root = [(ROOT, *_describe_root(entry))] if entry.kind == "datasets" else []
+    return _format_table(part, [*root, *((f.name, *describe_setting(f)) for f in fields)])
 
 
 def _describe_root(entry: Entry) -> tuple[str, str, str, str]:

@@ -124,7 +124,9 @@ class BackbonePlanner:
         if images < train.batch_size * train.accumulate:
             raise too_few_images(train.batch_size, images, data.name, train.accumulate)
         try:
-            recipe = cls.recipe_for(method.config, self.plugins.training_info(method, data), size)
+            recipe = method.presets.get("recipe") or cls.recipe_for(
+                method.config, self.plugins.training_info(method, data), size
+            )
         except BadValue as error:
             raise BadValue(f"{method.name}: {error}") from error
         if recipe is None:

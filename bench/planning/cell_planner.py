@@ -13,7 +13,8 @@ from bench.planning.backbone_planner import BackbonePlanner
 from bench.planning.cells import Cell, Keys, PluginChoice
 from bench.planning.failure_report import FailureReport
 from bench.planning.plans import BackbonePlan, LabelSubset, SeededPlan
-from bench.planning.plugin_choices import PluginChoices, settings_that_apply
+from bench.planning.plugin_choices import PluginChoices
+from bench.planning.settings import settings_that_apply
 from bench.splits.amounts import ALL_LABELS, LabelAmount
 
 Names = tuple[str, str, str]  # of a dataset, a backbone and a method

@@ -32,6 +32,8 @@ class PluginChoice:
         root: of a dataset, the folder that was set.
         title: of a dataset, the name that people know it by; empty is its own.
         content: of a dataset, what its files hold, whatever is selected.
+        presets: of a method, the recipe and views of others that take the place of its own, by slot; what
+            they set is in a key, and not their names.
     """
 
     kind: str
@@ -41,6 +43,7 @@ class PluginChoice:
     root: Path | None = None
     title: str = ""
     content: str = ""
+    presets: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def shown(self) -> str:

@@ -16,8 +16,10 @@ from bench.contracts.recipe import TrainConfig
 from bench.errors import BadPlugin, BadValue, UnknownName, suggest
 from bench.planning.open_datasets import Datasets
 from bench.planning.options import Options
-from bench.planning.plugin_choices import PluginChoices, own_settings
+from bench.planning.plugin_choices import PluginChoices
 from bench.planning.request import Request
+from bench.planning.settings import own_settings
+from bench.registry.presets import SLOTS
 from bench.registry.registry import Registry, singular
 from bench.spelling import find_nearest, is_another_word
 
@@ -119,6 +121,7 @@ def _check_setting(setting: str, request: Request, plugins: PluginChoices) -> No
     fields = {f.name for config in _find_configs(part, request, plugins) for f in dataclasses.fields(config)}
     if part in {"dataset", "eval_dataset", *request.names["datasets"]}:
         fields |= {ROOT, NAME}
+    fields |= _list_slots(part, request)
     if part == "views":
         fields.add(OPS)
     if name not in fields:
@@ -127,6 +130,13 @@ def _check_setting(setting: str, request: Request, plugins: PluginChoices) -> No
     if setting == f"views.{OPS}":
         for ops in request.settings[setting]:
             check_ops(ops)
+
+
+def _list_slots(part: str, request: Request) -> set[str]:
+    """Return what a part of `--set` may name a preset for: `recipe`, `views` or `protocol`."""
+    kinds = [kind for role, (kind, _) in _list_roles(request).items() if role == part]
+    kinds += [kind for kind, names in request.names.items() if part in names]
+    return {slot for kind in kinds for slot in SLOTS.get(kind, ())}
 
 
 def _suggest_setting(

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from bench.boundary import Contained, is_fault_of_plugin, plugin_call, why_refused
-from bench.config import NoSettings, WrittenList, build, identity
+from bench.config import NoSettings, build, identity
 from bench.contracts.dataset_info import NAME, ROOT
+from bench.contracts.presets import DEFAULT, NamedProtocol, value_of
 from bench.errors import BadData, BadValue
 from bench.planning.cells import PluginChoice
 from bench.planning.open_datasets import Datasets
+from bench.planning.settings import own_settings
+from bench.registry.presets import find_preset, slots_of
 from bench.registry.registry import Registry
 from bench.splits import selection
 from bench.splits import stratified as splits
@@ -27,8 +30,6 @@ if TYPE_CHECKING:
     from bench.contracts.dataset_info import DatasetInfo
     from bench.contracts.evaluator import Evaluator
     from bench.contracts.recipe import Training
-
-IMAGE_SIZE = "train.image_size"  # the one setting of training that shapes what is not trained, too
 
 
 class PluginChoices:
@@ -65,8 +66,8 @@ class PluginChoices:
     def choose(self, kind: str, name: str, role: str, settings: Mapping[str, Any]) -> PluginChoice:
         """Return a plugin with what `settings` say of its role (`method.x`) or its name (`simclr.x`)."""
         values, root = self._values_and_root(kind, name, role, settings)
-        title = self._title(kind, name, role, settings)
-        memo = ("choice", kind, name, repr(sorted(values.items())), root, title)
+        title, presets = self._title(kind, name, role, settings), self._presets(kind, name, role, settings)
+        memo = ("choice", kind, name, repr(sorted(values.items())), root, title, repr(presets))
         choice = self.remember(memo, lambda: self._identify(self.configure(kind, name, role, settings)))
         return cast("PluginChoice", choice)
 
@@ -82,7 +83,27 @@ class PluginChoices:
             identity={},
             root=Path(str(root)).expanduser() if root is not None else None,
             title=self._title(kind, name, role, settings),
+            presets=self._presets(kind, name, role, settings) if kind == "methods" else {},
         )
+
+    def _presets(self, kind: str, name: str, role: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values that stand in place of a plugin's own, by slot, as presets that were asked for.
+
+        Raises:
+            UnknownName: it has none of that name, or more than one.
+        """
+        cls, found = self.plugin(kind, name), {}
+        for slot in slots_of(kind, cls.Config):
+            asked = settings.get(f"{name}.{slot}", settings.get(f"{role}.{slot}", DEFAULT))
+            if asked != DEFAULT and not (kind == "methods" and cls.recipe is None):
+                owner = self.registry.find(kind, name).name
+                where = f"--set {role if f'{name}.{slot}' not in settings else name}.{slot}"
+                entry = find_preset(self.registry.presets(), kind, owner, slot, asked, where)
+                found[slot] = value_of(entry.preset)
+                if isinstance(entry.preset, NamedProtocol):
+                    with plugin_call(f"{name}: Config()"):
+                        build(cls.Config, entry.preset.settings, f"{entry.full_name}: {name}")
+        return found
 
     def _resolve_precision(self, config: Any) -> Any:
         """Return a config whose `precision` is no longer `auto` where that is not float32: it is in keys."""
@@ -95,6 +116,7 @@ class PluginChoices:
     ) -> tuple[dict[str, Any], Any]:
         """Return a plugin's own settings, and the folder of its files if one is set."""
         values = own_settings(self.plugin(kind, name).Config, role, name, settings)
+        values = {**self._presets(kind, name, role, settings).get("protocol", {}), **values}
         return values, settings.get(f"{name}.{ROOT}", settings.get(f"{role}.{ROOT}"))
 
     def _title(self, kind: str, name: str, role: str, settings: Mapping[str, Any]) -> str:
@@ -332,58 +354,3 @@ def refuse_unfit(where: str, split: str, labels: Index, classes: Sequence[str]) 
             f"{where}: there is no {split} image of {splits.some(absent)}. "
             "Add some, or leave these classes out with dataset.classes."
         )
-
-
-def own_settings(config: type | None, role: str, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of one plugin; those of its name go before those of its role.
-
-    Args:
-        config: the class whose fields count; none takes every setting of the role or name.
-        role: `method`, `backbone`, `dataset`, `eval_dataset`, `train` or `views`.
-        name: the plugin's.
-        settings: by their `--set` names.
-    """
-    fields = {f.name for f in dataclasses.fields(config)} if config else None
-    values = {}
-    for prefix in (role, name):
-        for setting, value in settings.items():
-            part, _, field_name = setting.partition(".")
-            if part == prefix and (fields is None or field_name in fields):
-                values[field_name] = value
-    return values
-
-
-def _list_as_used(value: Sequence[Any], name: str, choices: Mapping[str, PluginChoice]) -> list[Any]:
-    """Return the items of a list that was set: as they are written where a plugin takes them as text."""
-    if isinstance(value, WrittenList):
-        texts = tuple(value.texts)
-        if any(getattr(plugin.config, name, None) == texts for plugin in choices.values()):
-            return value.texts
-    return list(value)
-
-
-def settings_that_apply(
-    settings: Mapping[str, Any], choices: Mapping[str, PluginChoice], *, trained: bool
-) -> dict[str, Any]:
-    """Return the settings that shape a cell; those of other methods or evaluators do not.
-
-    Args:
-        settings: by `part.field`.
-        choices: the cell's plugins by role.
-        trained: the cell trains a backbone.
-    """
-    relevant = {}
-    for setting, value in settings.items():
-        part, _, name = setting.partition(".")
-        if part in ("train", "views"):
-            applies = trained or setting == IMAGE_SIZE
-        else:
-            applies = name not in (ROOT, NAME) and any(
-                hasattr(plugin.config, name)
-                and (part == plugin.name or (part == role and f"{plugin.name}.{name}" not in settings))
-                for role, plugin in choices.items()
-            )
-        if applies:
-            is_list = isinstance(value, Sequence) and not isinstance(value, str)
-            relevant[setting] = _list_as_used(value, name, choices) if is_list else value
-    return relevant

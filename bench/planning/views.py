@@ -15,8 +15,9 @@ from bench.planning.cells import PluginChoice
 from bench.planning.checks import check_request
 from bench.planning.open_datasets import Datasets
 from bench.planning.options import Options
-from bench.planning.plugin_choices import PluginChoices, own_settings
+from bench.planning.plugin_choices import PluginChoices
 from bench.planning.request import Request
+from bench.planning.settings import own_settings
 from bench.registry.registry import Registry
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def resolve_views(
     cls = parts.plugin("methods", method.name)
     if cls.recipe is None:
         return ResolvedViews(image_size=image_size, requested=(), applied=())
-    own = cls.views(method.config, info, image_size)
+    own = method.presets.get("views") or cls.views(method.config, info, image_size)
 
     def resolve() -> ResolvedViews:
         requested = changed_views(own, values, method.name)

@@ -17,15 +17,17 @@ import pluggy
 from bench import hookspecs
 from bench.boundary import is_from_user
 from bench.errors import LINE, BenchError, as_line, message_of, one_line, suggest
-from bench.hookspecs import PROJECT, PUBLISHED, Family, Offer
+from bench.hookspecs import PRESETS, PROJECT, PUBLISHED, Family, Offer
 from bench.plain_text import cut
 from bench.registry.requirements import find_unmet
 from bench.system.journal import LOAD, RUN, survived
 from bench.system.process_state import kept_state
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # no dot, colon, comma or slash: they have a meaning
+NAME_OF_PLUGIN = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9_-]*"
+)  # no dot, colon, comma or slash: they have a meaning
 _TARGET = re.compile(r"(\.+|\.*\w+(\.\w+)*):\w+(\.\w+)*")
-_PARTS = frozenset({"method", "backbone", "dataset", "train", "views"})  # of `--set PART.FIELD`
+PARTS = frozenset({"method", "backbone", "dataset", "train", "views"})  # of `--set PART.FIELD`
 
 REQUIREMENTS = "requirements"  # the phase of a failure that another distribution mends
 TRACEBACK_LINES = 60  # the last ones, which are kept
@@ -41,7 +43,7 @@ KINDS = {
 }  # and the class of `bench.api` that a plugin of the kind extends; its hook is `bench_` and the kind
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("bench_"))
 OBSERVER_HOOKS = tuple(
-    hook for hook in HOOKS if hook.removeprefix("bench_") not in KINDS and hook != PUBLISHED
+    hook for hook in HOOKS if hook.removeprefix("bench_") not in KINDS and hook not in (PUBLISHED, PRESETS)
 )
 CELL_KINDS = ("methods", "backbones", "datasets", "evaluators")  # a cell has one of each: they have a Config
 
@@ -336,9 +338,9 @@ def _find_problem(discovery: Discovery, plugin: Plugin, kind: str, offer: Any) -
     """Return what is wrong with an offer, or nothing."""
     if not isinstance(offer, (Offer, Family)):
         return f"{offer!r} is not an Offer or a Family."
-    if not isinstance(offer.name, str) or not _NAME.fullmatch(offer.name):
+    if not isinstance(offer.name, str) or not NAME_OF_PLUGIN.fullmatch(offer.name):
         return f"{offer.name!r} cannot be a name. Use letters, digits, - and _."
-    if kind == "evaluators" and offer.name in _PARTS:
+    if kind == "evaluators" and offer.name in PARTS:
         return f"{offer.name!r} is a part of `--set` already. Choose another name."
     if any(
         e.kind == kind and e.name == offer.name and same_dist(e.dist, plugin.dist) for e in discovery.entries

@@ -12,7 +12,7 @@ import importlib
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ from bench.registry.discovery import (
 
 if TYPE_CHECKING:
     from bench.published.results import PublishedResult
+    from bench.registry.presets import PresetEntry
 
 CHECKED_KINDS = (*CELL_KINDS, "executors")
 
@@ -54,6 +55,7 @@ class Registry:
     _names: dict[Entry, tuple[str, ...]] = field(default_factory=dict)
     _declared: dict[Entry, type[Any]] = field(default_factory=dict)
     _published: tuple[PublishedResult, ...] | None = None
+    _presets: tuple[PresetEntry, ...] | None = None
 
     @classmethod
     def load(cls, blocked: Iterable[str] = ()) -> Registry:
@@ -86,6 +88,19 @@ class Registry:
         if self._published is None:
             self._published = collect_published(self._discovery)
         return self._published
+
+    def presets(self) -> tuple[PresetEntry, ...]:
+        """Return the recipes, views and protocols that plugins add to others; failures as of `published`."""
+        from bench.registry.presets import SLOTS, collect_presets
+
+        if self._presets is None:
+            known = {kind: list(self._list_names(kind)) for kind in SLOTS}
+            self._presets = collect_presets(self._discovery, known)
+        return self._presets
+
+    def _list_names(self, kind: str) -> Iterator[str]:
+        for entry in self.entries(kind):
+            yield from self.family_names(entry) if entry.family else (entry.name,)
 
     def observer_hooks(self, plugin: Plugin) -> tuple[str, ...]:
         """Return the names of the observer hooks that a plugin has."""

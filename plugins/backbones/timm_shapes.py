@@ -1,7 +1,7 @@
 """Build a timm model for images of a size, and see without memory what it makes of them.
 
-The stem for small images is SimCLR's, appendix B.9: a 3x3 convolution of stride 1 and padding 1 in place
-of the 7x7 one of stride 2, and no max-pool.
+The stem for small images is SimCLR's, appendix B.9: `small_stem` in place of the 7x7 convolution of stride 2,
+and no max-pool.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from timm.layers.patch_embed import PatchEmbed
 from torch import Tensor, nn
 
-from bench.api import BadValue, Unsupported, suggest
+from bench.api import BadValue, Unsupported, small_stem, suggest
 
 SMALL = 64  # pixels up to which `stem=auto` is the small one
 MIN_TOKENS = 8  # a side, of a vision transformer
@@ -228,9 +228,7 @@ def _use_small_stem(net: nn.Module) -> bool:
     if resnet:
         net.add_module("maxpool", nn.Identity())
     if resnet and isinstance(first, nn.Conv2d):
-        conv = nn.Conv2d(first.in_channels, first.out_channels, 3, 1, 1, bias=False)
-        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-        net.add_module("conv1", conv)
+        net.add_module("conv1", small_stem(first))
         return True
     conv = first[0] if resnet else first  # the deep stem of a ResNet-D is 3x3 convolutions already
     if isinstance(conv, nn.Conv2d):

@@ -36,6 +36,7 @@ from bench.api import (
     chosen_classes,
     digest,
     file_stamp,
+    lazy_images,
     setting,
 )
 
@@ -43,7 +44,7 @@ from .image_files.contents import change_error, digest_files, index_of
 from .image_files.decoding import MOST_PIXELS, Failures, available_memory, decode_all, measure, read
 from .image_files.doubles import describe_doubles
 from .image_files.layout import Files, Paths, Told, scan
-from .image_files.lazy_pixels import LazyPixels
+from .image_files.lazy_pixels import decode_lazily
 from .image_files.packed_file import Pack, Shape, refuse_no_room
 from .image_files.packing import decode_into
 from .image_files.tree import compose
@@ -230,12 +231,12 @@ class ImageFolder(Dataset):
     def load(self, split: str) -> Images:
         """Return the images of `split`."""
         files = self._decodable(split)
-        pixels: Any
         if self._is_packed(split):
             pixels = self._pack(split).pixels(self._shape(files), partial(self._fill, split, files))
         elif self.config.stream and self._is_large(split):
             refuse = partial(self._refuse, files)
-            pixels = LazyPixels(self._paths(files), self._shape(files), refuse, self._most)
+            lazy = decode_lazily(self._paths(files), self._shape(files), refuse, self._most)
+            return lazy_images(torch.from_numpy(files.labels), lazy)
         else:
             pixels = torch.empty(self._shape(files), dtype=torch.uint8)
             out = pixels.numpy()

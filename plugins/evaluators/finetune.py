@@ -32,6 +32,7 @@ from bench.api import (
     describe_choice,
     describe_no_choice,
     is_at_edge,
+    pick_best,
     refuse_not_finite,
     refuse_too_few,
     require_finite,
@@ -145,7 +146,7 @@ class Finetune(Evaluator):
             rates = pairs[0] if len(pairs) == 1 else default
             return rates, {**describe_no_choice(task, len(pairs)), "grid": {}, "grid_edge": False}
         judged = [self._judge(task, network, pair) for pair in pairs]
-        best = max(range(len(pairs)), key=lambda i: (judged[i][0], -judged[i][1]))
+        best = pick_best([top1 for top1, _ in judged], [loss for _, loss in judged])
         lr_backbone, lr_head = pairs[best]
         return pairs[best], {
             "selected": "lr_backbone, lr_head",

@@ -35,13 +35,13 @@ from bench.api import (
     describe_choice,
     describe_no_choice,
     is_at_edge,
+    is_near_best,
     refuse_not_finite,
     refuse_too_few,
     score_logits,
     setting,
 )
 
-from .fitting.choice import is_near_best
 from .fitting.last_scores import reuse_scores
 from .fitting.logistic import ROWS, Frame, Heads, Part, Rows, fit_all
 

@@ -31,6 +31,7 @@ from bench.api import (
     describe_choice,
     describe_no_choice,
     is_at_edge,
+    pick_best,
     refuse_not_finite,
     refuse_too_few,
     require_finite,
@@ -146,7 +147,7 @@ class LinearSGD(Evaluator):
         held_out = [task.train.take(val) for _, val in folds]
         judged = [heads.judge(part.x, part.y, fold) for fold, part in enumerate(held_out)]
         top1, loss = torch.stack(judged).mean(0)
-        best = max(range(len(lrs)), key=lambda i: (round(float(top1[i]), 9), -float(loss[i])))
+        best = pick_best(top1.tolist(), loss.tolist())
         return best, {
             "selected": "lr",
             **describe_choice(task),

@@ -33,6 +33,7 @@ from bench.api import (
     describe_choice,
     describe_no_choice,
     is_at_edge,
+    is_near_best,
     refuse_not_finite,
     refuse_too_few,
     require_finite,
@@ -41,7 +42,6 @@ from bench.api import (
     setting,
 )
 
-from .fitting.choice import is_near_best
 from .fitting.perceptron import AdamW, Perceptrons, Standard, descend, heads_at_once, step_rows
 from .linear import Linear
 

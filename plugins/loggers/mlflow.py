@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bench.api import Logger, Run, list_numbers, list_scores, list_settings, setting
+from bench.api import Logger, Record, Run, list_numbers, list_scores, list_settings, setting
 
 from .packages import refuse_missing
 
@@ -76,7 +76,7 @@ class MLflow(Logger):
         """Note how the training ended."""
         self.client.set_terminated(self._find(run), STATUS[status])
 
-    def log_record(self, run: Run, record: Mapping[str, Any]) -> None:
+    def log_record(self, run: Run, record: Record) -> None:
         """Log the metrics of a score, or why there is none."""
         if record["status"] == "ok":
             self._log(run, "scores", list_scores(record), run.epochs)

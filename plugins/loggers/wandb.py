@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from bench.api import Logger, Run, list_numbers, list_scores, list_settings, setting
+from bench.api import Logger, Record, Run, list_numbers, list_scores, list_settings, setting
 
 from .packages import refuse_missing
 
@@ -39,7 +39,8 @@ class WeightsAndBiases(Logger):
     def __init__(self, config: Any, results: Path) -> None:
         super().__init__(config, results)
         self.folder = Path(config.folder) if config.folder else results
-        self._key, self._run = "", None
+        self._key = ""
+        self._run: Any = None
 
     @classmethod
     def check(cls, config: Any) -> None:
@@ -69,7 +70,7 @@ class WeightsAndBiases(Logger):
         """Note how the training ended."""
         self._open(run).summary["status"] = status
 
-    def log_record(self, run: Run, record: Mapping[str, Any]) -> None:
+    def log_record(self, run: Run, record: Record) -> None:
         """Put the metrics of a score into the summary, or why there is none."""
         summary = self._open(run).summary
         if record["status"] == "ok":

@@ -13,7 +13,6 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
-from environment import environment
 
 from bench.augmentation.view import View
 from bench.cli.main import main
@@ -203,40 +202,6 @@ def test_a_check_that_fails_and_one_that_checks_nothing_say_so_by_the_exit_statu
 
 def test_check_of_nothing_is_a_usage_error() -> None:
     assert bench("plugins", "check", "nonsense").exit_code == 2
-
-
-def test_new_plugins_of_every_kind_pass_their_own_tests(tmp_path: Path) -> None:
-    for kind in KINDS:
-        assert bench("plugins", "new", f"my-{kind}", "--kind", kind, "--output", str(tmp_path)).exit_code == 0
-    folders = [tmp_path / f"bench-my-{kind}" for kind in KINDS]
-
-    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "--import-mode=importlib", str(tmp_path)]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=environment(*folders),
-        check=False,
-    )
-
-    assert "4 passed" in done.stdout, done.stdout
-
-
-def test_new_refuses_a_name_that_is_no_module_and_a_folder_that_is_there(tmp_path: Path) -> None:
-    assert bench("plugins", "new", "My Method", "--output", str(tmp_path)).exit_code == 2
-    assert bench("plugins", "new", "mine", "--output", str(tmp_path)).exit_code == 0
-    result = bench("plugins", "new", "mine", "--output", str(tmp_path))
-
-    assert result.exit_code == 2
-    assert "is there already" in result.stderr
-
-
-def test_new_refuses_a_kind_without_a_template(tmp_path: Path) -> None:
-    result = bench("plugins", "new", "mine", "--kind", "format", "--output", str(tmp_path))
-
-    assert result.exit_code == 2
-    assert "--kind format: there is no template for it, see docs/plugins.md. Known: method, " in result.stderr
 
 
 def test_an_unknown_command_is_answered_with_the_nearest() -> None:

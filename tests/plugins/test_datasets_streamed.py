@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 import torch
 from bench_plugins.datasets.image_files.decoding import decode, read
-from bench_plugins.datasets.image_files.lazy_pixels import LazyPixels
 from bench_plugins.datasets.image_folder import Config, ImageFolder
 from conftest import Lab, without_times
 from PIL import Image
 from safetensors.torch import load_file
 
-from bench.api import BadData, DataLocation, FileStream
+from bench.api import BadData, DataLocation, FileStream, LazyPixels
 from bench.config import identity
 from bench.planning.open_datasets import Datasets
 from bench.pretraining.channel_statistics import measure_channels
