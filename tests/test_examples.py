@@ -23,14 +23,17 @@ from bench.registry.registry import Registry
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "bench-example"
-USED = "--method twist --backbone convmixer_small --eval lda --executor niced --epochs 1 --batch-size 32"
+USED = (
+    "--method twist --backbone convmixer_small --eval lda --executor niced --log journal "
+    "--epochs 1 --batch-size 32"
+)
 BUILT = """
 pip wheel --wheel-dir wheels ./copy
 pip install wheels/*.whl
 """
 OWN = {
     "method": "twist", "backbone": "convmixer_small", "dataset": "gratings", "evaluator": "lda",
-    "executor": "niced", "format": "typst",
+    "executor": "niced", "format": "typst", "logger": "journal",
 }  # fmt: skip
 
 
@@ -66,6 +69,7 @@ def test_each_plugin_is_used_through_the_command_line(tmp_path: Path) -> None:
     assert "twist" in table.stdout
     assert table.stdout.startswith("#figure(")
     assert [event["event"] for event in events if "twist" in event["title"]] == ["start", "end", "cell"]
+    assert "lda/top1" in (tmp_path / "results" / "journal.txt").read_text()
 
 
 @pytest.mark.usefixtures("example")

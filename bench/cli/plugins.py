@@ -88,7 +88,7 @@ def check(
 @plugins.command()
 @click.argument("name")
 @click.option("--kind", default="method", show_default=True, help="What it adds: method, backbone, dataset, "
-              "evaluator, executor, format or observer.")  # fmt: skip
+              "evaluator, executor, format, logger or observer.")  # fmt: skip
 @click.option("--like", help="Of a method: start from the parts of byol (momentum network), moco (queue), "
               "swav (prototypes, crops of two sizes) or mae (tokens, masks).")  # fmt: skip
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=Path(),

@@ -96,6 +96,13 @@ STARTS = {
         "The last command prints the table of the run before it in this format.",
         "test-format",
     ),
+    "loggers": Start(
+        "logger",
+        "Write a line an epoch and a score.",
+        (f"bench run --method simclr {TINY} --epochs 2 --log {{name}}",),
+        "After the last command, `results/{name}` has a file of the backbone, a line an epoch and a score.",
+        "test-logger",
+    ),
     "observers": Start(
         "observer",
         "Write a line an epoch.",

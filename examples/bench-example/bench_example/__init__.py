@@ -46,6 +46,12 @@ def bench_formats() -> Iterator[Offer]:
 
 
 @hookimpl
+def bench_loggers() -> Iterator[Offer]:
+    """Offer a logger."""
+    yield Offer("journal", ".journal:Journal", "A text file with a line a score.")
+
+
+@hookimpl
 def bench_presets() -> Iterator[NamedRecipe | NamedViews | NamedProtocol]:
     """Offer a recipe and views for SimCLR, and a protocol for kNN, which come with bench."""
     sgd = Recipe(optimizer="sgd", lr=0.06, lr_scaling="linear", weight_decay=5e-4, source="our choice")
