@@ -85,7 +85,7 @@ def test_the_commands_of_its_readme_work(
         assert len(file.read_text().splitlines()) == 1 + 1
     elif case == "logger":
         (file,) = Path("results/my-logger").glob("*.txt")
-        assert [line.split()[0] for line in file.read_text().splitlines()] == ["epoch", "knn/top1,"]
+        assert [line.split()[0] for line in file.read_text().splitlines()] == ["epoch", "knn/top1"]
     elif case == "format":
         assert printed.startswith("#+CAPTION: top1")
     else:
