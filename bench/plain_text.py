@@ -59,13 +59,12 @@ def escape_halves(text: str) -> str:
 
 
 def cut(text: str, most: int) -> str:
-    """Return a text of which about `most` letters are kept, the start and the end, and how many are not."""
+    """Return a text of at most so many letters: of a longer one start, end, and how many are left out."""
     if len(text) <= most:
         return text
-    end = most // 4
-    return (
-        f"{text[: most - end]} ... [{len(text) - most:,} of {len(text):,} letters left out] ... {text[-end:]}"
-    )
+    note = f" ... [{len(text) - most:,} of {len(text):,} letters left out] ... "
+    kept = max(0, most - len(note))
+    return f"{text[: kept - kept // 4]}{note}{text[len(text) - kept // 4 :]}"
 
 
 def format_bytes(size: float) -> str:

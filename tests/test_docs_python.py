@@ -119,8 +119,14 @@ def keep_the_contract_of_a_backbone(block: Block) -> None:
     check_backbone(run_block(block)["Strided"], "strided")
 
 
-def keep_the_contract_of_a_dataset(block: Block) -> None:
-    check_dataset(run_block(block)["Halves"], "halves")
+def keep_the_contract_of_a_dataset(block: Block, folder: Path) -> None:
+    (folder / "documented_halves.py").write_text(block.text)  # where another process finds it
+    sys.path.insert(0, str(folder))
+    try:
+        check_dataset(importlib.import_module("documented_halves").Halves, "halves")
+    finally:
+        sys.path.remove(str(folder))
+        del sys.modules["documented_halves"]
 
 
 def render_a_table(block: Block, folder: Path) -> None:
@@ -163,6 +169,20 @@ def write_a_line_an_epoch(block: Block, folder: Path) -> None:
 
     implement_hooks(block)
     assert lines[1] == {"run": "simclr on digits", "epoch": 2, "loss": 0.5}
+
+
+def write_a_line_a_score(block: Block, folder: Path) -> None:
+    run = types.SimpleNamespace(title="simclr on digits")
+    cell = {"dataset": "digits", "eval_dataset": "digits", "evaluator": "knn", "label_frac": 0.1}
+    journal = run_block(block)["Journal"]
+    logger = journal(journal.Config(), folder)
+    logger.log_record(run, {"cell": cell, "metrics": {"top1": {"value": 71.5}}})
+    logger.log_record(run, {"cell": cell, "metrics": {}, "reason": "there is one class"})
+
+    assert (folder / "journal.txt").read_text().splitlines() == [
+        "simclr on digits: {'knn@10%/top1': 71.5}",
+        "simclr on digits: there is one class",
+    ]
 
 
 def implement_hooks(block: Block) -> None:
@@ -258,6 +278,7 @@ CHECKS: dict[str, Callable[..., None]] = {
     "class Strided(Backbone)": keep_the_contract_of_a_backbone,
     "class Halves(Dataset)": keep_the_contract_of_a_dataset,
     "class Wiki(TableFormat)": render_a_table,
+    "class Journal(Logger)": write_a_line_a_score,
     "def bench_presets()": offer_presets,
     "def bench_step_end(run": implement_hooks,
     "def bench_published()": bring_published_results,

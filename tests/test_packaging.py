@@ -66,7 +66,7 @@ def test_the_installed_copy_runs_by_itself(target: Path, tmp_path: Path) -> None
     files = run("-c", code, cwd=tmp_path, path=target).split()
     listed = run("-m", "bench", "list", cwd=tmp_path, path=target)
 
-    assert len(files) == 7
+    assert len(files) == 8
     assert all(Path(file).is_relative_to(target) for file in files)
     assert "simclr" in listed
     assert "timm" in listed

@@ -41,7 +41,7 @@ ZSH = """\
     (( $+commands[%(prog_name)s] )) || return 1
     for line in "${(@f)$(COMP_WORDS="${(F)words[1,CURRENT]}" %(complete_var)s=zsh_complete \\
             %(prog_name)s 2>/dev/null)}"; do
-        kind=${line%%,*} value=${line#*,}
+        kind=${line%%%%,*} value=${line#*,}
         case $kind in
             dir) compset -P '*='; _path_files -/ ;;
             file) compset -P '*='; _path_files ;;

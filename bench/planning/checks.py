@@ -121,7 +121,7 @@ def _check_setting(setting: str, request: Request, plugins: PluginChoices) -> No
     fields = {f.name for config in _find_configs(part, request, plugins) for f in dataclasses.fields(config)}
     if part in {"dataset", "eval_dataset", *request.names["datasets"]}:
         fields |= {ROOT, NAME}
-    fields |= _list_slots(part, request)
+    fields |= _list_slots(part, request, plugins)
     if part == "views":
         fields.add(OPS)
     if name not in fields:
@@ -132,10 +132,15 @@ def _check_setting(setting: str, request: Request, plugins: PluginChoices) -> No
             check_ops(ops)
 
 
-def _list_slots(part: str, request: Request) -> set[str]:
+def _list_slots(part: str, request: Request, plugins: PluginChoices) -> set[str]:
     """Return what a part of `--set` may name a preset for: `recipe`, `views` or `protocol`."""
-    kinds = [kind for role, (kind, _) in _list_roles(request).items() if role == part]
-    kinds += [kind for kind, names in request.names.items() if part in names]
+    chosen = {kind: names for role, (kind, names) in _list_roles(request).items() if role == part}
+    chosen |= {kind: (part,) for kind, names in request.names.items() if part in names}
+    kinds = [
+        kind
+        for kind, names in chosen.items()
+        if kind != "methods" or any(plugins.plugin(kind, name).recipe is not None for name in names)
+    ]
     return {slot for kind in kinds for slot in SLOTS.get(kind, ())}
 
 

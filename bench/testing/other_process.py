@@ -6,10 +6,12 @@ import functools
 import multiprocessing
 import os
 import pickle
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -32,7 +34,9 @@ def ask_elsewhere(function: Callable[..., Any], *args: Any) -> Any:
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise AssertionError(f"{error}: define it at the top of a module, where workers find it") from None
     try:
-        return _start().submit(_call, function, *args).result()
+        pool = _start()
+        pool.submit(_enter, str(Path.cwd()), list(sys.path)).result()
+        return pool.submit(_call, function, *args).result()
     except BrokenProcessPool:
         _start.cache_clear()
         raise AssertionError("the process that was asked died") from None
@@ -52,6 +56,12 @@ def _start() -> ProcessPoolExecutor:
         if given is not None:
             os.environ[SEED] = given
     return pool
+
+
+def _enter(folder: str, path: list[str]) -> None:
+    """Be where the asking process is now, and find modules where it does."""
+    os.chdir(folder)
+    sys.path[:] = path
 
 
 def _call(function: Callable[..., Any], *args: Any) -> Any:

@@ -19,7 +19,7 @@ from bench.api import Logger, Record, Run, list_numbers, list_scores, list_setti
 
 from .packages import refuse_missing
 
-KEY = "bench.key"  # the tag that tells a run
+KEY = "bench_key"  # the tag that tells a run
 AT_ONCE = 100  # parameters in one call, which MLflow limits
 LONGEST = 500  # letters of a parameter: as much as older servers take
 STATUS = {"ok": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}

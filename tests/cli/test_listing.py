@@ -34,7 +34,7 @@ def test_list_shows_every_kind_and_families_on_one_line() -> None:
 
     assert result.exit_code == 0
     assert [line for line in result.stdout.splitlines() if line and line[0] != " "] == [
-        "methods", "backbones", "datasets", "evaluators", "executors", "formats",
+        "methods", "backbones", "datasets", "evaluators", "executors", "formats", "loggers",
     ]  # fmt: skip
     assert "simclr" in result.stdout
     assert sum("timm" in line for line in result.stdout.splitlines()) == 1
@@ -93,7 +93,9 @@ def test_show_has_every_setting_of_training_with_its_default_and_source() -> Non
     rows = {line.split()[0]: line for line in text.splitlines() if line.startswith("  ") and line[2] != " "}
 
     assert rows.keys() == {"name", *(field.name for field in dataclasses.fields(TrainConfig))}
-    assert re.search(r"epochs +100 +at least 1 +passes over the training images +our choice", rows["epochs"])
+    assert re.search(
+        r"epochs +100 +at least 1, at most +passes over the training images +our choice", rows["epochs"]
+    )
     assert re.search(r"lr +the method's +more than 0 +base learning rate.* the method's recipe", rows["lr"])
     assert "--set train.NAME=VALUE" in text
 

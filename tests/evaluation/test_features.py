@@ -234,9 +234,9 @@ def test_features_are_written_as_they_come_and_let_go(tmp_path: Path) -> None:
 
 
 def test_what_an_error_leaves_is_removed(tmp_path: Path) -> None:
-    rows = features.finite([torch.zeros(2, 3), torch.tensor([[0.0, float("nan"), 1.0]])], "they")
+    rows = features.finite([torch.zeros(2, 3), torch.tensor([[0.0, float("nan"), 1.0]])], "they", "Wait.")
 
-    with pytest.raises(CellError, match=r"^they are not finite"):
+    with pytest.raises(CellError, match=r"^they are not finite\. Wait\."):
         features.save(rows, torch.zeros(3, dtype=torch.int64), tmp_path)
 
     assert list(tmp_path.iterdir()) == []

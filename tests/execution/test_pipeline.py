@@ -66,9 +66,9 @@ def test_a_record_that_another_process_wrote_meanwhile_stays(lab: Lab) -> None:
     ours = lab.pipeline()
     make, theirs = ours.scores.get, []
 
-    def make_slowly(cell: Cell) -> dict[str, Any]:
+    def make_slowly(cell: Cell, *coming: Any) -> dict[str, Any]:
         theirs.extend(lab.run([cell]))
-        return make(cell)
+        return make(cell, *coming)
 
     ours.scores.get = make_slowly  # type: ignore[method-assign]
     (record,) = ours.run([cell])

@@ -51,7 +51,7 @@ def test_a_training_tells_every_step_where_it_is(lab: Lab) -> None:
     start, *steps = listener.told()
 
     assert ("begin", cells[0].title) in listener.heard
-    assert [what[1] for what in listener.heard if what[0] == "enter"] == [
+    assert [what[1] for what in listener.heard if what[0] == "enter" and what[1] != "data"] == [
         "features",
         "pretrain",
         "features",

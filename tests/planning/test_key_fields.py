@@ -38,7 +38,7 @@ OTHERS = {  # fields whose values have to agree with those of another field
     "prototypes": 20,
     "window": 320,
     "splits": ["train=train", "test=test"],
-    "columns": ["file=path"],
+    "columns": ["file=other"],
 }
 NEEDED_BY = {  # what is set before and after, for a plugin to work with so little data
     "deepcluster_v2": {"method.prototypes": 8},
@@ -60,6 +60,16 @@ def fields() -> list[tuple[str, str, str]]:
     """Return each Config field of each registered plugin."""
     configs = {(kind, name): REGISTRY.load_class(kind, name).Config for kind, name in plugins()}
     return [(*plugin, f.name) for plugin, config in configs.items() for f in dataclasses.fields(config)]
+
+
+def list_files(folder: Path) -> Path:
+    """Write a list of the images of a folder, with two columns that name them."""
+    lines = [
+        f"{file.relative_to(folder)},{file.relative_to(folder)},{file.parent.name},{file.parent.parent.name}"
+        for file in sorted(folder.glob("*/*/*"))
+    ]
+    (folder / "list.csv").write_text("\n".join(["file,other,label,split", *lines]) + "\n")
+    return folder / "list.csv"
 
 
 def another(config: type, name: str, file: Path) -> Any:
@@ -118,6 +128,8 @@ def test_every_field_of_every_plugin_moves_the_keys_of_its_stage(
     monkeypatch.setattr(timm, "create_model", lambda *a, **kw: create(*a, **{**kw, "pretrained": False}))
     axis = kind.removesuffix("s")
     location = {"dataset.root": str(photos(tmp_path / "photos"))} if name == "image_folder" else {}
+    if field == "columns":  # of a list alone
+        location = {"dataset.root": str(list_files(tmp_path / "photos"))}
     large = {"train.image_size": 64} if kind == "backbones" else {}  # pretrained weights halve it five times
     together = {**NEEDED_BY.get(name, {}), **TOGETHER.get(f"{name}.{field}", {})}
     few = {**location, **large, "dataset.max_train": 32, **together}

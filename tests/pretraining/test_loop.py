@@ -144,7 +144,10 @@ def test_a_contrastive_run_tells_how_near_the_other_view_is(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("step", [1, 4])
 def test_a_loss_that_is_not_finite_names_its_step_and_its_terms(tmp_path: Path, step: int) -> None:
-    pattern = rf"^the run: the loss became nan at step {step} \(pull [\d.e-]+, push nan\)\. Lower train\.lr"
+    pattern = (
+        rf"^the run: the loss became nan at step {step} \(pull [\d.e-]+, push nan\)\. "
+        r"Use --set train\.lr=0\.02 \(it is"
+    )
     with pytest.raises(Diverged, match=pattern):
         pretrain.pretrain(Watching(nan_at=step), IMAGES, run_in(tmp_path))
 
