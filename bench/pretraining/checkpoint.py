@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from bench.storage.durable import sync
+from bench.storage.durable import share, sync
 from bench.storage.set_aside import set_aside
 from bench.storage.tensors import cpu_copies
 
@@ -108,6 +108,7 @@ class Checkpoint:
         part = self.folder / PART
         try:
             save_file(tensors, part, metadata={STATE: json.dumps(state)})
+            share(part)
             sync(part)
             os.replace(part, self.path)
         except Exception as error:
