@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ class Results:
 
     Args:
         folder: which.
-        seconds: that the longest of each stage took, in an undisturbed run.
+        seconds: that each stage took, in the median of an undisturbed run.
         took: seconds of the whole run.
     """
 
@@ -45,9 +46,11 @@ class Results:
         if ended.status or not list(folder.rglob("*.json")):
             raise RuntimeError(ended.said)
         results = cls(folder, took=time.monotonic() - start)
+        taken: dict[str, list[float]] = defaultdict(list)
         for line in (run.beside / STAGES).read_text().splitlines():
             stage, seconds = line.split()
-            results.seconds[stage] = max(results.seconds.get(stage, 0.0), float(seconds))
+            taken[stage].append(float(seconds))
+        results.seconds = {stage: statistics.median(seconds) for stage, seconds in taken.items()}
         return results
 
     @property
