@@ -29,7 +29,7 @@ bench: $(READY)
 fuzz: $(READY)
 	.venv/bin/pip install -q -e '.[fuzz]' && .venv/bin/python tests/fuzzing/fuzz.py
 torture: $(READY)
-	OMP_NUM_THREADS=1 .venv/bin/python tests/torture/torture.py --kills 50 --page docs/reliability.md
+	OMP_NUM_THREADS=1 .venv/bin/python tests/torture/torture.py --kills 50 --grids 2 --page docs/reliability.md
 reference: $(READY)
 	.venv/bin/python docs/make_reference.py
 examples-test: $(READY)
