@@ -28,6 +28,8 @@ bench: $(READY)
 	.venv/bin/pip install -q -e '.[peers]' && .venv/bin/python -m pytest -q benchmarks -o 'python_files=bench_*.py' --benchmark-sort=name --report docs/performance.md
 fuzz: $(READY)
 	.venv/bin/pip install -q -e '.[fuzz]' && .venv/bin/python tests/fuzzing/fuzz.py
+torture: $(READY)
+	OMP_NUM_THREADS=1 .venv/bin/python tests/torture/torture.py --kills 50 --grids 2 --page docs/reliability.md
 reference: $(READY)
 	.venv/bin/python docs/make_reference.py
 examples-test: $(READY)
@@ -47,4 +49,4 @@ clean:
 $(READY): setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && touch $@
 
-.PHONY: demo test test-long report-test loggers-test slurm-test ray-test bench gpu methods-page sample-report method-costs lint types clean lease-test fuzz reference examples-test
+.PHONY: demo test test-long report-test loggers-test slurm-test ray-test bench gpu methods-page sample-report method-costs lint types clean lease-test fuzz torture reference examples-test

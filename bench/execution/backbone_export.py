@@ -25,7 +25,7 @@ from bench.execution.model_card import write_card
 from bench.execution.stored_backbone import StoredBackbone
 from bench.storage.artifact_files import ABOUT, write_json
 from bench.storage.data_names import titles_of
-from bench.storage.durable import sync
+from bench.storage.durable import share, sync
 from bench.storage.tensors import cpu_copies
 
 WEIGHTS, LOADER = "model.safetensors", "load.py"
@@ -64,6 +64,8 @@ def export_backbone(stored: StoredBackbone, library: str, folder: Path) -> None:
             write_card(about, sorted(path.name for path in work.iterdir())), "utf-8"
         )
         for path in work.rglob("*"):
+            if path.is_file():
+                share(path)
             sync(path)
         if folder.exists():
             folder.rmdir()

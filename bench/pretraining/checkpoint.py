@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from bench.storage.durable import sync
+from bench.storage.durable import share, sync
 from bench.storage.set_aside import set_aside
 from bench.storage.tensors import cpu_copies
 
@@ -95,6 +95,9 @@ class Checkpoint:
             optimizer: that trains it.
             scaler: of the loss.
             progress: that it has made.
+
+        Raises:
+            OSError: it cannot be written, e.g. the disk is full; the earlier one is kept.
         """
         tensors = {f"method.{name}": value for name, value in method.state_dict().items()}
         for number, state in optimizer.state_dict()["state"].items():
@@ -103,9 +106,16 @@ class Checkpoint:
         state = {"key": self.key, **progress._asdict(), "scaler": scaler.state_dict()}
         state["digest"] = _hash_all(state, tensors)
         part = self.folder / PART
-        save_file(tensors, part, metadata={STATE: json.dumps(state)})
-        sync(part)
-        os.replace(part, self.path)
+        try:
+            save_file(tensors, part, metadata={STATE: json.dumps(state)})
+            share(part)
+            sync(part)
+            os.replace(part, self.path)
+        except Exception as error:
+            part.unlink(missing_ok=True)  # what there is of it would take the room of the artifact
+            if isinstance(error, SafetensorError) and "I/O error" in str(error):  # it is no OSError
+                raise OSError(str(error)) from None
+            raise
 
     def resume(
         self, method: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler

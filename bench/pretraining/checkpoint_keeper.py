@@ -25,6 +25,7 @@ class CheckpointKeeper:
     def __init__(self, run: TrainingRun, save: Callable[[EpochPart | None], None]) -> None:
         self.run, self.save = run, save
         self.saved = time.monotonic()
+        self.fails = False
 
     def after_step(self, epoch: int, part: Callable[[], EpochPart | None]) -> None:
         """Write a checkpoint if it is due.
@@ -40,12 +41,28 @@ class CheckpointKeeper:
         if not name and time.monotonic() - self.saved <= self.run.checkpoint_every_s:
             return
         done = part()
-        self.save(done)
+        self._save(done)
         self.saved = time.monotonic()
         if name:
-            where = f"epoch {epoch}, step {done.steps + 1 if done else 1}"
-            logger.warning("%s: %s came. The next run goes on at %s.", self.run.what, name, where)
+            where = f"at epoch {epoch}, step {done.steps + 1 if done else 1}"
+            where = "from the checkpoint before, if there is one" if self.fails else where
+            logger.warning("%s: %s came. The next run goes on %s.", self.run.what, name, where)
             raise AskedToLeave(name)
+
+    def _save(self, done: EpochPart | None) -> None:
+        """Write a checkpoint; where that fails, the training goes on, and it is said once."""
+        try:
+            self.save(done)
+        except OSError as error:
+            if not self.fails:
+                logger.warning(
+                    "%s: the checkpoint could not be written to %s (%s). The training goes on; if it is "
+                    "stopped, what it did since the one before is done again. Free some space.",
+                    self.run.what, self.run.folder, error.strerror or error,
+                )  # fmt: skip
+            self.fails = True
+        else:
+            self.fails = False
 
 
 def part_of(meter: LossMeter, steps: int, began: float) -> EpochPart:

@@ -21,7 +21,7 @@ from pathlib import Path
 from bench.plain_text import spell_out_line
 from bench.storage.artifact_files import METRICS
 from bench.storage.claims import Claim, Claims, adopt_work, forget_work
-from bench.storage.durable import sync, write_durably
+from bench.storage.durable import share, sync, write_durably
 from bench.storage.set_aside import is_set_aside, set_aside
 
 MANIFEST = "manifest.json"
@@ -180,6 +180,7 @@ def _write_manifest(folder: Path, key: str) -> None:
     paths = sorted(path for path in folder.iterdir() if path.name != MANIFEST and not is_set_aside(path))
     files: dict[str, dict[str, int | str]] = {}
     for path in paths:
+        share(path)
         sync(path)
         files[path.name] = {"bytes": path.stat().st_size, "sha256": _hash(path)}
     _save_manifest(folder, Manifest(key, files))

@@ -39,3 +39,11 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def share(path: Path) -> None:
+    """Let those read and write a file who may read and write its folder: safetensors lets its owner alone."""
+    mode = path.parent.stat().st_mode & 0o666
+    if path.stat().st_mode & 0o666 != mode:
+        with contextlib.suppress(PermissionError):  # of another user, who has shared it as they will
+            path.chmod(mode)

@@ -105,6 +105,7 @@ def test_safetensors_are_what_another_run_starts_from(lab: Lab, tmp_path: Path) 
 
     assert torch.equal(features(again.backbone, images), features(backbone.backbone, images))
     assert again.made.about["mean"] == pytest.approx(backbone.made.about["mean"])
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "out").iterdir()} == {0o644}
 
 
 def test_what_is_written_says_what_it_is(lab: Lab, tmp_path: Path) -> None:

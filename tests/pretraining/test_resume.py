@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,49 @@ def test_a_signal_has_the_step_end_and_a_checkpoint_written(
     assert taken == list(range(1, step + 1))
     assert same(whole, second)
     assert untimed(tmp_path / "parts") == untimed(tmp_path / "whole")
+
+
+@pytest.fixture
+def too_small(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder on whose disk no checkpoint has room: here, no file may have so many bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    yield tmp_path / "full"
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_checkpoint_that_does_not_fit_is_told_once_and_the_training_goes_on(
+    too_small: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole, other = simclr(), simclr()
+    pretrain.pretrain(whole, IMAGES, run_in(tmp_path / "whole"))
+    left: list[str] = []
+
+    def look(_number: int, _terms: Mapping[str, float]) -> None:
+        left.extend(path.name for path in too_small.iterdir() if path.name != "metrics.jsonl")
+
+    pretrain.pretrain(other, IMAGES, run_in(too_small, checkpoint_every_s=0.0, on_step=look))
+    (said,) = [message for message in caplog.messages if "checkpoint" in message]
+
+    assert "the run: the checkpoint could not be written to" in said
+    assert "File too large" in said
+    assert "The training goes on" in said
+    assert same(whole, other)
+    assert untimed(too_small) == untimed(tmp_path / "whole")
+    assert left == []
+
+
+def test_a_signal_where_the_checkpoint_does_not_fit_does_not_promise_one(
+    too_small: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def send(number: int, _terms: Mapping[str, float]) -> None:
+        if number == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with leave_when_asked(), pytest.raises(AskedToLeave, match="SIGTERM"), finishes():
+        pretrain.pretrain(simclr(), IMAGES, run_in(too_small, on_step=send))
+
+    assert "SIGTERM came. The next run goes on from the checkpoint before, if there is one." in caplog.text
 
 
 def checkpoint_epochs(folder: Path, settings: Mapping[str, Any]) -> int:
