@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 
-import numpy as np
 import pytest
 from fuzzing.targets import TARGETS, list_seeds
-from numpy.random import Generator
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 TRIED = {
     "checkpoint": 60,
@@ -24,41 +23,48 @@ TOKENS = (
 )  # fmt: skip
 
 
-def change(data: bytes, draws: Generator) -> bytes:
-    """Return bytes in which a few places are others, missing, twice or cut off."""
-    content = bytearray(data)
-    for _ in range(draws.integers(1, 4)):
-        at, length = int(draws.integers(len(content) + 1)), int(draws.integers(1, 12))
-        match draws.integers(5):
-            case 0:
-                content[at : at + 1] = bytes([int(draws.integers(256))])
-            case 1:
+SMALL = (b"", b"\0", b"\n", b"[" * 10_000, b"{" * 10_000)
+
+
+@st.composite
+def changes(draw: st.DrawFn, seeds: tuple[bytes, ...]) -> bytes:
+    """Draw bytes that are taken, of which a few places are others, missing, twice or cut off."""
+    content = bytearray(draw(st.sampled_from(seeds)))
+    for _ in range(draw(st.integers(0, 3))):
+        at, length = draw(st.integers(0, len(content))), draw(st.integers(1, 12))
+        match draw(st.sampled_from(("other", "missing", "twice", "token", "cut"))):
+            case "other":
+                content[at : at + 1] = draw(st.binary(min_size=1, max_size=1))
+            case "missing":
                 del content[at : at + length]
-            case 2:
+            case "twice":
                 content[at:at] = content[at : at + length]
-            case 3:
-                content[at:at] = TOKENS[int(draws.integers(len(TOKENS)))]
-            case _ if draws.random() < 0.3:
+            case "token":
+                content[at:at] = draw(st.sampled_from(TOKENS))
+            case "cut":
                 del content[at:]
     return bytes(content)
-
-
-def list_changes(name: str) -> Iterator[bytes]:
-    draws, seeds = np.random.default_rng(3), list_seeds(name)
-    yield from (b"", b"\0", b"\n", b"[" * 10_000, b"{" * 10_000, *seeds)
-    for number in range(TRIED.get(name, USUALLY)):
-        yield change(seeds[number % len(seeds)], draws)
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", TARGETS)
 def test_any_bytes_are_taken_or_refused_in_one_line(name: str) -> None:
-    level = logging.getLogger("bench").level
+    seeds, level = tuple(list_seeds(name)), logging.getLogger("bench").level
+
+    @settings(
+        max_examples=TRIED.get(name, USUALLY),
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(changes(seeds))
+    def take(data: bytes) -> None:
+        TARGETS[name](data)
+
     try:
-        for data in list_changes(name):
-            try:
-                TARGETS[name](data)
-            except Exception as error:
-                raise AssertionError(f"{name} of {data[:2000]!r}") from error
+        for data in (*SMALL, *seeds):
+            TARGETS[name](data)
+        take()
     finally:
         logging.getLogger("bench").setLevel(level)
