@@ -10,6 +10,7 @@ from logged_runs import EPOCHS, STEPS, Logged
 from mlflow import MlflowClient
 from PIL import Image
 
+pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own, of SQLAlchemy's
 Log = Callable[..., Logged]
 
 
