@@ -127,7 +127,6 @@ def test_its_readme_has_every_plugin() -> None:
     )
 
 
-@pytest.mark.long
 def test_its_wheel_is_built_installed_tested_and_run_as_a_strangers(tmp_path: Path) -> None:
     source, python = copied(tmp_path), make_environment(tmp_path / "own")
     installed = run_readme(BUILT, tmp_path, python)
