@@ -18,6 +18,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.errors import BadData
 from bench.plain_text import spell_out_line
 from bench.storage.artifact_files import METRICS
 from bench.storage.claims import Claim, Claims, adopt_work, forget_work
@@ -53,6 +54,9 @@ class ArtifactStore:
 
         Another key's, and a damaged one, is set aside with a warning, so that it is made again. Of one whose
         log is damaged, the log alone is: no number rests on it, and hours may have gone into the rest.
+
+        Raises:
+            BadData: it cannot be read, for it is another user's: nobody can tell whether it is whole.
         """
         folder = self.folder / key
         if not folder.exists():
@@ -61,6 +65,7 @@ class ArtifactStore:
         if not damage:
             self._part_with_damaged_logs(folder, key)
             return folder
+        _refuse_closed(folder)
         target = set_aside(folder)
         log.warning("%s: %s. It is set aside as %s, and made again.", folder, damage, target.name)
         return None
@@ -189,6 +194,16 @@ def _write_manifest(folder: Path, key: str) -> None:
 def _save_manifest(folder: Path, manifest: Manifest) -> None:
     content = {"key": manifest.key, "files": manifest.files}
     write_durably(folder / MANIFEST, json.dumps(content, indent=1).encode())
+
+
+def _refuse_closed(folder: Path) -> None:
+    """Refuse an artifact of which something must not be read: that is no damage."""
+    for path in (folder, *(sorted(folder.iterdir()) if os.access(folder, os.R_OK | os.X_OK) else ())):
+        if not os.access(path, os.R_OK | os.X_OK if path.is_dir() else os.R_OK):
+            raise BadData(
+                f"{path}: it is another user's, and must not be read. Have them share it "
+                f"(chmod -R a+rX {folder.parent}), or use other --results."
+            )
 
 
 def _read_manifest(folder: Path) -> Manifest | None:

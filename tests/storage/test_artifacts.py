@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from bench.errors import BadData
 from bench.storage import artifacts
 from bench.storage.artifacts import MANIFEST, ArtifactStore
 
@@ -218,3 +219,26 @@ def test_other_keys_are_not_locked(store: ArtifactStore) -> None:
         write_artifact(store, "third")
 
     assert store.has("third")
+
+
+def test_one_of_another_user_that_must_not_be_read_is_no_damage_and_stays(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.write("key") as folder:
+        (folder / "file").write_text("content")
+    closed = store.folder / "key" / "file"
+    access, read = artifacts.os.access, artifacts._hash  # noqa: SLF001 - reading is refused there
+
+    def refuse(path: Path) -> str:
+        if path == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(artifacts, "_hash", refuse)  # for whoever runs this may be root
+    monkeypatch.setattr(artifacts.os, "access", lambda path, mode: path != closed and access(path, mode))
+
+    with pytest.raises(
+        BadData, match=r"file: it is another user's, and must not be read\. Have them share it"
+    ):
+        store.find("key")
+    assert closed.read_text() == "content"
