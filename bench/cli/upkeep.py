@@ -128,6 +128,9 @@ def rm(results: Path, where: Sequence[str], status: str | None, dry_run: bool, y
     if dry_run or not confirm(f"Remove {len(chosen)} of {len(records)} records?", yes=yes):
         return 0
     left = [one for one in chosen if not store.remove(one["cell"], one["keys"]["score"])]
+    for one in left:
+        path = store.path(one["cell"], one["keys"]["score"])
+        click.echo(f"left: {path}: it cannot be removed, see who may write to its folder", err=True)
     click.echo(f"{results}: removed {len(chosen) - len(left)} of {len(records)} records")
     return FAILED if left else 0
 

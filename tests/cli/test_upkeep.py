@@ -192,6 +192,18 @@ def test_a_record_that_was_left_out_is_said_in_the_exit_status(results: Path) ->
     assert "removed 1 of 1 records" in done.output
 
 
+def test_a_record_that_cannot_be_removed_is_named(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, *, missing_ok: bool = False) -> None:
+        raise PermissionError(30, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    done = run("rm", results, "--where", "seed=1", "--yes")
+
+    assert done.exit_code == 1
+    assert "removed 0 of" in done.output
+    assert "it cannot be removed, see who may write to its folder" in done.output
+
+
 # ---- upgrade
 
 
