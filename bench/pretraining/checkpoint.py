@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from bench.storage.durable import share, sync
 from bench.storage.set_aside import set_aside
 from bench.storage.tensors import cpu_copies
+from bench.system.disk import find_os_error
 
 FILE = "checkpoint.safetensors"
 PART = f"{FILE}.part"  # while it is written
@@ -113,8 +114,8 @@ class Checkpoint:
             os.replace(part, self.path)
         except Exception as error:
             part.unlink(missing_ok=True)  # what there is of it would take the room of the artifact
-            if isinstance(error, SafetensorError) and "I/O error" in str(error):  # it is no OSError
-                raise OSError(str(error)) from None
+            if fault := find_os_error(error):  # that of safetensors is no OSError
+                raise fault from None
             raise
 
     def resume(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +19,7 @@ import torch
 from conftest import PROBE, PROBES, SMALL, Lab, modified_times, without_times
 from environment import environment
 from photos import photos
+from safetensors import SafetensorError
 
 from bench.contracts.evaluator import Scores
 from bench.errors import CellError
@@ -50,6 +53,37 @@ def test_a_failed_cell_says_where_and_why_and_does_not_stop_the_others(
         "random test_resnet digits seed 0, witness: evaluate failed. LookupError: the witness broke"
         in caplog.text
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a-file"), "No space left on device"),
+        (OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)), "Disk quota exceeded"),
+        (
+            SafetensorError("Error while serializing: I/O error: Disk quota exceeded (os error 122)"),
+            "Disk quota exceeded",
+        ),
+    ],
+    ids=["full", "a quota", "safetensors at a quota"],
+)
+def test_a_disk_without_room_says_what_to_do(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise error
+
+    cells = lab.plan()
+    with monkeypatch.context() as full:
+        full.setattr(features, "save", refuse)
+        (failed,) = lab.run(cells)
+    (again,) = lab.run(cells)
+
+    assert failed["reason"] == (
+        f"no room on the disk in features ({said}). Free some space, or choose another folder with --results."
+    )
+    assert failed["error"]["type"] == type(error).__name__
+    assert again["status"] == "ok"
 
 
 def test_a_failed_cell_is_tried_again(probing: Lab, probes: Any) -> None:

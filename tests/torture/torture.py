@@ -7,7 +7,6 @@ it into a page. One process loads torch, and forks for every run; a run is the c
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import random
@@ -19,7 +18,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from disks import Disks
+from disks import fill, list_disks
 from flips import flip_bits
 from runs import WRITES, Aim, Run, warm_up
 
@@ -121,9 +120,9 @@ def torture(asked: argparse.Namespace, folder: Path) -> list[Row]:
         row.faults += flipped.silent
         row.add(flipped.results, reference)
     rows.append(row)
-    with contextlib.closing(Disks(folder / "disks")) as full:
-        row = Row(full.what)
-        for results, problems in full.fill(asked.disks, reference):
+    for number, disk in enumerate(list_disks() if asked.disks else []):
+        row = Row(disk.what)
+        for results, problems in fill(disk, folder / f"disks-{number}", asked.disks, reference):
             row.tried += 1
             row.badly += bool(problems)
             row.torn += len(results.torn())
@@ -157,7 +156,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50, help="of runs that are alone")
     parser.add_argument("--grids", type=int, default=1, help="at which four processes are, of which two die")
     parser.add_argument("--flips", type=int, help="files, a run each; 0 is one of each kind, in one run")
-    parser.add_argument("--disks", type=int, default=8, help="that are full at some moment")
+    parser.add_argument("--disks", type=int, default=8, help="of a kind, that are full at some moment")
     parser.add_argument("--eval", default="knn,linear", help="evaluators of the grid")
     parser.add_argument("--seed", type=int, default=0, help="of moments, files and bits")
     parser.add_argument("--page", type=Path, help="to write the table into")
