@@ -25,7 +25,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from bench.plain_text import cut, join_lines, spell_out
 from bench.spelling import find_nearest
 
-MOST_LETTERS = 4000  # of a message: what it names may be enormous
+MESSAGE, LINE = 4_000, 1_000  # letters that are kept of a message, and of what is said in one line
 
 
 class BenchError(Exception):
@@ -33,7 +33,7 @@ class BenchError(Exception):
 
     def __str__(self) -> str:
         """Return the message; what it names may be a stranger's, and steers no terminal."""
-        return cut(spell_out(super().__str__()).replace("\n", " "), MOST_LETTERS)
+        return cut(spell_out(super().__str__()).replace("\n", " "), MESSAGE)
 
 
 class UsageError(BenchError):
@@ -97,9 +97,6 @@ def refuse_unreadable() -> Iterator[None]:
         what = error.filename or "a file of the data"
         message = f"{what}: it cannot be read ({error.strerror or error}). Check its permissions."
         raise BadData(message) from error
-
-
-MESSAGE, LINE = 4_000, 1_000  # letters that are kept of a message, and of what is said in one line
 
 
 def one_line(error: BaseException) -> str:

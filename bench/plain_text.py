@@ -78,3 +78,8 @@ def format_bytes(size: float) -> str:
 
 def _escape(match: re.Match[Any]) -> str:
     return ascii(match[0])[1:-1]
+
+
+def indent(text: str, by: str = "  ") -> str:
+    """Return a text with each of its lines indented."""
+    return "\n".join(f"{by}{line}".rstrip() for line in text.splitlines())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -80,6 +81,26 @@ def modified_times(folder: Path) -> dict[Path, int]:
 def without_times(record: Record) -> Record:
     """Return a record without what differs from run to run."""
     return {**record, "cost": {}, "provenance": {}}
+
+
+@pytest.fixture(autouse=True)
+def _is_left_as_found() -> Iterator[None]:
+    """Refuse what a test leaves changed for the tests after it."""
+    before = _describe_process()
+    yield
+    assert _describe_process() == before
+
+
+def _describe_process() -> tuple[Any, ...]:
+    log = logging.getLogger("bench")
+    return (
+        log.level,
+        log.propagate,
+        log.disabled,
+        Path.cwd(),
+        torch.get_default_dtype(),
+        torch.get_num_threads(),
+    )
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,6 +61,11 @@ def make_blocks(
         side = view.side(image_size)
         size = "" if side == image_size else f", {side}x{side}"
         yield Block(f"view {number}{size}", columns)
+
+
+def list_names(labels: Iterable[int], classes: Sequence[str]) -> list[str]:
+    """Return what stands before each image: the name of its class, nothing where it has no label."""
+    return [classes[label] if label >= 0 else "" for label in labels]
 
 
 def draw_sheet(title: str, blocks: Sequence[Block], names: Sequence[str]) -> Image.Image:

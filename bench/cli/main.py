@@ -73,7 +73,7 @@ def main(ctx: click.Context, disabled: tuple[str, ...], traceback: bool) -> None
     session.by_option = disabled
     session.by_environment = tuple(name.strip() for name in names if name.strip())
     if limit := os.environ.get(LOAD_TIMEOUT):
-        from bench.planning.options import read_timeout
+        from bench.planning.option_values import read_timeout
 
         session.load_limit_s = read_timeout(limit, LOAD_TIMEOUT)
     if ctx.invoked_subcommand is None:

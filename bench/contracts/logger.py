@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from bench.config import NoSettings
 from bench.hookspecs import Run
+from bench.storage.data_names import name_data
 from bench.storage.records import Record
 
 
@@ -84,10 +85,11 @@ def list_scores(record: Record) -> dict[str, float]:
     """Return the metrics of a record, by names that tell the scores of one run apart.
 
     They are `EVALUATOR/METRIC`, with the data set where it is another than the one that was trained on, and
-    the labels where they are not all: `cifar100/knn@10%/top1`.
+    the labels where they are not all: `cifar100/knn@10%/top1`. A folder has its own name.
     """
     cell = record["cell"]
-    other = "" if cell["eval_dataset"] == cell["dataset"] else f"{cell['eval_dataset']}/"
+    trained, evaluated = name_data([record])[0]
+    other = "" if trained == evaluated else f"{evaluated}/"
     shots, share = cell.get("shots"), cell.get("label_frac", 1.0)
     labels = f"@{shots}-shot" if shots else "" if share == 1.0 else f"@{100 * share:g}%"
     return {

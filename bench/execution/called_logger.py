@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,18 @@ from bench.boundary import is_from_user, plugin_call
 from bench.config import build
 from bench.contracts.logger import Logger
 from bench.errors import BenchError, one_line
-from bench.hookspecs import Run
 from bench.registry.registry import Registry
-from bench.storage.records import Record
+
+CLOSE = "close"  # the hook of loggers alone: at the end of a run
+CALLED: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "bench_run_start": ("start", ("run",)),
+    "bench_views": ("show_views", ("run", "picture")),
+    "bench_step_end": ("log_step", ("run", "step", "metrics")),
+    "bench_epoch_end": ("log_epoch", ("run", "epoch", "metrics")),
+    "bench_run_end": ("end", ("run", "status")),
+    "bench_cell_end": ("log_record", ("run", "record")),
+    CLOSE: ("close", ()),
+}  # by the hook of an observer, the method of a logger and what it takes
 
 log = logging.getLogger("bench")
 
@@ -43,36 +53,17 @@ class CalledLogger:
     def hooks(self) -> dict[str, Callable[..., Any]]:
         """What observers are called by: each calls a method of the logger."""
         return {
-            "bench_run_start": self._start,
-            "bench_views": self._show_views,
             "bench_step_interval": lambda: [self._step_interval],
-            "bench_step_end": self._log_step,
-            "bench_epoch_end": self._log_epoch,
-            "bench_run_end": self._end,
-            "bench_cell_end": self._log_record,
-            "close": lambda: self._call("close"),
+            **{hook: partial(self._call, *called) for hook, called in CALLED.items()},
         }
 
-    def _start(self, run: Run) -> None:
-        self._call("start", run)
-
-    def _show_views(self, run: Run, picture: bytes) -> None:
-        self._call("show_views", run, picture)
-
-    def _log_step(self, run: Run, step: int, metrics: Mapping[str, float]) -> None:
-        self._call("log_step", run, step, metrics)
-
-    def _log_epoch(self, run: Run, epoch: int, metrics: Mapping[str, Any], **_: Any) -> None:
-        self._call("log_epoch", run, epoch, metrics)
-
-    def _end(self, run: Run, status: str) -> None:
-        self._call("end", run, status)
-
-    def _log_record(self, record: Record, run: Run) -> None:
-        self._call("log_record", run, record)
-
-    def _call(self, method: str, *values: Any) -> None:
+    def _call(self, method: str, names: Sequence[str], **values: Any) -> None:
         """Call a method of the logger, which is made first if there is none yet.
+
+        Args:
+            method: its name.
+            names: of those values that it takes, in its order.
+            values: of the hook, by name.
 
         Raises:
             LoggerFailed: it raised, for the first time: one that cannot be made is not tried again.
@@ -84,12 +75,12 @@ class CalledLogger:
                 self._is_broken = True
                 self._logger = self._make()
                 self._is_broken = False
-            getattr(self._logger, method)(*values)
+            getattr(self._logger, method)(*(values[name] for name in names))
         except BaseException as error:
-            if is_from_user(error) or not self._has_failed:
-                self._has_failed = True
-                if is_from_user(error):
-                    raise
+            is_first, self._has_failed = not self._has_failed, True
+            if is_from_user(error):
+                raise
+            if is_first:
                 lost = "Nothing is logged by it." if self._is_broken else "What it missed is not logged."
                 raise LoggerFailed(f"{one_line(error)}. {lost} The run goes on.") from error
             log.debug("%s", self.name, exc_info=error)

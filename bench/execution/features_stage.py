@@ -77,8 +77,9 @@ class FeaturesStage:
 
     def has_all(self, cell: Cell) -> bool:
         """Tell whether all features of a cell are there and whole."""
-        keys = cell.keys.features.values()
-        return all(key in self._found or not self.artifacts.find_damage(key) for key in keys)
+        keys = set(cell.keys.features.values())
+        self._found |= {key for key in keys - self._found if not self.artifacts.find_damage(key)}
+        return keys <= self._found
 
     def about(self, cell: Cell) -> list[dict[str, Any]]:
         """Return what the artifacts of a cell's features say of them, a split at a time."""

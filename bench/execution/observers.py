@@ -18,7 +18,7 @@ from typing import Any
 
 from bench.boundary import is_from_user
 from bench.errors import one_line
-from bench.execution.called_logger import CalledLogger
+from bench.execution.called_logger import CLOSE, CalledLogger
 from bench.registry.registry import Registry
 from bench.system.journal import OBSERVER, survived
 from bench.system.process_state import kept_folder
@@ -30,7 +30,6 @@ DRAIN_S = 10.0  # at the end of a run, for what observers have not seen yet
 
 STEP_END, STEP_INTERVAL = "bench_step_end", "bench_step_interval"
 VIEWS = "bench_views"
-CLOSE = "close"  # of loggers: at the end of a run
 
 Hook = Callable[..., Any]
 Event = tuple[str, dict[str, Any]]  # a hook's name and its arguments

@@ -35,6 +35,7 @@ from bench.system.arithmetic import float32_as
 from bench.system.leaving import SIGNALS
 from bench.system.malloc import keep_freed_pages
 from bench.system.memory import is_out_of_memory
+from bench.system.process_end import ProcessEnd
 from bench.system.processes import begin_worker
 from bench.system.ranks import ALONE, Ranks, is_cut_off, join_ranks, leave_ranks
 from bench.system.streams import show_crashes, take_stdout
@@ -265,7 +266,7 @@ class Team:
         what = f"the process of device {rank} of {self.size} ended"
         if self._others:
             code = self._others[rank - 1].exitcode
-            return "" if code is None else f"{what} ({_describe_end(code)})"
+            return "" if code is None else f"{what} ({ProcessEnd.of(code)})"
         return what if self._store and _is_gone(self._store.get(_here(rank)).decode()) else ""
 
     def _end(self, *, broken: bool = False) -> None:
@@ -392,11 +393,3 @@ def _is_gone(said: str) -> bool:
     except OSError as error:
         return isinstance(error, ProcessLookupError)
     return False
-
-
-def _describe_end(code: int | None) -> str:
-    if code is None or code >= 0:
-        return f"exit status {code}"
-    with contextlib.suppress(ValueError):
-        return signal.Signals(-code).name
-    return f"signal {-code}"

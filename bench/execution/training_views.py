@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 
-import numpy as np
 import torch
 
-from bench.augmentation.contact_sheet import draw_sheet, make_blocks
+from bench.augmentation.contact_sheet import draw_sheet, list_names, make_blocks
 from bench.contracts.dataset import Images
 from bench.contracts.dataset_info import DatasetInfo
 from bench.planning.cells import Cell
-from bench.splits.stratified import stratified_order
+from bench.splits.stratified import pick_examples
 
 COUNT, DRAWS = 8, 2  # images, and draws of each view of each
 
@@ -25,12 +24,9 @@ def draw_training_views(cell: Cell, images: Images, info: DatasetInfo) -> bytes:
         info: of the data.
     """
     labels = images.labels.cpu().numpy()
-    orders = stratified_order(labels, cell.seed, "views").values()
-    turns = [(turn, row) for order in orders for turn, row in enumerate(order)]
-    rows = [row for _, row in sorted(turns)[:COUNT]] if turns else list(range(min(COUNT, len(labels))))
-    rows.sort(key=lambda row: (labels[row], row))
-    pixels = images.pixels[torch.as_tensor(np.array(rows))].cpu()
-    names = [info.classes[labels[row]] if labels[row] >= 0 else "" for row in rows]
+    rows = pick_examples(labels, COUNT, cell.seed, "views")
+    pixels = images.pixels[torch.as_tensor(rows)].cpu()
+    names = list_names(labels[rows].tolist(), info.classes)
     blocks = make_blocks(pixels, cell.views, cell.image_size, DRAWS, cell.seed)
     buffer = io.BytesIO()
     draw_sheet(cell.training_title, list(blocks), names).save(buffer, "PNG")

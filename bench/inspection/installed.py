@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bench.inspection.plugins import format_columns, indent, without_empty
+from bench.inspection.plugins import format_columns, without_empty
+from bench.plain_text import indent
 from bench.registry.discovery import REQUIREMENTS
 from bench.registry.registry import KINDS, Failure, Plugin, Registry, singular
 

@@ -19,6 +19,7 @@ from bench.contracts.declared import DeclaredMethod
 from bench.contracts.recipe import ParamGroup, Recipe, TrainConfig
 from bench.errors import UnknownName, UsageError, suggest
 from bench.inspection.presets import format_presets
+from bench.plain_text import indent
 from bench.registry.registry import KINDS, Entry, Registry, singular
 
 WIDTHS = (None, None, 20, 44, 32)  # of a setting's name, default, range, meaning and source
@@ -342,8 +343,3 @@ def _format_pairs(values: Mapping[str, Any]) -> str:
 def format_columns(rows: Sequence[Sequence[str]], by: str = "  ") -> str:
     """Return rows of text in columns, indented."""
     return indent(tabulate(rows, tablefmt="plain", disable_numparse=True), by)
-
-
-def indent(text: str, by: str = "  ") -> str:
-    """Return a text with each of its lines indented."""
-    return "\n".join(f"{by}{line}".rstrip() for line in text.splitlines())

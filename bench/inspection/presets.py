@@ -10,6 +10,7 @@ from tabulate import tabulate
 from bench.augmentation.view import View
 from bench.config import format_value, key_fields
 from bench.contracts.presets import NamedProtocol, NamedRecipe, NamedViews, Preset
+from bench.plain_text import indent
 from bench.registry.presets import PLURALS, SLOTS
 from bench.registry.registry import Entry, Registry
 
@@ -36,8 +37,8 @@ def format_presets(registry: Registry, entry: Entry) -> str:
             table = tabulate(
                 rows, headers, tablefmt="plain", disable_numparse=True, maxcolwidths=list(WIDTHS)
             )
-            lines = "\n".join(f"  {line}".rstrip() for line in table.splitlines())
-            blocks.append(f"{PLURALS[slot]} of other plugins (--set {entry.name}.{slot}=NAME)\n{lines}")
+            title = f"{PLURALS[slot]} of other plugins (--set {entry.name}.{slot}=NAME)"
+            blocks.append(f"{title}\n{indent(table)}")
     return "\n\n".join(blocks)
 
 

@@ -8,21 +8,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 
-from bench.augmentation.contact_sheet import draw_sheet, make_blocks
+from bench.augmentation.contact_sheet import draw_sheet, list_names, make_blocks
 from bench.contracts.dataset import Images
-from bench.errors import BadData, BadValue, UsageError, refuse_unreadable
-from bench.keys import seed_of
+from bench.errors import BadValue, UsageError, refuse_unreadable
 from bench.planning.cells import PluginChoice
 from bench.planning.open_datasets import Datasets
 from bench.planning.options import Runtime, merge_options
 from bench.planning.views import ChosenViews, choose_views
 from bench.registry.registry import Registry
 from bench.splits.selection import Selection
-from bench.splits.stratified import stratified_order
+from bench.splits.stratified import pick_examples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +53,7 @@ def write(registry: Registry, options: Mapping[str, Any], sheet: Sheet, output: 
         raise BadValue(f"preview: {chosen.method} trains nothing, so it has no views. Name another --method.")
     with refuse_unreadable():
         images = _choose_images(chosen, datasets, sheet)
-    names = [chosen.info.classes[label] for label in images.labels.tolist()]
+    names = list_names(images.labels.tolist(), chosen.info.classes)
     size = chosen.views.image_size
     title = f"{chosen.method} on {chosen.dataset.name}, {size}x{size} pixels"
     blocks = make_blocks(images.pixels, chosen.views.applied, size, sheet.draws, sheet.seed)
@@ -67,20 +65,11 @@ def write(registry: Registry, options: Mapping[str, Any], sheet: Sheet, output: 
 
 
 def _choose_images(chosen: ChosenViews, datasets: Datasets, sheet: Sheet) -> Images:
-    """Return labelled training images of as many classes as possible, in the order of their labels."""
+    """Return training images of as many classes as possible; where none has a label, any of them."""
     dataset = datasets.open(select_few(chosen.dataset, len(chosen.info.classes), sheet.count))
-    images: Images = dataset.load("train")
-    orders = stratified_order(images.labels.numpy(), sheet.seed, "preview")
-    if not orders:
-        raise BadData(
-            f"{chosen.dataset.name}: there is no labelled training image. Choose another --dataset."
-        )
-    counts = [len(order) for order in orders.values()]
-    turns = np.concatenate([np.arange(count) for count in counts])  # a class's first image, its second, ...
-    generator = torch.Generator().manual_seed(seed_of(sheet.seed, "preview", "classes"))
-    classes = np.repeat(torch.randperm(len(orders), generator=generator).numpy(), counts)
-    index = np.concatenate(list(orders.values()))[np.lexsort((classes, turns))][: sheet.count]
-    index = index[np.argsort(images.labels.numpy()[index], kind="stable")]
+    has_labels = any(label >= 0 for label in dataset.labels("train"))
+    images: Images = dataset.load("train" if has_labels else dataset.pretrain)
+    index = torch.as_tensor(pick_examples(images.labels.numpy(), sheet.count, sheet.seed, "preview"))
     return Images(images.pixels[index], images.labels[index])
 
 

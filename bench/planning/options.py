@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.bounds import LARGEST, WHOLE
 from bench.config import format_value
 from bench.contracts.recipe import TrainConfig
 from bench.errors import BadValue
-from bench.plain_text import shorten_text
-from bench.planning.grid_file import SHOWN, read_grid, read_value, split
+from bench.planning.grid_file import read_grid
+from bench.planning.option_values import (
+    accept,
+    read_axis,
+    read_claims,
+    read_count,
+    read_device,
+    read_flag,
+    read_folder,
+    read_gpus,
+    read_loggers,
+    read_name,
+    read_seed,
+    read_share,
+    read_shots,
+    read_timeout,
+)
 from bench.planning.request import Request
 from bench.spelling import find_nearest, is_another_word
 
-CLAIMS = ("auto", "lock", "lease")
-DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]+)?")
-TIME = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
-UNITS_S = (86_400, 3_600, 60, 1)  # of its parts
 Where = Callable[[str], str]  # from an option's name to what an error about it starts with
 
 
@@ -174,7 +184,7 @@ def read_options(values: Mapping[str, Any], where: Where) -> Options:
         if name in values
     }
     short = {
-        f"train.{name}": read_axis(values[name], where(name), _accept) for name in TRAINING if name in values
+        f"train.{name}": read_axis(values[name], where(name), accept) for name in TRAINING if name in values
     }
     settings = _read_settings(values["set"], where("set")) if "set" in values else {}
     read = {
@@ -207,33 +217,6 @@ def _note_repeated(option: str, values: tuple[Any, ...]) -> Iterator[str]:
             yield f"{option}: {written} is named {times}, and counts once."
 
 
-def read_axis(value: Any, where: str, check: Callable[[Any, str], Any]) -> tuple[Any, ...]:
-    """Return the values of an axis, as often as they are named.
-
-    Text is split at its outer commas and each value is read: `0.1,0.5` is two numbers, `[cat,dog]` one
-    list. The entries of a list in a file are taken as they are.
-
-    Args:
-        value: as in `read_options`.
-        where: what an error starts with.
-        check: returns one value in its type, or raises.
-
-    Raises:
-        BadValue: there is no value, or one is empty.
-    """
-    texts = (value,) if isinstance(value, str) else value
-    if isinstance(texts, tuple):
-        items = [item for text in texts for item in split(text, where)]
-        is_read = isinstance(value, str) and len(items) == 1  # by YAML, with the rest of its file
-        if not is_read and check is not _read_name:
-            items = [read_value(item, where) for item in items]
-    else:
-        items = value if isinstance(value, list) else [value]
-    if not items:
-        raise BadValue(f"{where}: there is no value. Name at least one, or leave it out.")
-    return tuple(check(item, where) for item in items)
-
-
 def _read_settings(value: Any, where: str) -> dict[str, tuple[Any, ...]]:
     """Return settings by `part.field`, from texts of a command line or a mapping of a file."""
     if isinstance(value, tuple):
@@ -249,7 +232,7 @@ def _read_settings(value: Any, where: str) -> dict[str, tuple[Any, ...]]:
             raise BadValue(f"{where}: {name!r} is not PART.FIELD. Write it like {_find_example(name)}.")
         if name in settings:
             raise BadValue(f"{where} {name}: it is set twice. Write its values with a comma, {name}=A,B.")
-        settings[name] = read_axis(values, f"{where} {name}", _accept)
+        settings[name] = read_axis(values, f"{where} {name}", accept)
     return settings
 
 
@@ -267,146 +250,37 @@ def _find_example(name: str) -> str:
     return f"train.{near[0]}" if near and is_another_word(name, near[0]) else "method.temperature"
 
 
-# ---- one value
-
-
-def _show(value: Any) -> str:
-    """Return a value as a message can hold it."""
-    is_enormous = isinstance(value, int) and abs(value) >= WHOLE
-    return "an enormous number" if is_enormous else shorten_text(repr(value), SHOWN)
-
-
-def _accept(value: Any, where: str) -> Any:
-    return value
-
-
-def _read_name(value: Any, where: str) -> str:
-    if value is None or value == "":
-        raise BadValue(f"{where}: it is empty. Name one, or leave it out.")
-    if not isinstance(value, str):
-        raise BadValue(
-            f"{where}: {value!r} is not a name. Write a name, in quotes if it looks like a number."
-        )
-    if "\0" in value:
-        raise BadValue(f"{where}: {value!r} has a NUL in it. Take it out.")
-    return value.strip()
-
-
-def _read_share(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > LARGEST:
-        raise BadValue(f"{where}: {_show(value)} is not a number. Use a share like 0.1.")
-    return float(value)
-
-
-def _read_seed(value: Any, where: str) -> int:
-    return _read_whole(value, where, least=0)
-
-
-def _read_shots(value: Any, where: str) -> int:
-    return _read_whole(value, where, least=1)
-
-
-def _read_count(value: Any, where: str) -> int:
-    return _read_whole(read_value(value, where) if isinstance(value, str) else value, where, least=1)
-
-
-def _read_retries(value: Any, where: str) -> int:
-    return _read_whole(read_value(value, where) if isinstance(value, str) else value, where, least=0)
-
-
-def read_timeout(value: Any, where: str) -> float:
-    """Return the seconds of a time such as 90, 1.5 or 1h30m.
-
-    Args:
-        value: as text, or as YAML reads it.
-        where: what an error starts with.
-
-    Raises:
-        BadValue: it is none, or no time at all.
-    """
-    parts = TIME.fullmatch(str(value).strip()) if not isinstance(value, bool) else None
-    counts = [float(count) if count else 0.0 for count in parts.groups()] if parts else []
-    seconds = sum(count * unit for count, unit in zip(counts, UNITS_S, strict=False))
-    if not seconds:
-        raise BadValue(f"{where}: {value} is not a time. Use seconds, or hours, minutes and seconds: 1h30m.")
-    return seconds
-
-
-def _read_whole(value: Any, where: str, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < WHOLE:
-        raise BadValue(f"{where}: {_show(value)} is not a whole number of at least {least}.")
-    return value
-
-
-def _read_folder(value: Any, where: str) -> Path:
-    try:
-        return Path(_read_name(value, where)).expanduser()
-    except RuntimeError:  # ~somebody
-        raise BadValue(f"{where}: {value} is the home of nobody here. Write the whole path.") from None
-
-
-def _read_gpus(value: Any, where: str) -> tuple[str, ...]:
-    names = split(value, where) if isinstance(value, str) else value if isinstance(value, list) else [value]
-    gpus = tuple(str(name).strip() for name in names)
-    if len(set(gpus)) < len(gpus):
-        raise BadValue(f"{where}: a GPU is there twice. Name each once.")
-    return gpus
-
-
-def _read_loggers(value: Any, where: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(read_axis(value, where, _read_name)))
-
-
-def _read_claims(value: Any, where: str) -> str:
-    if value not in CLAIMS:
-        raise BadValue(f"{where}: {value!r} is not one of {', '.join(CLAIMS)}.")
-    return str(value)
-
-
-def _read_device(value: Any, where: str) -> str:
-    name = _read_name(value, where)
-    if not DEVICE.fullmatch(name):
-        raise BadValue(f"{where}: {name} is not the name of a device. Use auto, cpu, cuda, cuda:N or mps.")
-    return name
-
-
-def _read_flag(value: Any, where: str) -> bool:
-    if not isinstance(value, bool):
-        raise BadValue(f"{where}: {value!r} is neither true nor false.")
-    return value
-
-
 AXES: dict[str, tuple[str, Callable[[Any, str], Any]]] = {  # option: field of the request, its type
-    "method": ("method", _read_name),
-    "backbone": ("backbone", _read_name),
-    "dataset": ("dataset", _read_name),
-    "eval": ("evaluator", _read_name),
-    "label_frac": ("label_frac", _read_share),
-    "shots": ("shots", _read_shots),
-    "keep_one": ("keep_one", _read_flag),
-    "eval_dataset": ("eval_dataset", _read_name),
-    "seed": ("seed", _read_seed),
+    "method": ("method", read_name),
+    "backbone": ("backbone", read_name),
+    "dataset": ("dataset", read_name),
+    "eval": ("evaluator", read_name),
+    "label_frac": ("label_frac", read_share),
+    "shots": ("shots", read_shots),
+    "keep_one": ("keep_one", read_flag),
+    "eval_dataset": ("eval_dataset", read_name),
+    "seed": ("seed", read_seed),
 }
 TRAINING = ("epochs", "batch_size", "image_size", "precision")  # each short for `train.` and its name
 RUNTIME: dict[str, Callable[[Any, str], Any]] = {
-    "data_dir": _read_folder,
-    "results": _read_folder,
-    "device": _read_device,
-    "jobs": _read_count,
-    "devices": _read_count,
-    "threads": _read_count,
-    "deterministic": _read_flag,
-    "executor": _read_name,
-    "gpus": _read_gpus,
-    "gpus_per_cell": _read_count,
-    "wait": _read_flag,
-    "claims": _read_claims,
-    "log": _read_loggers,
-    "download": _read_flag,
-    "packed": _read_flag,
-    "profile": _read_flag,
+    "data_dir": read_folder,
+    "results": read_folder,
+    "device": read_device,
+    "jobs": read_count,
+    "devices": read_count,
+    "threads": read_count,
+    "deterministic": read_flag,
+    "executor": read_name,
+    "gpus": read_gpus,
+    "gpus_per_cell": read_count,
+    "wait": read_flag,
+    "claims": read_claims,
+    "log": read_loggers,
+    "download": read_flag,
+    "packed": read_flag,
+    "profile": read_flag,
     "timeout": read_timeout,
-    "retries": _read_retries,
-    "retry_failed": _read_flag,
-    "fail_fast": _read_flag,
+    "retries": partial(read_count, least=0),
+    "retry_failed": read_flag,
+    "fail_fast": read_flag,
 }

@@ -23,9 +23,7 @@ from bench.registry.requirements import find_unmet
 from bench.system.journal import LOAD, RUN, survived
 from bench.system.process_state import kept_state
 
-NAME_OF_PLUGIN = re.compile(
-    r"[A-Za-z0-9][A-Za-z0-9_-]*"
-)  # no dot, colon, comma or slash: they have a meaning
+NAME_OF_PLUGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # without what has a meaning: . : , /
 _TARGET = re.compile(r"(\.+|\.*\w+(\.\w+)*):\w+(\.\w+)*")
 PARTS = frozenset({"method", "backbone", "dataset", "train", "views"})  # of `--set PART.FIELD`
 

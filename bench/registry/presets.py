@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import UnknownName, suggest
 from bench.hookspecs import PRESETS
-from bench.registry.discovery import NAME_OF_PLUGIN, Discovery, Failure, Plugin, contain_failure, same_dist
-from bench.system.journal import survived
+from bench.registry.discovery import (
+    NAME_OF_PLUGIN,
+    Discovery,
+    Failure,
+    Plugin,
+    contain_failure,
+    loading,
+    same_dist,
+)
 
 if TYPE_CHECKING:
     from bench.contracts.presets import Preset
@@ -55,7 +62,7 @@ def collect_presets(discovery: Discovery, known: Mapping[str, Iterable[str]]) ->
     """
     entries: list[PresetEntry] = []
     for plugin in discovery.registered:
-        with contain_failure(discovery, plugin, PRESETS), survived(f"{plugin.id}: {PRESETS}"):
+        with contain_failure(discovery, plugin, PRESETS), loading(plugin, PRESETS):
             for items in discovery.hook_of(plugin, PRESETS)():
                 for item in items:
                     found = _read_item(plugin, item, known, entries)

@@ -97,12 +97,13 @@ def _count_predictions(records: Iterable[Mapping[str, Any]], folder: Path) -> st
     """Return of how many records the predictions are gone or damaged, or nothing where of none."""
     artifacts = ArtifactStore(folder)
     keys = [record["keys"]["score"] for record in records if record.get("predictions")]
-    gone = [key for key in keys if not (artifacts.folder / key).exists()]
-    damaged = [key for key in keys if key not in set(gone) and not artifacts.has(key)]
+    there = [key for key in keys if (artifacts.folder / key).exists()]
+    gone = len(keys) - len(there)
+    damaged = sum(not artifacts.has(key) for key in there)
     if not gone and not damaged:
         return ""
     return (
-        f"predictions: of {len(keys)} records, those of {len(gone)} are gone and those of {len(damaged)} are "
+        f"predictions: of {len(keys)} records, those of {gone} are gone and those of {damaged} are "
         "damaged. Tables know no more of these than counts; `bench verify` looks closer."
     )
 

@@ -42,6 +42,26 @@ def stratified_order(labels: Labels, seed: int, purpose: str) -> dict[int, Index
     }
 
 
+def pick_examples(labels: Labels, count: int, seed: int, purpose: str) -> Index:
+    """Return a few images of as many classes as possible, in the order of their labels.
+
+    Each class gives one image before any gives a second. Where no image has a label, any are taken.
+
+    Args:
+        labels: (n,), -1 where there is none.
+        count: images that are wanted; fewer are returned where there are not as many.
+        seed: of the draw.
+        purpose: what they are for; two purposes draw apart.
+    """
+    orders = list(stratified_order(labels, seed, purpose).values())
+    if not orders:
+        return np.sort(permute(len(labels), seed, purpose)[:count])
+    turns = np.concatenate([np.arange(len(order)) for order in orders])
+    classes = np.repeat(permute(len(orders), seed, purpose, "classes"), list(map(len, orders)))
+    index = np.concatenate(orders)[np.lexsort((classes, turns))][:count]
+    return index[np.argsort(labels[index], kind="stable")]
+
+
 def stratified_subset(
     labels: Labels,
     amount: LabelAmount | float,

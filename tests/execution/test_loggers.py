@@ -256,3 +256,22 @@ def test_scores_of_one_run_have_names_of_their_own(changes: dict[str, Any], name
     cell = {"evaluator": "knn", "dataset": "digits", "eval_dataset": "digits", "label_frac": 1.0, **changes}
 
     assert list_scores({"cell": cell, "metrics": {"top1": {"value": 50.0}}}) == {name: 50.0}
+
+
+@pytest.mark.parametrize(
+    ("names", "contents", "name"),
+    [
+        (("photos", "photos"), ("aaaaaaaa", "aaaaaaaa"), "knn/top1"),
+        (("photos", "pictures"), ("aaaaaaaa", "bbbbbbbb"), "pictures/knn/top1"),
+        (("photos", "photos"), ("aaaaaaaa", "bbbbbbbb"), "photos (bbbbbb)/knn/top1"),
+    ],
+)
+def test_scores_on_two_folders_have_names_of_their_own(
+    names: tuple[str, str], contents: tuple[str, str], name: str
+) -> None:
+    roles = ("dataset", "eval_dataset")
+    cell = {"evaluator": "knn", "label_frac": 1.0} | dict.fromkeys(roles, "image_folder")
+    cell |= {f"{role}_name": one for role, one in zip(roles, names, strict=True)}
+    record = {"cell": cell, "contents": dict(zip(roles, contents, strict=True))}
+
+    assert list_scores({**record, "metrics": {"top1": {"value": 50.0}}}) == {name: 50.0}

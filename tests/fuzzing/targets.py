@@ -44,9 +44,14 @@ TRAINING = Training(
 
 @contextlib.contextmanager
 def _folder() -> Iterator[Path]:
-    logging.getLogger("bench").setLevel(logging.CRITICAL)
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder)
+    log = logging.getLogger("bench")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+    finally:
+        log.setLevel(level)
 
 
 @contextlib.contextmanager

@@ -123,6 +123,18 @@ def test_an_added_protocol_is_that_of_the_settings_it_names(add: Add) -> None:
     assert pair["config"]["dataset"]["classes"] == ["3", "8"]
 
 
+def test_what_the_hook_of_presets_changes_of_the_process_is_put_back(
+    add: Add, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = Path.cwd()
+    add(f"    import os\n    os.chdir('/')\n{RECIPE}")
+    presets = Registry.load().presets()
+
+    assert Path.cwd() == before
+    assert [preset.full_name for preset in presets] == ["adds:short"]
+    assert "adds:presets: bench_presets changed the working directory. That was put back." in caplog.messages
+
+
 def test_show_and_plugins_say_what_was_added_by_whom_and_from_where(add: Add) -> None:
     add(RECIPE + VIEWS + PROTOCOL + SELECTION)
     method, evaluator = bench("show", "method", "simclr").stdout, bench("show", "evaluator", "knn").stdout

@@ -9,7 +9,14 @@ import pytest
 
 from bench.errors import BadData, BadValue, UnknownName, Unsupported
 from bench.splits.selection import Selection, choose, chosen_classes
-from bench.splits.stratified import folds, index_digest, least_fraction, stratified_holdout, stratified_subset
+from bench.splits.stratified import (
+    folds,
+    index_digest,
+    least_fraction,
+    pick_examples,
+    stratified_holdout,
+    stratified_subset,
+)
 
 LABELS = np.random.Generator(np.random.PCG64(0)).integers(0, 7, 1_000)
 NAMES = ("cat", "dog", "emu")
@@ -25,6 +32,26 @@ def test_a_subset_has_the_same_share_of_every_class() -> None:
     assert counts(LABELS[subset]) == [round(0.1 * n) for n in counts(LABELS)]
     assert subset.dtype == np.int64
     assert (np.diff(subset) > 0).all()
+
+
+@pytest.mark.parametrize("count", [3, 7, 10, 21])
+def test_examples_are_of_as_many_classes_as_possible_in_the_order_of_their_labels(count: int) -> None:
+    examples = pick_examples(LABELS, count, seed=0, purpose="test")
+    of_class = counts(LABELS[examples])
+
+    assert len(set(examples.tolist())) == count
+    assert (np.diff(LABELS[examples]) >= 0).all()
+    assert sum(n > 0 for n in of_class) == min(count, 7)
+    assert max(of_class) <= -(-count // 7)
+
+
+def test_examples_of_images_without_labels_are_any_and_all_of_few() -> None:
+    none = np.full(50, -1)
+    some = np.array([-1, 2, -1, 0])
+
+    assert len(set(pick_examples(none, 8, seed=0, purpose="test").tolist())) == 8
+    assert pick_examples(some, 8, seed=0, purpose="test").tolist() == [3, 1]
+    assert pick_examples(none, 80, seed=0, purpose="test").tolist() == list(range(50))
 
 
 def test_a_small_subset_lies_inside_a_larger_one() -> None:
