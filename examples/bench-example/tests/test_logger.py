@@ -10,22 +10,8 @@ from bench_example.journal import Journal
 from bench.api import Run
 
 
-def test_the_journal_has_a_line_for_each_score(tmp_path: Path) -> None:
+def test_the_journal_has_a_line_for_each_score(tmp_path: Path, run: Run) -> None:
     """Call it as a run with a score and a failure does."""
-    run = Run(
-        key="0123",
-        title="twist on gratings",
-        method="twist",
-        backbone="convmixer_small",
-        dataset="gratings",
-        seed=0,
-        settings={},
-        training={},
-        results=str(tmp_path),
-        folder=str(tmp_path / "artifacts"),
-        epochs=2,
-        steps=22,
-    )
     cell = {"dataset": "gratings", "eval_dataset": "gratings", "evaluator": "lda", "label_frac": 1.0}
     scored: dict[str, Any] = {"cell": cell, "metrics": {"top1": {"value": 71.5}}}
     failed: dict[str, Any] = {"cell": cell, "metrics": {}, "reason": "there is one class"}

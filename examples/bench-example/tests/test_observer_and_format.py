@@ -11,22 +11,8 @@ from bench_example.typst import Typst
 from bench.api import Caption, Run, Table, TableCell, TableColumn, TableRow
 
 
-def test_the_logbook_has_a_line_for_each_event(tmp_path: Path) -> None:
+def test_the_logbook_has_a_line_for_each_event(tmp_path: Path, run: Run) -> None:
     """Call it as a run does."""
-    run = Run(
-        key="0123",
-        title="twist on gratings",
-        method="twist",
-        backbone="convmixer_small",
-        dataset="gratings",
-        seed=0,
-        settings={},
-        training={},
-        results=str(tmp_path),
-        folder=str(tmp_path / "artifacts"),
-        epochs=2,
-        steps=22,
-    )
     record = {"status": "ok", "cell": {"evaluator": "lda"}, "metrics": {"top1": {"value": 71.5}}}
     bench_run_start(run)
     bench_run_end(run, "ok")
