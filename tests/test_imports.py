@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -157,3 +158,18 @@ def test_what_plans_and_lists_does_not_import_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
+
+
+def test_the_diagram_of_packages_says_each_once_and_its_arrows_are_imports() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    diagram = text.partition("```mermaid\n")[2].partition("```")[0]
+    arrows = [re.sub(r"[\[(].*?[\])]+", "", line).split() for line in diagram.splitlines() if "-->" in line]
+    labelled = re.findall(r"(\w+)[\[(]+\"", diagram)
+
+    assert len(labelled) == len(set(labelled)) >= 18
+    assert sorted(map(tuple, arrows)) == sorted(set(map(tuple, arrows)))
+    for one, _, other in arrows:
+        assert {one, other} <= set(labelled)
+        files = PLUGINS if one == "plugins" else [path for path in HARNESS if one in (*path.parts, path.stem)]
+        taken = {module for path in files for module, _ in imports(path)}
+        assert any(module.startswith(f"bench.{other}") for module in taken), (one, other)
