@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.errors import UsageError
+from bench.errors import BadData, UsageError
 from bench.plain_text import spell_out_line
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.presence import is_folder, is_there, list_below, list_folders, why_unlisted
@@ -57,9 +57,7 @@ def verify(folder: Path) -> Verified:
         found.artifacts += 1
         damage = artifacts.find_damage(path.name)
         if damage:
-            found.wrong.append(
-                f"{path}: {spell_out_line(damage)}. The next run that needs it makes it again."
-            )
+            found.wrong.append(_describe_damage(artifacts, path, damage))
     found.noted += () if why else _note_missing(predicted, artifacts)
     found.noted += _note_set_aside(folder)
     return found
@@ -87,6 +85,15 @@ def list_needed(record: Mapping[str, Any]) -> Iterator[str]:
     features = keys.get("features") or {}
     yield from filter(None, (keys["score"], keys.get("backbone")))
     yield from features.values() if isinstance(features, Mapping) else (features,)
+
+
+def _describe_damage(artifacts: ArtifactStore, path: Path, damage: str) -> str:
+    """Return what is wrong with an artifact: what must not be read may well be whole."""
+    try:
+        artifacts.refuse_closed(path.name)
+    except BadData as closed:
+        return str(closed)
+    return f"{path}: {spell_out_line(damage)}. The next run that needs it makes it again."
 
 
 def _note_missing(predicted: list[str], artifacts: ArtifactStore) -> Iterator[str]:

@@ -51,6 +51,18 @@ def test_artifacts_that_cannot_be_listed_are_said_and_records_are_read(
     assert " gone " not in done.output
 
 
+def test_an_artifact_that_must_not_be_read_is_not_said_to_be_damaged(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = ArtifactStore(results).keys()[0]
+    close(monkeypatch, results / "artifacts" / key)
+    done = run("verify", results)
+
+    assert f"wrong: {results / 'artifacts' / key}: it is another user's, and must not be read." in done.output
+    assert "damaged" not in done.output
+    assert done.exit_code == 1
+
+
 def test_a_page_is_made_of_records_whose_artifacts_are_closed(
     results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
