@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,13 +25,13 @@ WITHOUT_TORCH = (
     "statistics.paired", "splits.stratified", "storage.artifacts",
     "storage.record_fields", "storage.records",
     "report.export", "report.pictures", "cli.upkeep", "storage.verifying", "storage.leftovers",
-    "storage.upgrading", "bounds", "plain_text",
+    "storage.upgrading", "bounded_files", "bounds", "plain_text",
 )  # fmt: skip
 
 
 # From the lowest. A package may import those of lower rows, and none of its own row.
 LAYERS = (
-    ("bounds", "plain_text", "spelling"),
+    ("bounded_files", "bounds", "plain_text", "spelling"),
     ("errors", "keys", "hookspecs"),
     ("nn", "published"),
     ("config", "system", "metrics", "statistics", "storage"),
@@ -44,8 +45,8 @@ LAYERS = (
     ("cli",),
 )
 TOP = (
-    "__init__", "__main__", "api", "boundary", "bounds", "config", "errors", "hookspecs", "keys",
-    "plain_text", "spelling",
+    "__init__", "__main__", "api", "boundary", "bounded_files", "bounds", "config", "errors", "hookspecs",
+    "keys", "plain_text", "spelling",
 )  # fmt: skip
 
 
@@ -157,3 +158,18 @@ def test_what_plans_and_lists_does_not_import_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
+
+
+def test_the_diagram_of_packages_says_each_once_and_its_arrows_are_imports() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    diagram = text.partition("```mermaid\n")[2].partition("```")[0]
+    arrows = [re.sub(r"[\[(].*?[\])]+", "", line).split() for line in diagram.splitlines() if "-->" in line]
+    labelled = re.findall(r"(\w+)[\[(]+\"", diagram)
+
+    assert len(labelled) == len(set(labelled)) >= 18
+    assert sorted(map(tuple, arrows)) == sorted(set(map(tuple, arrows)))
+    for one, _, other in arrows:
+        assert {one, other} <= set(labelled)
+        files = PLUGINS if one == "plugins" else [path for path in HARNESS if one in (*path.parts, path.stem)]
+        taken = {module for path in files for module, _ in imports(path)}
+        assert any(module.startswith(f"bench.{other}") for module in taken), (one, other)

@@ -194,9 +194,10 @@ def status(session: Session, /, results: Path) -> None:
 def _describe_queues(session: Session, results: Path, records: Sequence[Any]) -> str:
     """Return what became of the cells that were submitted, or nothing where none were."""
     from bench.execution.queues import describe_queues
+    from bench.storage.presence import is_folder
     from bench.storage.submissions import FOLDER
 
-    if not (results / FOLDER).is_dir():
+    if not is_folder(results / FOLDER):
         return ""
     try:
         return describe_queues(results, records, session.registry)

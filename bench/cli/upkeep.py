@@ -66,15 +66,19 @@ def gc(results: Path, dry_run: bool, yes: bool) -> int:  # noqa: FBT001
     from bench.storage.leftovers import find_leftovers, remove_leftover
     from bench.system.heartbeat import look_around
 
-    is_quiet = all(sighting.is_silent for sighting in look_around(results))
-    leftovers = find_leftovers(results, is_quiet=is_quiet)
+    def look() -> Leftovers:
+        is_quiet = all(sighting.is_silent for sighting in look_around(results))
+        return find_leftovers(results, is_quiet=is_quiet)
+
+    leftovers = look()
     click.echo("\n".join(describe_leftovers(results, leftovers)))
     if dry_run or not leftovers.found or not confirm(f"Remove {len(leftovers.found)} of them?", yes=yes):
         return 0
     artifacts = ArtifactStore(results)
-    left = [one for one in leftovers.found if not remove_leftover(artifacts, one)]
+    still = {one.path for one in look().found}  # a run may have begun while the question stood
+    left = [one for one in leftovers.found if one.path not in still or not remove_leftover(artifacts, one)]
     for one in left:
-        click.echo(f"left: {one.path}: a process is at it, or it cannot be removed")
+        click.echo(f"left: {one.path}: it is needed now, or it cannot be removed")
     freed = sum(one.size for one in leftovers.found) - sum(one.size for one in left)
     click.echo(f"{results}: removed {len(leftovers.found) - len(left)}, {format_bytes(freed)}")
     return FAILED if left else 0

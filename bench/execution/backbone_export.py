@@ -77,7 +77,8 @@ def export_backbone(stored: StoredBackbone, library: str, folder: Path) -> None:
 def describe(stored: StoredBackbone, library: str) -> dict[str, Any]:
     """Return what `about.json` says of an exported backbone."""
     made, first = stored.made, stored.made.records[0]
-    own = {name: first["cell"][name] for name in ("method", "backbone", "seed")}
+    own = {name: first["cell"].get(name) for name in ("method", "backbone", "seed")}
+    params, said = sum(one.numel() for one in stored.backbone.parameters()), made.about.get("params")
     return {
         "format": library,
         "key": made.key,
@@ -91,9 +92,10 @@ def describe(stored: StoredBackbone, library: str) -> dict[str, Any]:
             "std": made.about["std"],
         },
         "dim": stored.dim,
-        "params": made.about["params"],
+        "params": said if type(said) is int else params,
         "config": {
-            name: first["config"][name] for name in ("method", "backbone", "dataset", "training", "views")
+            name: first["config"].get(name, {})
+            for name in ("method", "backbone", "dataset", "training", "views")
         },
         "settings": first.get("settings", {}),
         "labels_seen": (first.get("protocol") or {}).get("training_labels"),

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from bench.bounds import LARGEST
 from bench.config import build
 from bench.contracts.backbone import Backbone
 from bench.errors import BadData, BadPlugin, BadValue, UnknownName, UsageError, suggest
+from bench.plain_text import join_lines, shorten_text
 from bench.registry.registry import Registry
 from bench.reporting.formats.values import format_value
 from bench.reporting.named_rows import BEFORE_AXIS
 from bench.reporting.selection import parse_conditions, select_records
-from bench.storage.artifact_files import BACKBONE, read_about
+from bench.storage.artifact_files import ABOUT, BACKBONE, read_about
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.data_names import titles_of
 from bench.storage.records import Record, RecordStore
@@ -32,6 +36,8 @@ NAMING = (
     "evaluator",
 )  # fields of a cell that a word may mean
 SHOWN = 4  # backbones
+LARGEST_SIDE = 1 << 14  # pixels of an image
+MOST_LETTERS = 300  # of what torch says of weights that do not fit
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,7 @@ def load_backbone(
 
 def find_made(what: str, results: Path) -> Made:
     """Return what a results folder says of the one backbone that is meant; see `load_backbone`."""
-    records = [record for record in RecordStore(results).records() if record["status"] == "ok"]
+    records = [record for record in RecordStore(results).records() if _has_network(record)]
     if not records:
         raise UsageError(f"no records in {results}. Run `bench run` first.")
     chosen: Sequence[Mapping[str, Any]] = _select_by_key(records, what) or _select_by_name(
@@ -126,13 +132,36 @@ def find_made(what: str, results: Path) -> Made:
             f"Name one, by its key or with axes, as in {what},seed=0."
         )
     (key,) = keys
-    if store.find(key) is None:
+    if not store.is_whole(key, BACKBONE) or not store.is_whole(key, ABOUT):
+        store.refuse_closed(key)
         raise BadData(
-            f"{store.folder / key}: the backbone of {_title(chosen, key)} is not kept there. Run the same "
-            "`bench run` again, which makes it."
+            f"{store.folder / key}: the backbone of {_title(chosen, key)} is not kept there, or is "
+            "damaged. Run the same `bench run` again, which makes it."
         )
     own = [record for record in records if record["keys"]["backbone"] == key]
-    return Made(key, read_about(store.folder / key), own, store.folder / key)
+    return Made(key, _read_about(store.folder / key), own, store.folder / key)
+
+
+def _has_network(record: Record) -> bool:
+    """Tell whether a record says which network it is of."""
+    return record["status"] == "ok" and bool(record["keys"].get("backbone"))
+
+
+def _read_about(folder: Path) -> Mapping[str, Any]:
+    """Return what an artifact says of itself, of which a network is built.
+
+    Raises:
+        BadData: it is not what bench writes.
+    """
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        about = read_about(folder)
+        channels, side = about["channels"], about["image_size"]
+        is_sized = channels in (1, 3) and type(side) is int and 0 < side <= LARGEST_SIDE
+        numbers = [number for name in ("mean", "std") for number in about[name]]
+        is_scaled = all(type(number) in (int, float) and abs(number) <= LARGEST for number in numbers)
+        if is_sized and is_scaled and all(len(about[name]) in (1, channels) for name in ("mean", "std")):
+            return about
+    raise BadData(f"{folder / ABOUT}: it does not say how the network is used. Run its cell again.")
 
 
 def _select_by_key(records: Sequence[Record], what: str) -> list[Record]:
@@ -166,18 +195,22 @@ def _names_of(record: Mapping[str, Any]) -> set[str]:
 def _title(records: Sequence[Mapping[str, Any]], key: str) -> str:
     record = next(record for record in records if record["keys"]["backbone"] == key)
     cell, (trained_on, _) = record["cell"], titles_of(record)
-    return f"{cell['method']} {cell['backbone']} {trained_on} seed {cell['seed']}"
+    return f"{cell['method']} {cell['backbone']} {trained_on} seed {cell.get('seed')}"
 
 
 def build_stored(made: Made, registry: Registry) -> StoredBackbone:
     """Return the network of an artifact with its weights, which fit whole or not at all.
 
     Raises:
+        BadData: its record does not say how it is built, or its weights do not fit.
         BadPlugin: the backbone's plugin is another one than made it.
         UnknownName: it is not installed.
     """
     record = made.records[0]
-    name, config = record["cell"]["backbone"], record["config"]["backbone"]
+    name, config = record["cell"]["backbone"], (record.get("config") or {}).get("backbone") or {}
+    if not {"version", "dist"} <= config.keys():
+        title = _title(made.records, made.key)
+        raise BadData(f"{title}: its record does not say how {name} is built. Run its cell again.")
     cls: type[Backbone] = registry.load_class("backbones", name)
     if cls.version != config["version"]:
         raise BadPlugin(
@@ -191,5 +224,9 @@ def build_stored(made: Made, registry: Registry) -> StoredBackbone:
     }
     initial = cls.without_weights(build(cls.Config, values, name))
     backbone = cls(name, initial, made.about["channels"], made.about["image_size"])
-    backbone.load_state_dict(load_file(made.folder / BACKBONE))
+    try:
+        backbone.load_state_dict(load_file(made.folder / BACKBONE))
+    except (RuntimeError, SafetensorError) as error:
+        reason = shorten_text(join_lines(str(error)), MOST_LETTERS)
+        raise BadData(f"{made.folder / BACKBONE}: it does not fit {name} ({reason}).") from None
     return StoredBackbone(backbone, made)

@@ -16,8 +16,10 @@ from bench.storage.record_fields import flatten
 
 OPTIONS = {  # of `bench run`, by the field of a cell
     "method": "--method", "backbone": "--backbone", "dataset": "--dataset", "eval_dataset": "--eval-dataset",
-    "evaluator": "--eval", "label_frac": "--label-frac", "shots": "--shots", "seed": "--seed",
+    "evaluator": "--eval", "label_frac": "--label-frac", "shots": "--shots",
+    "keep_one": "--keep-one", "seed": "--seed",
 }  # fmt: skip
+FLAG = "true"  # the value of an option that takes none
 SHORT = {  # for a setting
     "train.epochs": "--epochs", "train.batch_size": "--batch-size", "train.image_size": "--image-size",
     "train.precision": "--precision",
@@ -149,10 +151,13 @@ def _place(cell: Mapping[str, Any], *, has_transfer: bool) -> Point:
     """Return a cell's values on the axes of `OPTIONS`, as the command line has them."""
     own = {**cell, "eval_dataset": (cell.get("eval_dataset") or cell["dataset"]) if has_transfer else ABSENT}
     values = (own.get(field) for field in OPTIONS)
-    return tuple(
-        None if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-        for value in values
-    )
+    return tuple(map(_write_axis, values))
+
+
+def _write_axis(value: Any) -> str | None:
+    if value is None or isinstance(value, bool):
+        return FLAG if value else ABSENT
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _is_of(point: Point, box: Box) -> bool:
@@ -166,7 +171,9 @@ def _is_of(point: Point, box: Box) -> bool:
 def _write_command(box: Box, varying: Sequence[str], common: Mapping[str, str], end: str) -> str:
     parts = ["bench run"]
     for option, values in zip(OPTIONS.values(), box, strict=False):
-        if values:
+        if values == (FLAG,) and option == OPTIONS["keep_one"]:
+            parts.append(option)
+        elif values:
             parts.append(f"{option} {shlex.quote(','.join(_sort(values)))}")
     settings = dict(zip(varying, box[len(OPTIONS) :], strict=True)) | {n: (v,) for n, v in common.items()}
     for name, values in settings.items():

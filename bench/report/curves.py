@@ -28,7 +28,6 @@ TITLES = {  # of what every training logs, those first that are looked at first
     "images_per_s": ("training images a second", "An image counts once, however many views it gives."),
 }  # fmt: skip
 NOT_DRAWN = ("epoch", "step", "seconds")
-AFTER_TERMS = "z_std"  # a line has the terms of the loss between the loss and this
 ALL_POINTS, FEWEST, MOST = 30_000, 8, 80  # points of all curves, and of one
 EPOCHS_SHOWN = 6  # in the table of a curve
 LIMIT = 400_000  # letters of all charts

@@ -21,6 +21,7 @@ from bench.splits.order import Index, Labels
 from bench.storage.data_names import is_transfer
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from bench.contracts.dataset import Images
@@ -60,8 +61,13 @@ class SetImages:
         for row in self.test_set.rows:
             try:
                 labels = self.stored.labels(row.records[0])
+                features = self.stored.features(row.records[0])
             except NotStored as error:
                 self.tell(f"{self.test_set.name}: {error}")
+                continue
+            if not _are_of(labels, features, len(self.test_set.classes)):
+                other = f"the features of {row.name} are not of the record's test images"
+                self.tell(f"{self.test_set.name}: {other}")
                 continue
             if found and not np.array_equal(labels, found[0][1]):
                 other = f"{row.name} has features of other images than {found[0][0].name}"
@@ -77,6 +83,13 @@ class SetImages:
         if self.images is None:
             raise NotStored("there are no images")
         return self.images.take(torch.from_numpy(np.asarray(rows, dtype=np.int64))).pixels
+
+
+def _are_of(labels: Labels, features: NDArray[np.float32], classes: int) -> bool:
+    """Tell whether labels and features are of the same images, and of the classes of the record."""
+    shapes = labels.ndim == 1 and features.ndim == 2 and len(labels) == len(features) > 0
+    kinds = labels.dtype.kind == "i" and features.dtype.kind == "f"
+    return shapes and kinds and int(labels.min()) >= 0 and int(labels.max()) < classes
 
 
 def draw_set_maps(images: SetImages, most: int, kind: str) -> tuple[list[MapFigure], list[Sheet]]:

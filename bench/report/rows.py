@@ -14,7 +14,8 @@ from bench.reporting.metric_choice import USUAL_METRIC
 Record = Mapping[str, Any]
 
 MOST_ROWS = 8  # of a figure: as many as there are colours
-Question = tuple[str, float | None, int | None]  # an evaluator, the share of the labels, and the shots
+# an evaluator, the share of the labels, the shots, and whether one image of each class is kept
+Question = tuple[str, float | None, int | None, bool]
 ROW_FIELDS = ("method", "backbone", "dataset")
 
 
@@ -84,10 +85,10 @@ def choose_test_sets(records: Iterable[Record]) -> tuple[TestSet, ...]:
     then that with the most labels.
     """
     survey = survey_records([one for one in records if USUAL_METRIC in (one.get("metrics") or {})])
-    by_set: dict[tuple[Any, Any, int], list[RecordPoint]] = defaultdict(list)
+    by_set: dict[tuple[Any, Any, tuple[str, ...]], list[RecordPoint]] = defaultdict(list)
     for point in survey.points:
         data = (point.record.get("config") or {}).get("eval_dataset") or {}
-        classes = len(point.record.get("classes") or ())
+        classes = tuple(point.record.get("classes") or ())
         by_set[point.axes["eval_dataset"], data.get("fingerprint"), classes].append(point)
     names: dict[str, int] = defaultdict(int)
     sets = []
@@ -102,7 +103,7 @@ def _choose_tasks(name: str, points: Sequence[RecordPoint], survey: Survey) -> T
     by_task: dict[Question, list[RecordPoint]] = defaultdict(list)
     for point in points:
         share, shots = (point.axes.get(axis) for axis in ("label_frac", "shots"))
-        by_task[point.axes["evaluator"], share, shots].append(point)
+        by_task[point.axes["evaluator"], share, shots, bool(point.axes.get("keep_one"))].append(point)
     tasks = {task: _group(found, survey) for task, found in by_task.items()}
     calibrated = {
         task: rows
@@ -110,19 +111,20 @@ def _choose_tasks(name: str, points: Sequence[RecordPoint], survey: Survey) -> T
         if all("ece" in point.record["metrics"] for point in by_task[task])
     }
 
-    def rank(task: Question) -> tuple[int, bool, float, int, str]:
-        evaluator, share, shots = task
-        return -len(tasks[task]), task not in calibrated, -(share or 0), -(shots or 0), evaluator
+    def rank(task: Question) -> tuple[int, bool, float, int, bool, str]:
+        evaluator, share, shots, keeps_one = task
+        return -len(tasks[task]), task not in calibrated, -(share or 0), -(shots or 0), keeps_one, evaluator
 
     shown = _make_task(min(tasks, key=rank), tasks)
     return TestSet(name, shown, _make_task(min(calibrated, key=rank), tasks) if calibrated else None)
 
 
 def _make_task(task: Question, tasks: Mapping[Question, Mapping[str, list[Record]]]) -> Task:
-    evaluator, share, shots = task
+    evaluator, share, shots, keeps_one = task
     rows = [Row(name, tuple(found)) for name, found in tasks[task].items()]
     rows.sort(key=lambda row: -row.score)
     labels = "" if share is None or share == 1 else f", {format_label('label_frac', share)} of labels"
+    labels += f", {format_label('keep_one', keeps_one)}" if keeps_one else ""
     labels = labels if shots is None else f", {format_label('shots', shots)}"
     return Task(f"{evaluator}{labels}", tuple(rows[:MOST_ROWS]), len(rows))
 

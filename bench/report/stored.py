@@ -16,12 +16,15 @@ from bench.errors import BenchError
 from bench.keys import digest
 from bench.report.projection import KINDS, Projection, project
 from bench.report.rows import Record
+from bench.reporting.evidence import ROUNDING
 from bench.reporting.folders import StoredPredictions
+from bench.reporting.metric_choice import USUAL_METRIC
 from bench.splits.order import Index, Labels
 from bench.splits.stratified import index_digest
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.data_names import data_of
 from bench.storage.predictions import Predictions
+from bench.storage.presence import is_there
 
 if TYPE_CHECKING:
     from bench.contracts.dataset import Images
@@ -51,12 +54,13 @@ class Stored:
     def __init__(self, folders: Sequence[Path]) -> None:
         self.stores = tuple(ArtifactStore(folder) for folder in folders)
         self._predictions = StoredPredictions(folders)
+        self._with_features: dict[str, Path | None] = {}
 
     def predictions(self, record: Record) -> Predictions:
         """Return what was predicted of each test image.
 
         Raises:
-            NotStored: it is not there, or not of the classes of the record.
+            NotStored: it is not there, not of the classes of the record, or not as often right as it says.
         """
         found = self._predictions.read(record["keys"]["score"])
         if found is None or not len(found.labels):
@@ -64,13 +68,16 @@ class Stored:
         classes, values = len(record.get("classes") or ()), np.concatenate(found[:2])
         if values.min() < 0 or values.max() >= classes:
             raise NotStored(f"{title_of(record)}: its predictions are not of the record's {classes} classes")
+        right = 100 * float(np.mean(found.labels == found.predicted))
+        if not abs(right - record["metrics"][USUAL_METRIC]["value"]) <= ROUNDING:
+            raise NotStored(f"{title_of(record)}: its predictions are not as often right as its record says")
         return found
 
     def features(self, record: Record) -> NDArray[np.float32]:
         """Return the frozen features of the test split, (n, dim).
 
         Raises:
-            NotStored: they are not there.
+            NotStored: they are not there, or are not what was written.
         """
         return self._read(record, "x")
 
@@ -86,15 +93,25 @@ class Stored:
         from safetensors import SafetensorError, safe_open
 
         key = feature_key(record)
-        for store in self.stores:
-            file: Any
+        path = self._find_features(key)
+        file: Any
+        if path:
             with (
-                contextlib.suppress(OSError, SafetensorError),
-                safe_open(store.folder / key / FEATURES, framework="numpy") as file,
+                contextlib.suppress(OSError, SafetensorError, TypeError),  # or of a type that numpy lacks
+                safe_open(path, framework="numpy") as file,
             ):
                 found: NDArray[Any] = file.get_tensor(tensor)
                 return found
-        raise NotStored(f"{title_of(record)}: its features are not stored")
+        is_kept = any(is_there(store.folder / key) for store in self.stores)
+        what = "not what was written, or of no use" if is_kept else "not stored"
+        raise NotStored(f"{title_of(record)}: its features are {what}")
+
+    def _find_features(self, key: str) -> Path | None:
+        """Return where features are whole, by their digest: they are read once to tell."""
+        if key not in self._with_features:
+            whole = (store.folder / key / FEATURES for store in self.stores if store.is_whole(key, FEATURES))
+            self._with_features[key] = next(whole, None)
+        return self._with_features[key]
 
     def map(self, record: Record, rows: Index, kind: str, seed: int) -> Projection:
         """Return the map of some of the test images: as it was kept beside the features, or made and kept.
@@ -106,8 +123,8 @@ class Stored:
         made_of = [feature_key(record), index_digest(rows), kind, seed, package, version(package)]
         key = digest({"stage": "map", "version": MAPS_VERSION, "of": made_of})
         for store in self.stores:
-            if store.has(key):
-                return _read_map(store.folder / key)
+            if store.is_whole(key, MAP) and (kept := _read_map(store.folder / key, len(rows))):
+                return kept
         made = project(self.features(record)[rows], self.labels(record)[rows], kind, seed)
         store = next((one for one in self.stores if one.has(feature_key(record))), self.stores[0])
         # a folder that may only be read keeps none
@@ -136,11 +153,19 @@ def _write_map(made: Projection, folder: Path) -> None:
     save_file({"points": made.points, "numbers": np.array(numbers)}, folder / MAP)
 
 
-def _read_map(folder: Path) -> Projection:
+def _read_map(folder: Path, images: int) -> Projection | None:
+    """Return a map that was kept; none where it is none of so many images."""
+    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    kept = load_file(folder / MAP)
-    return Projection(kept["points"], *(float(value) for value in kept["numbers"]))
+    try:
+        kept = load_file(folder / MAP)
+        points, numbers = kept["points"], kept["numbers"]
+    except (OSError, SafetensorError, KeyError, TypeError):
+        return None
+    if points.shape != (images, 2) or numbers.shape != (3,) or not np.isfinite(points).all():
+        return None
+    return Projection(points, *map(float, numbers))
 
 
 # ---- images, which are in no artifact

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.bounds import LARGEST
 from bench.report.results import Results
 from bench.report.styles import LABELLED
 from bench.reporting.axes import TRAINED_FIELDS, RecordPoint, Survey, is_of_training, survey_records
@@ -126,7 +127,7 @@ def _points_of(log: Sequence[Epoch], name: str) -> list[Point]:
     return [
         (epoch["epoch"], float(epoch[name]))
         for epoch in log
-        if isinstance(epoch.get(name), (int, float)) and math.isfinite(epoch[name])
+        if isinstance(epoch.get(name), (int, float)) and abs(epoch[name]) <= LARGEST  # nor nan
     ]
 
 

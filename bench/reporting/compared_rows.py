@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -153,6 +154,8 @@ def _compare(one: Evidence, other: Evidence) -> Comparison | str:
     for cell in (one, other):
         if cell.group.mean is None:
             return cell.group.status
+        if not math.isfinite(cell.group.mean):
+            return "a value that is no finite number"
     return compare(one, other)
 
 

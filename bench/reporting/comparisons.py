@@ -60,13 +60,13 @@ class Comparison:
     of_images: Part | None = None
 
 
-def compare(one: Evidence, other: Evidence, strictest: float = 0.0) -> Comparison | str:
+def compare(one: Evidence, other: Evidence, strictest: float | None = None) -> Comparison | str:
     """Return the comparison of two cells under one metric, or in a few words why there is none.
 
     Args:
         one: the one; predictions are read only where they can make a difference.
         other: the other.
-        strictest: the smallest level that the p will be held against.
+        strictest: the smallest level that the p will be held against; none where the p itself is told.
     """
     if one.test_set != other.test_set:
         return OTHER_IMAGES
@@ -137,11 +137,11 @@ def _conclude(difference: float, of_seeds: Sequence[Part], of_images: Part | Non
 
 
 def _compare_answers(
-    one: Evidence, other: Evidence, count: int, other_count: int, strictest: float
+    one: Evidence, other: Evidence, count: int, other_count: int, strictest: float | None
 ) -> Comparison | str:
     difference = 100 * (count - other_count) / one.n
     least, most = bound_mcnemar(count, other_count, one.n)
-    if least > LEVEL or most <= strictest:  # whatever was predicted of which image
+    if strictest is not None and (least > LEVEL or most <= strictest):  # whatever was predicted
         return Comparison(most, ANSWERS, difference)
     if one.judged is None or other.judged is None:
         return Comparison(most, COUNTS, difference)

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -72,13 +73,12 @@ class Evidence:
     @cached_property
     def test_set(self) -> tuple[Any, ...] | None:
         """What cells of the same test images have in common; none where the seeds do not agree on it."""
-        found = {
-            (
-                record["metrics"][self.group.metric].get("n"),
-                ((record.get("config") or {}).get("eval_dataset") or {}).get("fingerprint"),
-            )
-            for record in self.records
-        }
+        found = set()
+        for record in self.records:
+            data = (record.get("config") or {}).get("eval_dataset") or {}
+            classes = data.get("classes")  # a fingerprint is of all images, whichever classes are used
+            chosen = json.dumps(classes) if classes else ""
+            found.add((record["metrics"][self.group.metric].get("n"), data.get("fingerprint"), chosen))
         return found.pop() if len(found) == 1 else None
 
     @cached_property

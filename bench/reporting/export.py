@@ -24,6 +24,7 @@ from bench.reporting.sidecar import (
 from bench.reporting.table import build_table
 from bench.reporting.uncertainty import AUTO
 
+MOST_DIGITS = 12  # as `bench table --digits`
 TEXT_OR_NONE = (str, type(None))
 KINDS: dict[str, Any] = {  # of values whose default does not say it
     "format": str, "rows": TEXT_OR_NONE, "cols": TEXT_OR_NONE, "metric": TEXT_OR_NONE,
@@ -79,7 +80,8 @@ def request_of(sidecar: Sidecar, path: Path) -> TableRequest:
     kinds = {one.name: type(one.default) for one in fields(TableRequest)} | KINDS
     asked = sidecar.asked
     for name, value in asked.items():
-        if name not in kinds or not isinstance(value, kinds[name]):
+        is_one = name in kinds and isinstance(value, kinds[name])
+        if not is_one or (name == "digits" and value is not None and not 0 <= value <= MOST_DIGITS):
             raise BadData(f"--from: {path} asks for {name} {value!r}, which this bench has not. Restore it.")
     if "format" not in asked:
         raise BadData(f"--from: {path} names no format. Restore it.")

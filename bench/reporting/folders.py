@@ -13,6 +13,7 @@ from bench.errors import UsageError
 from bench.reporting.axes import FOLDER
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.predictions import read_predictions
+from bench.storage.presence import is_there
 from bench.storage.records import IDENTITY, Record, RecordStore
 
 if TYPE_CHECKING:
@@ -86,9 +87,7 @@ class StoredPredictions:
     def read(self, score_key: str) -> Predictions | None:
         """Return the predictions of a score; none where no folder has them, or two have others."""
         read = (
-            read_predictions(store, score_key)
-            for store in self._stores
-            if (store.folder / score_key).exists()
+            read_predictions(store, score_key) for store in self._stores if is_there(store.folder / score_key)
         )
         found = [one for one in read if one is not None]
         return found[0] if found and all(_are_equal(found[0], other) for other in found[1:]) else None

@@ -14,13 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.bounded_files import read_bounded
 from bench.errors import BadData, UsageError
 from bench.reporting.axes import FOLDER
+from bench.storage.presence import is_there
 from bench.storage.record_json import digest_of
 from bench.storage.records import IDENTITY, Record, RecordStore
 
 ENDING = ".keys.json"
 FORMAT = 1  # of a sidecar
+LARGEST_FILE = 1 << 28  # bytes: a record takes some hundred
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def read_sidecar(path: Path) -> Sidecar:
         UsageError: a newer bench wrote it.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_bounded(path, LARGEST_FILE))
     except OSError as error:
         raise BadData(f"--from: {path} cannot be read ({error.strerror}).") from None
     except (ValueError, RecursionError):
@@ -121,7 +124,7 @@ def read_sidecar(path: Path) -> Sidecar:
             written=str(content["sha256"]),
             bench=str(content["bench"]),
         )
-    except (KeyError, TypeError, ValueError, IndexError):
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
         raise BadData(
             f"--from: {path} is not what `bench table --output` writes beside a table. Name a file {ENDING}."
         ) from None
@@ -150,7 +153,7 @@ def find_records(path: Path, sidecar: Sidecar, folders: Sequence[Path]) -> list[
         record = store.find(place["cell"], place["key"], tell=False)
         if record is None or digest_of(record) != place["digest"]:
             file = store.path(place["cell"], place["key"])
-            troubles.append((file, "was changed" if file.exists() else "is missing"))
+            troubles.append((file, "was changed" if is_there(file) else "is missing"))
         else:
             found.append({**record, FOLDER: sidecar.folders[place["folder"]]} if sidecar.has_axis else record)
     if troubles:

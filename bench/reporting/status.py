@@ -19,6 +19,7 @@ from bench.reporting.running import describe_running
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.attempts import is_given_up
 from bench.storage.data_names import name_data
+from bench.storage.presence import is_there, list_below, why_unlisted
 from bench.storage.record_shape import STATUSES
 
 ADVICE = {
@@ -51,10 +52,17 @@ def describe_status(records: Iterable[Mapping[str, Any]], folder: str | Path = "
             paragraphs.append("\n".join([f"{kind}: {len(matches)}. {advice}", *_list_reasons(matches)]))
     if notes := describe_data_notes(records):
         paragraphs.append("\n".join(["data:", *(f"  {note}" for note in notes)]))
-    if missing := _count_predictions(records, Path(folder)):
-        paragraphs.append(missing)
-    paragraphs.append(_measure_artifacts(Path(folder) / "artifacts"))
+    paragraphs += filter(None, _describe_artifacts(records, ArtifactStore(Path(folder))))
     return "\n\n".join(paragraphs)
+
+
+def _describe_artifacts(records: Iterable[Mapping[str, Any]], artifacts: ArtifactStore) -> Iterator[str]:
+    """Yield what is missing of the artifacts, and what they take on disk."""
+    if why := why_unlisted(artifacts.folder):
+        yield f"artifacts: {artifacts.folder} cannot be listed ({why})"
+        return
+    yield _count_predictions(records, artifacts)
+    yield _measure_artifacts(artifacts.folder)
 
 
 def _kind_of(record: Mapping[str, Any]) -> str:
@@ -93,11 +101,10 @@ def _list_reasons(records: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         yield f"  {reason} ({first}{more})"
 
 
-def _count_predictions(records: Iterable[Mapping[str, Any]], folder: Path) -> str:
+def _count_predictions(records: Iterable[Mapping[str, Any]], artifacts: ArtifactStore) -> str:
     """Return of how many records the predictions are gone or damaged, or nothing where of none."""
-    artifacts = ArtifactStore(folder)
     keys = [record["keys"]["score"] for record in records if record.get("predictions")]
-    there = [key for key in keys if (artifacts.folder / key).exists()]
+    there = [key for key in keys if is_there(artifacts.folder / key)]
     gone = len(keys) - len(there)
     damaged = sum(not artifacts.has(key) for key in there)
     if not gone and not damaged:
@@ -115,7 +122,7 @@ def _measure_artifacts(folder: Path) -> str:
 
 
 def _list_sizes(folder: Path) -> Iterator[int]:
-    for path in folder.rglob("*"):
+    for path in list_below(folder):
         with contextlib.suppress(OSError):  # a worker may have just renamed it
             if path.is_file():
                 yield path.stat().st_size

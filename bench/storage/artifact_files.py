@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.bounded_files import read_bounded
+
 BACKBONE, PREDICTIONS = "backbone.safetensors", "predictions.safetensors"
 METRICS = "metrics.jsonl"  # of a training, a line an epoch
 ABOUT = "about.json"  # what an artifact cost and, of a backbone, how it is to be used
@@ -19,5 +21,5 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 def read_about(folder: Path) -> dict[str, Any]:
     """Return what the artifact in `folder` says of itself."""
-    about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
+    about: dict[str, Any] = json.loads(read_bounded(folder / ABOUT))
     return about

@@ -12,17 +12,20 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.bounded_files import is_file, read_bounded
 from bench.errors import BadData
 from bench.plain_text import spell_out_line
 from bench.storage.artifact_files import METRICS
 from bench.storage.claims import Claim, Claims, adopt_work, forget_work
 from bench.storage.durable import share, sync, write_durably
+from bench.storage.presence import is_folder, is_there
 from bench.storage.set_aside import is_set_aside, set_aside
 
 MANIFEST = "manifest.json"
@@ -59,7 +62,7 @@ class ArtifactStore:
             BadData: it cannot be read, for it is another user's: nobody can tell whether it is whole.
         """
         folder = self.folder / key
-        if not folder.exists():
+        if not is_there(folder):
             return None
         damage = _find_damage(folder, key, digests=True, but=LOGS)
         if not damage:
@@ -83,9 +86,18 @@ class ArtifactStore:
             kept = {name: entry for name, entry in manifest.files.items() if name not in bad}
             _save_manifest(folder, Manifest(key, kept))
 
-    def is_whole(self, key: str, name: str) -> bool:
-        """Tell whether a file of an artifact is there and is, by its digest, what was written."""
+    def is_whole(self, key: str, name: str, most: float = math.inf) -> bool:
+        """Tell whether a file of an artifact is there and is, by its digest, what was written.
+
+        Args:
+            key: of the artifact.
+            name: of the file.
+            most: bytes; a file of more is not read.
+        """
         folder = self.folder / key
+        with contextlib.suppress(OSError):
+            if not is_file(folder / name, most):
+                return False
         manifest = _read_manifest(folder)
         return (
             manifest is not None
@@ -93,6 +105,15 @@ class ArtifactStore:
             and name in manifest.files
             and _is_whole(folder, name, manifest, digests=True)
         )
+
+    def refuse_closed(self, key: str) -> None:
+        """Refuse an artifact of which something must not be read: nobody can tell whether it is whole.
+
+        Raises:
+            BadData: there is one.
+        """
+        if is_there(self.folder / key):
+            _refuse_closed(self.folder / key)
 
     def keys(self) -> list[str]:
         """Return the keys of the artifacts that are there, sorted."""
@@ -181,7 +202,9 @@ class Manifest:
 
 
 def _write_manifest(folder: Path, key: str) -> None:
-    # a manifest may be there already, from a process that died
+    for half in folder.glob(f".{Path(MANIFEST).stem}.*.tmp"):  # of a process that was killed
+        half.unlink()
+    # a manifest may be there already, likewise
     paths = sorted(path for path in folder.iterdir() if path.name != MANIFEST and not is_set_aside(path))
     files: dict[str, dict[str, int | str]] = {}
     for path in paths:
@@ -199,7 +222,7 @@ def _save_manifest(folder: Path, manifest: Manifest) -> None:
 def _refuse_closed(folder: Path) -> None:
     """Refuse an artifact of which something must not be read: that is no damage."""
     for path in (folder, *(sorted(folder.iterdir()) if os.access(folder, os.R_OK | os.X_OK) else ())):
-        if not os.access(path, os.R_OK | os.X_OK if path.is_dir() else os.R_OK):
+        if is_there(path) and not os.access(path, os.R_OK | os.X_OK if is_folder(path) else os.R_OK):
             raise BadData(
                 f"{path}: it is another user's, and must not be read. Have them share it "
                 f"(chmod -R a+rX {folder.parent}), or use other --results."
@@ -209,7 +232,7 @@ def _refuse_closed(folder: Path) -> None:
 def _read_manifest(folder: Path) -> Manifest | None:
     """Return what the manifest says; none if there is none, or it is damaged."""
     try:
-        content = json.loads((folder / MANIFEST).read_text())
+        content = json.loads(read_bounded(folder / MANIFEST))
         key, files = content.get("key"), content["files"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
@@ -257,7 +280,8 @@ def _is_whole(folder: Path, name: str, manifest: Manifest, *, digests: bool) -> 
     entry = manifest.files.get(name)
     try:
         return entry is None or (
-            (folder / name).stat().st_size == entry["bytes"]
+            is_file(folder / name)
+            and (folder / name).stat().st_size == entry["bytes"]
             and (not digests or _hash(folder / name) == entry["sha256"])
         )
     except (OSError, KeyError, TypeError):

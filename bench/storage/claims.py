@@ -27,9 +27,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from bench.bounded_files import read_bounded
 from bench.errors import BadValue, ClaimLost
 from bench.keys import digest
 from bench.storage.mounts import describe_unreached
+from bench.storage.presence import is_there
 
 LOCK, LEASE = KINDS = ("lock", "lease")
 CHOICE = "claims"  # the file that says which kind there is
@@ -66,8 +68,8 @@ class Claims:
     @cached_property
     def kind(self) -> str:
         """Which kind of claims the folder has: what it says, or else what its file system allows."""
-        with contextlib.suppress(OSError):
-            said = (self.folder / CHOICE).read_text(encoding="utf-8").strip()
+        with contextlib.suppress(OSError, ValueError):
+            said = read_bounded(self.folder / CHOICE).strip()
             if said in KINDS:
                 return said
         unreached = describe_unreached(self.folder)
@@ -88,7 +90,7 @@ class Claims:
             BadValue: the folder has claims of the other kind.
         """
         path = self.folder / CHOICE
-        if kind in ("auto", self.kind) or not path.exists():
+        if kind in ("auto", self.kind) or not is_there(path):
             return self.kind if kind == "auto" else kind
         raise BadValue(
             f"--claims: {kind} was asked for, and the runs in {self.folder.parent.parent} have {self.kind}. "
@@ -128,12 +130,15 @@ class Claims:
 
     def is_held(self, key: str) -> bool:
         """Tell whether a process is at a key; nothing is written where none ever was."""
-        if self.kind == LEASE:
-            return Lease(self.folder, key).is_alive
-        if not (self.folder / f"{key}.lock").exists():
-            return False
-        with self.attempt(key) as claim:
-            return claim is None
+        try:
+            if self.kind == LEASE:
+                return Lease(self.folder, key).is_alive
+            if not is_there(self.folder / f"{key}.lock"):
+                return False
+            with self.attempt(key) as claim:
+                return claim is None
+        except OSError:  # it is another user's: nobody here can tell
+            return True
 
     @contextlib.contextmanager
     def hold(self, key: str) -> Iterator[Claim]:
@@ -234,8 +239,8 @@ class Lease(Claim):
     def _look(self) -> tuple[str, float] | None:
         """Return whose the file is and when it was touched last; none where there is none."""
         try:
-            return self.path.read_text(encoding="utf-8"), self.path.stat().st_mtime
-        except OSError:
+            return read_bounded(self.path), self.path.stat().st_mtime
+        except (OSError, ValueError):
             return None
 
     def _is_own(self) -> bool:

@@ -8,9 +8,13 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from bench.bounds import WHOLE
 from bench.storage.artifact_files import METRICS
 from bench.storage.artifacts import ArtifactStore
+from bench.storage.presence import is_there
 from bench.storage.record_json import BROKEN
+
+LARGEST_FILE = 1 << 28  # bytes: a line an epoch takes some hundred
 
 log = logging.getLogger("bench")
 
@@ -28,8 +32,8 @@ def read_epochs(artifacts: ArtifactStore, backbone_key: str) -> list[Epoch]:
         backbone_key: the key of the training.
     """
     path = artifacts.folder / backbone_key / METRICS
-    if not artifacts.is_whole(backbone_key, METRICS):
-        if path.exists():
+    if not artifacts.is_whole(backbone_key, METRICS, LARGEST_FILE):
+        if is_there(path):
             log.warning("%s: it is not what was logged, and is left out.", path)
         return []
     text = path.read_text(encoding="utf-8", errors="replace")
@@ -48,4 +52,4 @@ def _decode(lines: Sequence[str]) -> Iterator[Any]:
 
 
 def _is_epoch(line: Any) -> bool:
-    return isinstance(line, dict) and isinstance(line.get("epoch"), int)
+    return isinstance(line, dict) and type(line.get("epoch")) is int and 0 <= line["epoch"] < WHOLE

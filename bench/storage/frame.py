@@ -11,6 +11,7 @@ from bench.errors import UsageError
 from bench.keys import digest
 from bench.plain_text import escape_halves
 from bench.storage.data_names import name_data
+from bench.storage.presence import is_folder
 from bench.storage.record_fields import PASSES, flatten, settings_of
 from bench.storage.records import IDENTITY, Record, RecordStore
 
@@ -37,7 +38,7 @@ def results(folder: str | Path = "results") -> pd.DataFrame:
     """
     import pandas as pd
 
-    if not Path(folder).is_dir():
+    if not is_folder(Path(folder)):
         raise UsageError(f"no records in {folder}: there is no such folder. Run `bench run` first.")
     records = list(RecordStore(Path(folder)).records())
     settings = sorted({name for record in records for name in record.get("settings") or {}})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,9 +13,10 @@ from pathlib import Path
 
 from bench.errors import UsageError
 from bench.storage.artifacts import ArtifactStore
+from bench.storage.presence import is_folder, list_below, list_folders, why_unlisted
 from bench.storage.records import STALE_S, RecordStore
 from bench.storage.set_aside import is_set_aside
-from bench.storage.verifying import list_artifact_folders, list_needed
+from bench.storage.verifying import describe_unlisted, list_artifact_folders, list_needed
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def find_leftovers(folder: Path, *, is_quiet: bool) -> Leftovers:
     Raises:
         UsageError: there is no such folder.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise UsageError(f"{folder}: there is no such folder. Name a results folder with --results.")
     artifacts, needed, refused = ArtifactStore(folder), set[str](), 0
     for record in RecordStore(folder).inspect():
@@ -67,6 +70,8 @@ def find_leftovers(folder: Path, *, is_quiet: bool) -> Leftovers:
             needed.update(list_needed(record))
     found, kept = list(_list_temporary(folder)), []
     found += _list_aside(artifacts)
+    if why := why_unlisted(artifacts.folder):
+        kept.append(describe_unlisted(artifacts, why))
     if not is_quiet:
         kept.append(
             "a process works here: work folders and artifacts without a record stay until it has ended"
@@ -90,24 +95,23 @@ def remove_leftover(artifacts: ArtifactStore, leftover: Leftover) -> bool:
         artifacts: of the results folder.
         leftover: as `find_leftovers` returned it.
     """
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack, contextlib.suppress(OSError):  # of a lock that is another user's
         if leftover.key and not stack.enter_context(artifacts.claims.attempt(leftover.key)):
             return False
-        if leftover.path.is_dir() and not leftover.path.is_symlink():
+        if is_folder(leftover.path) and not leftover.path.is_symlink():
             shutil.rmtree(leftover.path, ignore_errors=True)
         else:
-            with contextlib.suppress(OSError):
-                leftover.path.unlink()
-        return not leftover.path.exists()
+            leftover.path.unlink()
+    return not os.path.lexists(leftover.path)
 
 
 def measure_size(path: Path) -> int:
     """Return the bytes of a file, or of all files in a folder."""
     size = 0
-    for one in (path, *path.rglob("*")) if path.is_dir() and not path.is_symlink() else (path,):
+    for one in (path,) if os.path.islink(path) else (path, *list_below(path)):  # noqa: PTH114
         with contextlib.suppress(OSError):  # it is gone
-            stat = one.lstat()
-            size += stat.st_size if not one.is_dir() else 0
+            status = one.lstat()
+            size += 0 if stat.S_ISDIR(status.st_mode) else status.st_size
     return size
 
 
@@ -126,23 +130,20 @@ def _list_aside(artifacts: ArtifactStore) -> Iterator[Leftover]:
 
 def _list_work(artifacts: ArtifactStore) -> Iterator[Leftover]:
     """Yield the work folders whose process has ended: nobody has a claim on their key."""
-    with contextlib.suppress(OSError):
-        for path in artifacts.claims.folder.iterdir():
-            key = path.name.partition(".")[0]
-            if not path.is_dir() or not key or artifacts.claims.is_held(key):
-                continue
-            made = artifacts.has(key)
-            why = (
-                "what it was for is made"
-                if made
-                else "a process that ended left it: a run would go on from it"
-            )
-            yield Leftover(path, measure_size(path), why, key)
+    for path in list_folders(artifacts.claims.folder):
+        key = path.name.partition(".")[0]
+        if not key or artifacts.claims.is_held(key):
+            continue
+        made = artifacts.has(key)
+        why = "what it was for is made" if made else "a process that ended left it: a run would go on from it"
+        yield Leftover(path, measure_size(path), why, key)
 
 
 def _list_temporary(folder: Path) -> Iterator[Leftover]:
     """Yield the temporary files of writers that were killed; a record is written in milliseconds."""
-    for path in (folder / "records").rglob(".*.tmp"):
+    for path in list_below(folder / "records"):
+        if not (path.name.startswith(".") and path.name.endswith(".tmp")):
+            continue
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > STALE_S:
                 yield Leftover(path, measure_size(path), "its writer was killed")

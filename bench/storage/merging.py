@@ -8,6 +8,7 @@ that was here stays and the other is kept in a results folder of its own, below 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 from collections import Counter
@@ -16,8 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BadValue, UsageError
+from bench.errors import BadValue, CellError, UsageError
 from bench.storage.artifacts import ArtifactStore
+from bench.storage.presence import is_folder
 from bench.storage.record_json import Record, digest_of
 from bench.storage.records import RecordStore
 
@@ -75,19 +77,22 @@ def merge(sources: Sequence[Path], into: Path, *, artifacts: bool = True) -> Mer
     for source in sources:
         if source.resolve() == into.resolve():
             raise BadValue(f"--into: {into} is one of the folders to merge. Leave it out of them.")
-        if not (source / "records").is_dir():
+        if not is_folder(source / "records"):
             raise UsageError(f"no records in {source}. Is it a results folder?")
     merged, store = Merged(), RecordStore(into)
     for source, apart in zip(sources, _list_apart(sources, into), strict=True):
-        theirs = ArtifactStore(source)
+        theirs, records = ArtifactStore(source), list(RecordStore(source).records())
         if artifacts:  # first: no record is without its predictions
+            foreign = {record["keys"]["score"] for record in records if _is_foreign(record, store)}
             for key in theirs.keys():  # noqa: SIM118 - no mapping
-                _copy_artifact(theirs, ArtifactStore(into), key, merged)
-        for record in RecordStore(source).records():
+                if key not in foreign:  # nor has those of another
+                    _copy_artifact(theirs, ArtifactStore(into), key, merged)
+        for record in records:
             outcome = _place(record, store, source, apart, merged)
             merged.counts[outcome] += 1
             if outcome == "conflicting" and artifacts:
-                _copy_artifact(theirs, ArtifactStore(apart), record["keys"]["score"], merged)
+                kept_in = ArtifactStore(merged.conflicts[-1].kept_in)
+                _copy_artifact(theirs, kept_in, record["keys"]["score"], merged)
     return merged
 
 
@@ -113,9 +118,26 @@ def _place(record: Record, store: RecordStore, source: Path, apart: Path, merged
     if here["status"] != "ok":
         store.write(record)
         return "replaced"
-    RecordStore(apart).write(record)
-    merged.conflicts.append(Conflict(here, record, source, apart))
+    kept_in = _find_room(record, apart)
+    RecordStore(kept_in).write(record)
+    merged.conflicts.append(Conflict(here, record, source, kept_in))
     return "conflicting"
+
+
+def _is_foreign(record: Record, store: RecordStore) -> bool:
+    """Tell whether another record of a record's cell is there, and stays."""
+    here = store.find(record["cell"], record["keys"]["score"], tell=False)
+    return here is not None and here["status"] == "ok" and _result_of(here) != _result_of(record)
+
+
+def _find_room(record: Record, apart: Path) -> Path:
+    """Return the first folder named like `apart` that has no other numbers of the record's cell."""
+    for number in itertools.count(1):
+        folder = apart if number == 1 else apart.with_name(f"{apart.name}~{number}")
+        there = RecordStore(folder).find(record["cell"], record["keys"]["score"], tell=False)
+        if there is None or _result_of(there) == _result_of(record):
+            return folder
+    raise AssertionError  # the numbers do not end
 
 
 def _result_of(record: Mapping[str, Any]) -> str:
@@ -131,19 +153,27 @@ def _copy_artifact(theirs: ArtifactStore, ours: ArtifactStore, key: str, merged:
     if damage:
         merged.damaged.append(f"{theirs.folder / key}: {damage}")
         return
-    with ours.locked(key):
-        if ours.has(key):  # another process was first
-            return
-        with ours.write(key) as work:
-            for path in theirs.list_files(key):
-                _link_or_copy(path, work / path.name)
+    try:
+        with ours.locked(key):
+            if ours.has(key):  # another process was first
+                return
+            with ours.write(key) as work:
+                for path in theirs.list_files(key):
+                    _link_or_copy(path, work / path.name)
+    except OSError as error:
+        raise CellError(
+            f"{ours.folder / key}: the artifact could not be written ({error.strerror or error}). See if "
+            "there is room and who may write there, or use --records-only."
+        ) from None
     merged.counts["artifacts"] += 1
 
 
 def _link_or_copy(path: Path, target: Path) -> None:
     """Give a file another name, or copy it to another file system. No artifact is changed in its place."""
     target.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        os.link(path, target)
-        return
+    shared = path.stat().st_mode & 0o666 == target.parent.stat().st_mode & 0o666
+    if shared:  # else the artifact's files are made so, and with another name this one would be, too
+        with contextlib.suppress(OSError):
+            os.link(path, target)
+            return
     shutil.copyfile(path, target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
@@ -60,16 +61,16 @@ def find_mount(folder: Path, mounts: Collection[Mount]) -> Mount | None:
 def parse_mounts(text: str) -> list[Mount]:
     """Return the mounts of a `mountinfo` file."""
     mounts = []
-    for line in text.splitlines():
+    for line in filter(None, text.split("\n")):  # names may have any other sign that ends a line or a word
         before, _, after = line.partition(" - ")
-        own, (kind, _, shared) = before.split(), after.split(" ", 2)
-        point = own[4].encode().decode("unicode_escape")  # a space is \040
+        own, (kind, _, shared) = before.split(" "), after.split(" ", 2)
+        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), own[4])  # a space is \040
         mounts.append(Mount(Path(point), kind, {*own[5].split(","), *shared.split(",")}))
     return mounts
 
 
 def _list_mounts() -> list[Mount]:
     try:
-        return parse_mounts(MOUNTS.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return parse_mounts(MOUNTS.read_text(encoding="utf-8", errors="surrogateescape"))
+    except (OSError, ValueError, IndexError):
         return []

@@ -10,13 +10,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import glob
 import json
 import logging
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -25,6 +24,7 @@ from bench.errors import BadData, CellError, UsageError
 from bench.keys import digest
 from bench.storage.collector import paused_collector
 from bench.storage.durable import written_beside
+from bench.storage.presence import is_absence, is_there, list_folders
 from bench.storage.record_fields import natural_sort_key
 from bench.storage.record_json import (
     BROKEN,
@@ -186,15 +186,15 @@ class RecordStore:
     def _find_place(self, cell: Mapping[str, Any], score_key: str) -> Path | None:
         """Return where the record of a cell is: a folder of images may have had another name, or none."""
         path = self.path(cell, score_key)
-        if path.exists():
+        if is_there(path):
             return path
         others = self._list_elsewhere(cell, path) if "dataset_name" in cell else []
         return others[0] if others else None
 
     def _list_elsewhere(self, cell: Mapping[str, Any], path: Path) -> list[Path]:
         """Return the records of a cell's key that are of other names of its data."""
-        found = path.parent.parent.glob(f"*/{glob.escape(path.name)}")
-        return [one for one in sorted(found) if one != path and self._is_of(cell, one)]
+        found = (folder / path.name for folder in list_folders(path.parent.parent))
+        return [one for one in found if one != path and is_there(one) and self._is_of(cell, one)]
 
     def _is_of(self, cell: Mapping[str, Any], path: Path) -> bool:
         try:
@@ -221,7 +221,13 @@ class RecordStore:
 
     def inspect(self) -> Iterator[Record | UsageError]:
         """Yield each record in the natural order of their names, or why it is refused."""
-        paths = self._list_paths()
+        closed: list[OSError] = []
+        paths = self._list_paths(closed.append)
+        yield from (
+            BadData(f"{error.filename}: the records in it cannot be listed ({error.strerror}).")
+            for error in closed
+            if not is_absence(error)
+        )
         for start in range(0, len(paths), AT_ONCE):
             with paused_collector():
                 some = self._read_several(paths[start : start + AT_ONCE])
@@ -274,7 +280,7 @@ class RecordStore:
 
     def _set_aside(self, path: Path, cell: Mapping[str, Any]) -> None:
         """Rename what is at `path` and is no record of `cell`: someone may want to look at it."""
-        if not path.exists():
+        if not is_there(path):
             return
         try:
             self._read_of(cell, path)
@@ -292,10 +298,14 @@ class RecordStore:
                 if time.time() - path.stat().st_mtime > STALE_S:
                     path.unlink()
 
-    def _list_paths(self) -> list[str]:
-        """Return the paths of all records as text, in the natural order of their parts."""
+    def _list_paths(self, refuse: Callable[[OSError], None]) -> list[str]:
+        """Return the paths of all records as text, in the natural order of their parts.
+
+        Args:
+            refuse: is told of each folder that cannot be listed.
+        """
         keys: dict[str, Any] = {}
-        for folder, _, names in os.walk(self._root):
+        for folder, _, names in os.walk(self._root, onerror=refuse):
             above = [natural_sort_key(part) for part in Path(folder).parts]
             keys |= {
                 f"{folder}{os.sep}{name}": [*above, natural_sort_key(name)]

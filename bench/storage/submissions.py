@@ -17,10 +17,13 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from bench.bounded_files import read_bounded
 from bench.errors import BadData, BadValue, UnknownName, suggest
 from bench.storage.durable import write_durably
+from bench.storage.presence import is_there
 
 FOLDER = "submissions"
+LARGEST_FILE = 1 << 28  # bytes: a cell takes some hundred
 PLACE = re.compile(r"([A-Za-z0-9-]+)(?:/([0-9]+))?")
 
 
@@ -119,7 +122,7 @@ def read_cells(results: Path, place: str) -> tuple[Submission, tuple[SubmittedCe
         raise BadValue(f"--cells: {place!r} is not NAME or NAME/JOB. See {results / FOLDER}.")
     name, number = match.groups()
     path = results / FOLDER / f"{name}.json"
-    if not path.exists():
+    if not is_there(path):
         known = [other.stem for other in path.parent.glob("*.json")]
         raise UnknownName(f"--cells: {results} has no submission {name!r}.{suggest(name, known)}")
     submission = _read(path)
@@ -132,9 +135,9 @@ def read_cells(results: Path, place: str) -> tuple[Submission, tuple[SubmittedCe
 
 def _read(path: Path) -> Submission:
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        said = json.loads(read_bounded(path, LARGEST_FILE))
         jobs = tuple(tuple(SubmittedCell(**cell) for cell in job) for job in said.pop("jobs"))
         return Submission(jobs=jobs, **{field.name: said[field.name] for field in fields(Submission)[:-1]})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise BadData(f"{path}: the submission cannot be read ({reason}). Delete it.") from None

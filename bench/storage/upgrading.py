@@ -10,11 +10,12 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.errors import UsageError
+from bench.errors import CellError, UsageError
 from bench.storage.artifacts import ArtifactStore
+from bench.storage.presence import is_folder, why_unlisted
 from bench.storage.record_shape import SCHEMA
 from bench.storage.records import RecordStore
-from bench.storage.verifying import list_artifact_folders
+from bench.storage.verifying import describe_unlisted, list_artifact_folders
 
 log = logging.getLogger("bench")
 
@@ -49,7 +50,7 @@ def upgrade(folder: Path, *, dry_run: bool = False) -> Upgraded:
         UsageError: there is no such folder.
         CellError: something cannot be written, e.g. the disk is full: what was converted until then is.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise UsageError(f"{folder}: there is no such folder. Name a results folder with --results.")
     done, store, artifacts = Upgraded(), RecordStore(folder), ArtifactStore(folder)
     for record in store.inspect():
@@ -61,6 +62,13 @@ def upgrade(folder: Path, *, dry_run: bool = False) -> Upgraded:
             done.records += 1
             if not dry_run:
                 store.write({**record, "schema": SCHEMA})
+    _upgrade_artifacts(artifacts, done, dry_run=dry_run)
+    return done
+
+
+def _upgrade_artifacts(artifacts: ArtifactStore, done: Upgraded, *, dry_run: bool) -> None:
+    if why := why_unlisted(artifacts.folder):
+        done.left.append(f"{describe_unlisted(artifacts, why)}.")
     for path in list_artifact_folders(artifacts):
         damage = artifacts.find_damage(path.name)
         if not damage:
@@ -68,7 +76,15 @@ def upgrade(folder: Path, *, dry_run: bool = False) -> Upgraded:
         elif artifacts.is_nameless(path.name):
             done.artifacts += 1
             if not dry_run:
-                artifacts.name(path.name)
+                _name(artifacts, path.name)
         else:
             done.left.append(f"{path}: {damage}")
-    return done
+
+
+def _name(artifacts: ArtifactStore, key: str) -> None:
+    try:
+        artifacts.name(key)
+    except OSError as error:
+        raise CellError(
+            f"{artifacts.folder / key}: the artifact could not be converted ({error.strerror})."
+        ) from None

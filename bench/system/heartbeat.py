@@ -22,6 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.bounded_files import read_bounded
+from bench.bounds import LARGEST
+
 FOLDER = "running"
 BEAT_S = 3.0  # our choice: often enough to be watched, rare enough for a shared folder
 MOST_PER_S = 100  # files written by all processes of a folder together: of many, each beats more rarely
@@ -30,6 +33,7 @@ SOON_S = 0.05  # for work to begin
 SILENT_S = 30.0  # ten beats missed: the process is gone, stopped or cut off
 MISSED = SILENT_S / BEAT_S
 ENDING = ".json"
+LARGEST_FILE = 1 << 20  # bytes: what a process does takes some hundred
 
 
 class Heartbeat:
@@ -155,7 +159,7 @@ def look_around(results: Path) -> list[Sighting]:
             OSError, ValueError, RecursionError
         ):  # it ended meanwhile, or is no such file
             age = max(0.0, now - path.stat().st_mtime)
-            said = json.loads(path.read_text(encoding="utf-8"))
+            said = json.loads(read_bounded(path, LARGEST_FILE))
             if isinstance(said, dict) and isinstance(said.get("run"), str):
                 sightings.append(Sighting(path.name.removesuffix(ENDING), said, age))
     return sightings
@@ -176,13 +180,14 @@ def forget_silent(results: Path) -> None:
 def _silence_of(said: Mapping[str, Any]) -> float:
     """Return the seconds after which a process is taken for dead, by how often it says that it beats."""
     beat = said.get("beat_s")
-    return MISSED * max(BEAT_S, float(beat)) if isinstance(beat, (int, float)) else SILENT_S
+    is_known = isinstance(beat, (int, float)) and abs(beat) <= LARGEST
+    return MISSED * max(BEAT_S, float(beat or 0.0)) if is_known else SILENT_S
 
 
 def _read(path: Path) -> Mapping[str, Any]:
     """Return what a file says; nothing where it is no such file."""
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        said = json.loads(read_bounded(path, LARGEST_FILE))
     except (OSError, ValueError, RecursionError):
         return {}
     return said if isinstance(said, dict) else {}

@@ -277,3 +277,31 @@ def test_odd_names_are_written_and_made_again(
     assert result.exit_code == 0, result.output
     assert bench("--from", "t.keys.json", "--output", "again").exit_code == 0
     assert Path("again").read_bytes() == Path("t").read_bytes()
+
+
+@pytest.mark.usefixtures("results")
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda said: said["records"][0].update(key="x" * 300), "is missing. Restore it"),
+        (lambda said: said["records"][0].update(key="a\0b"), "is missing. Restore it"),
+        (lambda said: said["records"][0].update(cell=["a"]), "is not what `bench table --output` writes"),
+        (lambda said: said["records"][0].update(folder=[1]), "is not what `bench table --output` writes"),
+        (lambda said: said["table"].update(digits=-1), "asks for digits -1, which this bench has not"),
+        (lambda said: said["table"].update(digits=10**6), "asks for digits 1000000, which this"),
+        (lambda said: said.update(folders=["x" * 5000]), "is missing, and so are"),
+        (lambda said: said.update(folders=["a\0b"]), "is missing, and so are"),
+    ],
+    ids=["a long key", "a key with a zero", "a list as a cell", "a list as a folder", "digits -1",
+         "too many digits", "a long folder", "a folder with a zero"],
+)  # fmt: skip
+def test_a_sidecar_that_was_not_written_so_is_one_line(change: Callable[[Any], object], said: str) -> None:
+    bench("--output", "t.md")
+    path = Path("t.md.keys.json")
+    content = json.loads(path.read_text())
+    for place in content["records"]:  # as those of folders whose name is their own
+        place["cell"]["dataset_name"] = "photos"
+    change(content)
+    path.write_text(json.dumps(content))
+
+    assert said in line_of(bench(*FROM))

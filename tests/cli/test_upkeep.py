@@ -13,6 +13,7 @@ from click.testing import Result
 from small_runs import bench, line_of
 from stored_results import make_record, store
 
+from bench.cli import upkeep
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.claims import Claims
 from bench.storage.records import RecordStore
@@ -139,6 +140,43 @@ def test_while_a_process_shows_signs_of_life_its_work_and_its_artifacts_stay(res
     os.utime(beat, (time.time() - 600,) * 2)
     run("gc", results, "--yes")
     assert not unneeded.exists()
+
+
+def test_what_a_run_came_to_need_while_the_question_stood_is_not_removed(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed, unneeded = make_artifact(results, "needed"), make_artifact(results, "unneeded")
+
+    def run_and_confirm(*_: object, **__: object) -> bool:
+        record = make_record("vicreg")
+        RecordStore(results).write({**record, "keys": {"score": "needed", "features": {}}})
+        return True
+
+    monkeypatch.setattr(upkeep, "confirm", run_and_confirm)
+    done = run("gc", results)
+
+    assert "2 can go" in done.output
+    assert f"left: {needed}: it is needed now, or it cannot be removed" in done.output
+    assert done.output.endswith("removed 1, 1.2 kB\n")
+    assert done.exit_code == 1
+    assert [needed.exists(), unneeded.exists()] == [True, False]
+
+
+def test_where_a_run_began_while_the_question_stood_its_work_stays(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unneeded = make_artifact(results, "unneeded")
+
+    def begin_and_confirm(*_: object, **__: object) -> bool:
+        beat = results / "running" / "run.json"
+        beat.parent.mkdir()
+        beat.write_text(json.dumps({"run": "run", "kind": "run"}))
+        return True
+
+    monkeypatch.setattr(upkeep, "confirm", begin_and_confirm)
+
+    assert run("gc", results).exit_code == 1
+    assert unneeded.exists()
 
 
 def test_while_a_record_cannot_be_read_no_artifact_is_taken_for_unneeded(results: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import torch
 from click.testing import CliRunner
 from conftest import Lab
 from environment import environment
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 import bench
@@ -191,8 +193,100 @@ def test_a_backbone_that_is_not_kept_is_one_line(lab: Lab) -> None:
         path.unlink()
     lab.artifact(key).rmdir()
 
-    with pytest.raises(BadData, match=r"is not kept there. Run the same `bench run` again"):
+    with pytest.raises(BadData, match=r"is not kept there, or is damaged\. Run the same `bench run` again"):
         find_made("random", lab.folder)
+
+
+def edit(lab: Lab, change: Callable[[dict[str, Any]], object]) -> None:
+    for record in list(lab.store.records()):
+        lab.store.remove(record["cell"], record["keys"]["score"])
+        own = copy.deepcopy(record)  # records share what they have alike
+        change(own)
+        lab.store.write(own)
+
+
+def rewrite(lab: Lab, **files: bytes | None) -> None:
+    """Write the artifact of the backbone anew, with other files."""
+    (key,) = {record["keys"]["backbone"] for record in lab.store.records()}
+    there = {path.name: path.read_bytes() for path in lab.artifacts.list_files(key)}
+    names = {"about": "about.json", "weights": "backbone.safetensors"}
+    there |= {names[name]: content for name, content in files.items()}  # type: ignore[misc]
+    with lab.artifacts.locked(key), lab.artifacts.write(key) as work:
+        for path in work.iterdir():
+            path.unlink()
+        for name, content in there.items():
+            if content is not None:
+                (work / name).write_bytes(content)
+
+
+def say(**about: Any) -> bytes:
+    usual = {"mean": [0.5], "std": [0.5], "channels": 1, "image_size": 16, "params": 1}
+    return json.dumps({**usual, **about}).encode()
+
+
+ODD: dict[str, tuple[Callable[[Lab], object], str]] = {
+    "no key": (lambda lab: edit(lab, lambda record: record["keys"].pop("backbone")), "no records in"),
+    "no config": (
+        lambda lab: edit(lab, lambda record: record["config"].pop("backbone")),
+        "its record does not say how test_resnet is built",
+    ),
+    "no about": (lambda lab: rewrite(lab, about=None), "is not kept there, or is damaged"),
+    "no weights": (lambda lab: rewrite(lab, weights=None), "is not kept there, or is damaged"),
+    "a list": (lambda lab: rewrite(lab, about=b"[]"), "it does not say how the network is used"),
+    "no json": (lambda lab: rewrite(lab, about=b"\xff"), "it does not say how the network is used"),
+    "deep": (lambda lab: rewrite(lab, about=b"[" * 10**5), "it does not say how the network is used"),
+    "an odd mean": (lambda lab: rewrite(lab, about=say(mean=["x"])), "it does not say how the network is"),
+    "a mean too many": (lambda lab: rewrite(lab, about=say(mean=[0, 0])), "it does not say how the network"),
+    "an odd size": (lambda lab: rewrite(lab, about=say(image_size="x")), "it does not say how the network"),
+    "an odd channel": (lambda lab: rewrite(lab, about=say(channels=[])), "it does not say how the network"),
+    "other weights": (
+        lambda lab: rewrite(lab, weights=save({"x": torch.zeros(2)})), "it does not fit test_resnet (",
+    ),
+    "no weights at all": (lambda lab: rewrite(lab, weights=b"x"), "it does not fit test_resnet ("),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_folder_is_one_line_and_nothing_in_it_is_renamed(lab: Lab, tmp_path: Path, name: str) -> None:
+    lab.run(lab.plan())
+    change, said = ODD[name]
+    change(lab)
+    before = sorted(lab.folder.rglob("*"))
+
+    with pytest.raises(UsageError) as caught:
+        bench.load_backbone("random", lab.folder, lab.registry)
+    assert said in str(caught.value)
+    done = CliRunner().invoke(main, ["export", "random", str(tmp_path / "out"), "--results", str(lab.folder)])
+    assert done.exit_code == 2, done.exc_info
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert len(done.stderr) < 1000
+    assert sorted(lab.folder.rglob("*")) == before
+
+
+def test_a_backbone_with_a_flipped_bit_is_one_line_and_stays(lab: Lab) -> None:
+    lab.run(lab.plan())
+    (path,) = lab.folder.glob("artifacts/*/backbone.safetensors")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+    with pytest.raises(BadData, match=r"is not kept there, or is damaged\. Run the same `bench run` again"):
+        bench.load_backbone("random", lab.folder, lab.registry)
+    assert path.read_bytes() == content
+
+
+def test_what_an_artifact_does_not_say_is_found_out_or_left_empty(lab: Lab, tmp_path: Path) -> None:
+    lab.run(lab.plan())
+    made = find_made("random", lab.folder)
+    rewrite(lab, about=json.dumps({**made.about, "params": None}).encode())
+    edit(lab, lambda record: record["config"].pop("views", None))
+    backbone = bench.load_backbone("random", lab.folder, lab.registry)
+    export_backbone(backbone, "safetensors", tmp_path / "out")
+    about = json.loads((tmp_path / "out" / "about.json").read_text())
+
+    assert about["params"] == sum(one.numel() for one in backbone.backbone.parameters())
+    assert about["config"]["views"] == {}
 
 
 def test_a_network_that_a_library_does_not_have_is_refused_and_nothing_is_left(

@@ -53,6 +53,7 @@ def plan_all(commands: list[str]) -> list[str]:
          "--eval", "knn,linear"),
         ("--set", "views.ops=[crop,flip]", "--set", "simclr.temperature=0.1,0.2", "--seed", "7"),
         ("--eval", "linear,geometry", "--label-frac", "0.1,1", "--set", "geometry.rows=50"),
+        ("--method", "random", "--eval", "knn,linear", "--label-frac", "0.002,0.1", "--keep-one"),
         ("--set", "train.chunk_size=null", "--batch-size", "64,128", "--eval", "geometry,label-fraction"),
     ],
 )  # fmt: skip
@@ -70,6 +71,15 @@ def test_a_setting_that_only_some_cells_were_given_is_in_the_command_of_these_al
 
     assert plan_all(commands) == sorted(with_it | without)
     assert sorted("--epochs 3" in command for command in commands) == [False, True]
+
+
+def test_only_cells_that_keep_an_image_of_each_class_are_in_a_command_that_says_so() -> None:
+    words = ["--method", "random", "--eval", "knn", *TINY, "--label-frac"]
+    kept, plain = plan_cells([*words, "0.002", "--keep-one"]), plan_cells([*words, "0.1"])
+    commands = list_commands(as_records(kept | plain))
+
+    assert plan_all(commands) == sorted(kept | plain)
+    assert sorted("--keep-one" in command.split() for command in commands) == [False, True]
 
 
 def test_one_grid_is_one_command() -> None:

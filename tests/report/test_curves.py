@@ -53,6 +53,20 @@ def test_numbers_that_are_not_finite_leave_a_gap(build: Build) -> None:
     assert not [one for one in section.figures if one.name == "curve-lr"]
 
 
+ODD = {"enormous": 10**400, "1e308": 1e308, "-1e308": -1e308, "true": True, "text": "x", "none": None}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+def test_numbers_too_large_to_be_drawn_leave_a_gap(build: Build, odd: Any) -> None:
+    records = [trained(seed=seed) for seed in (0, 1)]
+    logs = [epochs(3, loss=[4.0, odd, 2.0]) for _ in records]
+    shown = numbers(make(build, *logged(records, *logs)), "curve-loss")["simclr"]
+
+    assert shown[0] == 2
+    assert (shown[1], shown[-1]) == ("4 ± 0", "2 ± 0")
+    assert len(shown) == 3 or odd is True
+
+
 def test_what_all_log_comes_first_then_the_terms(
     build: Build,
 ) -> None:

@@ -122,6 +122,85 @@ def test_what_is_missing_of_a_row_is_said_and_the_others_are_drawn(tmp_path: Pat
     assert {row[0] for row in pictures.figures[0].rows} == {"simclr"}
 
 
+def flip(path: Path) -> None:
+    """Flip a bit of the last numbers in a file."""
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 64
+    path.write_bytes(content)
+
+
+def test_features_with_a_flipped_bit_are_not_drawn_and_it_is_said(tmp_path: Path) -> None:
+    record = store(tmp_path, make_record())
+    flip(tmp_path / "artifacts" / record["keys"]["features"]["test"] / "features.safetensors")
+    pictures = draw(tmp_path, map_points=60)
+
+    assert "tsne-digits" not in names(pictures)
+    assert pictures.missing == [
+        "digits: simclr, linear, seed 0: its features are not what was written, or of no use."
+    ]
+
+
+def test_a_map_with_a_flipped_bit_is_made_again(tmp_path: Path) -> None:
+    store(tmp_path, make_record())
+    first = draw(tmp_path, images=False, map_points=60).figures[-1].svg
+    (kept,) = tmp_path.glob("artifacts/*/map.safetensors")
+    flip(kept)
+
+    assert draw(tmp_path, images=False, map_points=60).figures[-1].svg == first
+
+
+def test_a_map_of_another_number_of_images_is_made_again(tmp_path: Path) -> None:
+    store(tmp_path, make_record())
+    first = draw(tmp_path, images=False, map_points=60).figures[-1].svg
+    (kept,) = tmp_path.glob("artifacts/*/map.safetensors")
+    with ArtifactStore(tmp_path).write(kept.parent.name) as work:
+        save_file({"points": np.zeros((5, 2)), "numbers": np.zeros(3)}, work / "map.safetensors")
+
+    assert draw(tmp_path, images=False, map_points=60).figures[-1].svg == first
+
+
+N = len(digit_labels())
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        (np.ones((20, 4), np.float32), digit_labels()),
+        (np.ones((N, 4), np.float32), digit_labels() - 1),
+        (np.ones((N, 4), np.float32), digit_labels() + 2**40),
+        (np.ones((N, 4), np.float32), digit_labels().astype(np.float32)),
+        (np.ones(N, np.float32), digit_labels()),
+        (np.ones((N, 4), np.int32), digit_labels()),
+        (np.ones((0, 4), np.float32), digit_labels()[:0]),
+    ],
+    ids=["fewer rows", "labels of -1", "labels of 2**40", "fractions as labels", "one number each",
+         "whole numbers", "none"],
+)  # fmt: skip
+def test_features_that_are_not_of_the_test_images_are_not_drawn_and_it_is_said(
+    tmp_path: Path, x: Any, y: Any
+) -> None:
+    record = store(tmp_path, make_record())
+    with ArtifactStore(tmp_path).write(record["keys"]["features"]["test"]) as work:
+        save_file({"x": x, "y": y}, work / "features.safetensors")
+    pictures = draw(tmp_path, map_points=60)
+
+    assert "tsne-digits" not in names(pictures)
+    assert pictures.missing == ["digits: the features of simclr are not of the record's test images."]
+
+
+def test_predictions_that_are_not_as_often_right_as_the_record_says_are_not_drawn(tmp_path: Path) -> None:
+    record = store(tmp_path, make_record(), features=False)
+    metrics = {**record["metrics"], "top1": {**record["metrics"]["top1"], "value": 71.0}}
+    RecordStore(tmp_path).write({**record, "metrics": metrics})
+    pictures = draw(tmp_path, images=False)
+
+    assert pictures.figures == []
+    assert (
+        "digits: simclr, linear, seed 0: its predictions are not as often right as its record says."
+        in pictures.missing
+    )
+
+
 def test_a_folder_with_records_alone_says_what_is_missing_and_draws_their_views(tmp_path: Path) -> None:
     store(tmp_path, make_record(), predictions=False, features=False)
     pictures = draw(tmp_path, map_points=60)
@@ -197,7 +276,8 @@ def test_a_collapsed_network_has_no_map_and_it_is_said(tmp_path: Path) -> None:
     record = store(tmp_path, make_record())
     with ArtifactStore(tmp_path).write(record["keys"]["features"]["test"]) as work:
         save_file(
-            {"x": np.ones((360, 4), dtype=np.float32), "y": digit_labels()}, work / "features.safetensors"
+            {"x": np.ones((len(digit_labels()), 4), dtype=np.float32), "y": digit_labels()},
+            work / "features.safetensors",
         )
     pictures = draw(tmp_path, images=False, map_points=60)
 
@@ -207,7 +287,7 @@ def test_a_collapsed_network_has_no_map_and_it_is_said(tmp_path: Path) -> None:
 
 def test_a_network_with_infinite_features_has_no_neighbours_and_it_is_said(results: Path) -> None:
     record = next(one for one in RecordStore(results).records() if one["cell"]["method"] == "vicreg")
-    x = np.ones((360, 12), dtype=np.float32)
+    x = np.ones((len(digit_labels()), 12), dtype=np.float32)
     x[5] = np.inf
     with ArtifactStore(results).write(record["keys"]["features"]["test"]) as work:
         save_file({"x": x, "y": digit_labels()}, work / "features.safetensors")

@@ -90,6 +90,28 @@ def test_each_data_set_is_a_test_set_and_so_is_another_state_of_it() -> None:
     assert [one.name for one in sets] == ["digits (0b7e9c)", "mnist", "digits (other)"]
 
 
+def test_other_classes_of_one_data_set_are_a_test_set_of_their_own() -> None:
+    sets = choose_test_sets([record(classes=["cat", "dog"]), record("vicreg", classes=["ship", "truck"])])
+
+    assert [(one.classes, [row.name for row in one.rows]) for one in sets] == [
+        (("cat", "dog"), ["simclr"]), (("ship", "truck"), ["vicreg"]),
+    ]  # fmt: skip
+    assert len({one.name for one in sets}) == 2
+
+
+def test_shares_that_keep_an_image_of_each_class_are_averaged_with_no_others() -> None:
+    def one(seed: int, *, keeps_one: bool) -> dict[str, Any]:
+        made = record("simclr", 60.0 + 10 * keeps_one, seed=seed, label_frac=0.01)
+        return {**made, "cell": {**made["cell"], "keep_one": True}} if keeps_one else made
+
+    (test_set,) = choose_test_sets([one(s, keeps_one=kept) for s in (0, 1) for kept in (False, True)])
+    (kept,) = choose_test_sets([one(0, keeps_one=True)])
+
+    assert test_set.task.name == "linear, 1 % of labels"
+    assert [(row.score, len(row.records)) for row in test_set.rows] == [(60.0, 2)]
+    assert kept.task.name == "linear, 1 % of labels, one a class kept"
+
+
 def test_of_very_many_rows_the_best_eight_are_shown() -> None:
     (test_set,) = choose_test_sets([record(f"method{n}", float(n)) for n in range(100)])
 

@@ -11,13 +11,14 @@ import pytest
 from click.testing import CliRunner, Result
 from made_records import make, sweep
 from safetensors.numpy import save_file
+from scipy.stats import binomtest
 from statsmodels.stats.multitest import multipletests
 
 from bench.cli.main import main
 from bench.errors import BadValue, UnknownName, UsageError
 from bench.reporting.compared_rows import MORE_SEEDS, NOTHING, SETTLED, ComparedColumn, compare_rows
 from bench.reporting.comparison_texts import write_json, write_text
-from bench.reporting.comparisons import BOTH, SAME, SEEDS, Comparison
+from bench.reporting.comparisons import ANSWERS, BOTH, COUNTS, OTHER_IMAGES, SAME, SEEDS, Comparison
 from bench.statistics.crossed import judge, split_difference, split_mean
 from bench.statistics.parts import Part, find_half_width, find_p
 from bench.storage.artifacts import ArtifactStore
@@ -162,6 +163,49 @@ def test_the_difference_is_that_over_seeds_and_shared_images(tmp_path: Path) -> 
     assert found.interval is not None
     assert found.interval.high - found.difference == pytest.approx(100 * find_half_width(parts))
     assert column.settles == SETTLED
+
+
+def test_one_seed_of_each_has_the_p_and_the_interval_of_the_images_and_not_the_worst_of_the_counts(
+    tmp_path: Path,
+) -> None:
+    right = np.arange(N) >= 80
+    worse = np.arange(N) >= 84  # wrong where the other is, and on four more
+    records = [predict(tmp_path, "a", 0, right), predict(tmp_path, "b", 0, worse)]
+    comparison = comparison_of(only(records, "a", "b", folder=tmp_path))
+
+    assert comparison.test == ANSWERS
+    assert comparison.p == pytest.approx(binomtest(0, 4).pvalue) == 0.125
+    assert comparison.interval is not None
+    low, high = comparison.interval
+    assert low < 0 < comparison.difference == 1 < high
+    assert high - low < 3  # by the counts alone it may be ten points
+    by_counts = comparison_of(only(records, "a", "b", folder=tmp_path / "nowhere"))
+    assert (by_counts.test, by_counts.interval) == (COUNTS, None)
+    assert by_counts.p > 0.7
+
+
+def test_rows_on_other_classes_of_one_data_set_have_no_test_images_in_common(tmp_path: Path) -> None:
+    def read(method: str, *classes: str) -> dict[str, Any]:
+        data = {"fingerprint": "one", "classes": list(classes)}
+        return predict(tmp_path, method, 0, np.arange(N) >= 80, config={"eval_dataset": data})
+
+    one, same, other = read("a", "cat", "dog"), read("b", "cat", "dog"), read("c", "ship", "truck")
+
+    assert comparison_of(only([one, same], "a", "b", folder=tmp_path)).test == ANSWERS
+    assert only([one, other], "a", "c", folder=tmp_path).comparison == OTHER_IMAGES
+
+
+def test_a_value_that_is_no_finite_number_has_no_test(tmp_path: Path) -> None:
+    records = [make("a", float("nan"), seed=s) for s in range(2)]
+    records += [make("b", 1.0 + s, seed=s) for s in range(2)]
+    for record in records:
+        RecordStore(tmp_path).write(record)
+    (column,) = compare_rows(records, "a", "b", metric="nll").columns
+    done = invoke(tmp_path, "a", "b", "--metric", "nll")
+
+    assert column.comparison == "a value that is no finite number"
+    assert (done.exit_code, done.exception) == (0, None)
+    assert "no test: a value that is no finite number" in done.stdout
 
 
 def test_networks_that_are_read_in_two_ways_are_compared_seed_by_seed(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from odd_files import KINDS, make_odd
 
 from bench.errors import BadData
 from bench.storage import artifacts
@@ -242,3 +243,39 @@ def test_one_of_another_user_that_must_not_be_read_is_no_damage_and_stays(
     ):
         store.find("key")
     assert closed.read_text() == "content"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", [MANIFEST, "file"])
+def test_what_is_no_file_is_damage_and_neither_waited_for_nor_read(
+    store: ArtifactStore, name: str, kind: str
+) -> None:
+    folder = write_artifact(store)
+    (folder / name).unlink()
+    make_odd(folder / name, kind)
+
+    assert not store.has("key")
+    assert not store.is_whole("key", "file")
+    assert store.find_damage("key") == (NO_MANIFEST if name == MANIFEST else FILE_DAMAGED)
+    assert not store.is_nameless("key")
+    assert store.keys() == []
+    assert store.find("key") is None
+
+
+def test_a_file_of_more_bytes_than_a_reader_takes_is_not_read(store: ArtifactStore) -> None:
+    write_artifact(store, content=b"content")
+
+    assert store.is_whole("key", "file", most=7)
+    assert not store.is_whole("key", "file", most=6)
+
+
+def test_what_a_killed_writer_left_of_a_manifest_is_no_file_of_the_next_artifact(
+    store: ArtifactStore,
+) -> None:
+    half = f".manifest.{'0' * 16}.tmp"
+    with pytest.raises(RuntimeError, match="power cut"):
+        write_and_die(store, half, b'{"key')
+    folder = write_artifact(store)
+
+    assert {path.name for path in store.list_files("key")} == {"file", "other"}
+    assert not (folder / half).exists()

@@ -17,10 +17,10 @@ import pytest
 from environment import environment
 
 from bench.errors import BadValue, ClaimLost
-from bench.storage import claims
+from bench.storage import claims, mounts
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.claims import Claims, Lease
-from bench.storage.mounts import find_mount, parse_mounts, reaches
+from bench.storage.mounts import describe_unreached, find_mount, parse_mounts, reaches
 
 
 @pytest.fixture(params=["lock", "lease"])
@@ -312,6 +312,9 @@ MOUNTINFO = """\
 30 27 0:40 / /home rw - nfs4 server:/home rw,vers=4.2,local_lock=none
 31 27 0:41 / /scratch\\040space rw - lustre mds@tcp:/fs rw,flock
 32 31 0:42 / /scratch\\040space/remote rw - fuse.sshfs me@there: rw
+33 27 0:43 / /größe rw - nfs server:/g rw,nolock
+34 27 0:44 / /wide\u3000\u2028space rw - nfs server:/w rw,nolock
+35 27 0:45 / /a\\134b rw - nfs server:/b rw,nolock
 """
 
 
@@ -323,6 +326,9 @@ MOUNTINFO = """\
         ("/homes", "ext4"),
         ("/scratch space/results", "lustre"),
         ("/scratch space/remote/results", "fuse.sshfs"),
+        ("/größe/results", "nfs"),
+        ("/wide\u3000\u2028space", "nfs"),
+        ("/a\\b", "nfs"),
     ],
 )
 def test_the_file_system_of_a_folder_is_that_of_the_deepest_mount(folder: str, kind: str) -> None:
@@ -330,6 +336,18 @@ def test_the_file_system_of_a_folder_is_that_of_the_deepest_mount(folder: str, k
 
     assert mount
     assert mount.kind == kind
+
+
+def test_a_mount_whose_name_is_no_text_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "r"
+    table = f"{MOUNTINFO}37 27 0:47 / {tmp_path} rw - nfs server:/t rw,nolock\n".encode()
+    (tmp_path / "mountinfo").write_bytes(b"36 27 0:46 / /odd\xff rw - ext4 /dev/b rw\n" + table)
+    monkeypatch.setattr(mounts, "MOUNTS", tmp_path / "mountinfo")
+
+    assert describe_unreached(folder).startswith("nfs")
+    assert describe_unreached(Path(os.fsdecode(b"/odd\xff/results"))) == ""
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,62 @@ def test_a_conflict_leaves_predictions_where_records_alone_are_merged(tmp_path: 
     assert ArtifactStore(conflict.kept_in).keys() == []
 
 
+def test_conflicts_of_two_folders_of_one_name_are_both_kept_each_with_its_own_predictions(
+    tmp_path: Path,
+) -> None:
+    into, key = write(tmp_path / "c", make("x", 0.0)), make("x")["keys"]["score"]
+    sources = [write(tmp_path / f"m{n}" / "r", make("x", float(n))) for n in (1, 2)]
+    for n, source in enumerate(sources, start=1):
+        keep(source, key, f"of {n}")
+        merge([source], into)
+    folders = [into / "conflicts" / name for name in ("r", "r~2")]
+
+    assert sorted((into / "conflicts").iterdir()) == folders
+    assert [values(folder) for folder in folders] == [{"x": 1.0}, {"x": 2.0}]
+    for n, folder in enumerate(folders, start=1):
+        (path,) = ArtifactStore(folder).list_files(key)
+        assert path.read_text() == f"of {n}"
+    before = all_files(into)
+    assert [merge([source], into).conflicts[0].kept_in for source in sources] == folders
+    assert all_files(into) == before
+
+
+@pytest.mark.parametrize("theirs", [make("x", 2.0), failed("x")], ids=["other numbers", "failed"])
+def test_predictions_of_another_record_are_never_beside_the_one_that_stays(
+    tmp_path: Path, theirs: dict[str, Any]
+) -> None:
+    into, source = write(tmp_path / "c", make("x", 1.0)), write(tmp_path / "b", theirs)
+    keep(source, theirs["keys"]["score"], "of b")
+    keep(source, "backbone", "of both")
+    merge([source], into)
+
+    assert values(into) == {"x": 1.0}
+    assert ArtifactStore(into).keys() == ["backbone"]
+
+
+def test_predictions_that_the_same_numbers_lack_are_taken(tmp_path: Path) -> None:
+    into, source = write(tmp_path / "c", make("x", 1.0)), write(tmp_path / "b", make("x", 1.0))
+    keep(source, make("x")["keys"]["score"], "of both")
+    merge([source], into)
+
+    assert ArtifactStore(into).keys() == [make("x")["keys"]["score"]]
+
+
+def test_nothing_of_a_source_is_changed_its_modes_neither(tmp_path: Path) -> None:
+    source = write(tmp_path / "a", make("x"))
+    for key in ("closed", "open"):
+        keep(source, key, "one")
+    closed, shared = (source / "artifacts" / key / "predictions.safetensors" for key in ("closed", "open"))
+    closed.chmod(0o600)
+    before = {path: path.stat().st_mode for path in source.rglob("*")}
+    merge([source], tmp_path / "c")
+    (copied,), (linked,) = (ArtifactStore(tmp_path / "c").list_files(key) for key in ("closed", "open"))
+
+    assert {path: path.stat().st_mode for path in source.rglob("*")} == before
+    assert copied.stat().st_mode & 0o666 == copied.parent.stat().st_mode & 0o666
+    assert linked.samefile(shared)
+
+
 @pytest.mark.parametrize("failed_first", [False, True])
 def test_a_cell_that_failed_in_one_folder_is_taken_from_the_other(
     tmp_path: Path, *, failed_first: bool

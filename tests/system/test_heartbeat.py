@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from odd_files import KINDS, make_odd
 
 from bench.system import heartbeat
 from bench.system.heartbeat import (
@@ -159,6 +161,26 @@ def test_what_is_no_such_file_is_passed_over(tmp_path: Path, content: str) -> No
     path.with_name("folder.json").mkdir()
 
     assert [seen.name for seen in look_around(tmp_path)] == ["good"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_file_is_neither_waited_for_nor_read(tmp_path: Path, kind: str) -> None:
+    path = leave(tmp_path, "good")
+    make_odd(path.with_name("odd.json"), kind)
+
+    assert [seen.name for seen in look_around(tmp_path)] == ["good"]
+    forget_silent(tmp_path)
+    assert path.exists()
+
+
+@pytest.mark.parametrize(
+    "beat", [10**400, -1, None, "x", math.nan], ids=["enormous", "-1", "none", "text", "nan"]
+)
+def test_a_process_that_says_an_odd_number_of_seconds_is_silent_in_time(tmp_path: Path, beat: Any) -> None:
+    leave(tmp_path, "dead", age_s=heartbeat.SILENT_S * 2, beat_s=beat)
+    leave(tmp_path, "good", beat_s=beat)
+
+    assert [seen.is_silent for seen in look_around(tmp_path)] == [True, False]
 
 
 def test_looking_at_a_folder_where_nothing_runs_makes_nothing(tmp_path: Path) -> None:
