@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from bench.contracts.executor import CellRunner, Executor, QueuedJob, WorkerSpec
     from bench.contracts.feature_spec import FeatureSettings, FeatureSpec, Pool
     from bench.contracts.lazy_pixels import LazyPixels, lazy_images
-    from bench.contracts.logger import Logger, list_numbers, list_scores, list_settings
+    from bench.contracts.logger import Logger, list_numbers, list_scores, list_settings, name_cell
     from bench.contracts.method import Batch, Embeddings, Method, Step
     from bench.contracts.presets import NamedProtocol, NamedRecipe, NamedViews
     from bench.contracts.probes import (
@@ -128,7 +128,7 @@ _HOMES = {
     "bench.contracts.executor": ("CellRunner", "Executor", "QueuedJob", "WorkerSpec"),
     "bench.contracts.feature_spec": ("FeatureSettings", "FeatureSpec", "Pool"),
     "bench.contracts.lazy_pixels": ("LazyPixels", "lazy_images"),
-    "bench.contracts.logger": ("Logger", "list_numbers", "list_scores", "list_settings"),
+    "bench.contracts.logger": ("Logger", "list_numbers", "list_scores", "list_settings", "name_cell"),
     "bench.contracts.method": ("Batch", "Embeddings", "Method", "Step"),
     "bench.contracts.presets": ("NamedProtocol", "NamedRecipe", "NamedViews"),
     "bench.contracts.probes": (
@@ -291,6 +291,7 @@ __all__ = [
     "move_like",
     "multi_block_masks",
     "multi_crop",
+    "name_cell",
     "name_folds",
     "nearest",
     "nesum",

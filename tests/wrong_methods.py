@@ -193,6 +193,13 @@ class Detached(Plain):
         return super().terms({k: h.detach().requires_grad_() for k, h in embeddings.items()}, batch)
 
 
+class AllDetached(Plain):
+    """Return embeddings without any gradient."""
+
+    def embed(self, views: Sequence[Tensor], batch: Batch) -> Embeddings:
+        return {name: h.detach() for name, h in super().embed(views, batch).items()}
+
+
 class Vector(Plain):
     """Return a loss an image."""
 
@@ -280,6 +287,23 @@ class Entropic(Plain):
     def after_step(self, step: Step) -> None:
         for p in self.backbone.parameters():
             p.add_(float(np.random.default_rng().normal()) / 1000)
+
+
+class Seeding(Plain):
+    """Seed torch in the constructor."""
+
+    def __init__(self, *args: Any) -> None:
+        torch.manual_seed(42)
+        super().__init__(*args)
+
+
+class SeedingOthers(Plain):
+    """Seed numpy and Python in the constructor."""
+
+    def __init__(self, *args: Any) -> None:
+        np.random.seed(0)  # noqa: NPY002
+        random.seed(0)
+        super().__init__(*args)
 
 
 class Hiding(Plain):
@@ -412,6 +436,44 @@ class FrozenByItself(NoCopy):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.target = self.backbone.requires_grad_(requires_grad=False)
+
+
+class NeverMoved(Following):
+    """Forget to move the copy."""
+
+    def after_step(self, step: Step) -> None:
+        pass
+
+
+class Exchanged(ByHand):
+    """Take the momentum for the share of the way."""
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        for mine, theirs in zip(self.target.parameters(), self.backbone.parameters(), strict=True):
+            mine.mul_(1 - self.rate).add_(theirs, alpha=self.rate)
+
+
+class ExportsFirst(Plain):
+    """Export the backbone as it was at the start."""
+
+    def __init__(self, backbone: nn.Module, dim: int, config: Any, data: DatasetInfo) -> None:
+        super().__init__(backbone, dim, config, data)
+        self.first = copy.deepcopy(backbone).requires_grad_(requires_grad=False)
+
+    def export(self) -> nn.Module:
+        return self.first
+
+
+class Statistical(Plain):
+    """Train a head on features that take no gradient: of the backbone, batch norm's statistics alone move."""
+
+    def __init__(self, backbone: nn.Module, dim: int, config: Any, data: DatasetInfo) -> None:
+        super().__init__(backbone, dim, config, data)
+        self.head = nn.Linear(dim, dim)
+
+    def embed(self, views: Sequence[Tensor], batch: Batch) -> Embeddings:
+        return {name: self.head(h.detach()) for name, h in super().embed(views, batch).items()}
 
 
 # ---- labels
@@ -739,6 +801,53 @@ class Stopping(Plain):
         with torch.no_grad():
             b = self.encoder(views[1])
         return {"features": b, "a": a, "b": b}
+
+
+class TwoMomenta(Following):
+    """Follow by a momentum of 0.98, beside a momentum of 0.99 that is for something else."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.momentum, self.centre_momentum = 0.98, 0.99
+
+    def after_step(self, step: Step) -> None:
+        self.target.update(self.backbone, self.momentum)
+
+
+class Calling(Plain):
+    """Call its own functions by the names of their arguments."""
+
+    def monitors(self, embeddings: Embeddings, batch: Batch) -> dict[str, Tensor]:
+        return {"again": self.terms(embeddings=embeddings, batch=batch)["distance"]}
+
+
+class Renamed(Stopping):
+    """Have the backbone and the head under one name."""
+
+    def __init__(self, backbone: nn.Module, dim: int, config: Any, data: DatasetInfo) -> None:
+        super().__init__(backbone, dim, config, data)
+        self.trained = nn.Sequential(backbone, self.predictor)
+
+
+class Centring(Mixing):
+    """Need the whole batch in embed, and say so."""
+
+    one_device = True
+
+    @classmethod
+    def check_training(cls, config: Any, training: Training, data: DatasetInfo) -> None:
+        if training.chunk_size is not None:
+            raise Unsupported("centring: it needs the whole batch. Leave train.chunk_size out.")
+
+
+class Forking(Plain):
+    """Seed random numbers of its own in the constructor, and leave those that all share."""
+
+    def __init__(self, backbone: nn.Module, dim: int, config: Any, data: DatasetInfo) -> None:
+        super().__init__(backbone, dim, config, data)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.register_buffer("directions", torch.randn(dim, dim))
 
 
 class Masked(Plain):

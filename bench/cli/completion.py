@@ -189,10 +189,9 @@ def _read_records(ctx: click.Context) -> list[Record]:
 
 
 def _kind_before(ctx: click.Context) -> str | None:
-    from bench.registry.registry import KINDS, singular
+    from bench.registry.registry import KINDS, find_meant
 
-    word = str(ctx.params.get("kind") or "").lower()
-    return next((kind for kind in KINDS if word in (kind, singular(kind))), None)
+    return find_meant(str(ctx.params.get("kind") or ""), KINDS)
 
 
 def _list_names(registry: Registry, kind: str) -> Iterator[str]:

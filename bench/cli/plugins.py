@@ -72,7 +72,7 @@ def check(
 
     singled = find_kind(kind) if kind else None
     session.registry.find_anywhere(name)  # refused before torch is imported
-    from bench.inspection.conformance import check_plugins, format_verdict, list_checked, summarise
+    from bench.inspection.conformance import Report, check_plugins, format_verdict, list_checked
 
     entries = list_checked(session.registry, name, singled)
     verdicts = []
@@ -80,7 +80,7 @@ def check(
         verdicts.append(verdict)
         if not as_json:
             session.echo(format_verdict(verdict, alone=len(entries) == 1))
-    report = summarise(verdicts)
+    report = Report(verdicts)
     session.echo(report.as_json() if as_json else report.text)
     return 0 if report.passed else FAILED
 

@@ -1,7 +1,8 @@
 """What an executor is: how the cells of a grid are shared out over workers.
 
 This layer knows neither the planner nor the pipeline, so what an executor is handed is described here by
-protocols, and a cell is `Any`: an executor passes cells on and looks at none.
+protocols, and a cell is `Any`: an executor passes cells on, and reads of one at most its `title` and the key
+of its score, `keys.score`.
 """
 
 from __future__ import annotations

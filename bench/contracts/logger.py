@@ -84,15 +84,21 @@ def list_numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
 def list_scores(record: Record) -> dict[str, float]:
     """Return the metrics of a record, by names that tell the scores of one run apart.
 
-    They are `EVALUATOR/METRIC`, with the data set where it is another than the one that was trained on, and
-    the labels where they are not all: `cifar100/knn@10%/top1`. A folder has its own name.
+    They are that of the cell (`name_cell`) and of the metric: `cifar100/knn@10%/top1`.
+    """
+    where = name_cell(record)
+    return {f"{where}/{name}": float(metric["value"]) for name, metric in record["metrics"].items()}
+
+
+def name_cell(record: Record) -> str:
+    """Return the name of a cell, which tells it from the others of its run.
+
+    It is that of the evaluator, with the data set where it is another than the one that was trained on, and
+    the labels where they are not all: `cifar100/knn@10%`. A folder has its own name.
     """
     cell = record["cell"]
     trained, evaluated = name_data([record])[0]
     other = "" if trained == evaluated else f"{evaluated}/"
-    shots, share = cell.get("shots"), cell.get("label_frac", 1.0)
-    labels = f"@{shots}-shot" if shots else "" if share == 1.0 else f"@{100 * share:g}%"
-    return {
-        f"{other}{cell['evaluator']}{labels}/{name}": float(metric["value"])
-        for name, metric in record["metrics"].items()
-    }
+    shots, share = cell.get("shots"), cell.get("label_frac")
+    labels = f"@{shots}-shot" if shots else "" if share in (None, 1.0) else f"@{100 * share:g}%"
+    return f"{other}{cell['evaluator']}{labels}"

@@ -16,6 +16,7 @@ from bench.errors import BadValue, UnknownName, suggest
 from bench.planning.open_datasets import Datasets
 from bench.planning.options import merge_options
 from bench.planning.plugin_choices import PluginChoices
+from bench.registry.presets import slots_of
 from bench.registry.registry import CHECKED_KINDS, Entry, Registry, singular
 from bench.testing import Outcome, check
 from bench.testing.networks import SIDE
@@ -79,11 +80,6 @@ class Report:
         counts = {state.lower(): self.count(state) for state in ("ok", "FAILED", "skipped")}
         checks = [verdict.as_json() for verdict in self.verdicts]
         return json.dumps({"passed": self.passed, **counts, "checks": checks}, indent=1)
-
-
-def summarise(verdicts: Sequence[Verdict]) -> Report:
-    """Return what came of all checks."""
-    return Report(tuple(verdicts))
 
 
 def format_verdict(verdict: Verdict, *, alone: bool) -> str:
@@ -214,10 +210,13 @@ class _Options:
             for setting, value in self.settings.items()
             if setting.partition(".")[0] in (role, name)
         }
-        fields = self.plugins.plugin(kind, name).Config.__dataclass_fields__
+        config = self.plugins.plugin(kind, name).Config
+        fields, slots = config.__dataclass_fields__, slots_of(kind, config)
         for setting, value in own.items():
             field = setting.partition(".")[2]
-            if field not in fields and not (kind == "datasets" and field == ROOT):
+            if field in slots and kind == "methods":
+                raise BadValue(f"--set {setting}: a method is checked with its own {field}. Leave it out.")
+            if field not in (*fields, *slots) and not (kind == "datasets" and field == ROOT):
                 raise UnknownName(
                     f"--set {setting}={format_value(value)}: {name} has no setting named {field!r}."
                     f"{suggest(field, fields)}"

@@ -74,6 +74,8 @@ def describe_run(
         action, takes = "make", ""
         if len(group.skipped) == len(group.all):
             action = "skip"
+        elif len(group.skipped) + len(group.given_up) == len(group.all):
+            action = "given up"
         elif cache.has(key) or all(_has_features(cell, cache) for cell in group.missing):
             action = "have"
         else:
@@ -103,7 +105,7 @@ def _group_by_backbone(
         key: BackboneCells(
             all=group,
             skipped=[cell for cell in group if cell.why_not],
-            given_up=[cell for cell in group if cell.keys.score in given_up],
+            given_up=[cell for cell in group if cell.keys.score in given_up and not cell.why_not],
             missing=[
                 cell
                 for cell in group

@@ -20,7 +20,7 @@ from bench.contracts.recipe import ParamGroup, Recipe, TrainConfig
 from bench.errors import UnknownName, UsageError, suggest
 from bench.inspection.presets import format_presets
 from bench.plain_text import indent
-from bench.registry.registry import KINDS, Entry, Registry, singular
+from bench.registry.registry import KINDS, Entry, Registry, find_meant, singular
 
 WIDTHS = (None, None, 20, 44, 32)  # of a setting's name, default, range, meaning and source
 
@@ -46,10 +46,9 @@ def find_kind(word: str) -> str:
     Raises:
         UnknownName: there is no such kind.
     """
-    for kind in KINDS:
-        if word.lower() in (kind, singular(kind)):
-            return kind
-    raise UnknownName(f"no kind of plugin is named {word!r}.{suggest(word, KINDS)}")
+    if (kind := find_meant(word, KINDS)) is None:
+        raise UnknownName(f"no kind of plugin is named {word!r}.{suggest(word, KINDS)}")
+    return kind
 
 
 def kind_or_pattern(what: str | None, pattern: str | None) -> tuple[str | None, str | None]:
@@ -58,7 +57,7 @@ def kind_or_pattern(what: str | None, pattern: str | None) -> tuple[str | None, 
     Raises:
         UnknownName: two arguments are given, and the first is no kind.
     """
-    if what is None or pattern is not None or what.lower() in {*KINDS, *map(singular, KINDS)}:
+    if what is None or pattern is not None or find_meant(what, KINDS):
         return (find_kind(what) if what else None), pattern
     return None, what
 
@@ -135,8 +134,7 @@ def show_any(registry: Registry, what: str, name: str | None) -> str:
         return show_settings(what.lower())
     if name is not None:
         return show(registry, find_kind(what), name)
-    kind = next((kind for kind in KINDS if what.lower() in (kind, singular(kind))), None)
-    if kind:
+    if kind := find_meant(what, KINDS):
         raise UsageError(f"show {what}: of which? Name one; `bench list {kind}` has them.")
     try:
         found = registry.find_anywhere(what)

@@ -12,6 +12,7 @@ from tabulate import tabulate
 from bench.augmentation.named_ops import IN_ORDER, Operation
 from bench.augmentation.view import RGB, View, blur_radius
 from bench.contracts.dataset_info import DatasetInfo
+from bench.plain_text import indent
 from bench.planning.open_datasets import Datasets
 from bench.planning.options import Runtime, merge_options
 from bench.planning.views import ChosenViews, choose_views
@@ -98,7 +99,7 @@ def _write_operations(view: View, size: int) -> str:
         disable_numparse=True,
         maxcolwidths=[None, None, PARAMETERS_WIDTH],
     )
-    return "\n".join(f"  {line}".rstrip() for line in table.splitlines())
+    return indent(table)
 
 
 def _write_probability(operation: Operation, view: View) -> str:

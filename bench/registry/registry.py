@@ -39,12 +39,17 @@ if TYPE_CHECKING:
 
 CHECKED_KINDS = (*CELL_KINDS, "executors")
 
-__all__ = ["CELL_KINDS", "KINDS", "Entry", "Failure", "Plugin", "Registry", "singular"]
+__all__ = ["CELL_KINDS", "KINDS", "Entry", "Failure", "Plugin", "Registry", "find_meant", "singular"]
 
 
 def singular(kind: str) -> str:
     """Return the kind as an error or a heading names one of it: `methods` is `method`."""
     return kind.removesuffix("s")
+
+
+def find_meant(word: str, kinds: Iterable[str]) -> str | None:
+    """Return the one of some kinds that a word means, singular or plural, if it means one."""
+    return next((kind for kind in kinds if word.lower() in (kind, singular(kind))), None)
 
 
 @dataclass

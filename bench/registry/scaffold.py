@@ -12,7 +12,7 @@ from string import Template
 
 from bench.errors import BadValue, UnknownName, suggest
 from bench.registry.discovery import PARTS
-from bench.registry.registry import Registry, singular
+from bench.registry.registry import Registry, find_meant, singular
 
 TINY = "--dataset digits --backbone test_resnet"
 OWN_IMAGES = "--dataset {name} --backbone test_resnet --batch-size 64"
@@ -119,13 +119,12 @@ def find_start(word: str) -> str:
     Raises:
         UnknownName: there is no such kind.
     """
-    for kind in STARTS:
-        if word.lower() in (kind, singular(kind)):
-            return kind
-    known = tuple(map(singular, STARTS))
-    raise UnknownName(
-        f"--kind: no kind of plugin is named {word!r}.{suggest(word, known)} Known: {', '.join(known)}."
-    )
+    if (kind := find_meant(word, STARTS)) is None:
+        known = tuple(map(singular, STARTS))
+        raise UnknownName(
+            f"--kind: no kind of plugin is named {word!r}.{suggest(word, known)} Known: {', '.join(known)}."
+        )
+    return kind
 
 
 def write(name: str, kind: str, output: Path, registry: Registry, like: str | None = None) -> Path:

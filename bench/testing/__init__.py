@@ -21,7 +21,7 @@ from bench.contracts.evaluator import Evaluator
 from bench.contracts.executor import Executor
 from bench.contracts.method import Method
 from bench.errors import BadData, BadValue, suggest
-from bench.registry.registry import singular
+from bench.registry.registry import find_meant
 from bench.testing import backbones, datasets, evaluators, executors, methods
 from bench.testing.cases import Case, as_parameters, list_cases
 from bench.testing.checks import Outcome
@@ -160,16 +160,17 @@ def check_evaluator(
     _demand(check("evaluators", cls, name, config=config), name, expected_failures)
 
 
-def check_executor(cls: type[Executor], name: str, *, expected_failures: Expected | None = None) -> None:
+def check_executor(
+    cls: type[Executor], name: str, config: Any = None, *, expected_failures: Expected | None = None
+) -> None:
     """Assert that an executor keeps the contract; arguments as of `check_method`."""
-    _demand(check("executors", cls, name), name, expected_failures)
+    _demand(check("executors", cls, name, config=config), name, expected_failures)
 
 
 def _find_kind(kind: str) -> str:
-    for known in _SUITES:
-        if kind in (known, singular(known)):
-            return known
-    raise BadValue(f"no checks are there of the kind {kind!r}.{suggest(kind, _SUITES)}")
+    if (known := find_meant(kind, _SUITES)) is None:
+        raise BadValue(f"no checks are there of the kind {kind!r}.{suggest(kind, _SUITES)}")
+    return known
 
 
 def _demand(outcomes: Iterator[Outcome], name: str, expected: Expected | None) -> None:

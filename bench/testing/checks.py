@@ -71,10 +71,11 @@ def run(checks: Iterable[Check]) -> Iterator[Outcome]:
     while True:
         title = "it can be checked further"  # what a generator of checks asks of a plugin may raise, too
         try:
-            title, body = next(remaining)
+            found = next(remaining, None)
+            if found is None:
+                return
+            title, body = found
             body()
-        except StopIteration:
-            return
         except NotApplied as reason:
             yield Outcome(title, skipped=str(reason))
         except BaseException as error:
@@ -94,8 +95,7 @@ def require(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - reads like a
 
 def alike(one: Tensor, other: Tensor) -> bool:
     """Tell whether two tensors differ by rounding only."""
-    close = torch.allclose(one.float(), other.float(), rtol=1e-3, atol=1e-4)
-    return one.shape == other.shape and close
+    return one.shape == other.shape and torch.allclose(one.float(), other.float(), rtol=1e-3, atol=1e-4)
 
 
 def some(names: Iterable[str], most: int = 3) -> str:

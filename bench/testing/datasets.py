@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ import numpy as np
 
 from bench.contracts.dataset import DataLocation, Dataset, Images
 from bench.contracts.dataset_info import DatasetInfo
-from bench.errors import BadData, BenchError
+from bench.errors import BadData, BenchError, one_line
 from bench.splits.grouped import labelled_splits, number_groups
 from bench.testing.checks import Check, Outcome, class_checks, require, run
 from bench.testing.dataset_identity import identity_checks
@@ -50,7 +51,8 @@ def outcomes(
         yield from run(keeping_switches(_checks(s)))
         yield from run(keeping_switches(_group_checks(s.made[0])))
         yield from run(keeping_switches(identity_checks(s.made[0], s.digests)))
-    yield from run([("a folder that is not there is refused in one line", s.refuse_missing_folder)])
+    missing = "a folder that is not there is refused in one line", s.refuse_missing_folder
+    yield from run(keeping_switches([missing]))
 
 
 class _Subject:
@@ -67,23 +69,12 @@ class _Subject:
         return self.given or DataLocation()
 
     def make(self) -> None:
-        asked: list[str] = []
-
-        def refuse(host: Any, *_: Any, **__: Any) -> Any:
-            asked.append(str(host))
-            raise OSError(f"{host}: there is no network in a check")
-
-        here = patch.object(socket, "getaddrinfo", socket.getaddrinfo if self.location.download else refuse)
         try:
-            with here:
+            with _as_told(self.location):
                 self.made.extend(self._build(seed) for seed in (1, 2))
         except BadData as error:
             require(self.given is None, str(error))
             require("\n" not in str(error), f"the error has more than one line: {error}")
-        finally:
-            require(
-                not asked, f"it asks {', '.join(asked[:1])}; download only where location.download is true"
-            )
 
     def _build(self, seed: int) -> Dataset:
         with seeded(seed):
@@ -91,11 +82,70 @@ class _Subject:
 
     def refuse_missing_folder(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            nowhere = DataLocation(root=Path(folder) / "not-there", data_dir=Path(folder) / "data")
+            nowhere = _Noting(root=Path(folder) / "not-there", data_dir=Path(folder) / "data")
             try:
-                self.cls(self.name, self.config, nowhere)
+                dataset = self.cls(self.name, self.config, nowhere)
             except BenchError as error:
                 require("\n" not in str(error), f"the error has more than one line: {error}")
+            else:
+                self._refuse_late(dataset, nowhere)
+
+    def _refuse_late(self, dataset: Dataset, nowhere: _Noting) -> None:
+        """Refuse a dataset that was made without its folder, and has one: it does not do without later."""
+        try:
+            with _offline(), seeded(1):
+                dataset.load("test")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the constructor has not said it
+            late = f"it is made all the same, and load() raises {one_line(error).rstrip('.')}"
+        else:
+            is_told = self.given is not None and self.given.root is not None
+            late = "it is made and loaded all the same" if is_told else ""
+        require(
+            not late or not nowhere.asked,
+            f"{late}. Look for the files in the constructor, so that it is known before any training",
+        )
+
+
+class _Noting(DataLocation):
+    """A location that notes that a dataset asks for its folders: one without files does not."""
+
+    def __getattribute__(self, name: str) -> Any:
+        """Return the attribute."""
+        if name in ("root", "data_dir"):
+            vars(self).setdefault("noted", set()).add(name)
+        return super().__getattribute__(name)
+
+    @property
+    def asked(self) -> bool:
+        """Whether it was asked for one."""
+        return bool(vars(self).get("noted"))
+
+
+@contextlib.contextmanager
+def _offline() -> Iterator[list[str]]:
+    """Refuse the network in the block, and give the hosts that were asked for."""
+    asked: list[str] = []
+
+    def refuse(host: Any, *_: Any, **__: Any) -> Any:
+        asked.append(str(host))
+        raise OSError(f"{host}: there is no network in a check")
+
+    with patch.object(socket, "getaddrinfo", refuse):
+        yield asked
+
+
+@contextlib.contextmanager
+def _as_told(location: DataLocation) -> Iterator[None]:
+    """Refuse the network in the block, where nothing is to be downloaded."""
+    if location.download:
+        yield
+        return
+    with _offline() as asked:
+        try:
+            yield
+        finally:
+            host = "".join(asked[:1])
+            require(not asked, f"it asks {host}; download only where location.download is true")
 
 
 def _published(cls: type[Dataset], config: Any) -> None:
@@ -133,7 +183,7 @@ def _split_checks(s: _Subject, split: str) -> Iterator[Check]:
     loaded: list[tuple[Images, ProcessState]] = []
 
     def load() -> None:
-        with seeded(1):
+        with seeded(1), _as_told(s.location):
             before, images = ProcessState(), _load(dataset, split)
             switched = before.changed_switches()
             loaded.append((images, ProcessState()))

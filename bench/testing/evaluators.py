@@ -15,7 +15,7 @@ from bench.contracts.dataset import Images
 from bench.contracts.evaluator import Evaluator, Features, Scores, Task
 from bench.contracts.feature_spec import FeatureSpec
 from bench.errors import UsageError
-from bench.testing.checks import Check, Outcome, class_checks, require, run
+from bench.testing.checks import Check, Outcome, alike, class_checks, require, run
 from bench.testing.evaluation_tasks import (
     CLASSES,
     EACH,
@@ -55,7 +55,9 @@ from bench.testing.scores import (
 ROUNDED = 0.01  # share of predictions that may differ where only rounding does
 LOST = 0.4  # times as often as else, below which a class is not known any more
 FEW = 23  # test images
-COSINE = re.compile(r"\bcosine\b(?![ -]*(schedule|decay|anneal|learning|lr\b|warm|ramp))", re.IGNORECASE)
+BY_COSINE = re.compile(r"\bby (the )?cosine\b|\bcosine[ -](similarit|distance|neighbou?r|metric|vote)")
+SCHEDULE = re.compile(r"\b(schedule|decay|anneal|learning|rates?\b|lr\b|warm|ramp)")  # may be a cosine, too
+OF_ROWS = re.compile(r"similarity|distance|metric|neighbou?r|vote")  # in a protocol: how they are compared
 
 
 def outcomes(cls: type[Evaluator], name: str, config: Any = None) -> Iterator[Outcome]:
@@ -114,7 +116,7 @@ def _comparisons(s: Subject) -> Iterator[Check]:
         yield "predictions follow the rows of the test images", lambda: _follows_test(s)
         yield f"{FEW} test images of two classes are predicted as among the others", lambda: _few(s)
     yield "labelled images may come class by class", lambda: _sorted(s)
-    if not s.with_network and COSINE.search(_described(s)):
+    if not s.with_network and _goes_by_cosine(s):
         yield "by cosine, the length of a feature does not count", lambda: _cosine(s)
 
 
@@ -237,6 +239,10 @@ def _blind(s: Subject) -> None:
     with seeded(1):
         other = s.evaluate(s.task(relabel_test))
     require(not differing(one.predictions, other.predictions), "they do: choose on task.folds")
+    require(
+        _alike_confidence(one, other),
+        "they change confidences, as a temperature that is chosen on them does: choose on task.folds",
+    )
     same = [
         name for name in ("top1", "balanced_accuracy") if one.metrics.get(name) == other.metrics.get(name, -1)
     ]
@@ -249,12 +255,25 @@ def _blind(s: Subject) -> None:
 
 
 def _apart(s: Subject) -> None:
-    one, other = s.base[1].predictions, s.evaluate(s.task(change_odd_tests)).predictions
+    usual, changed = s.base[1], s.evaluate(s.task(change_odd_tests))
+    one, other = usual.predictions, changed.predictions
     assert one is not None  # noqa: S101 - asked before
     even = torch.arange(len(one)) % 2 == 0
     same = other is not None and torch.equal(one.cpu()[even], other.cpu()[even])
     require(same, "it does: fit on task.train alone, and have norms in eval mode")
+    require(
+        _alike_confidence(usual, changed, even),
+        "it changes its confidence: fit on task.train alone, temperatures and means too",
+    )
     s.row_by_row = True
+
+
+def _alike_confidence(one: Scores, other: Scores, rows: Tensor | None = None) -> bool:
+    """Tell whether confidences are alike, of some rows or of all; where there are none they are."""
+    if one.confidence is None or other.confidence is None:
+        return one.confidence is other.confidence
+    first, second = one.confidence.cpu(), other.confidence.cpu()
+    return alike(first, second) if rows is None else alike(first[rows], second[rows])
 
 
 def _follows_test(s: Subject) -> None:
@@ -296,10 +315,12 @@ def _robust(s: Subject, vary: Vary) -> None:
     s.evaluate_varied(vary)
 
 
-def _described(s: Subject) -> str:
-    """Return what the evaluator says of itself."""
-    said = [type(s.evaluator).__doc__ or "", *map(str, s.base[1].protocol.values())]
-    return "\n".join(said)
+def _goes_by_cosine(s: Subject) -> bool:
+    """Tell whether the evaluator says that it compares rows by cosine: a schedule may be one, too."""
+    protocol = s.base[1].protocol.items()
+    named = any(OF_ROWS.search(name.lower()) and "cosine" in str(value).lower() for name, value in protocol)
+    sentences = re.split(r"[.;:]\s", (type(s.evaluator).__doc__ or "").lower())
+    return named or any(BY_COSINE.search(said) and not SCHEDULE.search(said) for said in sentences)
 
 
 def _cosine(s: Subject) -> None:

@@ -53,6 +53,8 @@ def compare_losses(subject: Subject) -> Losses:
     spread = _fill(subject, given, collapsed=False)
     rank_one = _fill(subject, given, collapsed=True)
     moving = [name for name, z in embedded.items() if z.requires_grad]
+    if not moving:
+        skip("no embedding has a gradient, as an earlier check has it")
     wrong = {name: {**spread, name: spread[name].roll(1, 0)} for name in moving}
     rows = len(spread[moving[0]])
     first, second = (

@@ -98,12 +98,19 @@ def _trains(t: Trainings) -> None:
     for line in trained.lines:
         wrong = [name for name, value in line.items() if not math.isfinite(value)]
         require(not wrong, f"{some(wrong)} of epoch {line['epoch']:g} is not finite")
-    moved = any(
-        not torch.equal(value, trained.start[name])
-        for name, value in trained.state.items()
-        if name.startswith("backbone.")
-    )
+    weights = [name for name in trained.trained if name.startswith("backbone.")]  # and no statistics
+    moved = any(not torch.equal(trained.state[name], trained.start[name]) for name in weights)
     require(moved, "self.backbone is what it was at the start")
+    exported = [name for name in map(_inner_name, weights) if name in trained.exported]
+    still = all(torch.equal(trained.exported[name], trained.first_exported[name]) for name in exported)
+    require(
+        not exported or not still,
+        "what export() returns is what it was at the start: an untrained network would be evaluated",
+    )
+
+
+def _inner_name(name: str) -> str:
+    return name.removeprefix("backbone.")
 
 
 def _network(s: Subject, t: Trainings, network: Network) -> None:
@@ -147,8 +154,7 @@ def _random(t: Trainings) -> None:
     require(
         not t.unsteady,
         f"trained again from the same seed, {t.unsteady}. Draw with torch, which the harness seeds before it "
-        "calls, "
-        "or in draw(); keep nothing in the class or the module",
+        "calls, or in draw(); keep nothing in the class or the module",
     )
 
 
@@ -166,8 +172,7 @@ def _labels(s: Subject, t: Trainings) -> None:
     require(
         not found,
         f"with other labels, of which other images have one, {found}. Set uses_labels = True, or leave "
-        "batch.labels "
-        "alone, and all that is kept of them",
+        "batch.labels alone, and all that is kept of them",
     )
 
 
@@ -177,8 +182,7 @@ def _resumed(s: Subject, t: Trainings) -> None:
     require(
         resumed.began > 0,
         "its checkpoint cannot be loaded into a new one, as tensors have other names or shapes: make all "
-        "buffers in "
-        "the constructor, in the shape that they stay in",
+        "buffers in the constructor, in the shape that they stay in",
     )
     found = find_difference(usual, resumed)
     if not found:
@@ -186,8 +190,8 @@ def _resumed(s: Subject, t: Trainings) -> None:
     require(
         usual.frozen == resumed.frozen,
         f"{found}: {some(sorted(usual.frozen ^ resumed.frozen))} takes a gradient in one of both, and no "
-        "checkpoint "
-        "says which. Set requires_grad in before_step(), at each step, or use ParamGroup(freeze_epochs=...)",
+        "checkpoint says which. Set requires_grad in before_step(), at each step, or use "
+        "ParamGroup(freeze_epochs=...)",
     )
     lost = {
         name: kind
@@ -217,6 +221,8 @@ def _chunks(s: Subject, t: Trainings) -> None:
 
 
 def _two(s: Subject, t: Trainings) -> None:
+    if s.cls.one_device:
+        skip("one_device says that it trains on one")
     variation = t.variation(plain=True)
     found = _find_apart(s, variation, lambda: train_in_two(s, variation))
     require(

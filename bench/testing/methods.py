@@ -14,10 +14,21 @@ from bench.contracts.backbone import Backbone
 from bench.contracts.method import Method
 from bench.contracts.recipe import Recipe
 from bench.metrics.collapse import embedding_std
-from bench.testing.checks import Check, Outcome, alike, class_checks, finite_scalars, require, run, some
+from bench.testing.checks import (
+    Check,
+    Outcome,
+    alike,
+    class_checks,
+    finite_scalars,
+    require,
+    run,
+    skip,
+    some,
+)
 from bench.testing.geometry import compare_losses, require_partners_matter, require_spread_is_better
 from bench.testing.method_trainings import list_training_checks
 from bench.testing.networks import CHANNELS, SIDE
+from bench.testing.process_state import ProcessState, seeded
 from bench.testing.subject import IMAGES, MOST_IMAGES, SMALL, SPLIT, Network, Subject, needs_training
 
 
@@ -99,6 +110,18 @@ def _builds(s: Subject) -> None:
     backbone = s.network.build(CHANNELS)
     method = s.cls(backbone, backbone.dim, s.config, s.data())
     require(method.backbone is backbone, "self.backbone is another module; keep the one that is given")
+    states = []
+    for seed in (1, 2):
+        backbone = s.network.build(CHANNELS)
+        with seeded(seed):
+            s.cls(backbone, backbone.dim, s.config, s.data())
+            states.append(ProcessState())
+    seeding = " and ".join(states[0].list_seeded(states[1]))
+    require(
+        not seeding,
+        f"its constructor seeds {seeding} random numbers: trainings of all seeds would start alike. Leave "
+        "that to the harness, which has seeded torch's by then",
+    )
 
 
 def _export(s: Subject) -> None:
@@ -141,6 +164,8 @@ def _embeds(s: Subject) -> None:
 
 def _per_sample(s: Subject) -> None:
     """In eval mode, and with nothing but the method itself in train mode: batch norm is then left out."""
+    if s.cls.one_device and s.why_refused(s.count, chunk_size=3 * s.count // 8) is not None:
+        skip("one_device and check_training() say that it needs the whole batch")
     for root_trains in (False, True):
         method = s.fresh().eval()
         method.training = root_trains
@@ -155,8 +180,8 @@ def _per_sample(s: Subject) -> None:
             require(
                 alike(value, chunked),
                 f"{name} of an image depends on the other images, as a loss or a batch's mean does. Chunks "
-                "and "
-                "--devices would change it: what looks at all images is for terms()",
+                "and --devices would change it: what looks at all images is for terms(); or say one_device, "
+                "and refuse train.chunk_size in check_training()",
             )
 
 
@@ -179,8 +204,7 @@ def _undrawn(s: Subject) -> None:
     require(
         torch.equal(before, torch.get_rng_state()),
         "it draws random numbers, which are others in chunks. Draw them in draw(), from the generator that "
-        "it is "
-        "given; embed() finds them in batch.draws",
+        "it is given; embed() finds them in batch.draws",
     )
 
 
@@ -226,6 +250,7 @@ def _monitors(s: Subject) -> None:
 def _gradient(s: Subject) -> None:
     method = s.fresh()
     _, loss = _with_loss(s, method, s.images)
+    require(loss.requires_grad, "no term has one: is everything detached, or made under no_grad()?")
     loss.backward()
     frozen = [name for name, p in method.backbone.named_parameters() if not p.requires_grad]
     why = (

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._C._distributed_c10d import FileStore
 
 from bench.contracts.dataset import Images
@@ -86,6 +86,7 @@ class Trained:
         trained: names of parameters.
         frozen: names of those that take no gradient after it.
         exported: names of the tensors of `export()`, with values.
+        first_exported: the same, before it.
         began: epochs that a checkpoint had.
         before: what the method keeps outside of its state, before the training.
         after: the same, after it.
@@ -98,6 +99,7 @@ class Trained:
     trained: tuple[str, ...]
     frozen: frozenset[str]
     exported: Mapping[str, Tensor]
+    first_exported: Mapping[str, Tensor]
     began: int
     before: Snapshot
     after: Snapshot
@@ -130,7 +132,7 @@ def train(
         Stopped: it was to end.
     """
     method = subject.build(variation.network, variation.channels)
-    start, before = clone_state(method), take_snapshot(method)
+    start, before, first = clone_state(method), take_snapshot(method), clone_state(method.export())
     if variation.still:
         keep_still(method)
     if variation.nudged:
@@ -176,10 +178,9 @@ def train(
         pretrain(method, images, run)
     params = dict(method.named_parameters())
     frozen = frozenset(name for name, p in params.items() if not p.requires_grad)
-    exported = {name: value.detach().clone() for name, value in method.export().state_dict().items()}
-    state, after = clone_state(method), take_snapshot(method)
+    exported, state, after = clone_state(method.export()), clone_state(method), take_snapshot(method)
     return Trained(
-        lines, tuple(terms), start, state, tuple(params), frozen, exported, began[-1], before, after
+        lines, tuple(terms), start, state, tuple(params), frozen, exported, first, began[-1], before, after
     )
 
 
@@ -216,9 +217,9 @@ def sample_of(images: Images) -> KnnSample:
     return KnnSample(images.take(rows[:KNN_BANK]), images.take(rows[KNN_BANK:]))
 
 
-def clone_state(method: Method) -> dict[str, Tensor]:
-    """Return a copy of the state of a method."""
-    return {name: value.detach().clone() for name, value in method.state_dict().items()}
+def clone_state(network: nn.Module) -> dict[str, Tensor]:
+    """Return a copy of the state of a method or of a network."""
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
 
 
 def keep_still(method: Method) -> None:

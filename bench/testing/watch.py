@@ -73,10 +73,12 @@ class Watch:
         self.reached: set[str] = set()  # parameters that a gradient came to
         self.moves: dict[str, list[Move]] = defaultdict(list)
         self.updates: dict[str, int] = defaultdict(int)  # of momentum networks, in this step
+        self.idle: set[str] = set()  # momentum networks that were never updated
         for hook in HOOKS:
             method.__dict__[hook] = partial(self._call, hook, getattr(method, hook))
         for name, module in method.named_modules():
             if isinstance(module, MomentumEncoder):
+                self.idle.add(name)
                 module.__dict__["update"] = partial(self._update, name, module.update)
 
     def _say(self, topic: str, message: str) -> None:
@@ -85,18 +87,20 @@ class Watch:
 
     def _update(self, name: str, update: Callable[..., None], *args: Any, **kwargs: Any) -> None:
         self.updates[name] += 1
+        self.idle.discard(name)
         if self.updates[name] > 1:
             self._say(MOMENTUM, f"{name}.update() is called twice in a step. Call it once, in after_step()")
         update(*args, **kwargs)
 
-    def _call(self, hook: str, function: Callable[..., Any], *args: Any) -> Any:
+    def _call(self, hook: str, function: Callable[..., Any], *args: Any, **named: Any) -> Any:
+        given = (*args, *named.values())  # by name, where the method calls itself
         if hook == "before_step":
-            self.step, self.updates = args[0].number, defaultdict(int)
+            self.step, self.updates = given[0].number, defaultdict(int)
         if hook == "after_batch":
             self.reached |= {name for name, p in self.method.named_parameters() if p.grad is not None}
-        inputs, modes = [(what, x, x.clone()) for what, x in _inputs(hook, args)], self._modes()
+        inputs, modes = [(what, x, x.clone()) for what, x in _inputs(hook, given)], self._modes()
         drawn, samples = _foreign_states(), self._samples()
-        result = function(*args)
+        result = function(*args, **named)
         for what, x, before in inputs:
             if not torch.equal(x, before):
                 self._say(INPUTS, f"{hook}() changes {what} in place, which others use, too. Work on a copy")
@@ -129,8 +133,7 @@ class Watch:
             self._say(
                 MODE,
                 f"{hook}() leaves {name or 'the method'} in {modes_of[1]} mode, it was in {modes_of[0]} "
-                "mode: what "
-                "follows is trained so. Put it back, or use a copy (MomentumEncoder)",
+                "mode: what follows is trained so. Put it back, or use a copy (MomentumEncoder)",
             )
 
     # ---- moves
@@ -181,6 +184,7 @@ class Watch:
     def finish(self) -> None:
         """Tell what only the whole training shows."""
         self._tell_shared()
+        self._tell_idle()
         self._tell_moves()
         followers = {name for name, moves in self.moves.items() if moves}
         silent = [
@@ -202,16 +206,31 @@ class Watch:
             names[id(p)].append(name)
         for shared in names.values():
             own = [name for name in shared if name.startswith("backbone.")]
-            others = [name for name in shared if not name.startswith("backbone.") and _is_slow(name)]
-            if own and others:
+            if not own:
+                continue
+            inner = own[0].removeprefix("backbone.")  # of which a word, such as key, tells nothing
+            others = [
+                name
+                for name in shared
+                if not name.startswith("backbone.") and _is_slow(name.removesuffix(inner))
+            ]
+            if others:
                 holder = others[0].split(".")[0]
                 self._say(
                     MOMENTUM,
                     f"self.{holder} shares its parameters with self.backbone: it is no copy, and moves with "
-                    "every "
-                    f"step. Write MomentumEncoder(...), which copies, or copy.deepcopy",
+                    "every step. Write MomentumEncoder(...), which copies, or copy.deepcopy",
                 )
                 return
+
+    def _tell_idle(self) -> None:
+        for name in sorted(self.idle):
+            if not any(moved.startswith(f"{name}.") for moved in self.moves):
+                self._say(
+                    MOMENTUM,
+                    f"{name}.update() is never called: it stays what it was at the start. Call it in "
+                    "after_step(), or use a frozen copy (copy.deepcopy) where it is to stay",
+                )
 
     def _tell_moves(self) -> None:
         for name, moves in self.moves.items():
@@ -220,8 +239,8 @@ class Watch:
                 self._say(
                     MOMENTUM,
                     f"after_batch() moves {name} towards {first.towards}: before the optimiser's step, and "
-                    "once a "
-                    "batch, which with train.accumulate is more than once a step. Move it in after_step()",
+                    "once a batch, which with train.accumulate is more than once a step. Move it in "
+                    "after_step()",
                 )
             if any(move.by_gradient and name in self.reached for move in moves):
                 self._say(
@@ -236,23 +255,35 @@ class Watch:
                     f"{name} is moved in {' and in '.join(sorted(hooks))}. Move it once a step, in "
                     "after_step()",
                 )
+            elif (turned := self._find_turned(moves)) is not None:
+                self._say(
+                    MOMENTUM,
+                    f"{name} is moved by {moves[-1].rate:.3g} of the way, where a momentum of {turned:g} is "
+                    f"{1 - turned:.3g}: m and 1 - m have changed places",
+                )
             elif (twice := self._find_double(moves)) is not None:
                 self._say(
                     MOMENTUM,
                     f"{name} is moved twice in {first.hook}(): by {moves[-1].rate:.3g} of the way, where a "
-                    "momentum of "
-                    f"{twice:g} is {1 - twice:.3g}. Move it once",
+                    f"momentum of {twice:g} is {1 - twice:.3g}. Move it once",
                 )
 
     def _find_double(self, moves: Iterable[Move]) -> float | None:
         """Return the momentum that a parameter was moved by twice, each time; none where it was once."""
-        rates = [move.rate for move in moves if move.step > 1]  # before, the two are next to one another
         momenta = [m for m in _numbers(self.method) if 0.5 <= m < 1]  # of a network that follows
-        for momentum in momenta:
-            once, twice = 1 - momentum, 1 - momentum**2
-            if rates and all(abs(rate - twice) < 0.1 * once for rate in rates):
-                return momentum
-        return None
+        if any(_is_rate(moves, 1 - m, m) for m in momenta):  # another one says it as it is
+            return None
+        return next((m for m in momenta if _is_rate(moves, 1 - m**2, m)), None)
+
+    def _find_turned(self, moves: Iterable[Move]) -> float | None:
+        """Return the momentum that is taken for the share of the way; none where it is right."""
+        return next((m for m in _numbers(self.method) if 0.9 <= m < 1 and _is_rate(moves, m, m)), None)
+
+
+def _is_rate(moves: Iterable[Move], rate: float, momentum: float) -> bool:
+    """Tell whether each move but the first two is by this share of the way, that a momentum is near."""
+    rates = [move.rate for move in moves if move.step > 1]  # before, the two are next to one another
+    return bool(rates) and all(abs(found - rate) < 0.1 * (1 - momentum) for found in rates)
 
 
 SLOW = ("target", "teacher", "momentum", "ema", "key", "slow", "average")

@@ -6,6 +6,7 @@ Code followed: mlflow.MlflowClient, which has no state of its own beside the run
 from __future__ import annotations
 
 import io
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,9 +16,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bench.api import Logger, Record, Run, list_numbers, list_scores, list_settings, setting
+from bench.api import Logger, Record, Run, list_numbers, list_scores, list_settings, name_cell, setting
 
 from .packages import refuse_missing
+from .status import describe_status
 
 KEY = "bench_key"  # the tag that tells a run
 AT_ONCE = 100  # parameters in one call, which MLflow limits
@@ -77,21 +79,17 @@ class MLflow(Logger):
         self.client.set_terminated(self._find(run), STATUS[status])
 
     def log_record(self, run: Run, record: Record) -> None:
-        """Log the metrics of a score, or why there is none."""
+        """Log the metrics of a score, and its status, or why there is none."""
         if record["status"] == "ok":
             self._log(run, "scores", list_scores(record), run.epochs)
-        else:
-            tag = f"scores.{record['cell']['evaluator']}"
-            self.client.set_tag(self._find(run), tag, f"{record['status']}: {record['reason']}")
+        tag = f"scores/{_spell(name_cell(record))}/status"
+        self.client.set_tag(self._find(run), tag, describe_status(record))
 
     def _log(self, run: Run, group: str, numbers: Mapping[str, float], step: int) -> None:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        metrics = [
-            Metric(f"{group}/{name.replace('@', ' at ').replace('%', ' percent')}", value, now, step)
-            for name, value in numbers.items()
-        ]
+        metrics = [Metric(f"{group}/{_spell(name)}", value, now, step) for name, value in numbers.items()]
         self.client.log_batch(self._find(run), metrics=metrics)
 
     def _find(self, run: Run) -> str:
@@ -116,3 +114,8 @@ class MLflow(Logger):
             return str(found.experiment_id)
         artifacts = (self.results / "mlflow").absolute().as_uri() if self._is_own else None
         return str(self.client.create_experiment(self.config.experiment, artifact_location=artifacts))
+
+
+def _spell(name: str) -> str:
+    """Return a name without the signs that MLflow refuses: the name of a folder may have any."""
+    return re.sub(r"[^\w./ -]", "_", name.replace("@", " at ").replace("%", " percent"))

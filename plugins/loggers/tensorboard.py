@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bench.api import Logger, Record, Run, list_numbers, list_scores, list_settings, setting
+from bench.api import Logger, Record, Run, list_numbers, list_scores, list_settings, name_cell, setting
 
 from .packages import refuse_missing
+from .status import describe_status
 
 
 class TensorBoard(Logger):
@@ -40,10 +41,14 @@ class TensorBoard(Logger):
         refuse_missing("tensorboard", "tensorboard")
 
     def start(self, run: Run) -> None:
-        """Open the folder of a run; what an ended process wrote of later steps is left out."""
+        """Open the folder of a run; of what an ended process wrote, that of later epochs is left out.
+
+        In the epoch that it goes on within it may go on at any step: some may be there twice, but none is
+        lost.
+        """
         self._close(run.key)
-        step = run.resumed_epoch * run.steps // run.epochs if run.resumed_epoch else None
-        writer = self._open(run, purge_step=step)
+        later = (run.resumed_epoch + 1) * run.steps // run.epochs + 1 if run.resumed_epoch else None
+        writer = self._open(run, purge_step=later)
         rows = [f"| {name} | `{value}` |" for name, value in list_settings(run).items()]
         writer.add_text("settings", "\n".join(["| setting | value |", "|---|---|", *rows]))
 
@@ -66,12 +71,10 @@ class TensorBoard(Logger):
         self._open(run).add_text("status", status)
 
     def log_record(self, run: Run, record: Record) -> None:
-        """Log the metrics of a score, or why there is none."""
+        """Log the metrics of a score, and its status, or why there is none."""
         if record["status"] == "ok":
             self._log(run, "scores", list_scores(record), run.epochs)
-        else:
-            where = f"scores/{record['cell']['evaluator']}"
-            self._open(run).add_text(where, f"{record['status']}: {record['reason']}")
+        self._open(run).add_text(f"scores/{name_cell(record)}/status", describe_status(record))
         self._open(run).flush()
 
     def close(self) -> None:

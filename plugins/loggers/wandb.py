@@ -13,9 +13,10 @@ from typing import Any
 
 from PIL import Image
 
-from bench.api import Logger, Record, Run, list_numbers, list_scores, list_settings, setting
+from bench.api import Logger, Record, Run, list_numbers, list_scores, list_settings, name_cell, setting
 
 from .packages import refuse_missing
+from .status import describe_status
 
 MODES = ("online", "offline", "shared")
 STEP, EPOCH = "step", "epoch"  # the axes of curves
@@ -71,12 +72,11 @@ class WeightsAndBiases(Logger):
         self._open(run).summary["status"] = status
 
     def log_record(self, run: Run, record: Record) -> None:
-        """Put the metrics of a score into the summary, or why there is none."""
+        """Put the metrics of a score into the summary, and its status, or why there is none."""
         summary = self._open(run).summary
         if record["status"] == "ok":
             summary.update({f"scores/{name}": value for name, value in list_scores(record).items()})
-        else:
-            summary[f"scores/{record['cell']['evaluator']}"] = f"{record['status']}: {record['reason']}"
+        summary[f"scores/{name_cell(record)}/status"] = describe_status(record)
 
     def close(self) -> None:
         """End the run that is open, and wait until it is sent."""

@@ -6,7 +6,9 @@ import importlib.util
 import io
 import logging
 import pickle
+import sys
 import threading
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from conftest import Lab
+from logged_runs import RUN, log_failures_and_one_success, make_record, resume
 from PIL import Image
 
 from bench.cli import main
-from bench.contracts.logger import list_scores
+from bench.contracts.logger import list_scores, name_cell
 from bench.execution.called_logger import open_loggers
 from bench.execution.experiment import plan_experiment
 from bench.execution.pipeline import LocalParts, PipelineSpec
@@ -250,12 +253,15 @@ def test_built_in_loggers_are_listed_and_shown() -> None:
         ({"label_frac": 0.1}, "knn@10%/top1"),
         ({"shots": 5, "label_frac": None}, "knn@5-shot/top1"),
         ({"eval_dataset": "mnist"}, "mnist/knn/top1"),
+        ({"label_frac": None}, "knn/top1"),  # of an evaluator that takes no fraction
+        ({"label_frac": None, "eval_dataset": "mnist"}, "mnist/knn/top1"),
     ],
 )
 def test_scores_of_one_run_have_names_of_their_own(changes: dict[str, Any], name: str) -> None:
-    cell = {"evaluator": "knn", "dataset": "digits", "eval_dataset": "digits", "label_frac": 1.0, **changes}
+    record = make_record(**changes)
 
-    assert list_scores({"cell": cell, "metrics": {"top1": {"value": 50.0}}}) == {name: 50.0}
+    assert list_scores(record) == {name: 50.0}
+    assert f"{name_cell(record)}/top1" == name
 
 
 @pytest.mark.parametrize(
@@ -275,3 +281,75 @@ def test_scores_on_two_folders_have_names_of_their_own(
     record = {"cell": cell, "contents": dict(zip(roles, contents, strict=True))}
 
     assert list_scores({**record, "metrics": {"top1": {"value": 50.0}}}) == {name: 50.0}
+
+
+class Tracker:
+    """Stand for the client of a tracker: note what it is told of scores."""
+
+    def __init__(self) -> None:
+        self.said: dict[str, Any] = {}
+        self.opened: list[Any] = []
+        self.summary, self.id, self.info = self.said, "id", self
+        self.experiment_id = self.run_id = "id"
+
+    def writer(self, folder: str, purge_step: int | None) -> Tracker:
+        self.opened.append(purge_step)
+        return self
+
+    def add_text(self, tag: str, text: str) -> None:
+        self.said[tag] = text
+
+    def set_tag(self, run: str, tag: str, text: str) -> None:
+        self.said[tag] = text
+
+    def search_runs(self, *_: Any, **__: Any) -> list[Tracker]:
+        return [self]
+
+    def get_experiment_by_name(self, name: str) -> Tracker:
+        return self
+
+    def ignore(self, *_: Any, **__: Any) -> None:
+        pass
+
+    add_scalar = log_batch = define_metric = finish = flush = close = ignore
+
+
+@pytest.fixture
+def tracker(monkeypatch: pytest.MonkeyPatch) -> Tracker:
+    """Put a tracker in the place of the packages of all."""
+    found = Tracker()
+    modules = {
+        "torch.utils.tensorboard": {"SummaryWriter": found.writer},
+        "wandb": {"Settings": dict, "init": lambda **_: found},
+        "mlflow": {"MlflowClient": lambda _: found},
+        "mlflow.tracking": {"is_tracking_uri_set": lambda: True},
+        "mlflow.entities": {"Metric": lambda *values: values},
+    }
+    for name, content in modules.items():
+        module = types.ModuleType(name)
+        vars(module).update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+    return found
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "wandb", "mlflow"])
+def test_each_cell_has_a_status_which_a_later_success_goes_over(
+    name: str, tracker: Tracker, tmp_path: Path
+) -> None:
+    cls = Registry.load().load_class("loggers", name)
+    log_failures_and_one_success(cls(cls.Config(), tmp_path))
+    few, more = ("1%", "10%") if name != "mlflow" else ("1 percent", "10 percent")
+    at = "@" if name != "mlflow" else " at "
+
+    assert tracker.said[f"scores/knn{at}{few}/status"] == "failed: it broke"
+    assert tracker.said[f"scores/knn{at}{more}/status"] == "ok"
+
+
+@pytest.mark.parametrize(("epochs", "purged"), [(0, None), (1, 201), (3, 401)])
+def test_what_was_done_before_a_training_goes_on_is_kept(
+    epochs: int, purged: int | None, tracker: Tracker, tmp_path: Path
+) -> None:
+    cls = Registry.load().load_class("loggers", "tensorboard")
+    cls(cls.Config(), tmp_path).start(resume(RUN, epochs))
+
+    assert tracker.opened == [purged]  # RUN has 100 steps an epoch, of any of which a checkpoint may be

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.errors import BadValue, UnknownName, UsageError
-from bench.inspection.conformance import Verdict, check_plugins, format_verdict, list_checked, summarise
+from bench.inspection.conformance import Report, Verdict, check_plugins, format_verdict, list_checked
 from bench.registry.registry import Registry
 from bench.testing import Outcome
 
@@ -45,6 +45,20 @@ def test_without_settings_the_defaults_are_checked_too(monkeypatch: pytest.Monke
     (call,) = given("simclr", monkeypatch=monkeypatch)
 
     assert call["config"] is None
+
+
+def test_a_protocol_is_that_of_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    (of_name,) = given("knn", "knn.protocol=default", monkeypatch=monkeypatch)
+    (of_kind,) = given("knn", "evaluator.protocol=default", "knn.k=3", monkeypatch=monkeypatch)
+
+    assert of_name["config"] == of_name["cls"].Config()
+    assert of_kind["config"] == of_name["cls"].Config(k=3)
+
+
+def test_an_executor_is_checked_as_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    (call,) = given("slurm", "slurm.backbones=3", monkeypatch=monkeypatch)
+
+    assert call["config"].backbones == 3
 
 
 def test_a_method_is_checked_on_the_backbone_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,6 +111,14 @@ def test_a_name_of_two_kinds_is_checked_as_both_or_as_the_one_that_is_named(
         ("simclr", ["method.temperature=-1"], {}, BadValue, "simclr.temperature: -1 is out of range"),
         ("simclr", ["method.temperature=1,2"], {}, BadValue, "it has 2 values. Check one at a time"),
         ("simclr", ["temperature"], {}, BadValue, "is not PART.FIELD=VALUE"),
+        ("knn", ["knn.protocol=odd"], {}, UnknownName, "knn has no protocol named 'odd'"),
+        (
+            "simclr",
+            ["method.recipe=default"],
+            {},
+            BadValue,
+            "--set method.recipe: a method is checked with its own recipe. Leave it out.",
+        ),
         ("simclr", [], {"data_dir": Path("x")}, BadValue, "--data-dir x: no dataset is checked"),
         ("knn", [], {"backbone": "resnet18"}, BadValue, "--backbone resnet18: no method is checked"),
         ("simclr", [], {"backbone": "resnet1888"}, UnknownName, "no backbone is named 'resnet1888'"),
@@ -122,8 +144,8 @@ OK, WRONG = Outcome("is right"), Outcome("is wrong", "it is wrong: mend it")
 ABSENT = Outcome("is there", skipped="it is not")
 
 
-def report_of(*outcomes: Outcome) -> Any:
-    return summarise([Verdict("method", "it", outcome) for outcome in outcomes])
+def report_of(*outcomes: Outcome) -> Report:
+    return Report([Verdict("method", "it", outcome) for outcome in outcomes])
 
 
 @pytest.mark.parametrize(

@@ -31,15 +31,16 @@ def estimator(lab: Lab) -> Estimator:
     return Estimator(lab.datasets, lab.registry, torch.device("cpu"))
 
 
-def describe(lab: Lab, cells: Sequence[Cell]) -> list[str]:
+def describe(lab: Lab, cells: Sequence[Cell], given_up: Sequence[Cell] = ()) -> list[str]:
+    keys = {cell.keys.score for cell in given_up}
     device = torch.device("cpu")
-    text = describe_run(cells, lab.datasets, lab.registry, lab.store, lab.artifacts, device)
+    text = describe_run(cells, lab.datasets, lab.registry, lab.store, lab.artifacts, device, keys)
     return text.splitlines()
 
 
-def rows(lab: Lab, cells: Sequence[Cell]) -> list[list[str]]:
+def rows(lab: Lab, cells: Sequence[Cell], given_up: Sequence[Cell] = ()) -> list[list[str]]:
     """Return the table's body, a cell being what stands between two spaces or more."""
-    lines = describe(lab, cells)
+    lines = describe(lab, cells, given_up)
     return [re.split(r" {2,}", line.strip()) for line in lines[2 : lines.index("")]]
 
 
@@ -92,6 +93,22 @@ def test_a_failed_cell_is_to_be_made(probing: Lab, probes: Any) -> None:
     probing.run(cells)
 
     assert rows(probing, cells) == [["random tiny digits seed 0", "have", "make 1"]]
+
+
+def test_a_backbone_of_which_all_was_given_up_is_not_said_to_be_there(probing: Lab) -> None:
+    cells = probing.plan(method="simclr", backbone="tiny", evaluator=("knn", "witness"))
+    (part,) = rows(probing, cells, cells[:1])
+
+    assert rows(probing, cells, cells) == [["simclr tiny digits seed 0", "given up", "given up 2"]]
+    assert (part[1], part[3]) == ("make", "make 1, given up 1")
+
+
+def test_what_was_given_up_and_cannot_work_is_counted_once(probing: Lab) -> None:
+    cells = probing.plan({"train.image_size": (8, 16)}, backbone="tiny")
+    small, large = rows(probing, cells, cells)
+
+    assert small[1:3] == ["skip", "skip 1"]
+    assert large[1:] == ["given up", "given up 1"]
 
 
 def test_what_cannot_work_is_skipped_with_its_reason(probing: Lab) -> None:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from logged_runs import EPOCHS, STEPS, Logged
+from logged_runs import EPOCHS, RUN, STEPS, Logged, log_failures_and_one_success, make_record
 from mlflow import MlflowClient
 from PIL import Image
+
+from bench.registry.registry import Registry
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own, of SQLAlchemy's
 Log = Callable[..., Logged]
 
 
 @pytest.fixture(autouse=True)
-def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)  # where artifacts are kept of a server that is named
 
 
 def read(uri: str) -> tuple[MlflowClient, Any]:
@@ -59,3 +63,17 @@ def test_the_server_can_be_named(log: Log, tmp_path: Any) -> None:
 
     assert read(uri)[1].data.tags["bench_key"] == logged.key
     assert not (logged.folder / "mlflow.db").exists()
+
+
+def test_each_cell_has_a_status_which_a_later_success_goes_over(tmp_path: Path) -> None:
+    cls = Registry.load().load_class("loggers", "mlflow")
+    logger = cls(cls.Config(), tmp_path)
+    named = {"eval_dataset_name": "photos + (1)", "eval_dataset": "image_folder"}
+    logger.log_record(RUN, make_record(**named))  # signs that MLflow refuses
+    log_failures_and_one_success(logger)
+    _, run = read(f"sqlite:///{tmp_path / 'mlflow.db'}")
+
+    assert run.data.tags["scores/knn at 1 percent/status"] == "failed: it broke"
+    assert run.data.tags["scores/knn at 10 percent/status"] == "ok"
+    assert run.data.metrics["scores/knn at 10 percent/top1"] == 50.0
+    assert run.data.metrics["scores/photos _ _1_/knn/top1"] == 50.0

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from logged_runs import EPOCHS, STEPS, Logged
+from logged_runs import EPOCHS, STEPS, Logged, log_failures_and_one_success
 from wandb.proto.wandb_internal_pb2 import Record
+
+from bench.registry.registry import Registry
 
 Log = Callable[..., Logged]
 HEADER, CHUNK, BLOCK = 7, 7, 32768  # bytes: of a file, of a chunk's header, of a block
@@ -83,3 +85,13 @@ def test_a_score_that_comes_later_is_of_the_same_run(log: Log) -> None:
     assert {run.run_id for run in runs} == {logged.key}
     assert len([line for line in history if "epoch/loss" in line]) == EPOCHS
     assert "scores/linear/top1" in summary
+
+
+def test_each_cell_has_a_status_which_a_later_success_goes_over(tmp_path: Path) -> None:
+    cls = Registry.load().load_class("loggers", "wandb")
+    log_failures_and_one_success(cls(cls.Config(), tmp_path))
+    _, _, summary = read(tmp_path / "wandb")
+
+    assert summary["scores/knn@1%/status"] == "failed: it broke"
+    assert summary["scores/knn@10%/status"] == "ok"
+    assert summary["scores/knn@10%/top1"] == 50.0

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bench.cli.main import main
+from bench.inspection.conformance import check_plugins
 from bench.registry.registry import Registry
 
 SHORT = 'Recipe(optimizer="sgd", lr=0.3, lr_scaling="linear", weight_decay=1e-4, source="a report, table 2")'
@@ -121,6 +122,21 @@ def test_an_added_protocol_is_that_of_the_settings_it_names(add: Add) -> None:
     assert named["keys"]["score"] == spelled["keys"]["score"]
     assert (named["protocol"]["k"], over["protocol"]["k"]) == (7, 9)
     assert pair["config"]["dataset"]["classes"] == ["3", "8"]
+
+
+def test_an_added_protocol_can_be_checked(add: Add, monkeypatch: pytest.MonkeyPatch) -> None:
+    configs: list[Any] = []
+
+    def note(*_: Any, config: Any) -> tuple[()]:
+        configs.append(config)
+        return ()
+
+    add(PROTOCOL)
+    monkeypatch.setattr("bench.inspection.conformance.check", note)
+    registry = Registry.load()
+    list(check_plugins(registry, [registry.find("evaluators", "knn")], ["knn.protocol=wide"]))
+
+    assert [(config.k, config.temperature) for config in configs] == [(7, 0.5)]
 
 
 def test_what_the_hook_of_presets_changes_of_the_process_is_put_back(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import random
 import socket
@@ -533,6 +534,15 @@ class Downloading(Noise):
             raise BadData(f"{name}: images.example cannot be reached.") from None
 
 
+class DownloadingLater(Noise):
+    """Downloads when images are loaded, allowed or not."""
+
+    def load(self, split: str) -> Images:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("images.example", 443), timeout=1)
+        return super().load(split)
+
+
 class Crashing(Noise):
     """Looks into the folder before it asks whether there is one."""
 
@@ -619,6 +629,7 @@ WRONG = {
     LazyOneByOne: "train: pixels can be taken as of a tensor: ",
     LazyAscending: "[rows], [rows] of two splits are not those of a tensor",
     Downloading: "it asks images.example; download only where location.download is true",
+    DownloadingLater: "train: loads as Images: it asks images.example; download only where",
     Crashing: "a folder that is not there is refused in one line: FileNotFoundError",
     Halved: "train: they are float64; use int64",
     Short: "train: they are (23,) for 24 images",
@@ -680,6 +691,29 @@ class Files(Dataset):
 
     def read(self, path: Path, shrink: Any) -> Any:
         return read(path, shrink)
+
+
+class Late(Files):
+    """Looks for its folder when it is asked for images, not before."""
+
+    def __init__(self, name: str, config: Any, location: DataLocation) -> None:
+        Dataset.__init__(self, name, config, location)
+        self.folder = location.root or location.data_dir / "pictures"
+        self.names = ["ape", "bee", "cow"]
+
+    def load(self, split: str) -> Images:
+        if not self.folder.is_dir():
+            raise BadData(f"{self.name}: there is no folder {self.folder}.")
+        return super().load(split)
+
+
+class Standing(Noise):
+    """Has noise where the folder that it was told is not there."""
+
+    def load(self, split: str) -> Images:
+        if self.location.root is not None and (self.location.root / "noise.pt").is_file():
+            raise AssertionError("there is none in these tests")
+        return super().load(split)
 
 
 def read(path: Path, shrink: Any = None) -> Any:
@@ -750,10 +784,26 @@ def test_a_dataset_of_files_passes_with_and_without_them(pictures: Path) -> None
         (Greying, "0.png is (4, 4), not [(4, 4, 3)]"),
         (Local, "train: streams what it loads: "),
         (Truncated, "0.png cannot be decoded: it is truncated"),
+        (Late, "it is made all the same, and load() raises BadData: it: there is no folder"),
+        (Standing, "it is made and loaded all the same. Look for the files in the constructor"),
     ],
 )
 def test_what_is_wrong_with_files_is_said(cls: type[Dataset], why: str, pictures: Path) -> None:
     assert why in "\n".join(failures(cls, DataLocation(root=pictures)))
+
+
+def test_a_dataset_without_files_may_be_told_a_folder(pictures: Path) -> None:
+    check_dataset(Noise, "noise", location=DataLocation(root=pictures))
+
+
+def test_a_dataset_may_stand_without_a_folder_that_it_was_not_told() -> None:
+    check_dataset(Standing, "standing")
+
+
+def test_what_may_be_downloaded_is_no_mistake() -> None:
+    allowed = DataLocation(download=True)
+
+    assert not [line for line in failures(DownloadingLater, allowed) if "it asks" in line]
 
 
 def test_a_class_that_no_worker_can_find_is_said() -> None:

@@ -29,6 +29,7 @@ from bench.api import (
     seed_of,
     unit_rows,
 )
+from bench.registry.registry import Registry
 from bench.testing import check, check_evaluator
 
 NOTHING = {"selected": "nothing", "selected_split": "nothing"}
@@ -190,9 +191,21 @@ class Tuned(Evaluator):
         return score_logits(logits, task, {**NOTHING, "features": "fine-tuned"})
 
 
-@pytest.mark.parametrize(
-    "cls", [Neighbours, Chosen, Discriminant, Normed, Information, Blind, Measuring, Tuned, Halving]
-)
+class Annealed(Normed):
+    """Train a linear layer behind a batch norm, at a rate that falls along a cosine, or by cosine.
+
+    Where a paper has a cosine learning rate, so has this.
+    """
+
+    def evaluate(self, task: Task) -> Scores:
+        scores = super().evaluate(task)
+        return replace(scores, protocol={**scores.protocol, "schedule": "cosine"})
+
+
+RIGHT = [Neighbours, Chosen, Discriminant, Normed, Information, Blind, Measuring, Tuned, Halving, Annealed]
+
+
+@pytest.mark.parametrize("cls", RIGHT)
 def test_a_right_evaluator_passes(cls: type[Evaluator]) -> None:
     check_evaluator(cls, "right")
 
@@ -505,6 +518,26 @@ class Calibrated(Discriminant):
         return replace(scores, metrics={**scores.metrics, "ece": scores.metrics["ece"] / 100})
 
 
+class CalibratedOnTest(Discriminant):
+    """Choose the temperature of probabilities by the likelihood of the test labels."""
+
+    def temperature(self, logits: Tensor, task: Task) -> float:
+        likely = {t: F.cross_entropy(logits / t, task.test.y) for t in (0.25, 0.5, 1.0, 2.0, 4.0)}
+        return min(likely, key=likely.__getitem__)
+
+    def evaluate(self, task: Task) -> Scores:
+        model = LinearDiscriminantAnalysis().fit(task.train.x.double().numpy(), task.train.y.numpy())
+        logits = torch.from_numpy(model.predict_log_proba(task.test.x.double().numpy())).float()
+        return score_logits(logits / self.temperature(logits, task), task, NOTHING)
+
+
+class CalibratedOnBatch(CalibratedOnTest):
+    """Divide by the mean length of all test logits."""
+
+    def temperature(self, logits: Tensor, task: Task) -> float:
+        return float(logits.norm(dim=1).mean())
+
+
 class Counting(Neighbours):
     """Know only the classes that are in test."""
 
@@ -729,6 +762,8 @@ WRONG = {
     Centring: "it does: fit on task.train alone",
     Pooled: "it does: fit on task.train alone",
     Calibrated: "ece is 0.0",
+    CalibratedOnTest: "they change confidences, as a temperature that is chosen on them does",
+    CalibratedOnBatch: "it changes its confidence: fit on task.train alone, temperatures and means too",
     Counting: "there are len(task.classes) classes, whichever are in test",
     Squeezing: "check() refuses a single example, or it is evaluated: they have shape (), not (1,)",
     First: "labelled images may come class by class: ",
@@ -751,6 +786,7 @@ WRONG = {
 
 
 TWICE = {  # they break two rules
+    CalibratedOnTest,
     Viewed,
     SeesTest,
     Cheating,
@@ -762,6 +798,22 @@ TWICE = {  # they break two rules
     Thawing,
     Inverting,
 }
+
+
+COSINE = "by cosine, the length of a feature does not count"
+
+
+@pytest.mark.parametrize(("cls", "is_checked"), [(Neighbours, True), (Said, True), (Annealed, False)])
+def test_the_length_of_features_counts_unless_rows_are_compared_by_cosine(
+    cls: type[Evaluator], *, is_checked: bool
+) -> None:
+    assert (COSINE in [name for name, _ in check("evaluators", cls, "it")]) is is_checked
+
+
+def test_of_neighbours_by_cosine_the_length_is_asked_for() -> None:
+    knn = Registry.load().load_class("evaluators", "knn")
+
+    assert COSINE in [name for name, _ in check("evaluators", knn, "knn")]
 
 
 @pytest.mark.parametrize(("cls", "why"), WRONG.items(), ids=[cls.__name__ for cls in WRONG])

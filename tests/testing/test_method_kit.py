@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 import wrong_methods as methods
+from torch import Tensor, nn
 
 from bench.api import BackboneInfo, BadValue, DatasetInfo, Method, Recipe, Unsupported
 from bench.testing import Outcome, check, check_method
 from bench.testing.checks import run
 from bench.testing.methods import list_checks
+from bench.testing.networks import CHANNELS, Convolution
+from bench.testing.subject import SMALL, Network
 
 PER_SAMPLE = "embed() is per sample: in chunks it equals the whole"
 TERMS = "terms() returns finite scalars, and changes nothing that is kept"
@@ -27,6 +30,8 @@ CHUNKS = "train.chunk_size changes neither its steps nor what it keeps"
 TWO = "two processes train as one does"
 LINE = "the loss is not lower where all embeddings lie on a line"
 NAMES = "no name is one of the contract's, misspelt"
+BUILDS = "it builds, and keeps its backbone as self.backbone"
+GRADIENT = "the gradient reaches the backbone"
 
 MISTAKES = [
     (methods.Mixing, PER_SAMPLE, r"a of an image depends on the other images.*terms\(\)"),
@@ -52,7 +57,8 @@ MISTAKES = [
         r"does not look at views\[1\] of 2, which views\(\) asks for: is another one used twice",
     ),
     (methods.OneEmbedding, VIEWS, r"no term depends on views\[1\]"),
-    (methods.Detached, "the gradient reaches the backbone", "zero everywhere"),
+    (methods.Detached, GRADIENT, "zero everywhere"),
+    (methods.AllDetached, GRADIENT, r"no term has one: is everything detached, or made under no_grad\(\)"),
     (methods.Vector, TERMS, r"terms\(\): distance has shape \(8,\); return a scalar"),
     (methods.Infinite, TERMS, "apart is -inf"),
     (methods.InfiniteLater, TRAINS, r"the loss became .* at step 3 \(distance (inf|nan)\)"),
@@ -96,9 +102,19 @@ MISTAKES = [
     (methods.Shallow, FOLLOWS, "self.target shares its parameters with self.backbone"),
     (
         methods.FrozenByItself,
-        "the gradient reaches the backbone",
+        GRADIENT,
         r"is frozen. Is self.backbone itself a network",
     ),
+    (methods.NeverMoved, FOLLOWS, r"target.update\(\) is never called: it stays what it was"),
+    (
+        methods.Exchanged,
+        FOLLOWS,
+        "is moved by 0.9 of the way, where a momentum of 0.9 is 0.1: m and 1 - m have changed places",
+    ),
+    (methods.ExportsFirst, TRAINS, r"what export\(\) returns is what it was at the start"),
+    (methods.Statistical, TRAINS, "self.backbone is what it was at the start"),
+    (methods.Seeding, BUILDS, "its constructor seeds torch's random numbers"),
+    (methods.SeedingOthers, BUILDS, "its constructor seeds numpy's and Python's random numbers"),
     (methods.Peeking, LABELS, "with other labels.*Set uses_labels = True"),
     (methods.SameClass, LABELS, "with other labels, of which other images have one"),
     (methods.Remembering, LABELS, "with other labels.*all that is kept of them"),
@@ -138,12 +154,16 @@ MORE = [
     methods.Spreading,
     methods.Weighted,
     methods.ThawedByEpoch,
+    methods.TwoMomenta,
+    methods.Calling,
+    methods.Renamed,
+    methods.Forking,
 ]  # a check each is quick
 
 
-def outcome_of(cls: type[Method], title: str) -> Outcome:
+def outcome_of(cls: type[Method], title: str, networks: tuple[Network, ...] = SMALL) -> Outcome:
     """Return what comes of one check, and of those it needs."""
-    (body,) = [body for name, body in list_checks(cls, "it") if name == title]
+    (body,) = [body for name, body in list_checks(cls, "it", networks=networks) if name == title]
     (outcome,) = run([(title, body)])
     return outcome
 
@@ -177,10 +197,55 @@ def test_what_is_unusual_and_right_passes(cls: type[Method]) -> None:
         (methods.Spreading, LINE),  # its sign is right
         (methods.Weighted, NAMES),  # a helper is called as one of the contract, but for a letter
         (methods.ThawedByEpoch, RESUMED),
+        (methods.TwoMomenta, FOLLOWS),
+        (methods.Calling, FOLLOWS),
+        (methods.Renamed, FOLLOWS),
+        (methods.Forking, BUILDS),
+        (methods.NeverMoved, TRAINS),
     ],
 )
 def test_a_mistake_is_not_taken_for_another(cls: type[Method], title: str) -> None:
     assert outcome_of(cls, title).state == "ok"
+
+
+class Keyed(Convolution):
+    """Have a layer that is called as networks that follow are."""
+
+    def __init__(self, channels: int = CHANNELS) -> None:
+        super().__init__(channels)
+        self.key = nn.Linear(self.dim, self.dim)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return features (n, dim)."""
+        features: Tensor = self.key(super().forward(images))
+        return features
+
+
+@pytest.mark.parametrize(("cls", "state"), [(methods.Renamed, "ok"), (methods.NoCopy, "FAILED")])
+def test_the_name_of_a_layer_of_the_backbone_makes_no_network_one_that_follows(
+    cls: type[Method], state: str
+) -> None:
+    assert outcome_of(cls, FOLLOWS, (Network("keyed", Keyed),)).state == state
+
+
+@pytest.mark.parametrize(
+    ("title", "why"),
+    [
+        (PER_SAMPLE, "one_device and check_training() say that it needs the whole batch"),
+        (CHUNKS, "centring: it needs the whole batch. Leave train.chunk_size out."),
+        (TWO, "one_device says that it trains on one"),
+    ],
+)
+def test_what_needs_the_whole_batch_and_says_so_is_not_asked_to_do_with_a_part(title: str, why: str) -> None:
+    assert outcome_of(methods.Centring, title).skipped == why
+    assert outcome_of(methods.Mixing, title).skipped is None
+
+
+@pytest.mark.parametrize("title", [LINE, "the loss is higher where views are of other images"])
+def test_without_any_gradient_the_loss_of_made_embeddings_is_not_asked_for(title: str) -> None:
+    assert outcome_of(methods.AllDetached, title).skipped == (
+        "no embedding has a gradient, as an earlier check has it"
+    )
 
 
 @pytest.mark.parametrize("title", [LABELS, RESUMED])
