@@ -55,10 +55,19 @@ class Machine:
         self._started.append(process)
         return process
 
-    def signal(self, number: int) -> None:
-        """Send a signal to all processes there, the file system's too."""
-        for process in self._started:  # which enter from here, and stop with those they wait for
-            process.send_signal(number)
+    def stop(self) -> None:
+        """Stop all processes there, the file system's too."""
+        for process in self._started:  # which enter from here, and wait for those there
+            process.send_signal(signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let them go on, in the other order: one that enters stops where it sees one stopped there."""
+        self._signal(signal.SIGCONT)
+        for process in self._started:
+            process.send_signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
         own = Path(f"/proc/{self.init}/ns/pid").readlink()
         for path in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):  # it has ended
@@ -166,10 +175,10 @@ def test_a_machine_that_slept_takes_what_another_made_meanwhile_and_damages_noth
     grid = Grid(tmp_path / "shared" / "results")
     slept = start_grid(two, tmp_path, *LONG, "--claims", "lease")
     wait_until(lambda: epochs_of(grid.results, "two"), slept)
-    two.signal(signal.SIGSTOP)
+    two.stop()
     finish(start_grid(one, tmp_path, *LONG, "--claims", "lease"))
     made = {path: path.read_bytes() for path in grid.results.glob("records/**/*.json")}
-    two.signal(signal.SIGCONT)
+    two.go_on()
     said = finish(slept)
 
     assert "this process gave no sign of life for 60 s, and another took over" in said
