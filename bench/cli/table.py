@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from bench.boundary import Contained
+from bench.bounds import MOST_DECIMALS
 from bench.cli.app import Session, session
 from bench.cli.completion import (
     complete_axes,
@@ -59,7 +60,9 @@ WITH_FROM = ("sidecar", "output", "results")  # options that may stand beside --
               shell_complete=complete_words("auto", "std", "interval", "both", "none"),
               help="Beside the mean: std over seeds, the 95 % interval, both or none; "
                    "auto is std, and the interval where there is one seed.")  # fmt: skip
-@click.option("--digits", type=click.IntRange(0, 12), help="Decimals.  [default: 2 of percents, else 4]")
+@click.option(
+    "--digits", type=click.IntRange(0, MOST_DECIMALS), help="Decimals.  [default: 2 of percents, else 4]"
+)
 @axis("--name", metavar="NAME=NEW,…", text="What stands in the table for a name: simclr=SimCLR.")
 @click.option("--names", "names_file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="A YAML file with such names in a block `names:`.")  # fmt: skip

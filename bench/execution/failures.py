@@ -13,11 +13,10 @@ from bench.errors import ClaimLost, as_line, message_of
 from bench.execution.memory_advice import advise_room
 from bench.planning.cells import Cell
 from bench.planning.failure_report import FailureReport
+from bench.storage.durable import MORE_ROOM
 from bench.system.disk import why_no_room
 from bench.system.memory import is_out_of_memory
 from bench.system.process_state import kept_state
-
-MORE_DISK = "Free some space, or choose another folder with --results."
 
 log = logging.getLogger("bench")
 
@@ -55,7 +54,7 @@ def in_stage(name: str, cell: Cell | None = None) -> Iterator[None]:
             said = as_line(message_of(error)).partition(". ")[0] or type(error).__name__
             report = replace(report, reason=f"out of memory in {name} ({said}). {advise_room(name, cell)}")
         elif said := why_no_room(error):
-            report = replace(report, reason=f"no room on the disk in {name} ({said}). {MORE_DISK}")
+            report = replace(report, reason=f"no room on the disk in {name} ({said}). {MORE_ROOM}")
         raise StageFailed(report) from error
 
 

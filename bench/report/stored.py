@@ -16,11 +16,12 @@ from bench.errors import BenchError
 from bench.keys import digest
 from bench.report.projection import KINDS, Projection, project
 from bench.report.rows import Record
-from bench.reporting.evidence import ROUNDING
+from bench.reporting.evidence import is_as_stated
 from bench.reporting.folders import StoredPredictions
 from bench.reporting.metric_choice import USUAL_METRIC
 from bench.splits.order import Index, Labels
 from bench.splits.stratified import index_digest
+from bench.statistics.per_image import mark_right
 from bench.storage.artifacts import ArtifactStore
 from bench.storage.data_names import data_of
 from bench.storage.predictions import Predictions
@@ -68,8 +69,7 @@ class Stored:
         classes, values = len(record.get("classes") or ()), np.concatenate(found[:2])
         if values.min() < 0 or values.max() >= classes:
             raise NotStored(f"{title_of(record)}: its predictions are not of the record's {classes} classes")
-        right = 100 * float(np.mean(found.labels == found.predicted))
-        if not abs(right - record["metrics"][USUAL_METRIC]["value"]) <= ROUNDING:
+        if not is_as_stated(mark_right(*found[:2]), record["metrics"][USUAL_METRIC]["value"]):
             raise NotStored(f"{title_of(record)}: its predictions are not as often right as its record says")
         return found
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.bounds import LARGEST
+from bench.bounds import is_number
 from bench.report.results import Results
 from bench.report.styles import LABELLED
 from bench.reporting.axes import TRAINED_FIELDS, RecordPoint, Survey, is_of_training, survey_records
@@ -124,11 +124,7 @@ def _split(method: str, facet: str, name: str, seeds: Mapping[Any, Mapping[str, 
 
 
 def _points_of(log: Sequence[Epoch], name: str) -> list[Point]:
-    return [
-        (epoch["epoch"], float(epoch[name]))
-        for epoch in log
-        if isinstance(epoch.get(name), (int, float)) and abs(epoch[name]) <= LARGEST  # nor nan
-    ]
+    return [(epoch["epoch"], float(epoch[name])) for epoch in log if is_number(epoch.get(name))]
 
 
 def _summarise(values: Sequence[float]) -> tuple[float, float]:

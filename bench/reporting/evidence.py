@@ -113,7 +113,7 @@ class Evidence:
             if found and not np.array_equal(found[0].labels, one.labels):
                 return None
             stated = record["metrics"][self.group.metric]["value"]
-            if not abs(100 * float(value_of(one.labels, one.predicted).mean()) - stated) <= ROUNDING:
+            if not is_as_stated(value_of(one.labels, one.predicted), stated):
                 return None
             found.append(one)
         return tuple(found) or None
@@ -169,3 +169,8 @@ class Evidence:
         if is_in_percent(self.group.metric) and self.group.metric != GAP:
             low, high = max(0.0, low), min(100.0, high)
         return Bounds(low, high, SEEDS)
+
+
+def is_as_stated(values: NDArray[np.float64], stated: float) -> bool:
+    """Tell whether what predictions give each test image comes to the percentage that a record states."""
+    return abs(100 * float(values.mean()) - stated) <= ROUNDING

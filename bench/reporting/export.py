@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from bench.bounds import MOST_DECIMALS
 from bench.errors import BadData, UsageError
 from bench.published.results import PublishedResult
 from bench.reporting.axes import FOLDER
@@ -24,7 +25,6 @@ from bench.reporting.sidecar import (
 from bench.reporting.table import build_table
 from bench.reporting.uncertainty import AUTO
 
-MOST_DIGITS = 12  # as `bench table --digits`
 TEXT_OR_NONE = (str, type(None))
 KINDS: dict[str, Any] = {  # of values whose default does not say it
     "format": str, "rows": TEXT_OR_NONE, "cols": TEXT_OR_NONE, "metric": TEXT_OR_NONE,
@@ -81,7 +81,7 @@ def request_of(sidecar: Sidecar, path: Path) -> TableRequest:
     asked = sidecar.asked
     for name, value in asked.items():
         is_one = name in kinds and isinstance(value, kinds[name])
-        if not is_one or (name == "digits" and value is not None and not 0 <= value <= MOST_DIGITS):
+        if not is_one or (name == "digits" and value is not None and not 0 <= value <= MOST_DECIMALS):
             raise BadData(f"--from: {path} asks for {name} {value!r}, which this bench has not. Restore it.")
     if "format" not in asked:
         raise BadData(f"--from: {path} names no format. Restore it.")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.bounds import LARGEST
+from bench.bounds import is_number
 from bench.plain_text import join_lines
 from bench.system.heartbeat import Sighting, look_around
 from bench.system.progress import Part, duration, fit_line, format_terms
@@ -92,7 +92,7 @@ def _list_terms(terms: Mapping[str, Any]) -> list[str]:
 def _number(said: Mapping[str, Any], name: str) -> float:
     """Return a number of a file; 0 where it says none, for the file may be anything."""
     value = said.get(name)
-    return float(value) if isinstance(value, (int, float)) and abs(value) <= LARGEST else 0.0
+    return float(value) if is_number(value) else 0.0
 
 
 def _text(said: Mapping[str, Any], name: str) -> str:

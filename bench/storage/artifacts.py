@@ -18,6 +18,7 @@ import shutil
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.bounded_files import is_file, read_bounded
 from bench.errors import BadData
@@ -95,15 +96,12 @@ class ArtifactStore:
             most: bytes; a file of more is not read.
         """
         folder = self.folder / key
-        with contextlib.suppress(OSError):
-            if not is_file(folder / name, most):
-                return False
         manifest = _read_manifest(folder)
         return (
             manifest is not None
             and manifest.key == key
             and name in manifest.files
-            and _is_whole(folder, name, manifest, digests=True)
+            and _is_whole(folder, name, manifest, digests=True, most=most)
         )
 
     def refuse_closed(self, key: str) -> None:
@@ -275,13 +273,12 @@ def _find_changed(folder: Path, manifest: Manifest, *, digests: bool, but: Colle
     return ""
 
 
-def _is_whole(folder: Path, name: str, manifest: Manifest, *, digests: bool) -> bool:
+def _is_whole(folder: Path, name: str, manifest: Manifest, *, digests: bool, most: float = math.inf) -> bool:
     """Tell whether a file is what a manifest says; one that it does not name is no concern of it."""
-    entry = manifest.files.get(name)
+    entry: Any = manifest.files.get(name)  # which may be a stranger's
     try:
         return entry is None or (
-            is_file(folder / name)
-            and (folder / name).stat().st_size == entry["bytes"]
+            is_file(folder / name, min(most, entry["bytes"]), least=entry["bytes"])
             and (not digests or _hash(folder / name) == entry["sha256"])
         )
     except (OSError, KeyError, TypeError):

@@ -8,6 +8,8 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+MORE_ROOM = "Free some space, or choose another folder with --results."
+
 
 def write_durably(path: Path, content: bytes) -> None:
     """Replace a file's content in one step: until then, and where it fails, the old one is there whole."""

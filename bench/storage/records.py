@@ -8,7 +8,6 @@ renamed to `NAME.rejected`.
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import json
 import logging
@@ -20,10 +19,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from bench.bounded_files import READ_ONLY, read_all
 from bench.errors import BadData, CellError, UsageError
 from bench.keys import digest
 from bench.storage.collector import paused_collector
-from bench.storage.durable import written_beside
+from bench.storage.durable import MORE_ROOM, written_beside
 from bench.storage.presence import is_absence, is_there, list_folders
 from bench.storage.record_fields import natural_sort_key
 from bench.storage.record_json import (
@@ -42,9 +42,7 @@ __all__ = ["IDENTITY", "SCHEMA", "Record", "RecordStore"]
 
 NAME_LENGTH = 100  # of a folder; with key and suffix well below the 255 bytes of file systems
 AT_ONCE = 256  # records that are read and decoded together
-USUAL_SIZE = 1 << 16  # bytes; a record with the recall of 1,000 classes has 20,000
 LARGEST_FILE = 32 << 20  # bytes; a record of a million numbers has 20 million
-READ_ONLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)  # what may be no file at all is not waited for
 MOST_TOLD = 20  # records that are refused, of one reading: the others are counted
 STALE_S = 3600.0  # a record is written in milliseconds: a temporary file this old has no writer
 IDENTITY = (  # of a cell
@@ -102,8 +100,7 @@ class RecordStore:
                 other.unlink(missing_ok=True)  # of the same cell, from when its data had another name
         except OSError as error:
             raise CellError(
-                f"{path}: the record could not be written ({error.strerror}). "
-                "Free some space, or choose another folder with --results."
+                f"{path}: the record could not be written ({error.strerror}). {MORE_ROOM}"
             ) from None
         return path
 
@@ -320,26 +317,11 @@ def _read_bytes(path: str) -> bytes | OSError:
     try:
         file = os.open(path, READ_ONLY)  # `open` asks the system thrice as much about it
         try:
-            return _read_all(file)
+            return read_all(file, LARGEST_FILE, path)
         finally:
             os.close(file)
     except OSError as error:
         return error
-
-
-def _read_all(file: int) -> bytes:
-    """Return what is in a file, of any size and kind: a link may lead to what has no end.
-
-    Raises:
-        OSError: it is larger than any record.
-    """
-    parts, size = [], 0
-    while part := os.read(file, USUAL_SIZE):  # a read may end before the file
-        parts.append(part)
-        size += len(part)
-        if size > LARGEST_FILE:
-            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
-    return b"".join(parts)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -7,9 +7,7 @@ import os
 import re
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # it is full, or a quota is used up
-NUMBER = re.compile(
-    r"\(os error (\d+)\)"
-)  # how what is written in Rust, such as safetensors, ends its errors
+NUMBER = re.compile(r"\(os error (\d+)\)")  # as what is written in Rust ends its errors: safetensors
 
 
 def find_os_error(error: BaseException) -> OSError | None:

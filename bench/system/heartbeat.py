@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.bounded_files import read_bounded
-from bench.bounds import LARGEST
+from bench.bounds import is_number
 
 FOLDER = "running"
 BEAT_S = 3.0  # our choice: often enough to be watched, rare enough for a shared folder
@@ -180,8 +180,7 @@ def forget_silent(results: Path) -> None:
 def _silence_of(said: Mapping[str, Any]) -> float:
     """Return the seconds after which a process is taken for dead, by how often it says that it beats."""
     beat = said.get("beat_s")
-    is_known = isinstance(beat, (int, float)) and abs(beat) <= LARGEST
-    return MISSED * max(BEAT_S, float(beat or 0.0)) if is_known else SILENT_S
+    return MISSED * max(BEAT_S, float(beat)) if is_number(beat) else SILENT_S
 
 
 def _read(path: Path) -> Mapping[str, Any]:

@@ -187,8 +187,8 @@ def _one_record_a_cell(records: Sequence[Record]) -> None:
 
 def _groups_are_whole(records: Sequence[Record]) -> None:
     for record in records:
+        together = [cell.title for cell in record["together"]]
         for group in GROUPS:
-            together = [cell.title for cell in record["together"]]
             apart = [cell.title for cell in group if cell.title not in together]
             require(
                 record["cell"] not in group or not apart,
